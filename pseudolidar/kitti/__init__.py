@@ -1,0 +1,41 @@
+"""KITTI's object format, which every part reads and writes: calibration, objects, frames, splits, files."""
+
+from pseudolidar.kitti.calibration import CANONICAL_VELO_TO_CAM, Calibration
+from pseudolidar.kitti.errors import FormatError
+from pseudolidar.kitti.files import (
+    read_disparity,
+    read_image,
+    read_points,
+    replacing,
+    require_file,
+    write_disparity,
+    write_image,
+    write_points,
+)
+from pseudolidar.kitti.frames import Frame, ObjectDataset, read_split
+from pseudolidar.kitti.objects import CLASSES, Objects, box3d_corners, read_objects, write_objects
+from pseudolidar.kitti.progress import progress_bar, track
+
+__all__ = [
+    "CANONICAL_VELO_TO_CAM",
+    "CLASSES",
+    "Calibration",
+    "FormatError",
+    "Frame",
+    "ObjectDataset",
+    "Objects",
+    "box3d_corners",
+    "progress_bar",
+    "read_disparity",
+    "read_image",
+    "read_objects",
+    "read_points",
+    "read_split",
+    "replacing",
+    "require_file",
+    "track",
+    "write_disparity",
+    "write_image",
+    "write_objects",
+    "write_points",
+]

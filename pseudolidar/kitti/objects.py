@@ -1,0 +1,194 @@
+"""Labelled and detected objects as a struct of arrays, and the text files that hold them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pseudolidar.kitti.errors import FormatError
+from pseudolidar.kitti.files import replacing, require_file
+
+CLASSES = (
+    "Car",
+    "Van",
+    "Truck",
+    "Pedestrian",
+    "Person_sitting",
+    "Cyclist",
+    "Tram",
+    "Misc",
+    "DontCare",
+)
+"""The classes of KITTI's object benchmark."""
+
+_FIELDS = ("type", "truncated", "occluded", "alpha", "bbox_left", "bbox_top", "bbox_right", "bbox_bottom")
+_FIELDS += ("height", "width", "length", "x", "y", "z", "rotation_y", "score")
+
+
+@dataclass(frozen=True, eq=False)
+class Objects:
+    """N objects of one frame.
+
+    Attributes:
+        class_name: (N,) str, one of `CLASSES`.
+        truncation: float64 (N,), share of the object outside of the image, 0 to 1; -1 where not given.
+        occlusion: int64 (N,), 0 visible, 1 partly, 2 largely occluded, 3 unknown; -1 where not given.
+        alpha: float64 (N,), observation angle, rad; -10 where not given.
+        box2d: float64 (N, 4), left, top, right, bottom in px of the left colour image.
+        box3d: float64 (N, 7), x y z h w l ry: the middle of the bottom face, height, width, length in m and the
+            rotation about the camera's y axis in rad, rectified camera frame.
+        score: float64 (N,) for detections, None for labels.
+    """
+
+    class_name: NDArray[np.str_]
+    truncation: NDArray[np.float64]
+    occlusion: NDArray[np.int64]
+    alpha: NDArray[np.float64]
+    box2d: NDArray[np.float64]
+    box3d: NDArray[np.float64]
+    score: NDArray[np.float64] | None = None
+
+    def __post_init__(self) -> None:
+        count = len(self.class_name)
+        for name, shape, dtype in (
+            ("class_name", (count,), np.str_),
+            ("truncation", (count,), np.float64),
+            ("occlusion", (count,), np.int64),
+            ("alpha", (count,), np.float64),
+            ("box2d", (count, 4), np.float64),
+            ("box3d", (count, 7), np.float64),
+            ("score", (count,), np.float64),
+        ):
+            value = getattr(self, name)
+            if value is None:
+                continue
+            array: NDArray[Any] = np.asarray(value, dtype=dtype)
+            if array.shape != shape:
+                raise ValueError(f"{name}: found shape {array.shape}, expected {shape}")
+            object.__setattr__(self, name, array)
+
+    def __len__(self) -> int:
+        return len(self.class_name)
+
+    def __getitem__(self, index: NDArray[np.bool_] | NDArray[np.integer] | slice) -> "Objects":
+        """The objects that a mask, an index array or a slice picks."""
+        columns: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
+        return Objects(**{name: None if column is None else column[index] for name, column in columns.items()})
+
+    @classmethod
+    def empty(cls, scored: bool = False) -> "Objects":
+        """No objects; `scored` as for detections."""
+        none = np.zeros(0)
+        return cls(
+            np.zeros(0, dtype=np.str_),
+            none,
+            np.zeros(0, dtype=np.int64),
+            none,
+            np.zeros((0, 4)),
+            np.zeros((0, 7)),
+            none if scored else None,
+        )
+
+    @classmethod
+    def concatenate(cls, parts: Sequence["Objects"]) -> "Objects":
+        """One struct from several; all scored or none."""
+        parts = [part for part in parts if len(part)] or list(parts[:1])
+        if not parts:
+            return cls.empty()
+        if len({part.score is None for part in parts}) > 1:
+            raise ValueError("labels and detections can't share a struct: some parts have scores, some have none")
+        columns: dict[str, list[Any]] = {f.name: [getattr(part, f.name) for part in parts] for f in fields(cls)}
+        joined: dict[str, Any] = {
+            name: None if column[0] is None else np.concatenate(column) for name, column in columns.items()
+        }
+        return cls(**joined)
+
+
+def read_objects(path: str | Path, scored: bool) -> Objects:
+    """Read a KITTI label file (15 fields a line) or, with `scored`, a result file (16 fields).
+
+    Raises:
+        FormatError: with the line and field, for a wrong number of fields, an unknown class, a word for a number,
+            NaN or infinity, a 2D box whose right or bottom lies before its left or top.
+    """
+    path = require_file(path, "KITTI results" if scored else "KITTI labels")
+    expected_fields = 16 if scored else 15
+    names: list[str] = []
+    rows: list[list[float]] = []
+    for number, line in enumerate(path.read_text(errors="replace").splitlines(), start=1):
+        words = line.split()
+        if not words:
+            continue
+        if len(words) != expected_fields:
+            what = "result" if scored else "label"
+            raise FormatError(path, f"line {number}", f"{len(words)} fields", f"{expected_fields} fields ({what} line)")
+        if words[0] not in CLASSES:
+            raise FormatError(path, f"line {number}, field 1 (type)", words[0], f"one of {', '.join(CLASSES)}")
+        row = []
+        for column, word in enumerate(words[1:], start=1):
+            try:
+                value = float(word)
+            except ValueError:
+                value = np.nan
+            if not np.isfinite(value):
+                place = f"line {number}, field {column + 1} ({_FIELDS[column]})"
+                raise FormatError(path, place, word, "a finite number")
+            row.append(value)
+        if row[1] != int(row[1]):
+            raise FormatError(path, f"line {number}, field 3 (occluded)", words[2], "a whole number")
+        if row[5] < row[3] or row[6] < row[4]:
+            place = f"line {number}, fields 5 to 8 (bbox)"
+            raise FormatError(path, place, " ".join(words[4:8]), "left <= right and top <= bottom")
+        names.append(words[0])
+        rows.append(row)
+    if not names:
+        return Objects.empty(scored)
+    table = np.array(rows, dtype=np.float64)
+    return Objects(
+        class_name=np.array(names),
+        truncation=table[:, 0],
+        occlusion=table[:, 1].astype(np.int64),
+        alpha=table[:, 2],
+        box2d=table[:, 3:7],
+        # The file has h w l x y z ry.
+        box3d=np.concatenate([table[:, 10:13], table[:, 7:10], table[:, 13:14]], axis=1),
+        score=table[:, 14] if scored else None,
+    )
+
+
+def write_objects(path: str | Path, objects: Objects) -> None:
+    """Write labels (without scores: 15 fields, two decimals as KITTI's) or results (with scores: 16 fields, four).
+
+    An empty scene gives an empty file.
+    """
+    digits = 2 if objects.score is None else 4
+    lines = []
+    for i in range(len(objects)):
+        x, y, z, h, w, length, ry = objects.box3d[i]
+        numbers = [objects.alpha[i], *objects.box2d[i], h, w, length, x, y, z, ry]
+        if objects.score is not None:
+            numbers.append(objects.score[i])
+        truncation = f"{objects.truncation[i]:.{digits}f}"
+        text = " ".join(f"{number:.{digits}f}" for number in numbers)
+        lines.append(f"{objects.class_name[i]} {truncation} {objects.occlusion[i]} {text}\n")
+    with replacing(path) as temporary:
+        temporary.write_text("".join(lines))
+
+
+def box3d_corners(box3d: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Corners of boxes (N, 7) x y z h w l ry: float64 (N, 8, 3), same frame (rectified camera), m.
+
+    Order as in KITTI's devkit: the bottom face first, seen from the box's own axes (x along the length, z along the
+    width) at (+l/2, +w/2), (+l/2, -w/2), (-l/2, -w/2), (-l/2, +w/2), then the top face in the same order.
+    """
+    boxes = np.asarray(box3d, dtype=np.float64).reshape(-1, 7)
+    height, width, length, ry = boxes[:, 3], boxes[:, 4], boxes[:, 5], boxes[:, 6]
+    along = np.array([1, 1, -1, -1] * 2) / 2 * length[:, None]
+    across = np.array([1, -1, -1, 1] * 2) / 2 * width[:, None]
+    up = np.array([0, 0, 0, 0, -1, -1, -1, -1]) * height[:, None]
+    cos, sin = np.cos(ry)[:, None], np.sin(ry)[:, None]
+    corners = np.stack([cos * along + sin * across, up, -sin * along + cos * across], axis=2)
+    return corners + boxes[:, None, :3]

@@ -24,8 +24,10 @@ CLASSES = (
 )
 """The classes of KITTI's object benchmark."""
 
-_FIELDS = ("type", "truncated", "occluded", "alpha", "bbox_left", "bbox_top", "bbox_right", "bbox_bottom")
-_FIELDS += ("height", "width", "length", "x", "y", "z", "rotation_y", "score")
+_FIELDS = (
+    *("type", "truncated", "occluded", "alpha", "bbox_left", "bbox_top", "bbox_right", "bbox_bottom"),
+    *("height", "width", "length", "x", "y", "z", "rotation_y", "score"),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +78,8 @@ class Objects:
     def __getitem__(self, index: NDArray[np.bool_] | NDArray[np.integer] | slice) -> "Objects":
         """The objects that a mask, an index array or a slice picks."""
         columns: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
-        return Objects(**{name: None if column is None else column[index] for name, column in columns.items()})
+        picked: dict[str, Any] = {name: None if column is None else column[index] for name, column in columns.items()}
+        return Objects(**picked)
 
     @classmethod
     def empty(cls, scored: bool = False) -> "Objects":

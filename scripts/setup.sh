@@ -1,0 +1,22 @@
+# Sourced by demo.sh and test.sh: makes .venv if missing and installs the project into it, once per pyproject.toml.
+# Argument: the extras to install, e.g. "[test]".
+set -euo pipefail
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+extras="${1:-}"
+stamp=".venv/.installed$(tr -c '[:alnum:]\n' '_' <<<"$extras")"
+
+if [ ! -x .venv/bin/python ]; then
+    python="${PYTHON:-python3}"
+    if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+        echo "pseudolidar needs Python 3.11 or newer; $python is $("$python" --version 2>&1). Set PYTHON=/path/to/python3.11." >&2
+        exit 2
+    fi
+    echo "Making .venv"
+    "$python" -m venv .venv
+fi
+if [ ! -e "$stamp" ] || [ pyproject.toml -nt "$stamp" ]; then
+    echo "Installing pseudolidar$extras and what it needs into .venv (PyTorch is large: a few minutes, once)"
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable ".$extras"
+    touch "$stamp"
+fi

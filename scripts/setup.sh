@@ -13,7 +13,12 @@ if [ ! -x .venv/bin/python ]; then
         exit 2
     fi
     echo "Making .venv"
-    "$python" -m venv .venv
+    # Debian ships venv without its bundled pip (package python3-venv); the system's own pip can put one in.
+    if ! "$python" -m venv .venv >/dev/null 2>&1; then
+        rm -rf .venv
+        "$python" -m venv --without-pip .venv
+        "$python" -m pip --python .venv/bin/python install --quiet pip
+    fi
 fi
 if [ ! -e "$stamp" ] || [ pyproject.toml -nt "$stamp" ]; then
     echo "Installing pseudolidar$extras and what it needs into .venv (PyTorch is large: a few minutes, once)"

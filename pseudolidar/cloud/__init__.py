@@ -1,0 +1,6 @@
+"""r, the fixed generator between a disparity model and the detectors: disparity maps to point clouds."""
+
+from pseudolidar.cloud.files import write_clouds
+from pseudolidar.cloud.points import disparity_to_points
+
+__all__ = ["disparity_to_points", "write_clouds"]

@@ -1,0 +1,29 @@
+"""u: disparity from stereo pairs by PSMNet, trained on depth error or on disparity error."""
+
+from pseudolidar.stereo.data import Crops, StereoBatch, StereoBatches, target_disparity
+from pseudolidar.stereo.inference import load_network, predict, predict_disparities
+from pseudolidar.stereo.losses import disparity_loss
+from pseudolidar.stereo.metrics import RANGES_M, REGIONS, StereoMetrics, disparity_metrics, mean_disparity_of
+from pseudolidar.stereo.psmnet import PSMNet
+from pseudolidar.stereo.targets import lidar_disparity
+from pseudolidar.stereo.train import StereoTraining, train_stereo
+
+__all__ = [
+    "RANGES_M",
+    "REGIONS",
+    "Crops",
+    "PSMNet",
+    "StereoBatch",
+    "StereoBatches",
+    "StereoMetrics",
+    "StereoTraining",
+    "disparity_loss",
+    "disparity_metrics",
+    "lidar_disparity",
+    "load_network",
+    "mean_disparity_of",
+    "predict",
+    "predict_disparities",
+    "target_disparity",
+    "train_stereo",
+]

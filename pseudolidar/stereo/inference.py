@@ -1,0 +1,85 @@
+"""Disparity maps of a data set from a trained network, one file a frame."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from pseudolidar.kitti import FormatError, ObjectDataset, track, write_disparity
+from pseudolidar.stereo.data import normalised
+from pseudolidar.stereo.psmnet import PSMNet, channels_last
+from pseudolidar.training import load_checkpoint
+from pseudolidar.training.loop import Precision
+
+
+def predict_disparities(
+    checkpoint: Path,
+    dataset: ObjectDataset,
+    output_dir: Path,
+    precision: Precision = "float32",
+    device: str = "cpu",
+) -> None:
+    """Write `output_dir`/ID.npy, float32 (H, W) px, for every frame of `dataset`; files that are there are kept.
+
+    Args:
+        checkpoint: written by `train_stereo`.
+        dataset: with right images.
+        output_dir: made if missing.
+        precision: of the network's convolutions.
+        device: `cpu` or `cuda`.
+
+    Raises:
+        FormatError: an unreadable checkpoint or image, or a pair of two sizes.
+    """
+    output_dir.mkdir(parents=True, exist_ok=True)
+    missing = [frame for frame in dataset if not (output_dir / f"{frame.frame_id}.npy").is_file()]
+    if not missing:
+        return
+    model = load_network(checkpoint).to(device)
+    for frame in track(missing, f"disparity of {checkpoint.stem}"):
+        left, right = frame.stereo_pair()
+        write_disparity(output_dir / f"{frame.frame_id}.npy", predict(model, left, right, precision))
+
+
+def load_network(checkpoint: Path) -> PSMNet:
+    """The network of a checkpoint written by `train_stereo`, in evaluation mode on the CPU.
+
+    Raises:
+        FormatError: not such a checkpoint.
+    """
+    content = load_checkpoint(checkpoint)
+    try:
+        model = PSMNet(**content["arguments"])
+        model.load_state_dict(content["state_dict"])
+    except (TypeError, ValueError, RuntimeError) as error:
+        found = str(error).split("\n")[-1].strip()
+        raise FormatError(checkpoint, "arguments and state_dict", found, "a PSMNet of pseudolidar") from error
+    channels_last(model)
+    return model.eval()
+
+
+@torch.inference_mode()
+def predict(
+    model: PSMNet, left: NDArray[np.uint8], right: NDArray[np.uint8], precision: Precision = "float32"
+) -> NDArray[np.float32]:
+    """The left image's disparity, float32 (H, W) px, of a rectified pair, uint8 (H, W, 3) RGB.
+
+    The images are padded at the top and on the right to a size that the network takes, as published code does on KITTI;
+    the padding is cut off again.
+
+    Raises:
+        ValueError: images of two sizes.
+    """
+    if left.shape != right.shape:
+        raise ValueError(f"right image: found shape {right.shape}, expected the left's, {left.shape}")
+    height, width = left.shape[:2]
+    multiple, smallest = model.size_multiple, model.min_size
+    top = max(smallest, -(-height // multiple) * multiple) - height
+    side = max(smallest, -(-width // multiple) * multiple) - width
+    device = next(model.parameters()).device
+    pair = [F.pad(torch.from_numpy(normalised(image))[None].to(device), (0, side, top, 0)) for image in (left, right)]
+    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+        disparity = model(*pair)[0]
+    return disparity[top:, :width].float().cpu().numpy()

@@ -1,0 +1,197 @@
+"""Test loss of a disparity model: by depth range, over all pixels and over those of cars and of pedestrians."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pseudolidar.kitti import Calibration, FormatError, ObjectDataset, Objects, read_disparity, track
+from pseudolidar.stereo.data import target_disparity
+from pseudolidar.stereo.losses import MIN_DISPARITY_PX
+
+REGIONS = ("all", "car", "pedestrian")
+"""Which pixels: all valid ones, or those on the surface of an object of a class."""
+
+RANGES_M: tuple[tuple[float, float], ...] = ((0.0, np.inf), (0.0, 20.0), (20.0, 40.0), (40.0, np.inf))
+"""(near, far] of the true depth, metres: the paper's Table 2."""
+
+_REGION_CLASSES = {"car": "Car", "pedestrian": "Pedestrian"}
+
+
+def range_name(bounds: tuple[float, float]) -> str:
+    """A depth range as the paper writes it: `0-20`, `40-max`."""
+    return "-".join("max" if np.isinf(bound) else f"{bound:g}" for bound in bounds)
+
+
+@dataclass(frozen=True, eq=False)
+class StereoMetrics:
+    """Errors of a disparity model, summed frame by frame.
+
+    Frames stay apart so that intervals can be computed by resampling them. R stands for `REGIONS`, D for `RANGES_M`.
+
+    Attributes:
+        frame_ids: the F frames.
+        pixels: (F, R, D) int64, valid pixels.
+        disparity_error: (F, R, D) float64, sum of |disparity - true disparity|, px.
+        depth_error: (F, R, D) float64, sum of |C / disparity - true depth|, m.
+        mean_error: (F, R, D) float64, as `disparity_error`, for a model that always answers `mean_disparity`.
+        mean_disparity: px; NaN if none was given.
+    """
+
+    frame_ids: tuple[str, ...]
+    pixels: NDArray[np.int64]
+    disparity_error: NDArray[np.float64]
+    depth_error: NDArray[np.float64]
+    mean_error: NDArray[np.float64]
+    mean_disparity: float
+
+    def disparity_mae(self) -> NDArray[np.float64]:
+        """(R, D) px, NaN where there is no pixel."""
+        return self._mean(self.disparity_error)
+
+    def depth_mae(self) -> NDArray[np.float64]:
+        """(R, D) m, NaN where there is no pixel."""
+        return self._mean(self.depth_error)
+
+    def mean_predictor_mae(self) -> NDArray[np.float64]:
+        """(R, D) px, the disparity MAE of always predicting `mean_disparity`; NaN where there is no pixel."""
+        return self._mean(self.mean_error)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The table as plain data: region -> range -> disparity_mae_px, depth_mae_m, mean_predictor_mae_px, pixels."""
+        columns = {
+            "disparity_mae_px": self.disparity_mae(),
+            "depth_mae_m": self.depth_mae(),
+            "mean_predictor_mae_px": self.mean_predictor_mae(),
+        }
+        table: dict[str, Any] = {}
+        for row, region in enumerate(REGIONS):
+            table[region] = {}
+            for column, bounds in enumerate(RANGES_M):
+                cells = {name: float(values[row, column]) for name, values in columns.items()}
+                known: dict[str, Any] = {name: None if np.isnan(cell) else cell for name, cell in cells.items()}
+                known["pixels"] = int(self.pixels[:, row, column].sum())
+                table[region][range_name(bounds)] = known
+        return table
+
+    def _mean(self, errors: NDArray[np.float64]) -> NDArray[np.float64]:
+        with np.errstate(invalid="ignore"):
+            return errors.sum(axis=0) / self.pixels.sum(axis=0)
+
+
+def disparity_metrics(
+    predicted_dir: Path, dataset: ObjectDataset, mean_disparity: float | None = None, max_depth_m: float = 200.0
+) -> StereoMetrics:
+    """Compare `predicted_dir`/ID.npy (or .png, 256 x) with the true disparity of every frame of `dataset`.
+
+    Valid pixels are those whose true disparity is known. A predicted depth counts as `max_depth_m` at most, so that
+    a few pixels of a disparity near 0 don't decide the depth error of all.
+
+    Args:
+        predicted_dir: disparity maps, one for each frame.
+        dataset: with labels, and exact disparity or LiDAR.
+        mean_disparity: what a model that learns nothing answers: see `mean_disparity_of`.
+        max_depth_m: metres.
+
+    Raises:
+        FormatError: a frame's file is missing, broken or of another size.
+    """
+    shape = (len(dataset), len(REGIONS), len(RANGES_M))
+    pixels = np.zeros(shape, np.int64)
+    sums = np.zeros((3, *shape))
+    baseline = np.nan if mean_disparity is None else mean_disparity
+    for index, frame in enumerate(track(dataset, "disparity errors", len(dataset))):
+        truth = target_disparity(frame)
+        predicted = _read_prediction(predicted_dir, frame.frame_id, truth.shape)
+        calibration = frame.calibration
+        constant = calibration.camera_constant_px_m
+        row, column = np.nonzero(truth > 0)
+        true_px = truth[row, column].astype(np.float64)
+        found_px = np.maximum(predicted[row, column].astype(np.float64), MIN_DISPARITY_PX)
+        depth_m = constant / true_px
+        errors = np.stack(
+            [
+                np.abs(found_px - true_px),
+                np.abs(np.minimum(constant / found_px, max_depth_m) - depth_m),
+                np.abs(baseline - true_px),
+            ]
+        )
+        regions = _region_masks(frame.objects(), calibration, column, row, depth_m)
+        for place, bounds in enumerate(RANGES_M):
+            chosen = regions & (depth_m > bounds[0]) & (depth_m <= bounds[1])
+            pixels[index, :, place] = chosen.sum(axis=1)
+            sums[:, index, :, place] = errors @ chosen.T
+    return StereoMetrics(tuple(dataset.frame_ids), pixels, sums[0], sums[1], sums[2], baseline)
+
+
+def mean_disparity_of(dataset: ObjectDataset) -> float:
+    """Mean true disparity over the valid pixels of a data set, px."""
+    total, count = 0.0, 0
+    for frame in track(dataset, "mean disparity", len(dataset)):
+        truth = target_disparity(frame)
+        total += float(truth.sum(dtype=np.float64))
+        count += int((truth > 0).sum())
+    if not count:
+        raise FormatError(dataset.root, f"split {dataset.split}", "no valid pixel", "frames with known disparity")
+    return total / count
+
+
+def object_pixels(
+    objects: Objects,
+    class_name: str,
+    calibration: Calibration,
+    column: NDArray[np.integer],
+    row: NDArray[np.integer],
+    depth_m: NDArray[np.floating],
+) -> NDArray[np.bool_]:
+    """Which pixels lie on an object of a class: inside its 2D box, their true 3D point inside its 3D box.
+
+    Args:
+        objects: labels of the frame.
+        class_name: KITTI's name.
+        calibration: of the frame.
+        column, row, depth_m: (N,) pixels and their true depth.
+
+    Returns:
+        (N,) bool.
+    """
+    points = calibration.image_to_rect(np.stack([column, row], axis=1), depth_m)
+    found = np.zeros(len(points), bool)
+    for index in np.flatnonzero(objects.class_name == class_name):
+        x1, y1, x2, y2 = objects.box2d[index]
+        x, y, z, height, width, length, rotation = objects.box3d[index]
+        near = np.flatnonzero((column >= x1) & (column <= x2) & (row >= y1) & (row <= y2))
+        offset = points[near] - (x, y, z)
+        cos, sin = np.cos(rotation), np.sin(rotation)
+        # A rotation by ry about y takes object coordinates to the camera's; this is its inverse.
+        along = cos * offset[:, 0] - sin * offset[:, 2]
+        across = sin * offset[:, 0] + cos * offset[:, 2]
+        inside = (np.abs(along) <= length / 2) & (np.abs(across) <= width / 2)
+        found[near[inside & (offset[:, 1] <= 0) & (offset[:, 1] >= -height)]] = True
+    return found
+
+
+def _region_masks(
+    objects: Objects,
+    calibration: Calibration,
+    column: NDArray[np.integer],
+    row: NDArray[np.integer],
+    depth_m: NDArray[np.floating],
+) -> NDArray[np.bool_]:
+    masks = [np.ones(len(column), bool)]
+    for region in REGIONS[1:]:
+        masks.append(object_pixels(objects, _REGION_CLASSES[region], calibration, column, row, depth_m))
+    return np.stack(masks)
+
+
+def _read_prediction(folder: Path, frame_id: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    path = folder / f"{frame_id}.npy"
+    if not path.is_file() and path.with_suffix(".png").is_file():
+        path = path.with_suffix(".png")
+    predicted = read_disparity(path)
+    if predicted.shape != shape:
+        expected = f"{shape[1]} x {shape[0]} px, the size of the frame"
+        raise FormatError(path, "size", f"{predicted.shape[1]} x {predicted.shape[0]} px", expected)
+    return predicted

@@ -1,0 +1,152 @@
+"""Training of u and u': one network, one schedule, two losses."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from pseudolidar.kitti import FormatError, ObjectDataset
+from pseudolidar.stereo.data import Crops, StereoBatch, StereoBatches
+from pseudolidar.stereo.losses import Loss, disparity_loss
+from pseudolidar.stereo.psmnet import PSMNet, channels_last
+from pseudolidar.training import fit, load_checkpoint, one_cycle, step_decay
+from pseudolidar.training.loop import Precision
+
+# Weights of the outputs in training, the last hourglass's last (PSMNet, section 3.5).
+OUTPUT_WEIGHTS = (0.5, 0.7, 1.0)
+
+
+@dataclass(frozen=True)
+class StereoTraining:
+    """What a training run of PSMNet is made of.
+
+    Attributes:
+        loss: `depth` (the paper's u) or `disparity` (the paper's u').
+        steps: optimizer steps.
+        batch_size: crops in a step.
+        crop: height and width of the crops, px.
+        max_disparity, align_corners, width, pool_sizes, hourglasses, blocks: of the network, see `PSMNet`.
+        smooth: smooth L1 rather than L1.
+        object_probability, jitter: of the crops, see `Crops`.
+        optimizer: `adamw`, or `adam` as in the paper.
+        learning_rate: the highest.
+        schedule: `one_cycle`, or `step`: a tenth from each of the `milestones` on.
+        milestones: steps, for the schedule `step`.
+        weight_decay: of AdamW.
+        max_gradient_norm: gradients of a larger norm are scaled down to it; None leaves them alone.
+        precision: `float32` or `bfloat16`.
+        checkpoint_every: steps between two writes of the running state.
+        device: `cpu` or `cuda`.
+    """
+
+    loss: Loss
+    steps: int
+    batch_size: int
+    crop: tuple[int, int]
+    max_disparity: int = 192
+    align_corners: bool = False
+    width: int = 32
+    pool_sizes: tuple[int, ...] = (64, 32, 16, 8)
+    hourglasses: int = 3
+    blocks: tuple[int, ...] = (3, 16, 3, 3)
+    smooth: bool = True
+    object_probability: float = 0.7
+    jitter: float = 0.2
+    optimizer: Literal["adam", "adamw"] = "adamw"
+    learning_rate: float = 1e-3
+    schedule: Literal["one_cycle", "step"] = "one_cycle"
+    milestones: tuple[int, ...] = ()
+    weight_decay: float = 1e-4
+    max_gradient_norm: float | None = None
+    precision: Precision = "float32"
+    checkpoint_every: int = 100
+    device: str = "cpu"
+
+    def network(self) -> dict[str, Any]:
+        """The constructor arguments of the network."""
+        return {
+            "max_disparity": self.max_disparity,
+            "align_corners": self.align_corners,
+            "width": self.width,
+            "pool_sizes": list(self.pool_sizes),
+            "hourglasses": self.hourglasses,
+            "blocks": list(self.blocks),
+        }
+
+
+def train_stereo(
+    settings: StereoTraining, dataset: ObjectDataset, checkpoint: Path, init: Path | None, seed: int
+) -> None:
+    """Train PSMNet on `dataset` and write `checkpoint`; a killed run goes on where it was.
+
+    Args:
+        settings: network, loss and schedule.
+        dataset: with right images, and exact disparity or LiDAR.
+        checkpoint: written when the run is finished.
+        init: a checkpoint of the same network to start from; None starts from random weights.
+        seed: of the weights, batches and everything else that is random.
+
+    Raises:
+        FormatError: `init` or the data are not what they should be.
+        FloatingPointError: the loss is not finite.
+    """
+    arguments = settings.network()
+    with torch.random.fork_rng([]):
+        torch.manual_seed(seed)
+        model = PSMNet(**arguments)
+    if init is not None:
+        load_weights(model, init)
+    channels_last(model)
+    batches = StereoBatches(
+        dataset, settings.batch_size, Crops(*settings.crop, settings.object_probability, settings.jitter), seed
+    )
+    if settings.schedule == "one_cycle":
+        learning_rate_at = one_cycle(settings.learning_rate, settings.steps)
+    else:
+        learning_rate_at = step_decay(settings.learning_rate, settings.milestones)
+    optimizers = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+    decay = {"weight_decay": settings.weight_decay} if settings.optimizer == "adamw" else {}
+    fit(
+        model,
+        batches,
+        lambda network, batch: training_loss(network, batch, settings.loss, settings.smooth),
+        settings.steps,
+        optimizers[settings.optimizer](model.parameters(), lr=settings.learning_rate, **decay),
+        learning_rate_at,
+        checkpoint,
+        f"training {checkpoint.stem}",
+        settings.precision,
+        settings.checkpoint_every,
+        settings.device,
+        arguments=arguments,
+        max_gradient_norm=settings.max_gradient_norm,
+        seed=seed,
+    )
+
+
+def training_loss(model: PSMNet, batch: StereoBatch, loss: Loss, smooth: bool = True) -> Tensor:
+    """The weighted sum of the losses of the model's outputs on a batch."""
+    outputs = model(batch.left, batch.right)
+    weights = OUTPUT_WEIGHTS[-len(outputs) :]
+    losses = [
+        weight * disparity_loss(output, batch.target, loss, batch.camera_constant, smooth, model.max_disparity)
+        for weight, output in zip(weights, outputs, strict=True)
+    ]
+    return torch.stack(losses).sum()
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Fill `model` from a checkpoint of the same network.
+
+    Raises:
+        FormatError: not a checkpoint, or of another network.
+    """
+    content = load_checkpoint(path)
+    try:
+        model.load_state_dict(content["state_dict"])
+    except RuntimeError as error:
+        raise FormatError(
+            path, "state_dict", str(error).split("\n")[-1].strip(), "the weights of this PSMNet"
+        ) from error

@@ -1,0 +1,121 @@
+"""PSMNet: the published network's numbers, shapes, the cost volume, the soft argmin."""
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pseudolidar.kitti import read_image
+from pseudolidar.stereo import PSMNet
+from pseudolidar.stereo.data import normalised
+from pseudolidar.stereo.psmnet import cost_volume, soft_argmin
+
+SLIM: dict[str, Any] = {"max_disparity": 32, "width": 4, "pool_sizes": (8, 4), "blocks": (1, 1, 1, 1)}
+
+
+def load_module(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_default_is_the_published_network(reference_dir: Path) -> None:
+    lines = (reference_dir / "psmnet_stackhourglass_keys.txt").read_text().splitlines()
+    published = {name: shape.strip() for name, shape in (line.split(" ", 1) for line in lines)}
+    ours = {name: str(tuple(tensor.shape)) for name, tensor in PSMNet().state_dict().items()}
+    assert ours == published
+
+
+def test_parameter_count() -> None:
+    assert sum(parameter.numel() for parameter in PSMNet().parameters()) == 5_224_768
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+def test_the_published_networks_output(reference_dir: Path, kitti_sample: Path, align_corners: bool) -> None:
+    model = PSMNet(max_disparity=64, align_corners=align_corners).eval()
+    load_module(reference_dir / "fill_weights.py").fill_weights(model, 1.0)
+    pair = [
+        torch.from_numpy(normalised(read_image(kitti_sample / "stereo_demo" / name)[100:356, 300:620]))[None]
+        for name in ("left.png", "right.png")
+    ]
+    with torch.inference_mode():
+        disparity = model(*pair)[0].numpy()
+    file = reference_dir / f"psmnet_stackhourglass_align{int(align_corners)}_dev.npz"
+    assert np.abs(disparity - np.load(file)["disparity"]).max() < 1e-3
+
+
+@pytest.mark.parametrize("hourglasses", [1, 2, 3])
+def test_shapes_and_ranges_of_the_outputs(hourglasses: int) -> None:
+    torch.manual_seed(0)
+    model = PSMNet(**SLIM, hourglasses=hourglasses)
+    left, right = torch.randn(2, 2, 3, 32, 64)
+    outputs = model.train()(left, right)
+    assert isinstance(outputs, tuple) and len(outputs) == hourglasses
+    single = model.eval()(left, right)
+    for disparity in (*outputs, single):
+        assert disparity.shape == (2, 32, 64)
+        assert disparity.dtype == torch.float32
+        assert disparity.min() >= 0 and disparity.max() <= 31
+    torch.stack(outputs).sum().backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+def test_frames_of_a_batch_do_not_mix_in_evaluation() -> None:
+    torch.manual_seed(0)
+    model = PSMNet(**SLIM, hourglasses=1).eval()
+    left, right = torch.randn(2, 2, 3, 32, 48)
+    with torch.inference_mode():
+        whole = model(left, right)
+        single = model(left[1:], right[1:])
+    assert torch.allclose(whole[1:], single, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [("max_disparity", 40), ("max_disparity", 0), ("hourglasses", 4), ("blocks", (1, 1, 1)), ("pool_sizes", ())],
+)
+def test_arguments_out_of_range(argument: str, value: object) -> None:
+    with pytest.raises(ValueError, match=argument):
+        PSMNet(**{**SLIM, argument: value})
+
+
+def test_images_that_do_not_fit() -> None:
+    model = PSMNet(**SLIM, hourglasses=1)
+    with pytest.raises(ValueError, match="right image"):
+        model(torch.zeros(1, 3, 32, 64), torch.zeros(1, 3, 32, 48))
+    with pytest.raises(ValueError, match="multiples of 16"):
+        model(torch.zeros(1, 3, 32, 56), torch.zeros(1, 3, 32, 56))
+    with pytest.raises(ValueError, match="at least 32"):
+        model(torch.zeros(1, 3, 16, 64), torch.zeros(1, 3, 16, 64))
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(1, 6), st.integers(1, 9), st.integers(0, 2**20))
+def test_cost_volume_holds_each_pair_of_features(levels: int, width: int, seed: int) -> None:
+    left, right = torch.randn(2, 2, 3, 2, width, generator=torch.Generator().manual_seed(seed))
+    volume = cost_volume(left, right, levels)
+    assert volume.shape == (2, 6, levels, 2, width)
+    for level in range(levels):
+        for column in range(width):
+            if column >= level:
+                expected = torch.cat([left[..., column], right[..., column - level]], dim=1)
+            else:
+                expected = torch.zeros(2, 6, 2)
+            assert torch.equal(volume[:, :, level, :, column], expected)
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+def test_soft_argmin_is_trilinear_upsampling_softmax_and_expectation(align_corners: bool) -> None:
+    scores = torch.randn(2, 4, 3, 5, generator=torch.Generator().manual_seed(0)) * 3
+    fine = F.interpolate(scores[:, None], (16, 12, 20), mode="trilinear", align_corners=align_corners)[:, 0]
+    expected = (fine.softmax(dim=1) * torch.arange(16.0)[None, :, None, None]).sum(dim=1)
+    assert torch.allclose(soft_argmin(scores, 16, (12, 20), align_corners), expected, atol=1e-4)

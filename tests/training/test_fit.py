@@ -1,0 +1,206 @@
+"""The training loop: resuming to the byte, precision, errors, checkpoints."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pseudolidar.kitti import FormatError
+from pseudolidar.training import constant, fit, load_checkpoint, save_checkpoint
+from pseudolidar.training.loop import Precision
+
+
+@dataclass(frozen=True)
+class Points:
+    frame_ids: tuple[str, ...]
+    inputs: Tensor
+    targets: Tensor
+
+
+def points_at(step: int) -> Points:
+    generator = torch.Generator().manual_seed(step)
+    inputs = torch.randn(16, 4, generator=generator)
+    return Points((f"{step:06d}",), inputs, inputs.sum(dim=1, keepdim=True))
+
+
+def squared_error(model: nn.Module, batch: Points) -> Tensor:
+    return (model(batch.inputs) - batch.targets).square().mean()
+
+
+def network() -> nn.Module:
+    # Dropout and batch normalisation: their random numbers and statistics must survive an interruption too.
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.3), nn.Linear(8, 1))
+
+
+def train(
+    checkpoint: Path,
+    batch_at: Callable[[int], Points] = points_at,
+    steps: int = 25,
+    precision: Precision = "float32",
+    seed: int = 0,
+) -> tuple[nn.Module, list[float]]:
+    model = network()
+    optimizer = torch.optim.AdamW(model.parameters())
+    losses = fit(
+        model, batch_at, squared_error, steps, optimizer, lambda step: 0.02 / (1 + step / 10), checkpoint, "points",
+        precision, checkpoint_every=10, arguments={"width": 8}, max_gradient_norm=10.0, seed=seed,
+    )  # fmt: skip
+    return model, losses
+
+
+class KilledError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize(("killed_at", "resumed_at"), [(3, 0), (17, 10), (20, 20), (23, 20)])
+def test_an_interrupted_run_ends_with_the_same_bytes(
+    tmp_path: Path, killed_at: int, resumed_at: int, precision: Precision
+) -> None:
+    _, undisturbed = train(tmp_path / "whole.pt", precision=precision)
+
+    def killed(step: int) -> Points:
+        if step == killed_at:
+            raise KilledError
+        return points_at(step)
+
+    with pytest.raises(KilledError):
+        train(tmp_path / "broken.pt", killed, precision=precision)
+    assert not (tmp_path / "broken.pt").exists()
+    assert (tmp_path / "broken.partial").exists() == (resumed_at > 0)
+    asked: list[int] = []
+
+    def recorded(step: int) -> Points:
+        asked.append(step)
+        return points_at(step)
+
+    _, losses = train(tmp_path / "broken.pt", recorded, precision=precision)
+    assert asked[0] == resumed_at
+    assert losses == undisturbed
+    assert (tmp_path / "broken.pt").read_bytes() == (tmp_path / "whole.pt").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["broken.pt", "whole.pt"]
+
+
+def test_the_seed_decides_what_layers_draw(tmp_path: Path) -> None:
+    _, first = train(tmp_path / "a.pt", seed=1)
+    _, again = train(tmp_path / "b.pt", seed=1)
+    _, other = train(tmp_path / "c.pt", seed=2)
+    assert first == again
+    assert first != other
+
+
+def test_the_callers_random_state_is_left_alone(tmp_path: Path) -> None:
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters())
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    fit(model, points_at, squared_error, 3, optimizer, constant(0.01), tmp_path / "a.pt", "points")
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_it_learns_and_a_finished_run_is_only_loaded(tmp_path: Path) -> None:
+    model, losses = train(tmp_path / "a.pt", steps=300)
+    assert sum(losses[-20:]) < 0.5 * sum(losses[:20])
+
+    def never(step: int) -> Points:
+        raise AssertionError("a finished run asked for a batch")
+
+    loaded, same = train(tmp_path / "a.pt", never, steps=300)
+    assert same == losses
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, loaded.state_dict()[name])
+    content = load_checkpoint(tmp_path / "a.pt")
+    assert content["arguments"] == {"width": 8}
+    assert content["losses"] == losses
+
+
+def test_the_learning_rate_of_each_step_is_used(tmp_path: Path) -> None:
+    model = nn.Linear(1, 1, bias=False)
+    nn.init.zeros_(model.weight)
+    batch = Points(("000000",), torch.ones(1, 1), torch.zeros(1, 1))
+    rates = [0.5, 0.25, 0.125]
+    # The gradient of the weight itself is 1, so SGD subtracts exactly the learning rate.
+    fit(
+        model, lambda step: batch, lambda network, points: network(points.inputs).sum(), 3,
+        torch.optim.SGD(model.parameters()), lambda step: rates[step], tmp_path / "a.pt", "points",
+    )  # fmt: skip
+    assert model.weight.item() == -0.875
+
+
+def test_gradients_are_scaled_down_to_the_largest_norm(tmp_path: Path) -> None:
+    model = nn.Linear(2, 1, bias=False)
+    nn.init.zeros_(model.weight)
+    batch = Points(("000000",), torch.tensor([[30.0, 40.0]]), torch.zeros(1, 1))
+    fit(
+        model, lambda step: batch, lambda network, points: network(points.inputs).sum(), 1,
+        torch.optim.SGD(model.parameters()), constant(1.0), tmp_path / "a.pt", "points", max_gradient_norm=5.0,
+    )  # fmt: skip
+    assert torch.allclose(model.weight, torch.tensor([[-3.0, -4.0]]), atol=1e-4)
+
+
+def test_a_loss_that_is_not_finite_names_step_and_frames(tmp_path: Path) -> None:
+    def broken_at(step: int) -> Points:
+        batch = points_at(step)
+        return Points(("000007", "000009"), batch.inputs / 0, batch.targets) if step == 12 else batch
+
+    with pytest.raises(FloatingPointError, match=r"step 12.*000007, 000009"):
+        train(tmp_path / "a.pt", broken_at)
+    assert not (tmp_path / "a.pt").exists()
+
+
+def test_a_gradient_that_is_not_finite_stops_too(tmp_path: Path) -> None:
+    model = nn.Linear(1, 1)
+    batch = Points(("000003",), torch.zeros(1, 1), torch.zeros(1, 1))
+
+    def loss(network: nn.Module, points: Points) -> Tensor:
+        return (network(points.inputs) * 0).sqrt().sum()  # 0, with a derivative of 0 x infinity
+
+    with pytest.raises(FloatingPointError, match=r"gradient.*000003"):
+        fit(
+            model, lambda step: batch, loss, 1, torch.optim.SGD(model.parameters()), constant(0.1),
+            tmp_path / "a.pt", "points", max_gradient_norm=1.0,
+        )  # fmt: skip
+
+
+def test_an_error_in_a_batch_reaches_the_caller(tmp_path: Path) -> None:
+    def broken_at(step: int) -> Points:
+        raise FormatError("image.png", "file", "half of it", "a PNG")
+
+    with pytest.raises(FormatError, match=r"image\.png"):
+        train(tmp_path / "a.pt", broken_at)
+
+
+def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
+    train(tmp_path / "a.pt")
+    with pytest.raises(FormatError, match="another run"):
+        train(tmp_path / "a.pt", steps=26)
+    model = nn.Linear(4, 1)
+    with pytest.raises(FormatError, match="state_dict"):
+        fit(
+            model, points_at, squared_error, 25, torch.optim.SGD(model.parameters()), constant(0.1),
+            tmp_path / "a.pt", "points", arguments={"width": 8},
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", ["truncated", "text", "object"])
+def test_a_broken_checkpoint_is_named(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "a.pt"
+    save_checkpoint(path, {"state_dict": {"a": torch.zeros(100)}, "arguments": {}, "losses": [1.0]})
+    if damage == "truncated":
+        path.write_bytes(path.read_bytes()[:-50])
+    elif damage == "text":
+        path.write_text("not a checkpoint")
+    else:
+        torch.save({"state_dict": {}, "arguments": Path("a"), "losses": []}, path)
+    with pytest.raises(FormatError, match=r"a\.pt"):
+        load_checkpoint(path)
+
+
+def test_a_checkpoint_without_weights_is_named(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "a.pt", {"arguments": {}, "losses": []})
+    with pytest.raises(FormatError, match="state_dict"):
+        load_checkpoint(tmp_path / "a.pt")

@@ -24,6 +24,8 @@ CLASSES = (
 )
 """The classes of KITTI's object benchmark."""
 
+_CANONICAL = {name.lower(): name for name in CLASSES}
+
 _FIELDS = (
     *("type", "truncated", "occluded", "alpha", "bbox_left", "bbox_top", "bbox_right", "bbox_bottom"),
     *("height", "width", "length", "x", "y", "z", "rotation_y", "score"),
@@ -35,7 +37,7 @@ class Objects:
     """N objects of one frame.
 
     Attributes:
-        class_name: (N,) str, one of `CLASSES`.
+        class_name: (N,) str, one of `CLASSES`, or a class of the user's own.
         truncation: float64 (N,), share of the object outside of the image, 0 to 1; -1 where not given.
         occlusion: int64 (N,), 0 visible, 1 partly, 2 largely occluded, 3 unknown; -1 where not given.
         alpha: float64 (N,), observation angle, rad; -10 where not given.
@@ -114,7 +116,7 @@ def read_objects(path: str | Path, scored: bool) -> Objects:
     """Read a KITTI label file (15 fields a line) or, with `scored`, a result file (16 fields).
 
     Raises:
-        FormatError: with the line and field, for a wrong number of fields, an unknown class, a word for a number,
+        FormatError: with the line and field, for a wrong number of fields, a number for a class, a word for a number,
             NaN or infinity, a 2D box whose right or bottom lies before its left or top.
     """
     path = require_file(path, "KITTI results" if scored else "KITTI labels")
@@ -128,8 +130,9 @@ def read_objects(path: str | Path, scored: bool) -> Objects:
         if len(words) != expected_fields:
             what = "result" if scored else "label"
             raise FormatError(path, f"line {number}", f"{len(words)} fields", f"{expected_fields} fields ({what} line)")
-        if words[0] not in CLASSES:
-            raise FormatError(path, f"line {number}, field 1 (type)", words[0], f"one of {', '.join(CLASSES)}")
+        if not words[0][0].isalpha():
+            expected = f"a class such as {', '.join(CLASSES)}"
+            raise FormatError(path, f"line {number}, field 1 (type)", words[0], expected)
         row = []
         for column, word in enumerate(words[1:], start=1):
             try:
@@ -145,7 +148,8 @@ def read_objects(path: str | Path, scored: bool) -> Objects:
         if row[5] < row[3] or row[6] < row[4]:
             place = f"line {number}, fields 5 to 8 (bbox)"
             raise FormatError(path, place, " ".join(words[4:8]), "left <= right and top <= bottom")
-        names.append(words[0])
+        # As in the devkit, case does not matter; own data may hold classes that KITTI lacks.
+        names.append(_CANONICAL.get(words[0].lower(), words[0]))
         rows.append(row)
     if not names:
         return Objects.empty(scored)

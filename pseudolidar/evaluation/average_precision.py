@@ -1,0 +1,253 @@
+"""KITTI average precision: recall grid, precision curves and the tables made from them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pseudolidar.evaluation.matching import COUNTS, count_outcomes, matched_scores
+from pseudolidar.evaluation.protocol import (
+    CLASSES,
+    DIFFICULTIES,
+    GEOMETRY,
+    RECALL_POINTS,
+    VIEWS,
+    resolve_overlap,
+)
+from pseudolidar.evaluation.scenes import Scenes, build_scenes
+from pseudolidar.kitti import Objects
+
+METRICS = ("AP11", "AP40")
+"""Mean precision, in percent, at recall 0, 0.1, ..., 1 (AP11) and at recall 1/40, 2/40, ..., 1 (AP40)."""
+
+
+@dataclass(frozen=True, eq=False)
+class PrecisionCurve:
+    """Precision of one class at one difficulty in one view.
+
+    Attributes:
+        precision: float64 (41,), the best precision at recall i/40 or more, 0 where that recall is not reached; for
+            `aos` the orientation similarity instead.
+        object_count: how many objects count.
+    """
+
+    precision: NDArray[np.float64]
+    object_count: int
+
+    @property
+    def ap11(self) -> float:
+        """Mean over recall 0, 0.1, ..., 1, percent; NaN where there is no object."""
+        return float(self.precision[::4].mean()) * 100.0 if self.object_count else float("nan")
+
+    @property
+    def ap40(self) -> float:
+        """Mean over recall 1/40, 2/40, ..., 1, percent; NaN where there is no object."""
+        return float(self.precision[1:].mean()) * 100.0 if self.object_count else float("nan")
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Average precision of one set of results.
+
+    A class that has no object at a difficulty has no average precision there: NaN here, null in JSON, never 0. The
+    same goes for `aos` where a detection gives no angle (alpha -10), and for `bev` and `3d` where all detections of a
+    class are 2D boxes only (x -1000): the official tool leaves these out, too.
+
+    Attributes:
+        classes, difficulties: names, in the order of the tables.
+        depth_range: (near, far] in m, None for any depth.
+        min_overlap: by class and view (bbox, bev, 3d).
+        frame_count: how many frames were evaluated.
+        curves: by (class, view, difficulty); what the official tool leaves out has no curve.
+    """
+
+    classes: tuple[str, ...]
+    difficulties: tuple[str, ...]
+    depth_range: tuple[float, float] | None
+    min_overlap: dict[str, dict[str, float]]
+    frame_count: int
+    curves: dict[tuple[str, str, str], PrecisionCurve]
+
+    def ap(self, class_name: str, view: str, difficulty: str, metric: str = "AP40") -> float:
+        """Average precision, percent, or NaN; `metric` is AP40 or AP11."""
+        if metric not in METRICS:
+            raise ValueError(f"metric: found {metric!r}, expected one of {', '.join(METRICS)}")
+        curve = self.curves.get((class_name, view, difficulty))
+        if curve is None:
+            return float("nan")
+        return curve.ap40 if metric == "AP40" else curve.ap11
+
+    def to_dict(self) -> dict[str, dict[str, dict[str, list[float | None]]]]:
+        """{class: {view: {"AP11": [one number a difficulty], "AP40": [...]}}}, None where there is no number."""
+        return {
+            class_name: {
+                view: {
+                    metric: [
+                        None if np.isnan(value) else value
+                        for value in (self.ap(class_name, view, name, metric) for name in self.difficulties)
+                    ]
+                    for metric in METRICS
+                }
+                for view in VIEWS
+            }
+            for class_name in self.classes
+        }
+
+
+def recall_thresholds(
+    scores: NDArray[np.float64], object_count: int, official_grid: bool = False
+) -> NDArray[np.float64]:
+    """Scores at which the recall comes closest to 0, 1/40, 2/40, ...: float64 (at most 41,), falling.
+
+    From 41 objects on this is the official tool's grid. That tool gives one recall point at most to each found object,
+    so that with fewer than 41 objects not even a perfect detector reaches recall 1 (ten objects, all found: AP40
+    22.5). There each recall point takes the highest score that reaches it instead, and a perfect detector has 100.
+
+    Args:
+        scores: of the objects found, (at most object_count,).
+        object_count: how many there are to find.
+        official_grid: take the official tool's grid with few objects, too.
+    """
+    ordered = np.sort(scores)[::-1]
+    count = len(ordered)
+    if object_count < RECALL_POINTS and not official_grid:
+        # Whole numbers: found / object_count >= point / 40.
+        needed = -(-np.arange(RECALL_POINTS) * object_count // (RECALL_POINTS - 1))
+        needed = np.maximum(needed, 1)
+        return ordered[needed[needed <= count] - 1]
+    picked = []
+    recall = 0.0
+    for i in range(count):
+        last = i == count - 1
+        left = (i + 1) / object_count
+        right = left if last else (i + 2) / object_count
+        if right - recall < recall - left and not last:
+            continue
+        picked.append(ordered[i])
+        recall += 1.0 / (RECALL_POINTS - 1.0)
+    return np.array(picked)
+
+
+def precision_curves(
+    scenes: Scenes,
+    class_name: str,
+    difficulty: str,
+    view: str,
+    min_overlap: float,
+    frames: NDArray[np.int64] | None = None,
+    official_grid: bool = False,
+) -> tuple[PrecisionCurve, PrecisionCurve]:
+    """Curves of precision and of orientation similarity.
+
+    Args:
+        scenes: frames with their overlaps.
+        class_name, difficulty, view: what is scored.
+        min_overlap: intersection over union that a match must exceed.
+        frames: int64, the frames to score, a frame as often as it is named; None for each frame once.
+        official_grid: see `recall_thresholds`.
+    """
+    if frames is None:
+        frames = np.arange(len(scenes))
+    overlaps = scenes.overlaps[GEOMETRY[view]]
+    label_state = scenes.label_states(class_name, DIFFICULTIES[difficulty])
+    detection_state = scenes.detection_states(class_name, DIFFICULTIES[difficulty])
+    score = scenes.detections.score
+    assert score is not None
+    layout = (scenes.label_start, scenes.detection_start, overlaps.pair_start, overlaps.pairs)
+    found = matched_scores(*layout, label_state, detection_state, score, min_overlap)
+    rows = _rows_of(frames, scenes.label_start)
+    object_count = int((label_state[rows] == COUNTS).sum())
+    found = found[rows]
+    thresholds = recall_thresholds(found[~np.isnan(found)], object_count, official_grid)
+    right, wrong, similarity = count_outcomes(
+        frames,
+        thresholds,
+        *layout,
+        label_state,
+        detection_state,
+        score,
+        overlaps.region_cover > min_overlap,
+        scenes.labels.alpha,
+        scenes.detections.alpha,
+        min_overlap,
+    )
+    kept = np.maximum(right + wrong, 1)
+    return _curve(right / kept, object_count), _curve(similarity / kept, object_count)
+
+
+def _rows_of(frames: NDArray[np.int64], start: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Rows of the named frames, one after the other."""
+    counts = np.diff(start)[frames]
+    first = np.repeat(start[frames] - (np.cumsum(counts) - counts), counts)
+    return first + np.arange(counts.sum())
+
+
+def _curve(values: NDArray[np.float64], object_count: int) -> PrecisionCurve:
+    precision = np.zeros(RECALL_POINTS)
+    # The best value at this recall or beyond.
+    precision[: len(values)] = np.maximum.accumulate(values[::-1])[::-1]
+    return PrecisionCurve(precision, object_count)
+
+
+def evaluate(
+    labels: Sequence[Objects],
+    results: Sequence[Objects],
+    classes: Sequence[str] = CLASSES,
+    difficulties: Sequence[str] = ("easy", "moderate", "hard"),
+    depth_range: tuple[float, float] | None = None,
+    min_overlap: Mapping[str, Mapping[str, float]] | None = None,
+    official_grid: bool = False,
+) -> Evaluation:
+    """Average precision as KITTI's official tool computes it.
+
+    Args:
+        labels: ground truth, one a frame.
+        results: detections with scores, one a frame in the same order.
+        classes: of Car, Pedestrian, Cyclist.
+        difficulties: of easy, moderate, hard, all.
+        depth_range: (near, far] in m; only objects and detections with near < z <= far take part.
+        min_overlap: by class and view (bbox, bev, 3d), intersection over union that a match must exceed; what is left
+            out is as in the benchmark. `protocol.LOOSE_OVERLAP` is the second set that KITTI tools print.
+        official_grid: also with fewer than 41 objects the official tool's recall grid (see `recall_thresholds`).
+
+    Raises:
+        ValueError: an unknown class or difficulty, a range or overlap that makes no sense, unequal numbers of frames.
+    """
+    chosen = _names_of("classes", classes, CLASSES)
+    levels = _names_of("difficulties", difficulties, tuple(DIFFICULTIES))
+    depth_range = _near_far(depth_range)
+    limits = resolve_overlap(chosen, min_overlap)
+    scenes = build_scenes(labels, results, depth_range)
+    curves = {}
+    for class_name in chosen:
+        for level in levels:
+            for view in ("bbox", "bev", "3d"):
+                if view != "bbox" and scenes.lacks_boxes_3d(class_name):
+                    continue
+                precision, similarity = precision_curves(
+                    scenes, class_name, level, view, limits[class_name][view], official_grid=official_grid
+                )
+                curves[class_name, view, level] = precision
+                if view == "bbox" and scenes.has_angles:
+                    curves[class_name, "aos", level] = similarity
+    return Evaluation(chosen, levels, depth_range, limits, len(scenes), curves)
+
+
+def _names_of(what: str, names: Sequence[str], known: tuple[str, ...]) -> tuple[str, ...]:
+    is_list = isinstance(names, Sequence) and not isinstance(names, str)
+    if not is_list or not names or len(set(names)) < len(names) or not set(names) <= set(known):
+        raise ValueError(f"{what}: found {names}, expected a list of some of {', '.join(known)}, each once")
+    return tuple(names)
+
+
+def _near_far(depth_range: tuple[float, float] | None) -> tuple[float, float] | None:
+    if depth_range is None:
+        return None
+    try:
+        near, far = (float(limit) for limit in depth_range)
+    except (TypeError, ValueError):
+        near, far = 0.0, 0.0
+    if not near < far:
+        raise ValueError(f"depth_range: found {depth_range}, expected [near, far] in m with near < far")
+    return near, far

@@ -1,0 +1,85 @@
+"""Evaluation of KITTI result files against label files, folder against folder."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from pseudolidar.evaluation.average_precision import Evaluation, evaluate
+from pseudolidar.evaluation.protocol import CLASSES
+from pseudolidar.kitti import FormatError, Objects, read_objects, read_split
+
+
+def read_folders(
+    labels_dir: str | Path,
+    results_dir: str | Path,
+    split_file: str | Path | None = None,
+    missing_results: str = "error",
+) -> tuple[list[str], list[Objects], list[Objects]]:
+    """Read the labels and the detections of the frames to evaluate.
+
+    These are the frames of `split_file` or, without one, all frames in `labels_dir`. Each needs a result file: a
+    detector that finds nothing writes an empty one, so a missing file is most often a run that broke off. With
+    `missing_results="empty"` it stands for no detections. A result file without a label file is always an error.
+
+    Returns:
+        frame ids, labels by frame, detections by frame.
+
+    Raises:
+        FormatError: no such folder, no label files, a label or result file that is missing or not as it should be, a
+            result file for an unknown frame.
+        ValueError: `missing_results` is neither error nor empty.
+    """
+    if missing_results not in ("error", "empty"):
+        raise ValueError(f"missing_results: found {missing_results!r}, expected error or empty")
+    labelled = _frame_files(labels_dir, "a folder with KITTI label files")
+    scored = _frame_files(results_dir, "a folder with KITTI result files")
+    if not labelled:
+        raise FormatError(labels_dir, "folder", "no .txt files", "a KITTI label file for each frame")
+    unknown = sorted(set(scored) - set(labelled))
+    if unknown:
+        others = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
+        found = f"results for frame {unknown[0]}{others}"
+        raise FormatError(scored[unknown[0]], "file", found, f"only frames that have labels in {labels_dir}")
+    frame_ids = sorted(labelled)
+    if split_file is not None:
+        frame_ids = read_split(split_file)
+        for number, frame_id in enumerate(frame_ids, start=1):
+            if frame_id not in labelled:
+                raise FormatError(split_file, f"entry {number}", frame_id, f"a frame that has labels in {labels_dir}")
+    missing = [frame_id for frame_id in frame_ids if frame_id not in scored]
+    if missing and missing_results == "error":
+        raise FormatError(
+            Path(results_dir) / f"{missing[0]}.txt",
+            "file",
+            f"nothing there ({len(missing)} of {len(frame_ids)} frames have no result file)",
+            "a result file for each frame, empty where nothing was detected; split_file=FILE evaluates the frames of a "
+            "split alone, missing_results=empty counts a missing file as no detections",
+        )
+    labels = [read_objects(labelled[frame_id], scored=False) for frame_id in frame_ids]
+    results = [
+        read_objects(scored[frame_id], scored=True) if frame_id in scored else Objects.empty(scored=True)
+        for frame_id in frame_ids
+    ]
+    return frame_ids, labels, results
+
+
+def _frame_files(folder: str | Path, what: str) -> dict[str, Path]:
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FormatError(folder, "folder", "a file" if folder.exists() else "nothing there", what)
+    return {path.stem: path for path in folder.glob("*.txt") if not path.name.startswith(".")}
+
+
+def evaluate_folders(
+    labels_dir: str | Path,
+    results_dir: str | Path,
+    classes: Sequence[str] = CLASSES,
+    difficulties: Sequence[str] = ("easy", "moderate", "hard"),
+    depth_range: tuple[float, float] | None = None,
+    min_overlap: Mapping[str, Mapping[str, float]] | None = None,
+    official_grid: bool = False,
+    split_file: str | Path | None = None,
+    missing_results: str = "error",
+) -> Evaluation:
+    """Evaluate a folder of result files: `read_folders`, then `evaluate` with the same arguments."""
+    _, labels, results = read_folders(labels_dir, results_dir, split_file, missing_results)
+    return evaluate(labels, results, classes, difficulties, depth_range, min_overlap, official_grid)

@@ -175,7 +175,7 @@ def test_resampled_frames_are_like_frames_given_again() -> None:
     rng = np.random.default_rng(3)
     frames = [random_frame(rng) for _ in range(40)]
     labels, results = [list(side) for side in zip(*frames, strict=True)]
-    picked = rng.integers(0, 40, 160)
+    picked = rng.integers(0, 40, 300)
     resampled = precision_curves(build_scenes(labels, results, None), "Car", "hard", "bev", 0.5, frames=picked)
     again = build_scenes([labels[i] for i in picked], [results[i] for i in picked], None)
     expected = precision_curves(again, "Car", "hard", "bev", 0.5)

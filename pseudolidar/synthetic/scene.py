@@ -1,0 +1,138 @@
+"""A frame's world: its street, things, weather, and their triangles ready to be traced."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from embreex.mesh_construction import TriangleMesh
+from embreex.rtcore_scene import EmbreeScene
+from numpy.typing import NDArray
+
+from pseudolidar.synthetic import shading
+from pseudolidar.synthetic.scenery import buildings, furniture
+from pseudolidar.synthetic.street import Street, sample_street
+from pseudolidar.synthetic.table import COLOUR_1, COLOUR_2, COLUMNS, SEED, STYLE, Row
+from pseudolidar.synthetic.things import Thing
+from pseudolidar.synthetic.traffic import traffic
+
+
+@dataclass(frozen=True, eq=False)
+class Hits:
+    """What N rays hit: the triangle (-1: none), the distance in lengths of the direction, unit shading normals."""
+
+    prims: NDArray[np.int32]
+    distance: NDArray[np.float32]
+    normals: NDArray[np.float32]
+    lit: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """One frame's world in the rectified camera frame. labelled: things with a KITTI class; they come first."""
+
+    street: Street
+    labelled: list[Thing]
+    scenery: list[Thing]
+    weather: Row
+
+    @cached_property
+    def _triangles(self) -> tuple[NDArray[np.float32], ...]:
+        placed = [thing.placed() for thing in self.labelled + self.scenery]
+        ground, pavements = self.street.ground(), self.street.pavements()
+        corners = np.concatenate([corner for corner, _ in placed] + [ground.corners, pavements.corners])
+        normals = np.concatenate([normal for _, normal in placed] + [ground.normals, pavements.normals])
+        return corners, normals
+
+    @cached_property
+    def material_of(self) -> NDArray[np.int32]:
+        """Material of each triangle."""
+        meshes = [thing.mesh for thing in self.labelled + self.scenery]
+        meshes += [self.street.ground(), self.street.pavements()]
+        return np.concatenate([mesh.material for mesh in meshes])
+
+    @cached_property
+    def thing_of(self) -> NDArray[np.int32]:
+        """Thing of each triangle: labelled ones, then scenery, then carriageway, then pavements."""
+        counts = [len(thing.mesh) for thing in self.labelled + self.scenery]
+        counts += [len(self.street.ground()), len(self.street.pavements())]
+        return np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+
+    @cached_property
+    def table(self) -> NDArray[np.float64]:
+        """The shading kernels' table, a row for each thing."""
+        rows = [thing.row() for thing in self.labelled + self.scenery]
+        ground, pavement = np.zeros(COLUMNS), np.zeros(COLUMNS)
+        tone = 0.20 + 0.12 * (self.street.seed % 7) / 7
+        pavement[COLOUR_1 : COLOUR_1 + 3] = tone * np.float64([1.03, 1.0, 0.95])
+        lawn = self.street.setback > 2.0
+        pavement[COLOUR_2 : COLOUR_2 + 3] = (0.13, 0.19, 0.06) if lawn else (0.22, 0.21, 0.19)
+        pavement[SEED] = self.street.seed
+        pavement[STYLE : STYLE + 3] = self.street.pavement_width, 0.4 + 0.1 * (self.street.seed % 5), float(lawn)
+        return np.stack([*rows, ground, pavement])
+
+    @cached_property
+    def blockers(self) -> NDArray[np.float64]:
+        """Footprints (x, z, length, width, ry) of what darkens the ground about itself."""
+        rows = [(t.position[0], t.position[2], t.size[0], t.size[2], t.ry) for t in self.labelled]
+        return np.float64(rows).reshape(-1, 5)
+
+    @cached_property
+    def _embree(self) -> tuple[EmbreeScene, TriangleMesh]:
+        scene = EmbreeScene()
+        return scene, TriangleMesh(scene, self._triangles[0])
+
+    def trace(self, origin: Row, directions: NDArray[np.float32], shadows: bool) -> Hits:
+        """Nearest hits of rays from one origin (3,) along directions (N, 3); with shadow rays towards the sun."""
+        tracer, _ = self._embree
+        origins = np.broadcast_to(origin.astype(np.float32), directions.shape).copy()
+        found = tracer.run(origins, directions, output=True)
+        prims = found["primID"]
+        prims[found["geomID"] < 0] = -1
+        normals = np.zeros_like(directions)
+        toward_sun = np.empty(len(prims), np.bool_)
+        faces = found["Ng"]
+        sun = self.weather[:3]
+        shading.surface_normals(
+            directions, prims, found["u"], found["v"], faces, self._triangles[1], sun, normals, toward_sun
+        )
+        distance = found["tfar"]
+        lit = np.zeros(len(prims), np.bool_)
+        if shadows and self.weather[shading.SUN_COLOUR] > 0 and toward_sun.any():
+            which = np.flatnonzero(toward_sun)
+            starts = origins[which] + distance[which, None] * directions[which]
+            starts += faces[which] * (0.012 + 2e-4 * distance[which, None])
+            rays = np.broadcast_to(sun.astype(np.float32), starts.shape).copy()
+            lit[which] = tracer.run(starts, rays, query="OCCLUDED") < 0
+        return Hits(prims, distance, normals, lit)
+
+
+def sample_weather(rng: np.random.Generator) -> Row:
+    """Sun, sky and haze of a day: clear, hazy or overcast."""
+    weather = np.zeros(16)
+    elevation, azimuth = rng.uniform(0.35, 1.1), rng.uniform(-math.pi, math.pi)
+    weather[:3] = math.cos(elevation) * math.sin(azimuth), -math.sin(elevation), math.cos(elevation) * math.cos(azimuth)
+    overcast = rng.random() < 0.22
+    if overcast:
+        weather[shading.ZENITH : shading.ZENITH + 3] = np.float64([0.80, 0.83, 0.88]) * rng.uniform(0.9, 1.15)
+        weather[shading.HORIZON : shading.HORIZON + 3] = np.float64([0.88, 0.90, 0.93]) * rng.uniform(0.9, 1.1)
+        weather[shading.CLOUDS] = rng.uniform(0.2, 0.5)
+    else:
+        warmth = 1 - min(elevation / 0.8, 1.0)
+        weather[shading.SUN_COLOUR : shading.SUN_COLOUR + 3] = np.float64([1.0, 0.95 - 0.10 * warmth, 0.86 - 0.24 * warmth]) * rng.uniform(1.1, 1.8)  # fmt: skip
+        weather[shading.ZENITH : shading.ZENITH + 3] = np.float64([0.20, 0.38, 0.72]) * rng.uniform(0.8, 1.2)
+        weather[shading.HORIZON : shading.HORIZON + 3] = np.float64([0.72, 0.82, 0.93]) * rng.uniform(0.9, 1.1)
+        weather[shading.CLOUDS] = rng.uniform(0.0, 0.8)
+    weather[shading.SKY_SEED] = float(rng.integers(1, 3000))
+    weather[shading.HAZE] = rng.uniform(0.0003, 0.0025)
+    return weather
+
+
+def sample_scene(rng: np.random.Generator) -> Scene:
+    """A street with all that stands and moves on it."""
+    street = sample_street(rng)
+    weather = sample_weather(rng)
+    labelled, benches = traffic(street, rng)
+    return Scene(street, labelled, benches + buildings(street, rng) + furniture(street, rng), weather)

@@ -1,0 +1,128 @@
+"""A procedural town written as a KITTI object data set: pictures, labels, sweeps and exact disparity."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from pseudolidar.kitti import (
+    FormatError,
+    replacing,
+    track,
+    write_disparity,
+    write_image,
+    write_objects,
+    write_points,
+)
+from pseudolidar.synthetic.camera import exposure_of, render, sample_sensors
+from pseudolidar.synthetic.labels import label
+from pseudolidar.synthetic.lidar import sweep
+from pseudolidar.synthetic.preset import TownPreset
+from pseudolidar.synthetic.scene import sample_scene
+
+RENDERER_VERSION = 1  # raised whenever the same seed gives other bytes
+_SETTINGS_FILE = "town.json"
+
+
+def _paths(root: Path, frame_id: str) -> dict[str, Path]:
+    training = root / "training"
+    kinds = {"image_2": "png", "image_3": "png", "disparity": "png", "velodyne": "bin", "label_2": "txt", "calib": "txt"}
+    return {kind: training / kind / f"{frame_id}.{ending}" for kind, ending in kinds.items()}
+
+
+def _finished(root: Path, frame_id: str) -> bool:
+    return all(path.exists() for path in _paths(root, frame_id).values())
+
+
+def write_frame(root: Path, preset: TownPreset, seed: int, index: int) -> None:
+    """Render frame `index` and write its files; they depend on the preset, the seed and the index alone."""
+    rng = np.random.default_rng([seed, index])
+    scene = sample_scene(rng)
+    calibration = preset.calibration()
+    size = (preset.height_px, preset.width_px)
+    left = render(scene, calibration, False, *size)
+    right = render(scene, calibration, True, *size)
+    exposure = exposure_of(left)
+    paths = _paths(root, f"{index:06d}")
+    for kind, view, sensor in zip(("image_2", "image_3"), (left, right), sample_sensors(rng), strict=True):
+        write_image(paths[kind], sensor.expose(view.colours, exposure, rng))
+    constant = np.float32(calibration.camera_constant_px_m)
+    with np.errstate(divide="ignore"):
+        disparity = np.where(left.depth > 0, constant / left.depth, np.float32(0)).astype(np.float32)
+    write_disparity(paths["disparity"], disparity)
+    write_points(paths["velodyne"], sweep(scene, calibration, rng))
+    write_objects(paths["label_2"], label(scene, calibration, left.thing))
+    calibration.to_file(paths["calib"])
+
+
+def _write_frame(task: tuple[Path, TownPreset, int, int]) -> int:
+    write_frame(*task)
+    return task[3]
+
+
+def _check_settings(root: Path, preset: TownPreset, splits: dict[str, int], seed: int) -> None:
+    path = root / _SETTINGS_FILE
+    wanted = {
+        "renderer_version": RENDERER_VERSION,
+        "preset": preset.name,
+        "width_px": preset.width_px,
+        "height_px": preset.height_px,
+        "seed": seed,
+        "splits": splits,
+    }
+    if path.exists():
+        try:
+            found = json.loads(path.read_text())
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise FormatError(path, "the file", str(error), "the JSON that make_town writes") from error
+        if found != wanted:
+            differing = [key for key in wanted if not isinstance(found, dict) or found.get(key) != wanted[key]]
+            place = ", ".join(differing)
+            raise FormatError(path, place, found, f"{wanted}; give the new town another folder")
+        return
+    if (root / "training").exists():
+        raise FormatError(path, "the file", "a data set that make_town did not write", "an empty folder, or a town")
+    root.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(wanted, indent=2) + "\n")
+
+
+def write_town(root: Path, preset: TownPreset, splits: dict[str, int], seed: int, workers: int = 2) -> None:
+    """Write a town of sum(splits) frames under root; frames that are there already are left alone.
+
+    Frames are numbered through the splits in their order, so {"train": 3, "val": 2} has 0-2 for training. Each depends
+    on (seed, its number) alone. workers: processes; 1 renders in this one.
+
+    Raises FormatError where root holds a town of other settings, ValueError for settings that make no sense.
+    """
+    root = Path(root)
+    if not splits or any(count < 0 for count in splits.values()) or sum(splits.values()) == 0:
+        raise ValueError(f"splits: found {splits}, expected names with numbers of frames, at least one frame in all")
+    if seed < 0 or workers < 1:
+        raise ValueError(f"seed {seed}, workers {workers}: expected a seed of 0 or more and at least one worker")
+    _check_settings(root, preset, splits, seed)
+    total = sum(splits.values())
+    for kind in _paths(root, ""):
+        (root / "training" / kind).mkdir(parents=True, exist_ok=True)
+    missing = [index for index in range(total) if not _finished(root, f"{index:06d}")]
+    tasks = [(root, preset, seed, index) for index in missing]
+    description = f"town {preset.name}"
+    if workers == 1 or len(tasks) < 2:
+        for task in track(tasks, description, len(tasks)):
+            _write_frame(task)
+    else:
+        _write_frame(tasks[0])  # compiles the kernels once, before every worker would
+        rest = tasks[1:]
+        with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+            for _ in track(pool.map(_write_frame, rest, chunksize=1), description, len(rest)):
+                pass
+    (root / "ImageSets").mkdir(exist_ok=True)
+    first = 0
+    for name, count in splits.items():
+        with replacing(root / "ImageSets" / f"{name}.txt") as temporary:
+            temporary.write_text("".join(f"{index:06d}\n" for index in range(first, first + count)))
+        first += count

@@ -15,6 +15,7 @@ from pseudolidar.kitti.files import (
 from pseudolidar.kitti.frames import Frame, ObjectDataset, read_split
 from pseudolidar.kitti.objects import CLASSES, Objects, box3d_corners, read_objects, write_objects
 from pseudolidar.kitti.progress import progress_bar, track
+from pseudolidar.kitti.raw import RawDrive, RawFrame, write_raw_drive
 
 __all__ = [
     "CANONICAL_VELO_TO_CAM",
@@ -24,6 +25,8 @@ __all__ = [
     "Frame",
     "ObjectDataset",
     "Objects",
+    "RawDrive",
+    "RawFrame",
     "box3d_corners",
     "progress_bar",
     "read_disparity",
@@ -38,4 +41,5 @@ __all__ = [
     "write_image",
     "write_objects",
     "write_points",
+    "write_raw_drive",
 ]

@@ -50,7 +50,8 @@ class Calibration:
         Without R0_rect the identity is taken, without Tr_velo_to_cam the canonical axes (`CANONICAL_VELO_TO_CAM`).
 
         Raises:
-            FormatError: P2 or P3 missing, a wrong count of numbers, a word for a number, no positive baseline.
+            FormatError: P2 or P3 missing, a matrix twice, a wrong count of numbers, a word for a number, no positive
+                baseline, something else than a rotation in R0_rect or Tr_velo_to_cam.
         """
         path = require_file(path, "a KITTI calibration file")
         matrices: dict[str, NDArray[np.float64]] = {}
@@ -59,6 +60,8 @@ class Calibration:
             key = _ALIASES.get(key.strip(), key.strip())
             if key not in _SHAPES:
                 continue
+            if key in matrices:
+                raise FormatError(path, f"line {number} ({key})", "the matrix for a second time", "each matrix once")
             rows, columns = _SHAPES[key]
             try:
                 values = np.array([float(word) for word in rest.split()])
@@ -82,14 +85,26 @@ class Calibration:
             matrices.get("R0_rect", np.eye(3)),
             matrices.get("Tr_velo_to_cam", CANONICAL_VELO_TO_CAM),
         )
-        if not (calibration.focal_px > 0 and calibration.baseline_m > 0):
+        calibration.require_valid(path)
+        return calibration
+
+    def require_valid(self, path: str | Path) -> None:
+        """Raise a FormatError that names `path`, unless the matrices can be those of a rectified stereo pair."""
+        if not (self.P2[0, 0] > 0 and self.P2[1, 1] > 0 and self.baseline_m > 0):
             raise FormatError(
                 path,
                 "P2 and P3",
-                f"focal length {calibration.focal_px:g} px, baseline {calibration.baseline_m:g} m",
-                "both positive (P2 is the left camera, P3 the right one)",
+                f"focal lengths {self.P2[0, 0]:g} and {self.P2[1, 1]:g} px, baseline {self.baseline_m:g} m",
+                "all of them positive (P2 is the left camera, P3 the right one)",
             )
-        return calibration
+        if not np.allclose(self.P2[:, :3], self.P3[:, :3], rtol=1e-3, atol=1e-6):
+            found = "other focal lengths or centres than in P2"
+            raise FormatError(path, "P3", found, "the same, since rectified cameras differ in the fourth column alone")
+        for name, rotation in (("R0_rect", self.R0_rect), ("Tr_velo_to_cam", self.Tr_velo_to_cam[:, :3])):
+            # Files hold rotations rounded to a few digits.
+            if not np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-2) or np.linalg.det(rotation) < 0:
+                expected = "a rotation; without a LiDAR leave the line Tr_velo_to_cam out" if name[0] == "T" else ""
+                raise FormatError(path, name, "no rotation in the first three columns", expected or "a rotation")
 
     def to_file(self, path: str | Path) -> None:
         """Write KITTI's format: P0 to P3, R0_rect, Tr_velo_to_cam, Tr_imu_to_velo (P0, P1 without their offset)."""

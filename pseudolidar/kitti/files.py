@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,8 +13,14 @@ from numpy.typing import NDArray
 
 from pseudolidar.kitti.errors import FormatError
 
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
 DISPARITY_SCALE = 256.0
 """KITTI's 16-bit disparity PNGs hold 256 times the disparity in px; 0 is unknown."""
+
+# There is no way to read the mask without setting it, which other threads would notice: once is enough.
+_UMASK = os.umask(0)
+os.umask(_UMASK)
 
 
 @contextmanager
@@ -30,9 +37,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     try:
         yield temporary
         # mkstemp makes files that only their owner reads; results are shared like any other file.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
+        temporary.chmod(0o666 & ~_UMASK)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -57,16 +62,33 @@ def _decode(path: Path, flags: int, what: str) -> NDArray[np.generic]:
 
 
 def _require_whole_image(path: Path, data: bytes, what: str) -> None:
-    # OpenCV decodes a truncated PNG into a picture whose lower part is grey or black, without an error.
-    if data[:8] == b"\x89PNG\r\n\x1a\n" and b"IEND" not in data[-16:]:
-        raise FormatError(path, f"byte {len(data)}", "the end of a truncated PNG", f"{what}, complete")
+    # OpenCV decodes a truncated or damaged file into a picture with grey or black parts, without an error.
+    if data[:8] == _PNG_SIGNATURE:
+        position = 8
+        while True:
+            length = int.from_bytes(data[position : position + 4], "big")
+            kind = data[position + 4 : position + 8]
+            checksum = data[position + 8 + length : position + 12 + length]
+            if len(checksum) < 4:
+                raise FormatError(path, f"byte {len(data)}", "the end of a truncated PNG", f"{what}, complete")
+            if zlib.crc32(data[position + 4 : position + 8 + length]) != int.from_bytes(checksum, "big"):
+                raise FormatError(path, f"byte {position}", "a damaged PNG (wrong checksum)", f"{what}, undamaged")
+            if kind == b"IEND":
+                return
+            position += 12 + length
     if data[:2] == b"\xff\xd8" and b"\xff\xd9" not in data[-64:]:
         raise FormatError(path, f"byte {len(data)}", "the end of a truncated JPEG", f"{what}, complete")
 
 
 def read_image(path: str | Path) -> NDArray[np.uint8]:
-    """Read an image as uint8 (H, W, 3), RGB."""
-    image = _decode(Path(path), cv2.IMREAD_COLOR, "an 8-bit colour image (PNG or JPEG)")
+    """Read an image as uint8 (H, W, 3), RGB.
+
+    Raises:
+        FormatError: no such file, a truncated or damaged one, or another depth than 8 bits a channel.
+    """
+    image = _decode(Path(path), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH, "an 8-bit colour image (PNG or JPEG)")
+    if image.dtype != np.uint8:
+        raise FormatError(path, "pixels", f"{image.dtype} channels", "8 bits a channel")
     return np.ascontiguousarray(image[..., ::-1]).astype(np.uint8, copy=False)
 
 
@@ -112,8 +134,15 @@ def read_disparity(path: str | Path) -> NDArray[np.float32]:
 
 
 def write_disparity(path: str | Path, disparity: NDArray[np.floating]) -> None:
-    """Write a disparity map (H, W) px: `.png` as 16 bit, 256 times the disparity; `.npy` as float32."""
+    """Write a disparity map (H, W) px: `.png` as 16 bit, 256 times the disparity, at most 255.996; `.npy` as float32.
+
+    Raises:
+        ValueError: another shape, or values that are NaN, infinite or negative.
+    """
     path = Path(path)
+    if disparity.ndim != 2 or not np.isfinite(disparity).all() or (disparity < 0).any():
+        found = f"shape {disparity.shape}, {int((~np.isfinite(disparity) | (disparity < 0)).sum())} bad values"
+        raise ValueError(f"{path}: disparity: found {found}, expected (H, W) of finite numbers, 0 where unknown")
     with replacing(path) as temporary:
         if path.suffix == ".png":
             scaled = np.clip(np.rint(disparity * DISPARITY_SCALE), 0, 65535).astype(np.uint16)
@@ -124,12 +153,21 @@ def write_disparity(path: str | Path, disparity: NDArray[np.floating]) -> None:
 
 
 def read_points(path: str | Path) -> NDArray[np.float32]:
-    """Read a velodyne `.bin`: float32 (N, 4), x y z in m in the velodyne frame, and intensity."""
+    """Read a velodyne `.bin`: float32 (N, 4), x y z in m in the velodyne frame, and intensity.
+
+    Raises:
+        FormatError: no such file, a size that is no multiple of 16 bytes, NaN or infinity.
+    """
     path = require_file(path, "float32 x 4 points (velodyne .bin)")
     size = path.stat().st_size
     if size % 16:
         raise FormatError(path, f"byte {size - size % 16}", f"{size % 16} bytes left over", "16 bytes a point")
-    return np.fromfile(path, dtype=np.float32).reshape(-1, 4)
+    points = np.fromfile(path, dtype=np.float32).reshape(-1, 4)
+    bad = ~np.isfinite(points).all(axis=1)
+    if bad.any():
+        place = f"point {int(bad.argmax())} ({int(bad.sum())} such points)"
+        raise FormatError(path, place, points[bad.argmax()], "finite numbers")
+    return points
 
 
 def write_points(path: str | Path, points: NDArray[np.float32]) -> None:

@@ -82,7 +82,7 @@ def read_split(path: str | Path) -> list[str]:
     """Read frame ids, one a line, from ImageSets/<split>.txt.
 
     Raises:
-        FormatError: a line that is not one id of six digits or more, or an id twice.
+        FormatError: a line that is not one id of six digits or more, an id twice, or no id at all.
     """
     path = require_file(path, "a split: one frame id a line")
     ids: dict[str, int] = {}
@@ -97,6 +97,8 @@ def read_split(path: str | Path) -> list[str]:
                 path, f"line {number}", f"{word}, which stands on line {ids[word]} too", "each frame once"
             )
         ids[word] = number
+    if not ids:
+        raise FormatError(path, "file", "no frame ids", "one frame id such as 000012 a line")
     return list(ids)
 
 
@@ -118,7 +120,8 @@ class ObjectDataset:
         if not (self.folder / "calib").is_dir():
             raise FormatError(self.root, "folder", "no training/calib in it", "a data set in KITTI's object layout")
         if split is None:
-            self.frame_ids = sorted(path.stem for path in (self.folder / "calib").glob("*.txt"))
+            files = (self.folder / "calib").glob("*.txt")
+            self.frame_ids = sorted(path.stem for path in files if path.stem.isdigit())
             return
         path = self.root / "ImageSets" / f"{split}.txt"
         self.frame_ids = read_split(path)

@@ -117,7 +117,7 @@ def read_objects(path: str | Path, scored: bool) -> Objects:
 
     Raises:
         FormatError: with the line and field, for a wrong number of fields, a number for a class, a word for a number,
-            NaN or infinity, a 2D box whose right or bottom lies before its left or top.
+            NaN or infinity, a 2D box whose right or bottom lies before its left or top, sizes that aren't positive.
     """
     path = require_file(path, "KITTI results" if scored else "KITTI labels")
     expected_fields = 16 if scored else 15
@@ -143,11 +143,12 @@ def read_objects(path: str | Path, scored: bool) -> Objects:
                 place = f"line {number}, field {column + 1} ({_FIELDS[column]})"
                 raise FormatError(path, place, word, "a finite number")
             row.append(value)
-        if row[1] != int(row[1]):
+        if row[1] != int(row[1]) or abs(row[1]) > 1e6:
             raise FormatError(path, f"line {number}, field 3 (occluded)", words[2], "a whole number")
         if row[5] < row[3] or row[6] < row[4]:
             place = f"line {number}, fields 5 to 8 (bbox)"
             raise FormatError(path, place, " ".join(words[4:8]), "left <= right and top <= bottom")
+        _require_sizes(path, number, words, row, scored)
         # As in the devkit, case does not matter; own data may hold classes that KITTI lacks.
         names.append(_CANONICAL.get(words[0].lower(), words[0]))
         rows.append(row)
@@ -166,11 +167,27 @@ def read_objects(path: str | Path, scored: bool) -> Objects:
     )
 
 
+def _require_sizes(path: Path, number: int, words: list[str], row: list[float], scored: bool) -> None:
+    """Sizes are positive; -1 three times (in labels 0 three times, too) says that there is no 3D box."""
+    sizes = row[7:10]
+    not_given = len(set(sizes)) == 1 and (sizes[0] < 0 or (sizes[0] == 0 and not scored))
+    if min(sizes) <= 0 and not not_given:
+        place = f"line {number}, fields 9 to 11 (height, width, length)"
+        raise FormatError(path, place, " ".join(words[8:11]), "positive sizes in m, or -1 -1 -1 without a 3D box")
+
+
 def write_objects(path: str | Path, objects: Objects) -> None:
     """Write labels (without scores: 15 fields, two decimals as KITTI's) or results (with scores: 16 fields, four).
 
     An empty scene gives an empty file.
+
+    Raises:
+        ValueError: NaN or infinity, or a class name that is not one word.
     """
+    for name in ("truncation", "alpha", "box2d", "box3d", "score"):
+        column = getattr(objects, name)
+        if column is not None and not np.isfinite(column).all():
+            raise ValueError(f"{path}: {name}: found NaN or infinity, expected finite numbers")
     digits = 2 if objects.score is None else 4
     lines = []
     for i in range(len(objects)):
@@ -178,9 +195,12 @@ def write_objects(path: str | Path, objects: Objects) -> None:
         numbers = [objects.alpha[i], *objects.box2d[i], h, w, length, x, y, z, ry]
         if objects.score is not None:
             numbers.append(objects.score[i])
+        class_name = str(objects.class_name[i])
+        if class_name.split() != [class_name]:
+            raise ValueError(f"{path}: class_name: found {class_name!r}, expected one word")
         truncation = f"{objects.truncation[i]:.{digits}f}"
         text = " ".join(f"{number:.{digits}f}" for number in numbers)
-        lines.append(f"{objects.class_name[i]} {truncation} {objects.occlusion[i]} {text}\n")
+        lines.append(f"{class_name} {truncation} {objects.occlusion[i]} {text}\n")
     with replacing(path) as temporary:
         temporary.write_text("".join(lines))
 

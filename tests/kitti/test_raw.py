@@ -1,0 +1,110 @@
+"""Drives of the raw data: written from frames, read back through pykitti, and broken ones."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pseudolidar.kitti import Calibration, FormatError, ObjectDataset, RawDrive, write_raw_drive
+from pseudolidar.synthetic import PRESETS, write_town
+from tests.kitti.scenery import write_dataset
+
+DATE, DRIVE = "2011_09_26", "0001"
+
+
+@pytest.fixture
+def drive(tmp_path: Path) -> RawDrive:
+    return write_raw_drive(list(write_dataset(tmp_path / "object")), tmp_path / "raw", DATE, DRIVE)
+
+
+def test_frames_come_back(drive: RawDrive, tmp_path: Path) -> None:
+    originals = write_dataset(tmp_path / "same")
+    assert drive.frame_ids == ["0000000000", "0000000001", "0000000002"]
+    for frame, original in zip(drive, originals, strict=True):
+        for ours, theirs in zip(frame.stereo_pair(), original.stereo_pair(), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+        np.testing.assert_array_equal(frame.velodyne(), original.velodyne())
+        for name in ("P2", "P3", "R0_rect", "Tr_velo_to_cam"):
+            np.testing.assert_allclose(
+                getattr(frame.calibration, name), getattr(original.calibration, name), rtol=1e-11, atol=1e-15
+            )
+        assert not frame.has_exact_disparity()
+        with pytest.raises(FormatError, match="label_2"):
+            frame.objects()
+
+
+def test_a_drive_through_the_town(tmp_path: Path) -> None:
+    write_town(tmp_path / "town", PRESETS["mini"], {"train": 2}, seed=5, workers=1)
+    town = ObjectDataset(tmp_path / "town", "train")
+    drive = write_raw_drive(list(town), tmp_path / "raw", DATE, DRIVE)
+    assert len(drive) == 2
+    for frame, original in zip(drive, town, strict=True):
+        for ours, theirs in zip(frame.stereo_pair(), original.stereo_pair(), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+        # The sweep, seen through the drive's own calibration, falls onto the surfaces of the exact disparity map.
+        pixels, depth = frame.calibration.rect_to_image(frame.calibration.velodyne_to_rect(frame.velodyne()))
+        exact = original.disparity()
+        u, v = np.rint(pixels).astype(int).T
+        seen = (depth > 2) & (u >= 0) & (u < exact.shape[1]) & (v >= 0) & (v < exact.shape[0])
+        disparity = frame.calibration.camera_constant_px_m / depth[seen]
+        assert seen.sum() > 500
+        assert np.median(abs(exact[v[seen], u[seen]] - disparity)) < 0.1
+
+
+def test_layout_is_kittis(drive: RawDrive) -> None:
+    folder = drive.root / DATE / f"{DATE}_drive_{DRIVE}_sync"
+    assert sorted(path.name for path in folder.iterdir()) == ["image_02", "image_03", "oxts", "velodyne_points"]
+    times = (folder / "image_02" / "timestamps.txt").read_text().splitlines()
+    assert times[1] == "2011-09-26 12:00:00.100000000"
+    import pykitti
+
+    data = pykitti.raw(str(drive.root), DATE, DRIVE)
+    assert data.calib.b_rgb == pytest.approx(26 / 50)
+    assert len(data) == len(data.velo_files) == 3
+
+
+def test_a_missing_sweep_does_not_shift_the_others(drive: RawDrive) -> None:
+    drive[1].path("velodyne").unlink()
+    again = RawDrive(drive.root, DATE, DRIVE)
+    assert [len(again[i].velodyne()) for i in (0, 2)] == [10, 12]
+    with pytest.raises(FormatError, match="0000000001"):
+        again[1].velodyne()
+
+
+@pytest.mark.parametrize("name", ["calib_cam_to_cam.txt", "calib_velo_to_cam.txt", "calib_imu_to_velo.txt"])
+def test_missing_calibration_file(drive: RawDrive, name: str) -> None:
+    (drive.root / DATE / name).unlink()
+    with pytest.raises(FormatError, match=name):
+        RawDrive(drive.root, DATE, DRIVE)
+
+
+def test_broken_drives(drive: RawDrive) -> None:
+    with pytest.raises(FormatError, match="drive_0002"):
+        RawDrive(drive.root, DATE, "0002")
+    cameras = drive.root / DATE / "calib_cam_to_cam.txt"
+    text = cameras.read_text()
+    cameras.write_text("".join(line for line in text.splitlines(True) if not line.startswith("P_rect_03")))
+    with pytest.raises(FormatError, match="P_rect_03"):
+        RawDrive(drive.root, DATE, DRIVE)
+    cameras.write_text(text.replace("P_rect_03: ", "P_rect_03: 1.0 "))
+    with pytest.raises(FormatError, match="13"):
+        RawDrive(drive.root, DATE, DRIVE)
+    cameras.write_text(text)
+    times = drive.folder / "oxts" / "timestamps.txt"
+    times.write_text("noon\n")
+    with pytest.raises(FormatError, match="does not match format"):
+        RawDrive(drive.root, DATE, DRIVE)
+    times.unlink()
+    with pytest.raises(FormatError, match=r"timestamps\.txt"):
+        RawDrive(drive.root, DATE, DRIVE)
+
+
+def test_frames_that_make_no_drive(tmp_path: Path) -> None:
+    dataset = write_dataset(tmp_path / "object")
+    with pytest.raises(ValueError, match="frames: found none"):
+        write_raw_drive([], tmp_path / "raw", DATE, DRIVE)
+    first = dataset[0].calibration
+    other = Calibration(first.P2 * [[1, 1, 1, 2], [1] * 4, [1] * 4], first.P3, first.R0_rect, first.Tr_velo_to_cam)
+    other.to_file(dataset[2].path("calib"))
+    with pytest.raises(FormatError, match=r"000002\.txt: matrix P2: found another one"):
+        write_raw_drive(list(dataset), tmp_path / "raw", DATE, DRIVE)

@@ -1,0 +1,39 @@
+"""Pictures, interactive scenes and reports. Gets plain data; knows no model and no study."""
+
+from pseudolidar.viewing.birds_eye import birds_eye_figure
+from pseudolidar.viewing.boxes import draw_boxes2d, draw_boxes3d
+from pseudolidar.viewing.canvas import figure_to_rgb, figure_to_svg, save_figure
+from pseudolidar.viewing.curves import precision_recall_figure, range_figure
+from pseudolidar.viewing.disparity import colourise_disparity, disparity_figure
+from pseudolidar.viewing.frame import boxes_on_image, frame_figure
+from pseudolidar.viewing.report import Picture, Report, Section, render_report, tables_of, write_report
+from pseudolidar.viewing.scene import SceneError, show_scene
+from pseudolidar.viewing.tables import Heading, Row, Table, print_table, print_tables
+
+__all__ = [
+    "Heading",
+    "Picture",
+    "Report",
+    "Row",
+    "SceneError",
+    "Section",
+    "Table",
+    "birds_eye_figure",
+    "boxes_on_image",
+    "colourise_disparity",
+    "disparity_figure",
+    "draw_boxes2d",
+    "draw_boxes3d",
+    "figure_to_rgb",
+    "figure_to_svg",
+    "frame_figure",
+    "precision_recall_figure",
+    "print_table",
+    "print_tables",
+    "range_figure",
+    "render_report",
+    "save_figure",
+    "show_scene",
+    "tables_of",
+    "write_report",
+]

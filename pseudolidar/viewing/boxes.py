@@ -1,0 +1,178 @@
+"""Boxes drawn into the left colour image, cut off properly at its border and in front of the camera."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from pseudolidar.kitti import Calibration, Objects, box3d_corners
+from pseudolidar.viewing.colours import TRUTH, rgb255
+
+NEAR_M = 0.1
+"""Nothing nearer to the image plane than this is drawn, m."""
+FRONT_TINT = 0.25
+"""How much of a box's colour lies over its front face."""
+
+# Corner indices of box3d_corners: bottom face, top face, uprights. The front face is at +l/2.
+_EDGES = np.array([(0, 1), (1, 2), (2, 3), (3, 0), (4, 5), (5, 6), (6, 7), (7, 4), (0, 4), (1, 5), (2, 6), (3, 7)])
+_FRONT = (0, 1, 5, 4)
+_SUBPIXEL_BITS = 4
+
+
+def _view_planes(image_size: tuple[int, int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Half spaces of what the camera sees: `normal @ h >= offset` for homogeneous pixels h = (u w, v w, w)."""
+    height, width = image_size
+    normals = np.array([[0, 0, 1], [1, 0, 0.5], [-1, 0, width - 0.5], [0, 1, 0.5], [0, -1, height - 0.5]])
+    return normals, np.array([NEAR_M, 0.0, 0.0, 0.0, 0.0])
+
+
+def _homogeneous_pixels(points_rect: NDArray[np.float64], calibration: Calibration) -> NDArray[np.float64]:
+    return points_rect @ calibration.P2[:, :3].T + calibration.P2[:, 3]
+
+
+def clip_segments(
+    starts: NDArray[np.float64], ends: NDArray[np.float64], image_size: tuple[int, int]
+) -> NDArray[np.float64]:
+    """The visible parts of line segments.
+
+    Args:
+        starts, ends: (N, 3) homogeneous pixels (u w, v w, w), w in m.
+        image_size: height and width, px.
+
+    Returns:
+        (M, 2, 2) pixels u, v of both ends of the M segments that are seen at all.
+    """
+    normals, offsets = _view_planes(image_size)
+    inside_start, inside_end = starts @ normals.T - offsets, ends @ normals.T - offsets
+    with np.errstate(divide="ignore", invalid="ignore"):
+        crossing = inside_start / (inside_start - inside_end)
+    first = np.where(inside_start < 0, crossing, 0.0).max(axis=1, initial=0.0)
+    last = np.where(inside_end < 0, crossing, 1.0).min(axis=1, initial=1.0)
+    seen = ~((inside_start < 0) & (inside_end < 0)).any(axis=1) & (first <= last)
+    direction = (ends - starts)[seen]
+    clipped = starts[seen, None] + np.stack([first[seen], last[seen]], axis=1)[..., None] * direction[:, None]
+    return np.asarray(clipped[..., :2] / clipped[..., 2:])
+
+
+def clip_polygon(corners: NDArray[np.float64], image_size: tuple[int, int]) -> NDArray[np.float64]:
+    """The visible part of a convex polygon (Sutherland & Hodgman 1974).
+
+    Args:
+        corners: (N, 3) homogeneous pixels (u w, v w, w), w in m.
+        image_size: height and width, px.
+
+    Returns:
+        (M, 2) pixels u, v; M is 0 where nothing of it is seen.
+    """
+    polygon = corners
+    for normal, offset in zip(*_view_planes(image_size), strict=True):
+        inside = polygon @ normal - offset
+        kept = []
+        for i in range(len(polygon)):
+            if inside[i - 1] * inside[i] < 0:
+                share = inside[i - 1] / (inside[i - 1] - inside[i])
+                kept.append(polygon[i - 1] + share * (polygon[i] - polygon[i - 1]))
+            if inside[i] >= 0:
+                kept.append(polygon[i])
+        polygon = np.array(kept).reshape(-1, 3)
+    return np.asarray(polygon[:, :2] / polygon[:, 2:])
+
+
+def solid_objects(objects: Objects) -> Objects:
+    """The objects that have a 3D box (DontCare regions have none)."""
+    return objects[np.flatnonzero((objects.box3d[:, 3:6] > 0).all(axis=1))]
+
+
+def visible_edges(
+    box3d: NDArray[np.floating], calibration: Calibration, image_size: tuple[int, int]
+) -> NDArray[np.float64]:
+    """The visible parts of one box's twelve edges.
+
+    Args:
+        box3d: (7,) x y z h w l ry, rectified camera frame.
+        calibration: projects it into the left colour image.
+        image_size: height and width, px.
+
+    Returns:
+        (M, 2, 2) pixels u, v of both ends; M is 0 for a box that is behind the camera or outside of the image.
+    """
+    corners = _homogeneous_pixels(box3d_corners(box3d)[0], calibration)
+    return clip_segments(corners[_EDGES[:, 0]], corners[_EDGES[:, 1]], image_size)
+
+
+def _fixed_point(pixels: NDArray[np.float64]) -> NDArray[np.int32]:
+    return np.rint(pixels * (1 << _SUBPIXEL_BITS)).astype(np.int32)
+
+
+def _line_width(image: NDArray[np.uint8]) -> int:
+    return max(1, round(image.shape[1] / 800))
+
+
+def _draw_lines(image: NDArray[np.uint8], segments: NDArray[np.float64], colour: tuple[int, int, int]) -> None:
+    for start, end in _fixed_point(segments).tolist():
+        cv2.line(image, start, end, colour, _line_width(image), cv2.LINE_AA, _SUBPIXEL_BITS)
+
+
+def draw_boxes3d(
+    image: NDArray[np.uint8], objects: Objects, calibration: Calibration, colour: str = TRUTH
+) -> NDArray[np.uint8]:
+    """Project 3D boxes into the left colour image; the front face is tinted.
+
+    Args:
+        image: uint8 (H, W, 3) RGB, left as it is.
+        objects: boxes in the rectified camera frame; those without a 3D box (DontCare) are passed over.
+        calibration: of the same frame.
+        colour: of lines and tint.
+
+    Returns:
+        uint8 (H, W, 3) RGB, a copy with the boxes.
+    """
+    drawn = np.ascontiguousarray(image).copy()
+    image_size = (image.shape[0], image.shape[1])
+    boxes = solid_objects(objects).box3d
+    # Far ones first, so that near ones lie on top.
+    for box in boxes[np.argsort(-boxes[:, 2], kind="stable")]:
+        corners = _homogeneous_pixels(box3d_corners(box)[0], calibration)
+        front = clip_polygon(corners[list(_FRONT)], image_size)
+        if len(front) >= 3:
+            tinted = drawn.copy()
+            cv2.fillPoly(tinted, [_fixed_point(front)], rgb255(colour), cv2.LINE_AA, _SUBPIXEL_BITS)
+            drawn = cv2.addWeighted(tinted, FRONT_TINT, drawn, 1 - FRONT_TINT, 0.0).astype(np.uint8, copy=False)
+        _draw_lines(drawn, visible_edges(box, calibration, image_size), rgb255(colour))
+    return drawn
+
+
+def draw_boxes2d(image: NDArray[np.uint8], objects: Objects, colour: str = TRUTH) -> NDArray[np.uint8]:
+    """Draw the objects' 2D boxes.
+
+    Args:
+        image: uint8 (H, W, 3) RGB, left as it is.
+        objects: boxes in px; parts outside of the image are cut off.
+        colour: of the lines.
+
+    Returns:
+        uint8 (H, W, 3) RGB, a copy with the boxes.
+    """
+    drawn = np.ascontiguousarray(image).copy()
+    for left, top, right, bottom in objects.box2d:
+        corners = np.array([[left, top, 1.0], [right, top, 1.0], [right, bottom, 1.0], [left, bottom, 1.0]])
+        segments = clip_segments(corners, np.roll(corners, -1, axis=0), (image.shape[0], image.shape[1]))
+        _draw_lines(drawn, segments, rgb255(colour))
+    return drawn
+
+
+def enlarge(image: NDArray[np.uint8], calibration: Calibration, width_px: int) -> tuple[NDArray[np.uint8], Calibration]:
+    """A whole multiple of an image's size, at least `width_px` wide, with the calibration that goes with it.
+
+    Thin lines drawn into a small image (416 x 128) look coarse on a page; drawn into its enlargement they don't.
+    """
+    factor = max(1, -(-width_px // image.shape[1]))
+    if factor == 1:
+        return image, calibration
+    enlarged = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
+    # The first pixel's centre is (0, 0): u' = factor (u + 1/2) - 1/2.
+    shift = (factor - 1) / 2
+    scaling = np.array([[factor, 0.0, shift], [0.0, factor, shift], [0.0, 0.0, 1.0]])
+    scaled = Calibration(
+        scaling @ calibration.P2, scaling @ calibration.P3, calibration.R0_rect, calibration.Tr_velo_to_cam
+    )
+    return enlarged.astype(np.uint8, copy=False), scaled

@@ -1,0 +1,98 @@
+"""Everything known about one frame on one sheet: image with boxes, disparity, clouds from above."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from pseudolidar.kitti import Calibration, Objects
+from pseudolidar.viewing.birds_eye import birds_eye_figure
+from pseudolidar.viewing.boxes import draw_boxes3d, enlarge
+from pseudolidar.viewing.canvas import (
+    PAGE_WIDTH_IN,
+    axes_at,
+    drawing_style,
+    figure_to_rgb,
+    new_figure,
+    picture_axes,
+)
+from pseudolidar.viewing.colours import DETECTION, TRUTH
+from pseudolidar.viewing.disparity import colourise_disparity, disparity_bar, shown_disparity
+
+_TITLE_IN = 0.3
+_BAR_IN = 0.72
+_DRAWN_WIDTH_PX = 1200
+
+
+def boxes_on_image(
+    image: NDArray[np.uint8], truth: Objects, detections: Objects | None, calibration: Calibration
+) -> NDArray[np.uint8]:
+    """The left image with the ground truth's 3D boxes and, over them, the detected ones; small images enlarged.
+
+    Args:
+        image: uint8 (H, W, 3) RGB.
+        truth, detections: boxes in the rectified camera frame.
+        calibration: of the frame.
+
+    Returns:
+        uint8 (k H, k W, 3) RGB, at least 1200 px wide.
+    """
+    large, scaled = enlarge(image, calibration, _DRAWN_WIDTH_PX)
+    drawn = draw_boxes3d(large, truth, scaled, TRUTH)
+    return drawn if detections is None else draw_boxes3d(drawn, detections, scaled, DETECTION)
+
+
+def frame_figure(
+    title: str,
+    image: NDArray[np.uint8],
+    calibration: Calibration,
+    truth: Objects,
+    detections: Objects | None,
+    disparity: NDArray[np.floating] | None,
+    clouds: Mapping[str, NDArray[np.floating]],
+    max_depth: float,
+) -> Figure:
+    """One frame: the left image with boxes, the disparity map if there is one, the clouds from above.
+
+    Args:
+        title: stands over the image.
+        image: the left image, uint8 (H, W, 3) RGB.
+        calibration: of the frame.
+        truth: labels; `Objects.empty()` where there are none.
+        detections: results with scores, drawn into every panel; None where there are none.
+        disparity: (H, W) px, 0 where unknown.
+        clouds: source -> points (N, >= 3) in the velodyne frame.
+        max_depth: how far the clouds are shown, m.
+
+    Returns:
+        A figure 10 inches wide.
+    """
+    picture_in = PAGE_WIDTH_IN * image.shape[0] / image.shape[1]
+    height = _TITLE_IN + picture_in
+    if disparity is not None:
+        height += _TITLE_IN + picture_in + _BAR_IN
+    above: Figure | None = None
+    if clouds:
+        found = {} if detections is None else dict.fromkeys(clouds, detections)
+        above = birds_eye_figure(clouds, truth, found, calibration, (image.shape[0], image.shape[1]), max_depth)
+        height += float(above.get_size_inches()[1]) + 0.1
+    with drawing_style():
+        figure = new_figure(PAGE_WIDTH_IN, height)
+        picture_axes(
+            figure, boxes_on_image(image, truth, detections, calibration), title, 0.0, _TITLE_IN, PAGE_WIDTH_IN
+        )
+        top = _TITLE_IN + picture_in
+        if disparity is not None:
+            end = shown_disparity([disparity])
+            coloured = colourise_disparity(disparity, end)
+            picture_axes(figure, coloured, "disparity", 0.0, top + _TITLE_IN, PAGE_WIDTH_IN)
+            top += _TITLE_IN + picture_in + 0.28
+            disparity_bar(axes_at(figure, 0.15, top, 5.0, 0.13), calibration, end)
+            top += _BAR_IN - 0.28
+        if above is not None:
+            above_in = float(above.get_size_inches()[1])
+            axes = axes_at(figure, 0.0, top + 0.1, PAGE_WIDTH_IN, above_in)
+            axes.imshow(figure_to_rgb(above), aspect="auto", interpolation="antialiased")
+            axes.set_axis_off()
+    return figure

@@ -1,0 +1,117 @@
+"""An interactive 3D scene of a frame: its cloud and boxes, drawn by Open3D."""
+
+import importlib
+import os
+import sys
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pseudolidar.kitti import Calibration, Objects, box3d_corners
+from pseudolidar.viewing.boxes import solid_objects
+from pseudolidar.viewing.colours import DETECTION, HEIGHTS, TRUTH, rgb255
+
+_EDGES = ((0, 1), (1, 2), (2, 3), (3, 0), (4, 5), (5, 6), (6, 7), (7, 4), (0, 4), (1, 5), (2, 6), (3, 7))
+# The cross on the front face says where the object heads.
+_FRONT_CROSS = ((0, 5), (1, 4))
+
+
+class SceneError(RuntimeError):
+    """The 3D scene can't be drawn on this machine; the message says what is missing."""
+
+
+def load_open3d() -> ModuleType:
+    """Import Open3D, which the rest of the package does without.
+
+    Raises:
+        SceneError: it or a system library that it needs can't be loaded.
+    """
+    try:
+        return importlib.import_module("open3d")
+    except (ImportError, OSError) as error:
+        raise SceneError(
+            f"the 3D scene needs Open3D, which does not load here ({error}). On Debian and Ubuntu: "
+            "apt-get install libusb-1.0-0 libgl1 libgomp1; if Open3D itself is missing: pip install open3d"
+        ) from error
+
+
+def _cloud_geometry(open3d: ModuleType, points: NDArray[np.floating]) -> Any:
+    cloud = open3d.geometry.PointCloud(open3d.utility.Vector3dVector(points[:, :3].astype(np.float64)))
+    heights = points[:, 2].astype(np.float64)
+    low, high = np.quantile(heights, [0.01, 0.99]) if len(heights) else (0.0, 1.0)
+    share = np.clip((heights - low) / max(high - low, 1e-6), 0, 1)
+    cloud.colors = open3d.utility.Vector3dVector(HEIGHTS(share)[:, :3])
+    return cloud
+
+
+def _box_geometry(open3d: ModuleType, corners_velodyne: NDArray[np.float64], colour: str) -> Any:
+    lines = open3d.geometry.LineSet(
+        open3d.utility.Vector3dVector(corners_velodyne), open3d.utility.Vector2iVector(np.array(_EDGES + _FRONT_CROSS))
+    )
+    lines.paint_uniform_color([value / 255 for value in rgb255(colour)])
+    return lines
+
+
+def scene_geometries(
+    points: NDArray[np.floating], truth: Objects, detections: Objects | None, calibration: Calibration
+) -> list[Any]:
+    """What the scene consists of, in the velodyne frame: the cloud, a line set for each box, the sensor's axes.
+
+    Args:
+        points: (N, >= 3) velodyne frame, m, coloured by height.
+        truth, detections: boxes in the rectified camera frame; a cross marks the front.
+        calibration: of the frame.
+
+    Raises:
+        SceneError: Open3D can't be loaded.
+    """
+    open3d = load_open3d()
+    geometries = [_cloud_geometry(open3d, points)]
+    for objects, colour in ((truth, TRUTH), (detections, DETECTION)):
+        if objects is None:
+            continue
+        for corners in box3d_corners(solid_objects(objects).box3d):
+            geometries.append(_box_geometry(open3d, calibration.rect_to_velodyne(corners), colour))
+    geometries.append(open3d.geometry.TriangleMesh.create_coordinate_frame(size=1.0))
+    return geometries
+
+
+def show_scene(
+    title: str,
+    points: NDArray[np.floating],
+    truth: Objects,
+    detections: Objects | None,
+    calibration: Calibration,
+) -> None:
+    """Open a window with the scene, seen from behind the sensor; returns when it is closed.
+
+    Args:
+        title: of the window.
+        points, truth, detections, calibration: as for `scene_geometries`.
+
+    Raises:
+        SceneError: Open3D can't be loaded, or there is no display.
+    """
+    open3d = load_open3d()
+    # Without a display some versions of Open3D draw off screen, into a window that nobody sees or can close.
+    no_display = sys.platform.startswith("linux") and not ({"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ))
+    geometries = scene_geometries(points, truth, detections, calibration)
+    window = open3d.visualization.Visualizer()
+    if no_display or not window.create_window(window_name=title, width=1400, height=900):
+        raise SceneError(
+            "the 3D scene needs a display, and there is none; a picture of the frame can be written instead"
+        )
+    for geometry in geometries:
+        window.add_geometry(geometry)
+    options = window.get_render_option()
+    options.background_color = np.array([0.06, 0.075, 0.095])
+    options.point_size = 2.0
+    view = window.get_view_control()
+    view.set_lookat([15.0, 0.0, -1.0])
+    view.set_front([-0.9, 0.0, 0.45])
+    view.set_up([0.0, 0.0, 1.0])
+    view.set_zoom(0.15)
+    window.run()
+    window.destroy_window()

@@ -51,8 +51,8 @@ class Evaluation:
     """Average precision of one set of results.
 
     A class that has no object at a difficulty has no average precision there: NaN here, null in JSON, never 0. The
-    same goes for `aos` where a detection gives no angle (alpha -10), and for `bev` and `3d` where all detections of a
-    class are 2D boxes only (x -1000): the official tool leaves these out, too.
+    same goes for `aos` where a detection of the class gives no angle (alpha -10), and for `bev` and `3d` where all
+    detections of the class are 2D boxes only (x -1000): the official tool leaves these out, too.
 
     Attributes:
         classes, difficulties: names, in the order of the tables.
@@ -229,7 +229,7 @@ def evaluate(
                     scenes, class_name, level, view, limits[class_name][view], official_grid=official_grid
                 )
                 curves[class_name, view, level] = precision
-                if view == "bbox" and scenes.has_angles:
+                if view == "bbox" and not scenes.lacks_angles(class_name):
                     curves[class_name, "aos", level] = similarity
     return Evaluation(chosen, levels, depth_range, limits, len(scenes), curves)
 

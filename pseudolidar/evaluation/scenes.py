@@ -74,10 +74,10 @@ class Scenes:
         states[np.abs(box2d[:, 3] - box2d[:, 1]) < difficulty.min_height_px] = IGNORED
         return states.astype(np.int8)
 
-    @property
-    def has_angles(self) -> bool:
-        """Whether every detection gives its observation angle; otherwise there is no orientation similarity."""
-        return not bool((self.detections.alpha == NO_ANGLE).any())
+    def lacks_angles(self, class_name: str) -> bool:
+        """Whether a detection of a class comes without its observation angle: no orientation similarity then."""
+        of_class = self.detections.class_name == class_name
+        return bool((self.detections.alpha[of_class] == NO_ANGLE).any())
 
     def lacks_boxes_3d(self, class_name: str) -> bool:
         """Whether there are detections of a class, and none of them has a 3D box."""

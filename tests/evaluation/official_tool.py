@@ -3,7 +3,7 @@
 import math
 
 import numpy as np
-from shapely import affinity
+from shapely import affinity, intersection
 from shapely.geometry import Polygon, box
 
 from pseudolidar.kitti import Objects
@@ -20,13 +20,18 @@ def footprint(box3d: np.ndarray) -> Polygon:
     return affinity.translate(turned, x, z)
 
 
+def common_area(a: Polygon, b: Polygon) -> float:
+    """Area of the intersection; on a grid of 1e-10, since GEOS at times finds none where edges coincide."""
+    return float(intersection(a, b, grid_size=1e-10).area)
+
+
 def overlap(view: str, a: Objects, i: int, b: Objects, j: int, over_a: bool = False) -> float:
     """Intersection over union, or over a's size."""
     if view == "bbox":
         shape_a, shape_b = box(*a.box2d[i]), box(*b.box2d[j])
     else:
         shape_a, shape_b = footprint(a.box3d[i]), footprint(b.box3d[j])
-    common, size_a, size_b = shape_a.intersection(shape_b).area, shape_a.area, shape_b.area
+    common, size_a, size_b = common_area(shape_a, shape_b), shape_a.area, shape_b.area
     if view == "3d":
         (bottom_a, height_a), (bottom_b, height_b) = a.box3d[i, [1, 3]], b.box3d[j, [1, 3]]
         common *= max(0.0, min(bottom_a, bottom_b) - max(bottom_a - height_a, bottom_b - height_b))

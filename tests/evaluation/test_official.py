@@ -57,6 +57,8 @@ def test_ground_truth_against_itself(
     levels = ("easy", "moderate", "hard", "all")
     evaluation = evaluate(labels, results, difficulties=levels, depth_range=depth_range)
     scored = 0
+    # Labels hold DontCare lines without an angle: they must not do away with the orientation similarity.
+    assert {view for _, view, _ in evaluation.curves} == {"bbox", "aos", "bev", "3d"}
     for (class_name, view, level), curve in evaluation.curves.items():
         for metric in ("AP11", "AP40"):
             ap = evaluation.ap(class_name, view, level, metric)

@@ -148,6 +148,9 @@ def test_what_has_no_number_is_null() -> None:
     no_angle = evaluate([labels], [objects(detection(alpha=-10), scored=True)]).to_dict()
     assert no_angle["Car"]["bbox"]["AP40"] == [100.0] * 3
     assert no_angle["Car"]["aos"]["AP40"] == [None] * 3
+    region = ("DontCare", -1, -1, -10, AWAY, (-1000, -1000, -1000, -1, -1, -1, -10), 0.5)
+    with_region = evaluate([labels], [objects(detection(), region, scored=True)]).to_dict()
+    assert with_region["Car"]["aos"]["AP40"] == [100.0] * 3
     flat = ("Car", -1, -1, 0, BOX, (-1000, -1000, -1000, -1, -1, -1, -10), 0.5)
     only_2d = evaluate([labels], [objects(flat, scored=True)]).to_dict()
     assert (only_2d["Car"]["bbox"]["AP40"][0], only_2d["Car"]["bev"]["AP40"][0]) == (100.0, None)

@@ -155,7 +155,8 @@ def _draw_panel(
     axes.set_ylim(0.0, max_depth)
     step = 5 if max_depth <= 25 else 10 if max_depth <= 60 else 20
     axes.set_yticks(np.arange(0, max_depth + 1e-6, step))
-    reach = int(half_width // step) * step
+    # No tick so near the edge that its number would run into the next panel's.
+    reach = int(0.94 * half_width // step) * step
     axes.set_xticks(np.arange(-reach, reach + 1e-6, step))
     axes.tick_params(length=0, pad=3)
     for spine in axes.spines.values():

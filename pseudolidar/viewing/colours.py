@@ -25,7 +25,7 @@ TRUTH = "#2fe0a0"
 """Boxes of the ground truth, on photographs and on dark clouds."""
 DETECTION = "#ff5fb0"
 """Detected boxes."""
-HEIGHTS = LinearSegmentedColormap.from_list("heights", ["#2c405a", "#4b76a3", "#93bbda", "#f4f8fb"])
+HEIGHTS = LinearSegmentedColormap.from_list("heights", ["#38577f", "#5a8aba", "#a2c6e2", "#f6fafc"])
 """Heights of points on a dark ground, low to high: blues, so that neither kind of box gets lost in them."""
 UNKNOWN_RGB = (56, 56, 56)
 """Pixels without a disparity: a dark grey that the disparity colours don't contain."""

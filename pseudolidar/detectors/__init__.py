@@ -1,0 +1,11 @@
+"""v and w, the detectors behind the point clouds, and the 2D boxes that start a frustum."""
+
+from pseudolidar.detectors.boxes2d import (
+    Boxes2d,
+    ground_truth_boxes,
+    jittered_box,
+    read_detections_file,
+    read_result_boxes,
+)
+
+__all__ = ["Boxes2d", "ground_truth_boxes", "jittered_box", "read_detections_file", "read_result_boxes"]

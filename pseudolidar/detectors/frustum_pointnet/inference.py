@@ -1,0 +1,215 @@
+"""Detection: a trained Frustum PointNet, clouds and 2D boxes in, KITTI result files out."""
+
+import logging
+import zlib
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pseudolidar.detectors.boxes2d import Boxes2d
+from pseudolidar.detectors.frustum_pointnet.coding import decode_heading, decode_size
+from pseudolidar.detectors.frustum_pointnet.frustums import (
+    from_frustum_frame,
+    frustum_angle,
+    project_cloud,
+    sample_indices,
+    to_frustum_frame,
+)
+from pseudolidar.detectors.frustum_pointnet.model import FrustumOutput, FrustumPointNet, heading_residual_rad
+from pseudolidar.detectors.frustum_pointnet.samples import one_hot
+from pseudolidar.kitti import (
+    Calibration,
+    FormatError,
+    ObjectDataset,
+    Objects,
+    read_points,
+    require_file,
+    track,
+    write_objects,
+)
+from pseudolidar.training import load_checkpoint
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FrustumDetector:
+    """A trained network and the rules it was trained under; see `FrustumTraining`."""
+
+    model: FrustumPointNet
+    class_name: str
+    points: int
+    min_box_height_px: float
+    min_points: int
+    max_depth: float | None
+
+    @classmethod
+    def from_checkpoint(cls, checkpoint: Path) -> "FrustumDetector":
+        """Load a checkpoint of `train_frustum_pointnet`.
+
+        Raises:
+            FormatError: no such file, or a checkpoint of something else.
+        """
+        content = load_checkpoint(require_file(checkpoint, "a Frustum PointNet's checkpoint"))
+        arguments: dict[str, Any] = content["arguments"]
+        try:
+            model = FrustumPointNet(**arguments["network"])
+            model.load_state_dict(content["state_dict"])
+            settings = arguments["settings"]
+            detector = cls(
+                model.eval(),
+                arguments["class_name"],
+                settings["points"],
+                settings["min_box_height_px"],
+                settings["min_points"],
+                arguments["max_depth"],
+            )
+        except (KeyError, TypeError, RuntimeError) as error:
+            found = str(error).splitlines()[0]
+            raise FormatError(checkpoint, "arguments and weights", found, "a Frustum PointNet's checkpoint") from error
+        return detector
+
+    @torch.inference_mode()
+    def objects(
+        self, points_velo: NDArray[np.float32], calibration: Calibration, boxes: Boxes2d, seed: int
+    ) -> tuple[Objects, Counter[str]]:
+        """Detect one object in each 2D box of the detector's class.
+
+        Args:
+            points_velo: float32 (N, 4), velodyne frame.
+            calibration: the frame's.
+            boxes: of any class; the others' are not looked at.
+            seed: of the choice of points.
+
+        Returns:
+            the objects, and how many boxes were skipped for which reason.
+        """
+        boxes = boxes.of_class(self.class_name)
+        skipped: Counter[str] = Counter()
+        cloud = project_cloud(points_velo, calibration, self.max_depth)
+        generator = np.random.default_rng(seed)
+        taken, frusta, angles = [], [], []
+        for i, box2d in enumerate(boxes.box2d):
+            if box2d[3] - box2d[1] < self.min_box_height_px:
+                skipped[f"2D boxes under {self.min_box_height_px:g} px"] += 1
+                continue
+            index = cloud.in_box(box2d)
+            if len(index) < self.min_points:
+                # Boxes outside of the image end here too: nothing of the cloud projects into them.
+                skipped[f"frusta under {self.min_points} points"] += 1
+                continue
+            angle = frustum_angle(box2d, calibration)
+            index = index[sample_indices(len(index), self.points, generator)]
+            taken.append(i)
+            angles.append(angle)
+            frusta.append(to_frustum_frame(cloud.points[index], angle))
+        if not taken:
+            return Objects.empty(scored=True), skipped
+        device = self.model.mean_sizes_m.device
+        keys = generator.random((len(taken), self.points), dtype=np.float32)
+        output = self.model(
+            torch.from_numpy(np.stack(frusta)).to(device),
+            one_hot(self.class_name, len(taken)).to(device),
+            torch.from_numpy(keys).to(device),
+        )
+        box3d, score = decode(output, self.model.mean_sizes_m, np.array(angles))
+        if boxes.score is not None:
+            score += np.log(boxes.score[taken])
+        count = len(taken)
+        detected = Objects(
+            class_name=np.full(count, self.class_name),
+            truncation=np.full(count, -1.0),
+            occlusion=np.full(count, -1),
+            alpha=wrapped(box3d[:, 6] - np.arctan2(box3d[:, 0], box3d[:, 2])),
+            box2d=boxes.box2d[taken],
+            box3d=box3d,
+            score=score,
+        )
+        return detected, skipped
+
+
+def detect(
+    checkpoint: str | Path,
+    dataset: ObjectDataset,
+    clouds_dir: str | Path,
+    boxes: Mapping[str, Boxes2d],
+    output_dir: str | Path,
+    device: str = "cpu",
+) -> None:
+    """Write a KITTI result file, `output_dir`/ID.txt, for every frame; an empty one where nothing is found.
+
+    Result files that are there already are left alone. How many boxes were skipped, and why, goes to the log.
+
+    Args:
+        checkpoint: of `train_frustum_pointnet`.
+        dataset: frames with calibration; labels are not read.
+        clouds_dir: ID.bin of every frame, velodyne frame.
+        boxes: 2D boxes by frame; a frame without an entry has none.
+        output_dir: made if missing.
+        device: where to run.
+
+    Raises:
+        FormatError: a missing or broken checkpoint, cloud or calibration; missing clouds are found before any work.
+    """
+    detector = FrustumDetector.from_checkpoint(Path(checkpoint))
+    detector.model.to(device)
+    output = Path(output_dir)
+    frames = [frame for frame in dataset if not (output / f"{frame.frame_id}.txt").is_file()]
+    clouds = {frame.frame_id: Path(clouds_dir) / f"{frame.frame_id}.bin" for frame in frames}
+    for path in clouds.values():
+        require_file(path, "float32 x 4 points (velodyne .bin)")
+    nothing = Boxes2d(np.zeros(0, dtype=np.str_), np.zeros((0, 4)))
+    skipped: Counter[str] = Counter()
+    found = 0
+    if not frames:
+        return
+    for frame in track(frames, f"detection ({detector.class_name}, {Path(clouds_dir).name})"):
+        points = read_points(clouds[frame.frame_id])
+        # The seed is the frame's own, so that a resumed run writes the same bytes.
+        seed = zlib.crc32(frame.frame_id.encode())
+        objects, reasons = detector.objects(points, frame.calibration, boxes.get(frame.frame_id, nothing), seed)
+        write_objects(output / f"{frame.frame_id}.txt", objects)
+        skipped += reasons
+        found += len(objects)
+    reasons_text = "".join(f"; skipped {count}: {reason}" for reason, count in sorted(skipped.items()))
+    logger.info("%s: %d objects in %d frames%s", detector.class_name, found, len(frames), reasons_text)
+
+
+def decode(
+    output: FrustumOutput, mean_sizes_m: torch.Tensor, angles: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The network's output as boxes (B, 7) x y z h w l ry (rectified camera frame, y at the bottom) and scores (B,).
+
+    The score is log mean probability of the mask's points + log heading probability + log size probability.
+    """
+    rows = torch.arange(len(output.centre), device=output.centre.device)
+    heading_bin = output.heading_scores.argmax(dim=1)
+    cluster = output.size_scores.argmax(dim=1)
+    heading = decode_heading(heading_bin, heading_residual_rad(output)[rows, heading_bin])
+    size = decode_size(output.size_residuals[rows, cluster], cluster, mean_sizes_m).clamp(min=0.05)
+
+    weights = output.mask.float()
+    probability = (output.mask_logits.softmax(dim=2)[..., 1] * weights).sum(dim=1) / weights.sum(dim=1)
+    score = probability.clamp(min=1e-30).log()
+    score += output.heading_scores.log_softmax(dim=1).amax(dim=1)
+    score += output.size_scores.log_softmax(dim=1).amax(dim=1)
+
+    centre = np.concatenate(
+        [from_frustum_frame(c[None], angle) for c, angle in zip(output.centre.cpu().numpy(), angles, strict=True)]
+    ).astype(np.float64)
+    length, width, height = size.cpu().numpy().astype(np.float64).T
+    bottom = centre[:, 1] + height / 2
+    ry = wrapped(heading.cpu().numpy().astype(np.float64) + angles)
+    box3d = np.stack([centre[:, 0], bottom, centre[:, 2], height, width, length, ry], axis=1)
+    return box3d, score.cpu().numpy().astype(np.float64)
+
+
+def wrapped(angle: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Angles in [-pi, pi)."""
+    return (angle + np.pi) % (2 * np.pi) - np.pi

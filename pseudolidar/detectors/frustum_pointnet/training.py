@@ -1,0 +1,163 @@
+"""Training of a Frustum PointNet for one class on the clouds of one disparity model."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pseudolidar.detectors.frustum_pointnet.coding import MEAN_SIZES_M, ONE_HOT_CLASSES, SIZE_CLUSTERS
+from pseudolidar.detectors.frustum_pointnet.losses import frustum_loss
+from pseudolidar.detectors.frustum_pointnet.model import FrustumPointNet
+from pseudolidar.detectors.frustum_pointnet.samples import (
+    Augmentation,
+    BatchSource,
+    FrustumBatch,
+    FrustumSample,
+    Selection,
+    collect_samples,
+)
+from pseudolidar.kitti import FormatError, ObjectDataset
+from pseudolidar.training import fit, one_cycle
+
+
+@dataclass(frozen=True)
+class FrustumTraining:
+    """How a Frustum PointNet is trained.
+
+    Attributes:
+        steps: optimizer steps.
+        batch_size: frusta a step.
+        learning_rate: peak of the one-cycle schedule (Adam).
+        width: multiplies the network's channels; 1 is the published network.
+        points: points a frustum.
+        object_points: points of the object after segmentation.
+        dropout: in the segmentation network.
+        centre_depth: see `FrustumPointNet`.
+        mean_size: of the class: `published` (KITTI's), or `training_set` (the mean of the objects trained on, for
+            data whose cars or people are of other sizes).
+        jitter: of the 2D boxes, share of their width and height.
+        flip: mirror every second sample.
+        depth_shift: standard deviation, share of the distance.
+        min_box_height_px: lower 2D boxes are left out, in training and detection.
+        min_points: frusta with fewer points are left out, in training and detection.
+        max_occlusion: of the objects trained on.
+        max_truncation: of the objects trained on.
+        precision: of the arithmetic.
+        checkpoint_every: steps.
+    """
+
+    steps: int
+    batch_size: int = 32
+    learning_rate: float = 0.001
+    width: float = 1.0
+    points: int = 1024
+    object_points: int = 512
+    dropout: float = 0.5
+    centre_depth: bool = False
+    mean_size: Literal["published", "training_set"] = "published"
+    jitter: float = 0.1
+    flip: bool = True
+    depth_shift: float = 0.05
+    min_box_height_px: float = 25.0
+    min_points: int = 5
+    max_occlusion: int = 2
+    max_truncation: float = 0.5
+    precision: Literal["float32", "bfloat16"] = "float32"
+    checkpoint_every: int = 100
+
+
+def train_frustum_pointnet(
+    settings: FrustumTraining,
+    dataset: ObjectDataset,
+    clouds_dir: str | Path,
+    class_name: str,
+    checkpoint: Path,
+    seed: int,
+    max_depth: float | None = None,
+    device: str = "cpu",
+) -> None:
+    """Train a detector for one class and write its checkpoint; resumable, see `training.fit`.
+
+    Args:
+        settings: how.
+        dataset: the labelled training split.
+        clouds_dir: ID.bin of every frame, velodyne frame.
+        class_name: Car, Pedestrian or Cyclist.
+        checkpoint: the file to write; `detect` reads it.
+        seed: of initial weights, order, augmentation, sampling and dropout.
+        max_depth: m; objects and points beyond are left out (near-only).
+        device: where to train.
+
+    Raises:
+        FormatError: a missing or broken file, or no object of the class to train on.
+        ValueError: a class that the one-hot vector doesn't know.
+    """
+    if class_name not in ONE_HOT_CLASSES:
+        raise ValueError(f"class_name: found {class_name!r}, expected one of {', '.join(ONE_HOT_CLASSES)}")
+    selection = Selection(
+        settings.min_box_height_px, settings.min_points, settings.max_occlusion, settings.max_truncation, max_depth
+    )
+    stored_points = 4 * settings.points
+    samples = collect_samples(dataset, clouds_dir, class_name, selection, settings.jitter, stored_points, seed)
+    if not samples:
+        place = f"{class_name} objects in {len(dataset)} frames"
+        raise FormatError(dataset.root, place, "none to train on", f"at least one that passes {selection}")
+    network: dict[str, Any] = {
+        "mean_sizes_m": size_clusters(class_name, samples if settings.mean_size == "training_set" else None),
+        "width": settings.width,
+        "object_points": settings.object_points,
+        "dropout": settings.dropout,
+        "centre_depth": settings.centre_depth,
+    }
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = FrustumPointNet(**network)
+    model.to(device)
+    source = BatchSource(
+        samples,
+        class_name,
+        settings.batch_size,
+        settings.points,
+        Augmentation(settings.jitter, settings.flip, settings.depth_shift),
+        settings.min_points,
+        seed,
+    )
+    fit(
+        model,
+        source.batch_at,
+        batch_loss,
+        settings.steps,
+        torch.optim.Adam(model.parameters(), lr=settings.learning_rate),
+        one_cycle(settings.learning_rate, settings.steps),
+        checkpoint,
+        f"frustum network ({class_name}, {Path(clouds_dir).name})",
+        precision=settings.precision,
+        checkpoint_every=settings.checkpoint_every,
+        device=device,
+        arguments={
+            "class_name": class_name,
+            "max_depth": max_depth,
+            "network": network,
+            "settings": dataclasses.asdict(settings),
+        },
+        seed=seed,
+    )
+
+
+def batch_loss(model: FrustumPointNet, batch: FrustumBatch) -> Tensor:
+    """The loss of a batch, a scalar."""
+    return frustum_loss(model(batch.points, batch.one_hot, batch.keys), batch.targets, model.mean_sizes_m)
+
+
+def size_clusters(class_name: str, samples: Sequence[FrustumSample] | None) -> list[list[float]]:
+    """Mean sizes l w h m of the 8 clusters; with samples, the class's own is the mean of theirs."""
+    sizes = {name: list(size) for name, size in MEAN_SIZES_M.items()}
+    if samples is not None:
+        height, width, length = np.mean([sample.box3d[3:6] for sample in samples], axis=0).tolist()
+        sizes[class_name] = [length, width, height]
+    return [sizes[name] for name in SIZE_CLUSTERS]

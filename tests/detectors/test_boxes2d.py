@@ -1,0 +1,104 @@
+"""2D boxes: from labels, detections files and result files, jittered, and refused where they are wrong."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pseudolidar.detectors import ground_truth_boxes, jittered_box, read_detections_file, read_result_boxes
+from pseudolidar.detectors.boxes2d import jitter_reach
+from pseudolidar.kitti import FormatError, ObjectDataset, Objects, write_objects
+
+
+def test_boxes_of_the_labels(kitti_sample: Path) -> None:
+    dataset = ObjectDataset(kitti_sample / "object", None)
+    cars = ground_truth_boxes(dataset, "Car")
+    assert [len(cars[frame_id]) for frame_id in dataset.frame_ids] == [0, 1, 1]
+    np.testing.assert_array_equal(cars["000002"].box2d, [[657.39, 190.13, 700.07, 223.39]])
+    assert cars["000002"].score is None
+
+
+def test_a_detections_file(tmp_path: Path) -> None:
+    path = tmp_path / "detections.txt"
+    path.write_text(
+        "training/image_2/000001.png 2 0.93 10 20 30.5 40\n\n"
+        "training/image_2/000004.png 1 1.0 1 2 3 4\n"
+        "training/image_2/000001.png 3 0.5 5 6 7 8\n"
+    )
+    boxes = read_detections_file(path)
+    assert sorted(boxes) == ["000001", "000004"]
+    assert boxes["000001"].class_name.tolist() == ["Car", "Cyclist"]
+    np.testing.assert_array_equal(boxes["000001"].of_class("Car").box2d, [[10, 20, 30.5, 40]])
+    assert boxes["000001"].of_class("Car").score == pytest.approx([0.93])
+    assert boxes["000004"].class_name.tolist() == ["Pedestrian"]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("a/000001.png 4 0.9 1 2 3 4", r"line 2, field 2 \(class_id\): found 4"),
+        ("a/000001.png Car 0.9 1 2 3 4", r"line 2, field 2 \(class_id\): found Car"),
+        ("a/000001.png 2 0.9 1 2 3", r"line 2: found 6 fields"),
+        ("a/000001.png 2 0.9 1 2 x 4", r"line 2, field 6: found x"),
+        ("a/000001.png 2 nan 1 2 3 4", r"line 2, field 3: found nan"),
+        ("a/000001.png 2 12.5 1 2 3 4", r"line 2, field 3 \(score\): found 12\.5"),
+        ("a/000001.png 2 0.9 3 2 1 4", r"line 2, fields 4 to 7 \(box\)"),
+    ],
+)
+def test_a_bad_line_is_named(tmp_path: Path, line: str, message: str) -> None:
+    path = tmp_path / "detections.txt"
+    path.write_text(f"a/000000.png 2 0.9 1 2 3 4\n{line}\n")
+    with pytest.raises(FormatError, match=message):
+        read_detections_file(path)
+
+
+def test_a_missing_detections_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match="nothing there"):
+        read_detections_file(tmp_path / "none.txt")
+
+
+def results(score: list[float]) -> Objects:
+    count = len(score)
+    box2d = np.tile([1.0, 2.0, 30.0, 40.0], (count, 1))
+    names = np.array(["Car", "Pedestrian"] * count)[:count]
+    return Objects(
+        names, np.zeros(count), np.zeros(count, int), np.zeros(count), box2d, np.ones((count, 7)), np.array(score)
+    )
+
+
+def test_result_files_give_probabilities(tmp_path: Path) -> None:
+    write_objects(tmp_path / "000000.txt", results([0.25, 0.75]))
+    write_objects(tmp_path / "000001.txt", Objects.empty(scored=True))
+    boxes = read_result_boxes(tmp_path, ["000000", "000001"])
+    assert boxes["000000"].score == pytest.approx([0.25, 0.75])
+    assert len(boxes["000001"]) == 0
+    # Scores that are no probabilities (PointRCNN's, for one) keep their order.
+    write_objects(tmp_path / "000001.txt", results([-3.0, 4.0]))
+    scores = read_result_boxes(tmp_path, ["000000", "000001"])["000001"].score
+    assert scores == pytest.approx([1 / (1 + np.exp(3)), 1 / (1 + np.exp(-4))])
+    with pytest.raises(FormatError, match="000009"):
+        read_result_boxes(tmp_path, ["000009"])
+
+
+@settings(deadline=None, max_examples=50)
+@given(seed=st.integers(0, 2**31), share=st.floats(0, 0.3))
+def test_jitter_stays_within_its_reach(seed: int, share: float) -> None:
+    box = np.array([100.0, 50.0, 140.0, 70.0])
+    left, top, right, bottom = jittered_box(box, np.random.default_rng(seed), share)
+    assert abs((left + right) / 2 - 120) <= share * 40 + 1e-9
+    assert abs((top + bottom) / 2 - 60) <= share * 20 + 1e-9
+    assert 40 * (1 - share) - 1e-9 <= right - left <= 40 * (1 + share) + 1e-9
+    reach = jitter_reach(box, share)
+    assert reach[0] - 1e-9 <= left < right <= reach[2] + 1e-9
+    assert reach[1] - 1e-9 <= top < bottom <= reach[3] + 1e-9
+
+
+def test_jitter_moves_boxes_both_ways() -> None:
+    generator = np.random.default_rng(0)
+    boxes = np.array([jittered_box(np.array([0.0, 0.0, 10.0, 20.0]), generator) for _ in range(400)])
+    centre = (boxes[:, :2] + boxes[:, 2:]) / 2
+    # Uniform over +- 0.1 of the size: standard deviation 0.2 / sqrt(12).
+    np.testing.assert_allclose(centre.std(axis=0), np.array([10, 20]) * 0.2 / np.sqrt(12), rtol=0.15)
+    np.testing.assert_allclose(centre.mean(axis=0), [5, 10], atol=0.2)

@@ -1,0 +1,199 @@
+"""Training and detection together: what is learnt, result files, rules for bad input, resuming, determinism."""
+
+import dataclasses
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pseudolidar.detectors import Boxes2d, ground_truth_boxes
+from pseudolidar.detectors.frustum_pointnet import FrustumTraining, detect, train_frustum_pointnet
+from pseudolidar.detectors.frustum_pointnet.inference import FrustumDetector
+from pseudolidar.evaluation import bev_iou
+from pseudolidar.kitti import FormatError, ObjectDataset, read_objects, read_points, write_objects
+from pseudolidar.kitti import Objects as Labels
+from pseudolidar.training import load_checkpoint
+from tests.detectors.street_of_boxes import make_calibration, write_street
+
+SETTINGS = FrustumTraining(
+    steps=160,
+    batch_size=16,
+    learning_rate=0.004,
+    width=0.25,
+    points=192,
+    object_points=96,
+    dropout=0.0,
+    centre_depth=True,
+    jitter=0.0,
+    flip=False,
+    depth_shift=0.0,
+    min_box_height_px=8,
+)
+BRIEF = dataclasses.replace(
+    SETTINGS, steps=4, batch_size=4, points=64, object_points=32, dropout=0.3, checkpoint_every=2
+)
+
+
+@pytest.fixture(scope="module")
+def trained(street: ObjectDataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    checkpoint = tmp_path_factory.mktemp("trained") / "car.pt"
+    train_frustum_pointnet(SETTINGS, street, street.root / "clouds", "Car", checkpoint, seed=0)
+    return checkpoint
+
+
+def test_it_overfits_a_handful_of_objects(street: ObjectDataset, clouds: Path, trained: Path, tmp_path: Path) -> None:
+    detect(trained, street, clouds, ground_truth_boxes(street, "Car"), tmp_path)
+    overlaps: list[float] = []
+    heading_errors: list[float] = []
+    for frame in street:
+        labels, found = frame.objects(), read_objects(tmp_path / f"{frame.frame_id}.txt", scored=True)
+        assert len(found) == len(labels)
+        overlaps.extend(np.diag(bev_iou(labels.box3d, found.box3d)))
+        # alpha and ry of a result belong together, as in the label.
+        ray = np.arctan2(found.box3d[:, 0], found.box3d[:, 2])
+        heading_errors.extend(np.abs(np.sin((found.alpha + ray - found.box3d[:, 6]) / 2)))
+        np.testing.assert_allclose(found.box2d, labels.box2d, atol=1e-2)
+        np.testing.assert_allclose(found.box3d[:, 1], labels.box3d[:, 1], atol=0.4)  # y at the bottom face
+        assert found.score is not None and (found.score < 0).all()
+    assert np.mean(np.array(overlaps) > 0.7) > 0.8, overlaps
+    assert max(heading_errors) < 1e-3
+
+
+def test_result_files_are_not_written_again(street: ObjectDataset, clouds: Path, trained: Path, tmp_path: Path) -> None:
+    boxes = ground_truth_boxes(street, "Car")
+    detect(trained, street, clouds, boxes, tmp_path / "once")
+    once = {path.name: path.read_bytes() for path in (tmp_path / "once").iterdir()}
+    assert sorted(once) == [f"{frame_id}.txt" for frame_id in street.frame_ids]
+    (tmp_path / "once" / "000003.txt").unlink()
+    untouched = (tmp_path / "once" / "000001.txt").stat().st_mtime_ns
+    detect(trained, street, clouds, boxes, tmp_path / "once")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "once").iterdir()} == once
+    assert (tmp_path / "once" / "000001.txt").stat().st_mtime_ns == untouched
+
+
+def test_bad_boxes_are_skipped_and_counted(
+    street: ObjectDataset, clouds: Path, trained: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    frame_id = street.frame_ids[0]
+    good = ground_truth_boxes(street, "Car")[frame_id].box2d[0]
+    box2d = np.array([good, [-90, 20, -40, 60], [900, 20, 940, 60], [100, 50, 140, 57], [10, 0, 40, 20], good])
+    names = np.array(["Car"] * 5 + ["Pedestrian"])
+    with caplog.at_level(logging.INFO):
+        detect(trained, street, clouds, {frame_id: Boxes2d(names, box2d)}, tmp_path)
+    found = read_objects(tmp_path / f"{frame_id}.txt", scored=True)
+    np.testing.assert_allclose(found.box2d, good[None], atol=1e-3)
+    assert "skipped 1: 2D boxes under 8 px" in caplog.text
+    # Two boxes outside of the image and one on the sky, where no disparity is.
+    assert "skipped 3: frusta under 5 points" in caplog.text
+    # Frames without an entry have no boxes, hence empty result files.
+    assert (tmp_path / f"{street.frame_ids[1]}.txt").read_text() == ""
+
+
+def test_2d_scores_count_in_the_score(street: ObjectDataset, clouds: Path, trained: Path) -> None:
+    detector = FrustumDetector.from_checkpoint(trained)
+    frame = street[0]
+    points = read_points(clouds / f"{frame.frame_id}.bin")
+    certain = ground_truth_boxes(street, "Car")[frame.frame_id]
+    detected = Boxes2d(certain.class_name, certain.box2d, np.full(len(certain), 0.25))
+    first, _ = detector.objects(points, frame.calibration, certain, seed=1)
+    second, _ = detector.objects(points, frame.calibration, detected, seed=1)
+    assert first.score is not None and second.score is not None
+    np.testing.assert_allclose(second.score, first.score + np.log(0.25), rtol=1e-6)
+    np.testing.assert_array_equal(second.box3d, first.box3d)
+
+
+def test_an_empty_cloud_gives_an_empty_result(trained: Path) -> None:
+    detector = FrustumDetector.from_checkpoint(trained)
+    box = Boxes2d(np.array(["Car"]), np.array([[100.0, 40.0, 160.0, 80.0]]))
+    objects, skipped = detector.objects(np.zeros((0, 4), dtype=np.float32), make_calibration(), box, seed=0)
+    assert len(objects) == 0
+    assert skipped == {"frusta under 5 points": 1}
+
+
+def test_a_missing_cloud_is_found_before_any_work(
+    street: ObjectDataset, clouds: Path, trained: Path, tmp_path: Path
+) -> None:
+    some = tmp_path / "clouds"
+    some.mkdir()
+    for frame_id in street.frame_ids[:-1]:
+        (some / f"{frame_id}.bin").symlink_to(clouds / f"{frame_id}.bin")
+    with pytest.raises(FormatError, match=rf"{street.frame_ids[-1]}\.bin: file: found nothing there"):
+        detect(trained, street, some, {}, tmp_path / "results")
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_checkpoint_of_something_else_is_refused(street: ObjectDataset, clouds: Path, tmp_path: Path) -> None:
+    path = tmp_path / "car.pt"
+    with pytest.raises(FormatError, match="nothing there"):
+        detect(path, street, clouds, {}, tmp_path / "results")
+    path.write_bytes(b"PK\x03\x04 no checkpoint")
+    with pytest.raises(FormatError, match=r"car\.pt"):
+        detect(path, street, clouds, {}, tmp_path / "results")
+
+
+def test_the_same_seed_gives_the_same_bytes(street: ObjectDataset, clouds: Path, tmp_path: Path) -> None:
+    for name, seed in (("one", 0), ("two", 0), ("three", 1)):
+        train_frustum_pointnet(BRIEF, street, clouds, "Car", tmp_path / f"{name}.pt", seed)
+    one, two, three = ((tmp_path / f"{name}.pt").read_bytes() for name in ("one", "two", "three"))
+    assert one == two
+    assert one != three
+
+
+def test_an_interrupted_training_ends_with_the_same_bytes(
+    street: ObjectDataset, clouds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_frustum_pointnet(BRIEF, street, clouds, "Car", tmp_path / "whole.pt", seed=0)
+    from pseudolidar.detectors.frustum_pointnet import samples
+
+    batch_at = samples.BatchSource.batch_at
+
+    def killed_at_three(self: samples.BatchSource, step: int) -> samples.FrustumBatch:
+        if step == 3:
+            raise KeyboardInterrupt
+        return batch_at(self, step)
+
+    monkeypatch.setattr(samples.BatchSource, "batch_at", killed_at_three)
+    with pytest.raises(KeyboardInterrupt):
+        train_frustum_pointnet(BRIEF, street, clouds, "Car", tmp_path / "broken.pt", seed=0)
+    assert not (tmp_path / "broken.pt").exists()
+    monkeypatch.undo()
+    train_frustum_pointnet(BRIEF, street, clouds, "Car", tmp_path / "broken.pt", seed=0)
+    assert (tmp_path / "broken.pt").read_bytes() == (tmp_path / "whole.pt").read_bytes()
+
+
+def test_mean_size_of_the_training_set(street: ObjectDataset, clouds: Path, tmp_path: Path) -> None:
+    settings = dataclasses.replace(BRIEF, steps=1, mean_size="training_set", precision="bfloat16")
+    train_frustum_pointnet(settings, street, clouds, "Car", tmp_path / "car.pt", seed=0)
+    sizes = np.concatenate([frame.objects().box3d[:, [5, 4, 3]] for frame in street])
+    mean_sizes = load_checkpoint(tmp_path / "car.pt")["arguments"]["network"]["mean_sizes_m"]
+    assert mean_sizes[0] == pytest.approx(sizes.mean(axis=0), rel=1e-5)
+    assert mean_sizes[3] == [0.844, 0.661, 1.763]
+
+
+def test_nothing_to_train_on_is_an_error(street: ObjectDataset, clouds: Path, tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match="Pedestrian objects in 8 frames: found none to train on"):
+        train_frustum_pointnet(BRIEF, street, clouds, "Pedestrian", tmp_path / "none.pt", seed=0)
+    with pytest.raises(ValueError, match="'Tram', expected one of Car, Pedestrian, Cyclist"):
+        train_frustum_pointnet(BRIEF, street, clouds, "Tram", tmp_path / "none.pt", seed=0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_near_only_pedestrians(tmp_path: Path) -> None:
+    street = write_street(tmp_path, frames=2, seed=1, class_name="Pedestrian")
+    far = street.frame_ids[0]
+    labels = street.frame(far).objects()
+    moved = labels.box3d.copy()
+    moved[:, 2] += 100
+    write_objects(
+        street.frame(far).path("label_2"),
+        Labels(labels.class_name, labels.truncation, labels.occlusion, labels.alpha, labels.box2d, moved),
+    )
+    settings = dataclasses.replace(BRIEF, steps=1, min_box_height_px=4)
+    train_frustum_pointnet(settings, street, tmp_path / "clouds", "Pedestrian", tmp_path / "near.pt", 0, max_depth=20.0)
+    assert load_checkpoint(tmp_path / "near.pt")["arguments"]["max_depth"] == 20.0
+    detector = FrustumDetector.from_checkpoint(tmp_path / "near.pt")
+    beyond = np.array([[25.0, 0, 0, 1]] * 50, dtype=np.float32)
+    box = Boxes2d(np.array(["Pedestrian"]), np.array([[180.0, 30.0, 240.0, 90.0]]))
+    objects, skipped = detector.objects(beyond, make_calibration(), box, seed=0)
+    assert len(objects) == 0 and skipped == {"frusta under 5 points": 1}

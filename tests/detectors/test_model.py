@@ -1,0 +1,125 @@
+"""The networks: published layers, and the shortcuts held to the plain computation."""
+
+import pytest
+import torch
+from torch import nn
+
+from pseudolidar.detectors.frustum_pointnet.coding import MEAN_SIZES_M
+from pseudolidar.detectors.frustum_pointnet.model import (
+    CoordinateLayer,
+    FrustumPointNet,
+    PooledLayer,
+    masked_points,
+    object_mask,
+)
+
+MEAN_SIZES = list(MEAN_SIZES_M.values())
+
+
+def shapes(module: nn.Module) -> list[tuple[int, ...]]:
+    return [tuple(layer.weight.shape) for layer in module.modules() if isinstance(layer, nn.Linear)]
+
+
+def test_published_layers() -> None:
+    model = FrustumPointNet(MEAN_SIZES)
+    assert shapes(model.segmentation) == [
+        *((64, 4), (64, 64), (64, 64), (128, 64), (1024, 128)),
+        # The decoder's first layer has 64 + 1024 + 3 inputs, in two parts.
+        *((512, 64), (512, 1027), (256, 512), (128, 256), (128, 128), (2, 128)),
+    ]
+    assert shapes(model.t_net) == [(128, 3), (128, 128), (256, 128), (256, 259), (128, 256), (3, 128)]
+    assert shapes(model.box_net) == [
+        *((128, 3), (128, 128), (256, 128), (512, 256), (512, 515), (256, 512)),
+        (3 + 2 * 12 + 4 * 8, 256),
+    ]
+    assert model.segmentation.dropout.p == 0.5
+    assert model.object_points == 512
+    assert shapes(FrustumPointNet(MEAN_SIZES, width=0.25).segmentation)[4] == (256, 32)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_pooled_layer_is_its_layers_one_after_the_other(training: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    pooled = PooledLayer(6, 10)
+    with torch.no_grad():
+        pooled.norm.weight.copy_(torch.randn(10, generator=generator))  # some of them negative
+        pooled.norm.bias.copy_(torch.randn(10, generator=generator))
+        pooled.norm.get_buffer("running_mean").copy_(torch.randn(10, generator=generator))
+        pooled.norm.get_buffer("running_var").copy_(torch.rand(10, generator=generator) + 0.5)
+    linear, norm = nn.Linear(6, 10, bias=False), nn.BatchNorm1d(10)
+    linear.load_state_dict(pooled.linear.state_dict())
+    norm.load_state_dict(pooled.norm.state_dict())
+    pooled.train(training)
+    norm.train(training)
+
+    rows = torch.randn(3 * 20, 6, generator=generator) + 1
+    first, second = rows.clone().requires_grad_(), rows.clone().requires_grad_()
+    result = pooled(first, 3)
+    expected = torch.relu(norm(linear(second))).view(3, 20, 10).amax(dim=1)
+    torch.testing.assert_close(result, expected, atol=1e-5, rtol=1e-4)
+    weights = torch.randn(3, 10, generator=generator)
+    (result * weights).sum().backward()
+    (expected * weights).sum().backward()
+    torch.testing.assert_close(first.grad, second.grad, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(pooled.linear.weight.grad, linear.weight.grad, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(pooled.norm.weight.grad, norm.weight.grad, atol=1e-4, rtol=1e-3)
+    for name, value in norm.state_dict().items():
+        torch.testing.assert_close(pooled.norm.state_dict()[name], value, atol=1e-5, rtol=1e-4)
+
+
+def test_the_decoder_sees_the_global_feature_beside_each_point() -> None:
+    torch.manual_seed(0)
+    model = FrustumPointNet(MEAN_SIZES, width=0.25).segmentation.eval()
+    points, one_hot = torch.randn(2, 9, 4), torch.eye(3)[:2]
+    local = model.local(model.coordinates(points.reshape(18, 4)))
+    pooled = model.pool(model.lift(local), 2)
+    everything = torch.cat([local, torch.cat([pooled, one_hot], 1).repeat_interleave(9, dim=0)], dim=1)
+    weight = torch.cat([model.decoder_local.weight, model.decoder_global.weight], dim=1)
+    rows = torch.relu(model.decoder_norm(everything @ weight.T))
+    expected = model.logits(model.decoder(rows)).view(2, 9, 2)
+    torch.testing.assert_close(model(points, one_hot), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_coordinates_stay_in_full_precision() -> None:
+    torch.manual_seed(0)
+    layer = CoordinateLayer((3, 16)).eval()
+    points = torch.tensor([[40.0, 1.0, 40.0], [40.1, 1.0, 40.0]])
+    with torch.autocast("cpu", torch.bfloat16):
+        features = layer(points)
+    # bfloat16 can't tell 40.0 from 40.1.
+    assert features.dtype == torch.float32
+    assert (features[0] != features[1]).any()
+
+
+def test_masked_points_are_sampled_without_repetition() -> None:
+    points = torch.arange(30.0).view(1, 10, 3).repeat(2, 1, 1)
+    mask = torch.zeros(2, 10, dtype=torch.bool)
+    mask[0, [1, 4, 5, 8]] = True
+    mask[1, 7] = True
+    keys = torch.rand(2, 10, generator=torch.Generator().manual_seed(0))
+    sampled, centre = masked_points(points, mask, keys, 6)
+    assert set(sampled[0, :4, 0].tolist()) == {3.0, 12.0, 15.0, 24.0}
+    assert sampled[0, 4:, 0].tolist() == sampled[0, :2, 0].tolist()
+    assert (sampled[1] == points[1, 7]).all()
+    torch.testing.assert_close(centre[0], points[0, [1, 4, 5, 8]].mean(dim=0))
+    other, _ = masked_points(points, mask, keys.flip(1), 2)
+    assert set(other[0, :, 0].tolist()) <= {3.0, 12.0, 15.0, 24.0}
+
+
+def test_a_frustum_without_an_object_point_takes_the_likeliest() -> None:
+    logits = torch.zeros(2, 5, 2)
+    logits[:, :, 0] = 3
+    logits[0, 3, 1] = 2.5
+    logits[1, [0, 2], 1] = 4
+    assert object_mask(logits).tolist() == [[False, False, False, True, False], [True, False, True, False, False]]
+
+
+def test_depth_centring_makes_the_network_blind_to_depth() -> None:
+    torch.manual_seed(0)
+    model = FrustumPointNet(MEAN_SIZES, width=0.25, object_points=8, centre_depth=True).eval()
+    points, one_hot, keys = torch.randn(3, 32, 4), torch.eye(3), torch.rand(3, 32)
+    near = model(points, one_hot, keys)
+    points[:, :, 2] += 16
+    far = model(points, one_hot, keys)
+    torch.testing.assert_close(far.mask_logits, near.mask_logits, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(far.centre, near.centre + torch.tensor([0.0, 0.0, 16.0]), atol=1e-4, rtol=1e-4)

@@ -86,7 +86,7 @@ class ArtifactStore:
             the stages that were made now.
         """
         console = console or Console(stderr=True)
-        ordered = _parents_first(stages)
+        ordered = parents_first(stages)
         made = []
         with self._locked():
             for number, stage in enumerate(ordered, start=1):
@@ -126,7 +126,8 @@ class ArtifactStore:
             yield
 
 
-def _parents_first(stages: Sequence[Stage]) -> list[Stage]:
+def parents_first(stages: Sequence[Stage]) -> list[Stage]:
+    """The stages and all that they stand on, each once, none before its parents."""
     ordered: dict[str, Stage] = {}
 
     def visit(stage: Stage) -> None:

@@ -1,0 +1,22 @@
+"""Systems of models: stages and their artifacts, the paper's case study, its tables and its report."""
+
+from pseudolidar.study.artifacts import ArtifactStore, Stage, parents_first
+from pseudolidar.study.case_study import CaseStudy, CaseStudySettings, DetectorRun, FolderData, TownData
+from pseudolidar.study.report import case_study_report
+from pseudolidar.study.tables import Scores, table_1, table_2, table_3
+
+__all__ = [
+    "ArtifactStore",
+    "CaseStudy",
+    "CaseStudySettings",
+    "DetectorRun",
+    "FolderData",
+    "Scores",
+    "Stage",
+    "TownData",
+    "case_study_report",
+    "parents_first",
+    "table_1",
+    "table_2",
+    "table_3",
+]

@@ -1,0 +1,180 @@
+"""The case study's report: verdict first, then tables, disparity maps, clouds with boxes, precision-recall curves."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pseudolidar.kitti import Frame, Objects, read_disparity, read_objects, read_points
+from pseudolidar.study import paper
+from pseudolidar.study.artifacts import parents_first
+from pseudolidar.study.case_study import SOURCES, UPSTREAM, CaseStudy, DetectorRun, TownData
+from pseudolidar.study.tables import RANGE_NAMES, Scores, table_1, table_2, table_3
+from pseudolidar.viewing import (
+    Picture,
+    Report,
+    Section,
+    Table,
+    birds_eye_figure,
+    disparity_figure,
+    precision_recall_figure,
+    range_figure,
+)
+
+_EXAMPLES = 3
+
+
+def case_study_report(study: CaseStudy, scores: Scores, configuration: str) -> Report:
+    """Compose the report of a finished case study.
+
+    Args:
+        study: finished.
+        configuration: the resolved configuration, as text.
+    """
+    examples = example_frames(study)
+    sections = [
+        Section("Upstream: the disparity models", (table_2(study), _range_picture(study))),
+        Section("Downstream: the detectors", tuple(detector_tables(study, scores))),
+        Section("Disparity maps", tuple(_disparity_picture(study, frame) for frame in examples)),
+        Section("Clouds from above, with boxes", tuple(_cloud_picture(study, frame) for frame in examples)),
+        Section("Precision and recall", tuple(_curve_pictures(study, scores))),
+    ]
+    return Report(
+        title=f"Case study {study.settings.name}: u, u' and what stands behind them",
+        lead=" ".join([upstream_sentence(study), *downstream_sentences(study, scores)]),
+        sections=tuple(sections),
+        facts=_facts(study),
+        configuration=configuration,
+    )
+
+
+def detector_tables(study: CaseStudy, scores: Scores) -> list[Table]:
+    """Table 1, and Table 3 where pedestrians are studied."""
+    tables = [table_1(study, scores)]
+    if "Pedestrian" in study.settings.detectors:
+        tables.append(table_3(study, scores))
+    return tables
+
+
+def upstream_sentence(study: CaseStudy) -> str:
+    """Which disparity model has the lower error, overall and by depth."""
+    errors = {source: study.disparity_errors(source)["all"] for source in UPSTREAM}
+    cells = {depth: [errors[source][depth]["disparity_mae_px"] for source in UPSTREAM] for depth in RANGE_NAMES}
+    overall = cells["0-max"]
+    better = "u'" if overall[1] < overall[0] else "u"
+    near = [depth for depth in RANGE_NAMES[1:] if None not in cells[depth] and cells[depth][0] < cells[depth][1]]
+    ranges = f"u is better at {' and '.join(near)} m" if near else "u' is better or equal in every depth range"
+    return (
+        f"Upstream, {better} has the lower disparity error: {overall[0]:.3f} px for u (trained on depth), "
+        f"{overall[1]:.3f} px for u' (trained on disparity); {ranges}."
+    )
+
+
+def downstream_sentences(study: CaseStudy, scores: Scores) -> list[str]:
+    """What replacing u by u' does to each detector, and what the numbers can't say."""
+    sentences = []
+    for class_name, near_only in (("Car", False), ("Pedestrian", False), ("Pedestrian", True)):
+        if class_name not in study.settings.detectors:
+            continue
+        u, u_prime, oracle = (scores.ap(DetectorRun(source, class_name, near_only), "bev") for source in SOURCES)
+        if any(math.isnan(value) for value in (u, u_prime, oracle)):
+            continue
+        verb = "rises" if u_prime > u else "falls" if u_prime < u else "stays"
+        name = f"{class_name.lower()} detector" + (" trained near only" if near_only else "")
+        sentences.append(
+            f"Behind it, when u' replaces u, APBEV of the {name} {verb} from {u:.1f} to {u_prime:.1f} "
+            f"(oracle {oracle:.1f})."
+        )
+    sentences.append("This is one run with one seed: differences have no intervals and decide nothing by themselves.")
+    return sentences
+
+
+def example_frames(study: CaseStudy, count: int = _EXAMPLES) -> list[Frame]:
+    """The validation frames with most cars and pedestrians that are near enough to be seen well; ties by id."""
+    ranked = []
+    for frame in study.frames("val"):
+        objects = frame.objects()
+        shown = np.isin(objects.class_name, list(study.settings.detectors)) & (objects.box3d[:, 2] < 30)
+        kinds = len(set(objects.class_name[shown]))
+        ranked.append((-kinds, -int((shown & (objects.occlusion <= 1)).sum()), frame.frame_id, frame))
+    return [frame for *_, frame in sorted(ranked, key=lambda entry: entry[:3])[:count]]
+
+
+def detections_on(study: CaseStudy, frame: Frame, source: str) -> Objects:
+    """Cars and pedestrians that the detectors trained on one source's clouds found in a frame."""
+    found = [
+        read_objects(study.store.folder(study.detections[run]) / f"{frame.frame_id}.txt", scored=True)
+        for run in study.runs
+        if run.source == source and not run.near_only
+    ]
+    return Objects.concatenate(found)
+
+
+def _range_picture(study: CaseStudy) -> Picture:
+    measured: dict[str, list[float]] = {}
+    for source in UPSTREAM:
+        errors = study.disparity_errors(source)["all"]
+        values = [errors[depth]["disparity_mae_px"] for depth in RANGE_NAMES]
+        measured[source] = [math.nan if value is None else value for value in values]
+    published: dict[str, list[float]] = {source: list(values) for source, values in paper.DISPARITY_MAE_PX.items()}
+    figure = range_figure(
+        {"this study": measured, "the paper, KITTI": published}, RANGE_NAMES, "disparity MAE (px)"
+    )
+    return Picture(figure, "Disparity error of u and u' by ground-truth depth, here and in the paper.")
+
+
+def _disparity_picture(study: CaseStudy, frame: Frame) -> Picture:
+    predicted: dict[str, NDArray[np.floating]] = {
+        source: read_disparity(study.store.folder(study.disparities[source]) / f"{frame.frame_id}.npy")
+        for source in UPSTREAM
+    }
+    exact = frame.disparity() if frame.has_exact_disparity() else None
+    figure = disparity_figure(frame.left_image(), exact, predicted, frame.calibration)
+    return Picture(figure, f"Frame {frame.frame_id}: disparity of u and u', and their errors.")
+
+
+def _cloud_picture(study: CaseStudy, frame: Frame) -> Picture:
+    clouds: dict[str, NDArray[np.floating]] = {
+        source: read_points(study.store.folder(study.clouds[source, False]) / f"{frame.frame_id}.bin")
+        for source in SOURCES
+    }
+    objects = frame.objects()
+    truth = objects[np.isin(objects.class_name, list(study.settings.detectors))]
+    detections: dict[str, Objects] = {source: detections_on(study, frame, source) for source in SOURCES}
+    image = frame.left_image()
+    figure = birds_eye_figure(clouds, truth, detections, frame.calibration, (image.shape[0], image.shape[1]), 40.0)
+    return Picture(figure, f"Frame {frame.frame_id}: clouds of u, u' and y with the labels and what was detected.")
+
+
+def _curve_pictures(study: CaseStudy, scores: Scores) -> list[Picture]:
+    pictures = []
+    for loose in (False, True):
+        panels: dict[str, dict[str, NDArray[np.floating]]] = {}
+        for class_name, near_only in (("Car", False), ("Pedestrian", False), ("Pedestrian", True)):
+            if class_name not in study.settings.detectors:
+                continue
+            evaluations = scores.loose if loose else scores.official
+            runs = {source: DetectorRun(source, class_name, near_only) for source in SOURCES}
+            overlap = evaluations[runs["y"]].min_overlap[class_name]["bev"]
+            title = f"{class_name}{', near only' if near_only else ''}, BEV, IoU {overlap:g}"
+            panels[title] = {
+                source: evaluations[run].curves[class_name, "bev", "moderate"].precision
+                for source, run in runs.items()
+                if (class_name, "bev", "moderate") in evaluations[run].curves
+            }
+        which = "the looser" if loose else "the official"
+        pictures.append(Picture(precision_recall_figure(panels), f"Precision over recall, moderate, at {which} IoU."))
+    return pictures
+
+
+def _facts(study: CaseStudy) -> tuple[tuple[str, str], ...]:
+    data = study.settings.data
+    source = f"synthetic town, preset {data.preset}" if isinstance(data, TownData) else str(data.root)
+    stages = parents_first(study.stages())
+    minutes = sum(study.store.seconds(stage) for stage in stages) / 60
+    return (
+        ("data", source),
+        ("frames", f"{len(study.frames('train'))} for training, {len(study.frames('val'))} for validation"),
+        ("seed", str(study.settings.seed)),
+        ("stages", f"{len(stages)}, {minutes:.0f} minutes in all"),
+    )

@@ -1,0 +1,144 @@
+"""The paper's Tables 1, 2 and 3 for a case study, beside the paper's own figures."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pseudolidar.evaluation import Evaluation
+from pseudolidar.study import paper
+from pseudolidar.study.case_study import SOURCES, UPSTREAM, CaseStudy, DetectorRun
+from pseudolidar.viewing import Heading, Row, Table
+
+RANGE_NAMES = ("0-max", "0-20", "20-40", "40-max")
+"""Depth ranges in m, as the paper writes them."""
+
+_VIEWS = {"3d": "AP3D", "bev": "APBEV"}
+_DETECTOR = "F-PTNET"
+_UPSTREAM_NAMES = {"u": "u (depth MAE)", "u'": "u' (disparity MAE)"}
+
+
+class Scores:
+    """Every average precision of a case study, computed once: official and looser IoU.
+
+    Args:
+        study: finished.
+    """
+
+    def __init__(self, study: CaseStudy) -> None:
+        self.official: Mapping[DetectorRun, Evaluation] = {run: study.evaluation(run) for run in study.runs}
+        self.loose: Mapping[DetectorRun, Evaluation] = {run: study.evaluation(run, loose=True) for run in study.runs}
+
+    def ap(self, run: DetectorRun, view: str, loose: bool = False, difficulty: str = "moderate") -> float:
+        """AP40 in percent, NaN where there is no object."""
+        return (self.loose if loose else self.official)[run].ap(run.class_name, view, difficulty, "AP40")
+
+    def to_dict(self) -> dict[str, Any]:
+        """{detector: {"official" | "loose": `Evaluation.to_dict`}}; easy, moderate, hard, all in this order."""
+        return {
+            run.name: {"official": self.official[run].to_dict(), "loose": self.loose[run].to_dict()}
+            for run in self.official
+        }
+
+
+def table_1(study: CaseStudy, scores: Scores) -> Table:
+    """Table 1: AP3D and APBEV of cars (any distance) and pedestrians (near), on u, u' and y."""
+    classes = [name for name in ("Car", "Pedestrian") if name in study.settings.detectors]
+    near = f"pedestrians at 0-{study.settings.near_m:g} m"
+    return _average_precision_table(
+        study,
+        scores,
+        [(name, False) for name in classes],
+        paper.AP,
+        f"Table 1. Average precision by the source of depth; {near}, their detector trained at any distance",
+    )
+
+
+def table_3(study: CaseStudy, scores: Scores) -> Table:
+    """Table 3: AP3D and APBEV of pedestrians, their detector trained on near pedestrians and points alone."""
+    near = f"{study.settings.near_m:g} m"
+    return _average_precision_table(
+        study,
+        scores,
+        [("Pedestrian", True)],
+        paper.AP_NEAR_ONLY,
+        f"Table 3. Average precision of pedestrians; detector trained without pedestrians and points beyond {near}",
+    )
+
+
+def _average_precision_table(
+    study: CaseStudy,
+    scores: Scores,
+    columns: list[tuple[str, bool]],
+    published: Mapping[tuple[str, str, str], Mapping[str, float]],
+    caption: str,
+) -> Table:
+    headings = []
+    second: list[str] = ["", ""]
+    for class_name, _ in columns:
+        overlaps = [
+            evaluation[DetectorRun("y", class_name)].min_overlap[class_name]["3d"]
+            for evaluation in (scores.official, scores.loose)
+        ]
+        headings.append(Heading(f"{class_name}, {_DETECTOR}", 3))
+        second += [f"IoU {overlaps[0]:g}", f"IoU {overlaps[1]:g}", "paper"]
+    rows = []
+    for view, view_name in _VIEWS.items():
+        for source in SOURCES:
+            cells: list[str | float] = [view_name if source == SOURCES[0] else "", source]
+            for class_name, near_only in columns:
+                run = DetectorRun(source, class_name, near_only)
+                cells += [
+                    scores.ap(run, view),
+                    scores.ap(run, view, loose=True),
+                    published[class_name, _DETECTOR, view][source],
+                ]
+            rows.append(Row(tuple(cells), compared=source != "y", rule_above=source == SOURCES[0] and view != "3d"))
+    file = study.settings.detections_file
+    boxes = "the labels" if file is None else file.name
+    return Table(
+        caption,
+        (("", "", *headings), tuple(second)),
+        tuple(rows),
+        notes=(
+            f"AP40, percent, moderate, {len(study.frames('val'))} validation frames. "
+            f"{_DETECTOR}: Frustum PointNet v1, 2D boxes from {boxes}. One run, no intervals.",
+            "paper: KITTI, IoU 0.7 for cars and 0.5 for pedestrians, Frustum PointNet v2 with a 2D detector. "
+            "The higher value of u and u' is marked; y is the oracle.",
+        ),
+        best="highest",
+    )
+
+
+def table_2(study: CaseStudy) -> Table:
+    """Table 2: disparity MAE of u and u' by ground-truth depth; all pixels, those of cars, those of pedestrians."""
+    errors = {source: study.disparity_errors(source) for source in UPSTREAM}
+    rows = []
+    regions = {"all": "all pixels", "car": "cars", "pedestrian": "pedestrians"}
+    for region, name in regions.items():
+        for source in UPSTREAM:
+            cells = [errors[source][region][depth]["disparity_mae_px"] for depth in RANGE_NAMES]
+            rows.append(
+                Row(
+                    (name if source == "u" else "", _UPSTREAM_NAMES[source], *cells),
+                    rule_above=source == "u" and region != "all",
+                )
+            )
+    mean = [errors["u"]["all"][depth]["mean_predictor_mae_px"] for depth in RANGE_NAMES]
+    rows.append(Row(("all pixels", "the mean disparity", *mean), compared=False, rule_above=True))
+    for source in UPSTREAM:
+        rows.append(
+            Row(
+                ("the paper, KITTI" if source == "u" else "", _UPSTREAM_NAMES[source], *paper.DISPARITY_MAE_PX[source]),
+                rule_above=source == "u",
+            )
+        )
+    return Table(
+        "Table 2. Disparity MAE (px) by ground-truth depth (m)",
+        (("", "", *RANGE_NAMES),),
+        tuple(rows),
+        notes=(
+            f"{len(study.frames('val'))} validation frames. The lower value of each pair is marked. "
+            "The mean disparity: what a model that always answers the training set's mean would have.",
+        ),
+        digits=3,
+        best="lowest",
+    )

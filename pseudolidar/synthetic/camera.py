@@ -13,7 +13,7 @@ from pseudolidar.synthetic.scene import Hits, Scene
 from pseudolidar.synthetic.table import Row
 
 # Where rays beside the pixel's centre go, in pixels: with it they cover the pixel evenly.
-_BESIDE_PX = ((-0.33, -0.17), (0.33, -0.17), (0.0, 0.34))
+_BESIDE_PX = ((-0.30, -0.22), (0.30, 0.22))
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +27,7 @@ class View:
 
 def _centre(projection: NDArray[np.float64]) -> Row:
     """The camera's centre in the rectified frame, m."""
-    return np.float64([-projection[0, 3] / projection[0, 0], -projection[1, 3] / projection[1, 1], 0.0])
+    return np.array([-projection[0, 3] / projection[0, 0], -projection[1, 3] / projection[1, 1], 0.0], np.float64)
 
 
 def _directions(projection: NDArray[np.float64], pixels: NDArray[np.float64]) -> NDArray[np.float32]:
@@ -37,7 +37,9 @@ def _directions(projection: NDArray[np.float64], pixels: NDArray[np.float64]) ->
     return np.stack([x, y, np.ones_like(x)], -1).astype(np.float32)
 
 
-def _colours(scene: Scene, origin: Row, rig: Row, rays: NDArray[np.float32], hits: Hits, focal_px: float) -> NDArray[np.float32]:
+def _colours(
+    scene: Scene, origin: Row, rig: Row, rays: NDArray[np.float32], hits: Hits, focal_px: float
+) -> NDArray[np.float32]:
     colours = np.empty((len(rays), 3), np.float32)
     shading.shade(
         origin, rig, rays, hits.distance, hits.prims, hits.normals, hits.lit, scene.material_of, scene.thing_of,
@@ -50,8 +52,8 @@ def _edges(colours: NDArray[np.float32], thing: NDArray[np.int32]) -> NDArray[np
     """Pixels beside a jump: another thing, or a sudden change of brightness."""
     light = np.sqrt(colours[..., 1])
     edge = np.zeros(thing.shape, np.bool_)
-    across = (thing[:, 1:] != thing[:, :-1]) | (np.abs(light[:, 1:] - light[:, :-1]) > 0.13)
-    down = (thing[1:] != thing[:-1]) | (np.abs(light[1:] - light[:-1]) > 0.13)
+    across = (thing[:, 1:] != thing[:, :-1]) | (np.abs(light[:, 1:] - light[:, :-1]) > 0.15)
+    down = (thing[1:] != thing[:-1]) | (np.abs(light[1:] - light[:-1]) > 0.15)
     edge[:, 1:] |= across
     edge[:, :-1] |= across
     edge[1:] |= down
@@ -75,12 +77,14 @@ def render(scene: Scene, calibration: Calibration, right: bool, height_px: int, 
     depth = np.where(sky, np.float32(0), hits.distance).reshape(shape)
     thing = np.where(sky, -1, scene.thing_of[hits.prims]).astype(np.int32).reshape(shape)
     at = np.flatnonzero(_edges(colours, thing))
-    beside = np.concatenate([pixels[at] + offset for offset in np.float64(_BESIDE_PX)])
+    beside = (pixels[at][:, None] + np.array(_BESIDE_PX, np.float64)).reshape(-1, 2)
     rays = _directions(projection, beside)
     extra = _colours(scene, origin, rig, rays, scene.trace(origin, rays, shadows=True), focal_px)
     flat = colours.reshape(-1, 3)
     # Bright samples are cut where the sensor would clip, so that one can't outshine its pixel.
-    flat[at] = (np.minimum(flat[at], 1.6) + np.minimum(extra, 1.6).reshape(len(_BESIDE_PX), -1, 3).sum(0)) / (1 + len(_BESIDE_PX))
+    flat[at] = (np.minimum(flat[at], 1.6) + np.minimum(extra, 1.6).reshape(-1, len(_BESIDE_PX), 3).sum(1)) / (
+        1 + len(_BESIDE_PX)
+    )
     return View(colours, depth, thing)
 
 
@@ -94,10 +98,12 @@ class Sensor:
 
     def expose(self, colours: NDArray[np.float32], exposure: float, rng: np.random.Generator) -> NDArray[np.uint8]:
         """The 8-bit picture (H, W, 3) of linear colours."""
-        light = colours * (np.float32(exposure) * np.float32(self.gain))
+        light = colours * (np.float32(exposure) * np.array(self.gain, np.float32))
         # A soft shoulder keeps the sky from clipping; then the usual display gamma.
         light = light * (1 + light * np.float32(0.16)) / (1 + light)
-        counts = np.sqrt(np.sqrt(light)) ** np.float32(1.8) * np.float32(282.0)
+        shown = np.minimum(light ** np.float32(0.45) * np.float32(1.1), np.float32(1))
+        # A mild S-curve, as cameras apply it.
+        counts = shown * (1 + np.float32(0.55) * (1 - shown) * (2 * shown - 1)) * np.float32(255)
         noise = rng.standard_normal(counts.shape, np.float32)
         counts += noise * np.sqrt(self.read_noise**2 + self.shot_noise**2 * counts / 255).astype(np.float32)
         return np.clip(np.rint(counts), 0, 255).astype(np.uint8)

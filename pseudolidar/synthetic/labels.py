@@ -61,7 +61,7 @@ def label(scene: Scene, calibration: Calibration, thing_at: NDArray[np.int32]) -
     for number, thing in enumerate(scene.labelled):
         if visible[number] == 0:
             continue
-        corners = thing.placed()[0].astype(np.float64)
+        corners = scene.corners(number).astype(np.float64)
         corners = corners[(corners[..., 2] > _NEAR_M).all(1)]
         if not len(corners):
             continue
@@ -86,10 +86,10 @@ def label(scene: Scene, calibration: Calibration, thing_at: NDArray[np.int32]) -
         return Objects.empty()
     return Objects(
         class_name=np.array([row[0] for row in rows]),
-        truncation=np.float64([row[1] for row in rows]),
-        occlusion=np.int64([row[2] for row in rows]),
-        alpha=np.float64([row[3] for row in rows]),
-        box2d=np.float64([row[4] for row in rows]).reshape(-1, 4),
-        box3d=np.float64([row[5] for row in rows]).reshape(-1, 7),
+        truncation=np.array([row[1] for row in rows], np.float64),
+        occlusion=np.array([row[2] for row in rows], np.int64),
+        alpha=np.array([row[3] for row in rows], np.float64),
+        box2d=np.array([row[4] for row in rows], np.float64).reshape(-1, 4),
+        box3d=np.array([row[5] for row in rows], np.float64).reshape(-1, 7),
         score=None,
     )

@@ -14,7 +14,7 @@ from pseudolidar.synthetic.scene import Scene
 # The HDL-64E: 32 beams a third of a degree apart from +2 degrees down, 32 more half a degree apart; 0.1728 degrees of
 # azimuth between firings at 10 Hz (Velodyne's manual). The town is swept where KITTI's cameras look, and a margin.
 _ELEVATION_DEG = np.concatenate([2.0 - np.arange(32) / 3, -8.83 - 0.5 * np.arange(32)])
-_AZIMUTH_STEP_DEG, _HALF_SECTOR_DEG = 0.1728, 48.0
+_AZIMUTH_STEP_DEG, _HALF_SECTOR_DEG = 0.1728, 45.0
 _RANGE_M, _RANGE_NOISE_M, _LOST = 120.0, 0.02, 0.03
 
 

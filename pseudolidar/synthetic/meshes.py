@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float32]
 
@@ -27,21 +28,28 @@ class Mesh:
     def __len__(self) -> int:
         return len(self.material)
 
+    @cached_property
     def bounds(self) -> tuple[Floats, Floats]:
         """Lowest and highest coordinates, (3,) each."""
         flat = self.corners.reshape(-1, 3)
         return flat.min(0), flat.max(0)
 
+    @cached_property
+    def indexed(self) -> tuple[Floats, NDArray[np.int32]]:
+        """The same triangles as vertices (V, 3) and their numbers (T, 3): Embree takes these in faster."""
+        vertices, numbers = np.unique(self.corners.reshape(-1, 3), axis=0, return_inverse=True)
+        return vertices, numbers.reshape(-1, 3).astype(np.int32)
+
     def moved(self, offset: Sequence[float]) -> Mesh:
         """The mesh shifted by offset (forward, left, up) m."""
         forward, left, up = offset
-        return Mesh(self.corners + np.float32([forward, -up, left]), self.normals, self.material)
+        return Mesh(self.corners + np.array([forward, -up, left], np.float32), self.normals, self.material)
 
-    def scaled(self, scale: Sequence[float]) -> Mesh:
+    def scaled(self, scale: ArrayLike) -> Mesh:
         """The mesh scaled about its origin by (x, y, z) factors; normals follow."""
-        factors = np.float32(scale)
+        factors = np.array(scale, np.float32)
         normals = self.normals / factors
-        normals /= np.linalg.norm(normals, axis=2, keepdims=True) + np.float32(1e-12)
+        normals /= np.linalg.norm(normals, axis=2, keepdims=True) + np.array(1e-12, np.float32)
         return Mesh(self.corners * factors, normals.astype(np.float32), self.material)
 
     def turned(self, angle: float, axis: str = "up") -> Mesh:
@@ -52,25 +60,27 @@ class Mesh:
             "forward": [[1, 0, 0], [0, cos, -sin], [0, sin, cos]],
             "left": [[cos, 0, sin], [0, 1, 0], [-sin, 0, cos]],
         }
-        rotation = _TO_KITTI @ np.float64(matrices[axis]) @ _TO_KITTI.T
+        rotation = _TO_KITTI @ np.array(matrices[axis], np.float64) @ _TO_KITTI.T
         turn = rotation.T.astype(np.float32)
         return Mesh(self.corners @ turn, self.normals @ turn, self.material)
 
     def fitted(self) -> Mesh:
         """The mesh scaled into the unit box x, z in [-0.5, 0.5], y in [-1, 0], which it fills."""
-        low, high = self.bounds()
+        low, high = self.bounds
         size = high - low
-        centre = np.float32([(low[0] + high[0]) / 2, high[1], (low[2] + high[2]) / 2])
+        centre = np.array([(low[0] + high[0]) / 2, high[1], (low[2] + high[2]) / 2], np.float32)
         return Mesh(self.corners - centre, self.normals, self.material).scaled(1 / size)
 
     def settled(self) -> Mesh:
         """The mesh shifted so that its box stands on the ground, centred about the origin; its size is kept."""
-        low, high = self.bounds()
-        centre = np.float32([(low[0] + high[0]) / 2, high[1], (low[2] + high[2]) / 2])
+        low, high = self.bounds
+        centre = np.array([(low[0] + high[0]) / 2, high[1], (low[2] + high[2]) / 2], np.float32)
         return Mesh(self.corners - centre, self.normals, self.material)
 
 
-_TO_KITTI = np.float64([[1, 0, 0], [0, 0, -1], [0, 1, 0]])  # (forward, left, up) -> (x forward, y down, z left)
+_TO_KITTI = np.array(
+    [[1, 0, 0], [0, 0, -1], [0, 1, 0]], np.float64
+)  # (forward, left, up) -> (x forward, y down, z left)
 
 
 def join(meshes: Iterable[Mesh]) -> Mesh:
@@ -122,7 +132,7 @@ def loft(rings: NDArray[np.float64], material: int, smooth: bool = True, caps: b
 def box(size: Sequence[float], material: int, base: Sequence[float] = (0.0, 0.0, 0.0)) -> Mesh:
     """A box of (length, width, height) m whose bottom face is centred at base (forward, left, up)."""
     length, width, height = size
-    ring = np.float64([[1, -1], [1, 1], [-1, 1], [-1, -1]]) * [length / 2, width / 2]
+    ring = np.array([[1, -1], [1, 1], [-1, 1], [-1, -1]], np.float64) * [length / 2, width / 2]
     rings = np.stack([np.c_[ring, np.zeros(4)], np.c_[ring, np.full(4, height)]])
     return loft(rings, material, smooth=False).moved(base)
 
@@ -131,7 +141,7 @@ def tube(
     start: Sequence[float], end: Sequence[float], radius: float | tuple[float, float], material: int, around: int = 8
 ) -> Mesh:
     """A round rod from start to end (forward, left, up) m; radius at both ends, or one for both."""
-    first, last = np.float64(start), np.float64(end)
+    first, last = np.array(start, np.float64), np.array(end, np.float64)
     axis = (last - first) / (np.linalg.norm(last - first) + 1e-12)
     side = np.cross(axis, [0.0, 1.0, 0.0] if abs(axis[1]) < 0.9 else [1.0, 0.0, 0.0])
     side /= np.linalg.norm(side)
@@ -157,7 +167,7 @@ def ellipsoid(
         ],
         -1,
     )
-    return loft(np.float64(centre) + unit * np.float64(radii), material)
+    return loft(np.array(centre, np.float64) + unit * np.array(radii, np.float64), material)
 
 
 def torus(centre: Sequence[float], radius: float, thickness: float, material: int, around: int = 18) -> Mesh:
@@ -173,4 +183,4 @@ def torus(centre: Sequence[float], radius: float, thickness: float, material: in
         ],
         -1,
     )
-    return loft(np.float64(centre) + rings, material, caps=False)
+    return loft(np.array(centre, np.float64) + rings, material, caps=False)

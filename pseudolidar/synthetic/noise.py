@@ -11,9 +11,8 @@ from pseudolidar.synthetic.compiled import compiled
 def hash_unit(a: int, b: int, c: int) -> float:
     """A number in [0, 1) that depends on three integers only."""
     n = (a * 73856093) ^ (b * 19349663) ^ (c * 83492791)
-    n = (n ^ (n >> 13)) * 1274126177
-    n = (n ^ (n >> 16)) * 668265263
-    return ((n ^ (n >> 15)) & 0xFFFF) / 65536.0
+    n = (n ^ (n >> 15)) * 668265263374761393
+    return ((n >> 40) & 0xFFFF) * (1.0 / 65536.0)
 
 
 @compiled

@@ -40,10 +40,11 @@ def _walking(phase: float, stride: float, bag: str = "") -> Pose:
     )
 
 
+_BAGS = ("", "", "pack", "", "hand", "", "pack", "")
 WALKERS: tuple[Pose, ...] = (
-    *(_walking(phase, 0.52, bag) for phase, bag in zip(np.arange(8) * np.pi / 4, ["", "", "pack", "", "hand", "", "pack", ""], strict=True)),
+    *(_walking(step * np.pi / 4, 0.52, bag) for step, bag in enumerate(_BAGS)),
     *(_walking(phase, 0.68) for phase in (1.2, 1.9, 4.3, 5.0)),
-)  # fmt: skip
+)
 STANDERS: tuple[Pose, ...] = (
     Pose((0.05, -0.05), (0.05, 0.05), (0.1, -0.05), (0.2, 0.15)),
     Pose((0.0, 0.1), (0.05, 0.2), (0.35, 0.1), (1.7, 0.3)),  # on the telephone
@@ -72,37 +73,43 @@ def _along(start: Point, angle: float, length: float, out: float = 0.0) -> Point
     )
 
 
-def person(pose: Pose, around: int = 9) -> Mesh:
+def person(pose: Pose, detailed: bool) -> Mesh:
     """A person of about 1.75 m in a pose, hips at a height of 0.92 m; forward, left, up about the hips' foot."""
     parts: list[Mesh] = []
+    around, limb, joint = (10, 8, 7) if detailed else (6, 5, 4)
+    stacks = 7 if detailed else 4
     hip_height, lean = 0.92, pose.lean
     neck = (0.54 * np.sin(lean), 0.0, hip_height + 0.54 * np.cos(lean))
     chest = (0.34 * np.sin(lean), 0.0, hip_height + 0.34 * np.cos(lean))
-    parts.append(ellipsoid((0.0, 0.0, hip_height + 0.02), (0.125, 0.175, 0.15), materials.TROUSERS, around, 5))
-    parts.append(ellipsoid((chest[0] * 0.45, 0, hip_height + 0.17), (0.12, 0.165, 0.2), materials.TOP, around, 5))
-    parts.append(ellipsoid(chest, (0.13, 0.205, 0.23), materials.TOP, around, 6))
-    parts.append(ellipsoid((neck[0] - 0.005, 0, neck[2] - 0.05), (0.085, 0.19, 0.075), materials.TOP, around, 4))
+    parts.append(ellipsoid((0.0, 0.0, hip_height + 0.02), (0.125, 0.175, 0.15), materials.TROUSERS, around, stacks - 2))
+    parts.append(
+        ellipsoid((chest[0] * 0.45, 0, hip_height + 0.17), (0.12, 0.165, 0.2), materials.TOP, around, stacks - 2)
+    )
+    parts.append(ellipsoid(chest, (0.13, 0.205, 0.23), materials.TOP, around, stacks - 1))
+    parts.append(
+        ellipsoid((neck[0] - 0.005, 0, neck[2] - 0.05), (0.085, 0.19, 0.075), materials.TOP, around, stacks - 2)
+    )
     head = (neck[0] + 0.15 * np.sin(lean) + 0.02, 0.0, neck[2] + 0.18)
-    parts.append(tube(neck, head, 0.055, materials.SKIN, 7))
-    parts.append(ellipsoid(head, (0.098, 0.08, 0.122), materials.SKIN, around, 7))
-    parts.append(ellipsoid((head[0] - 0.02, 0, head[2] + 0.03), (0.097, 0.087, 0.112), materials.HAIR, around, 7))
+    parts.append(tube(neck, head, 0.055, materials.SKIN, joint))
+    parts.append(ellipsoid(head, (0.098, 0.08, 0.122), materials.SKIN, around, stacks))
+    parts.append(ellipsoid((head[0] - 0.02, 0, head[2] + 0.03), (0.097, 0.087, 0.112), materials.HAIR, around, stacks))
     for side, hip, knee in ((1.0, pose.hips[0], pose.knees[0]), (-1.0, pose.hips[1], pose.knees[1])):
         top = (0.0, side * 0.095, hip_height)
         middle = _along(top, hip, 0.44)
         ankle = _along(middle, hip - knee, 0.42)
-        parts.append(tube(top, middle, (0.088, 0.062), materials.TROUSERS, around))
-        parts.append(ellipsoid(middle, (0.064, 0.062, 0.064), materials.TROUSERS, 7, 4))
-        parts.append(tube(middle, ankle, (0.061, 0.045), materials.TROUSERS, around))
+        parts.append(tube(top, middle, (0.088, 0.062), materials.TROUSERS, limb))
+        parts.append(ellipsoid(middle, (0.064, 0.062, 0.064), materials.TROUSERS, joint, 3))
+        parts.append(tube(middle, ankle, (0.061, 0.045), materials.TROUSERS, limb))
         foot = box((0.26, 0.095, 0.085), materials.SHOES, (0.065, 0.0, -0.075)).turned(-(hip - knee) * 0.75, "left")
         parts.append(foot.moved(ankle))
     for side, shoulder, elbow in ((1.0, pose.shoulders[0], pose.elbows[0]), (-1.0, pose.shoulders[1], pose.elbows[1])):
         top = (neck[0] - 0.01, side * 0.205, neck[2] - 0.055)
         middle = _along(top, shoulder, 0.29, side * pose.spread)
         wrist = _along(middle, shoulder + elbow, 0.25, side * pose.spread * 0.3)
-        parts.append(ellipsoid(top, (0.066, 0.062, 0.07), materials.TOP, 7, 4))
-        parts.append(tube(top, middle, (0.058, 0.047), materials.TOP, 8))
-        parts.append(tube(middle, wrist, (0.046, 0.036), materials.TOP, 8))
-        parts.append(ellipsoid(_along(wrist, shoulder + elbow, 0.06), (0.045, 0.035, 0.055), materials.SKIN, 7, 4))
+        parts.append(ellipsoid(top, (0.060, 0.055, 0.062), materials.TOP, joint, 3))
+        parts.append(tube(top, middle, (0.058, 0.047), materials.TOP, limb))
+        parts.append(tube(middle, wrist, (0.046, 0.036), materials.TOP, limb))
+        parts.append(ellipsoid(_along(wrist, shoulder + elbow, 0.06), (0.045, 0.035, 0.055), materials.SKIN, joint, 3))
         if pose.bag == "hand" and side > 0:
             parts.append(box((0.30, 0.11, 0.30), materials.BAG, (wrist[0], wrist[1] + 0.03, wrist[2] - 0.42)))
     if pose.bag == "pack":
@@ -112,34 +119,34 @@ def person(pose: Pose, around: int = 9) -> Mesh:
 
 
 @cache
-def walker(number: int) -> Mesh:
+def walker(number: int, detailed: bool) -> Mesh:
     """A walking or a standing pedestrian at natural size, standing on the ground."""
-    return person((WALKERS + STANDERS)[number]).settled()
+    return person((WALKERS + STANDERS)[number], detailed).settled()
 
 
 @cache
-def sitter(number: int) -> Mesh:
+def sitter(number: int, detailed: bool) -> Mesh:
     """A sitting person at natural size; its box stands on the ground."""
-    return person(SITTING[number]).settled()
+    return person(SITTING[number], detailed).settled()
 
 
 @cache
-def cyclist(number: int) -> Mesh:
+def cyclist(number: int, detailed: bool) -> Mesh:
     """A rider on a bicycle, in the unit box."""
     wheel = 0.34
     rear, front, crank = (-0.52, 0.0, wheel), (0.53, 0.0, wheel), (-0.08, 0.0, 0.29)
     seat, head = (-0.22, 0.0, 0.88), (0.36, 0.0, 0.85)
     frame = materials.BICYCLE
-    parts = [torus(axle, wheel - 0.02, 0.022, materials.DARK) for axle in (rear, front)]
+    parts = [torus(axle, wheel - 0.02, 0.022, materials.DARK, 20 if detailed else 10) for axle in (rear, front)]
     parts += [tube(axle, (axle[0], 0.0, axle[2] + 0.01), 0.05, frame, 6) for axle in (rear, front)]
     for axle in (rear, front):  # spokes, as thin rods
         for angle in np.arange(4) * np.pi / 4:
-            reach = np.float64([np.cos(angle), 0, np.sin(angle)]) * (wheel - 0.03)
+            reach = np.array([np.cos(angle), 0, np.sin(angle)], np.float64) * (wheel - 0.03)
             parts.append(tube(tuple(axle - reach), tuple(axle + reach), 0.006, frame, 3))
     pairs = [(rear, crank), (crank, seat), (rear, (-0.2, 0, 0.8)), (crank, head), ((-0.2, 0, 0.8), head), (head, front)]
     parts += [tube(start, end, 0.022, frame, 5) for start, end in pairs]
     parts.append(tube((0.36, 0, 0.84), (0.33, 0, 1.02), 0.016, frame, 5))
     parts.append(tube((0.33, -0.28, 1.02), (0.33, 0.28, 1.02), 0.016, materials.DARK, 5))
     parts.append(box((0.26, 0.15, 0.06), materials.DARK, (-0.24, 0, 0.90)))
-    rider = person(_RIDING[number], around=8).moved((-0.22, 0.0, 0.06))
+    rider = person(_RIDING[number], detailed).moved((-0.22, 0.0, 0.06))
     return join([*parts, rider]).fitted()

@@ -24,21 +24,26 @@ class TownPreset:
     width_px: int
     height_px: int
 
+    @property
+    def detail(self) -> float:
+        """The focal length as a share of KITTI's."""
+        return self.width_px / _KITTI_WIDTH
+
     def calibration(self) -> Calibration:
         """KITTI's P2 and P3 scaled to the image; the velodyne 1.73 m above the ground, with canonical axes."""
-        scale = self.width_px / _KITTI_WIDTH
+        scale = self.detail
         focal, centre_u = _FOCAL_PX * scale, _CENTRE_U_PX * scale
         centre_v = _CENTRE_V_PX * self.height_px / _KITTI_HEIGHT
 
         def projection(shift: float) -> np.ndarray:
-            return np.float64([[focal, 0, centre_u, shift * scale], [0, focal, centre_v, 0], [0, 0, 1, 0]])
+            return np.array([[focal, 0, centre_u, shift * scale], [0, focal, centre_v, 0], [0, 0, 1, 0]], np.float64)
 
         velodyne = [[0, -1, 0, 0], [0, 0, -1, -VELODYNE_ABOVE_M], [1, 0, 0, -VELODYNE_BEHIND_M]]
         return Calibration(
             P2=projection(_LEFT_SHIFT_PX_M),
             P3=projection(_RIGHT_SHIFT_PX_M),
             R0_rect=np.eye(3),
-            Tr_velo_to_cam=np.float64(velodyne),
+            Tr_velo_to_cam=np.array(velodyne, np.float64),
         )
 
 

@@ -12,6 +12,7 @@ from embreex.rtcore_scene import EmbreeScene
 from numpy.typing import NDArray
 
 from pseudolidar.synthetic import shading
+from pseudolidar.synthetic.meshes import Mesh
 from pseudolidar.synthetic.scenery import buildings, furniture
 from pseudolidar.synthetic.street import Street, sample_street
 from pseudolidar.synthetic.table import COLOUR_1, COLOUR_2, COLUMNS, SEED, STYLE, Row
@@ -39,25 +40,46 @@ class Scene:
     weather: Row
 
     @cached_property
-    def _triangles(self) -> tuple[NDArray[np.float32], ...]:
-        placed = [thing.placed() for thing in self.labelled + self.scenery]
-        ground, pavements = self.street.ground(), self.street.pavements()
-        corners = np.concatenate([corner for corner, _ in placed] + [ground.corners, pavements.corners])
-        normals = np.concatenate([normal for _, normal in placed] + [ground.normals, pavements.normals])
-        return corners, normals
+    def _meshes(self) -> list[Mesh]:
+        ground = [self.street.ground(), self.street.pavements()]
+        return [thing.mesh for thing in self.labelled + self.scenery] + ground
+
+    @cached_property
+    def first_triangle(self) -> NDArray[np.int64]:
+        """Where each thing's triangles start; one more entry than there are things."""
+        return np.concatenate([[0], np.cumsum([len(mesh) for mesh in self._meshes])])
+
+    @cached_property
+    def _geometry(self) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.float32]]:
+        """Vertices (V, 3), m, the triangles' vertex numbers (T, 3) and normals (T, 3, 3), rectified camera frame."""
+        first = self.first_triangle
+        start = np.concatenate([[0], np.cumsum([len(mesh.indexed[0]) for mesh in self._meshes])])
+        vertices, numbers = np.empty((start[-1], 3), np.float32), np.empty((first[-1], 3), np.int32)
+        normals = np.empty((first[-1], 3, 3), np.float32)
+        things = self.labelled + self.scenery
+        for number, mesh in enumerate(self._meshes):
+            points, own = slice(start[number], start[number + 1]), slice(first[number], first[number + 1])
+            np.add(mesh.indexed[1], start[number], out=numbers[own], casting="unsafe")
+            if number < len(things):
+                things[number].place(vertices[points], normals[own])
+            else:
+                vertices[points], normals[own] = mesh.indexed[0], mesh.normals
+        return vertices, numbers, normals
+
+    def corners(self, number: int) -> NDArray[np.float32]:
+        """The corners (T, 3, 3) of one thing's triangles, m, in the rectified camera frame."""
+        vertices, numbers, _ = self._geometry
+        return vertices[numbers[self.first_triangle[number] : self.first_triangle[number + 1]]]
 
     @cached_property
     def material_of(self) -> NDArray[np.int32]:
         """Material of each triangle."""
-        meshes = [thing.mesh for thing in self.labelled + self.scenery]
-        meshes += [self.street.ground(), self.street.pavements()]
-        return np.concatenate([mesh.material for mesh in meshes])
+        return np.concatenate([mesh.material for mesh in self._meshes])
 
     @cached_property
     def thing_of(self) -> NDArray[np.int32]:
         """Thing of each triangle: labelled ones, then scenery, then carriageway, then pavements."""
-        counts = [len(thing.mesh) for thing in self.labelled + self.scenery]
-        counts += [len(self.street.ground()), len(self.street.pavements())]
+        counts = np.diff(self.first_triangle)
         return np.repeat(np.arange(len(counts), dtype=np.int32), counts)
 
     @cached_property
@@ -66,7 +88,7 @@ class Scene:
         rows = [thing.row() for thing in self.labelled + self.scenery]
         ground, pavement = np.zeros(COLUMNS), np.zeros(COLUMNS)
         tone = 0.20 + 0.12 * (self.street.seed % 7) / 7
-        pavement[COLOUR_1 : COLOUR_1 + 3] = tone * np.float64([1.03, 1.0, 0.95])
+        pavement[COLOUR_1 : COLOUR_1 + 3] = tone * np.array([1.03, 1.0, 0.95], np.float64)
         lawn = self.street.setback > 2.0
         pavement[COLOUR_2 : COLOUR_2 + 3] = (0.13, 0.19, 0.06) if lawn else (0.22, 0.21, 0.19)
         pavement[SEED] = self.street.seed
@@ -77,12 +99,12 @@ class Scene:
     def blockers(self) -> NDArray[np.float64]:
         """Footprints (x, z, length, width, ry) of what darkens the ground about itself."""
         rows = [(t.position[0], t.position[2], t.size[0], t.size[2], t.ry) for t in self.labelled]
-        return np.float64(rows).reshape(-1, 5)
+        return np.array(rows, np.float64).reshape(-1, 5)
 
     @cached_property
     def _embree(self) -> tuple[EmbreeScene, TriangleMesh]:
         scene = EmbreeScene()
-        return scene, TriangleMesh(scene, self._triangles[0])
+        return scene, TriangleMesh(scene, *self._geometry[:2])
 
     def trace(self, origin: Row, directions: NDArray[np.float32], shadows: bool) -> Hits:
         """Nearest hits of rays from one origin (3,) along directions (N, 3); with shadow rays towards the sun."""
@@ -96,7 +118,7 @@ class Scene:
         faces = found["Ng"]
         sun = self.weather[:3]
         shading.surface_normals(
-            directions, prims, found["u"], found["v"], faces, self._triangles[1], sun, normals, toward_sun
+            directions, prims, found["u"], found["v"], faces, self._geometry[2], sun, normals, toward_sun
         )
         distance = found["tfar"]
         lit = np.zeros(len(prims), np.bool_)
@@ -116,23 +138,40 @@ def sample_weather(rng: np.random.Generator) -> Row:
     weather[:3] = math.cos(elevation) * math.sin(azimuth), -math.sin(elevation), math.cos(elevation) * math.cos(azimuth)
     overcast = rng.random() < 0.22
     if overcast:
-        weather[shading.ZENITH : shading.ZENITH + 3] = np.float64([0.80, 0.83, 0.88]) * rng.uniform(0.9, 1.15)
-        weather[shading.HORIZON : shading.HORIZON + 3] = np.float64([0.88, 0.90, 0.93]) * rng.uniform(0.9, 1.1)
+        weather[shading.ZENITH : shading.ZENITH + 3] = np.array([0.80, 0.83, 0.88], np.float64) * rng.uniform(0.9, 1.15)
+        weather[shading.HORIZON : shading.HORIZON + 3] = np.array([0.88, 0.90, 0.93], np.float64) * rng.uniform(
+            0.9, 1.1
+        )
         weather[shading.CLOUDS] = rng.uniform(0.2, 0.5)
     else:
         warmth = 1 - min(elevation / 0.8, 1.0)
-        weather[shading.SUN_COLOUR : shading.SUN_COLOUR + 3] = np.float64([1.0, 0.95 - 0.10 * warmth, 0.86 - 0.24 * warmth]) * rng.uniform(1.1, 1.8)  # fmt: skip
-        weather[shading.ZENITH : shading.ZENITH + 3] = np.float64([0.20, 0.38, 0.72]) * rng.uniform(0.8, 1.2)
-        weather[shading.HORIZON : shading.HORIZON + 3] = np.float64([0.72, 0.82, 0.93]) * rng.uniform(0.9, 1.1)
+        sunlight = np.array([1.0, 0.95 - 0.10 * warmth, 0.86 - 0.24 * warmth])
+        weather[shading.SUN_COLOUR : shading.SUN_COLOUR + 3] = sunlight * rng.uniform(1.1, 1.8)
+        weather[shading.ZENITH : shading.ZENITH + 3] = np.array([0.20, 0.38, 0.72], np.float64) * rng.uniform(0.8, 1.2)
+        weather[shading.HORIZON : shading.HORIZON + 3] = np.array([0.72, 0.82, 0.93], np.float64) * rng.uniform(
+            0.9, 1.1
+        )
         weather[shading.CLOUDS] = rng.uniform(0.0, 0.8)
     weather[shading.SKY_SEED] = float(rng.integers(1, 3000))
-    weather[shading.HAZE] = rng.uniform(0.0003, 0.0025)
+    weather[shading.HAZE] = rng.uniform(0.0002, 0.0016)
     return weather
 
 
-def sample_scene(rng: np.random.Generator) -> Scene:
-    """A street with all that stands and moves on it."""
+def sample_scene(rng: np.random.Generator, detail: float) -> Scene:
+    """A street with all that stands and moves on it.
+
+    detail: the focal length as a share of KITTI's; it decides how far away meshes may be coarse, and nothing else.
+    """
     street = sample_street(rng)
     weather = sample_weather(rng)
-    labelled, benches = traffic(street, rng)
-    return Scene(street, labelled, benches + buildings(street, rng) + furniture(street, rng), weather)
+    labelled, benches = traffic(street, detail, rng)
+    scenery = benches + buildings(street, rng) + furniture(street, detail, rng)
+    return Scene(street, labelled, [thing for thing in scenery if _matters(thing)], weather)
+
+
+def _matters(thing: Thing) -> bool:
+    """Whether a thing can be seen, or throws a shadow on what can."""
+    length, height, width = thing.size
+    reach = math.hypot(length, width) / 2 + min(2 * height, 16.0)
+    x, _, z = thing.position
+    return z > -reach and abs(x) < 0.9 * max(z, 0.0) + 3.0 + reach

@@ -13,6 +13,7 @@ from pseudolidar.synthetic.preset import CAMERA_HEIGHT_M
 from pseudolidar.synthetic.street import KERB_HEIGHT_M, Street
 from pseudolidar.synthetic.things import Colour, Thing
 
+_FINE_M = 32.0  # nearer than this, at KITTI's resolution, leaves are fine
 _PAVED = CAMERA_HEIGHT_M - KERB_HEIGHT_M
 _WALLS: tuple[Colour, ...] = (
     (0.62, 0.55, 0.42), (0.70, 0.66, 0.58), (0.55, 0.33, 0.24), (0.66, 0.50, 0.30), (0.48, 0.46, 0.43),
@@ -28,10 +29,20 @@ def _block(balconies: bool, gable: bool) -> Mesh:
     """A building in the unit box but for its roof and balconies; the front looks along +x."""
     parts = [box((1.0, 1.0, 1.0), materials.FACADE)]
     if gable:
-        ridge = np.float64(
-            [[0.53, -0.52, 1.0], [0.53, 0.52, 1.0], [-0.53, 0.52, 1.0], [-0.53, -0.52, 1.0], [0, -0.52, 1.34], [0, 0.52, 1.34]]
+        ridge = np.array(
+            [
+                [0.53, -0.52, 1.0],
+                [0.53, 0.52, 1.0],
+                [-0.53, 0.52, 1.0],
+                [-0.53, -0.52, 1.0],
+                [0, -0.52, 1.34],
+                [0, 0.52, 1.34],
+            ],
+            np.float64,
         )
-        faces = np.int64([[0, 1, 5], [0, 5, 4], [2, 3, 4], [2, 4, 5], [3, 0, 4], [1, 2, 5], [0, 3, 2], [0, 2, 1]])
+        faces = np.array(
+            [[0, 1, 5], [0, 5, 4], [2, 3, 4], [2, 4, 5], [3, 0, 4], [1, 2, 5], [0, 3, 2], [0, 2, 1]], np.int64
+        )
         parts.append(from_vertices(ridge, faces, materials.ROOF, False))
         parts.append(box((0.07, 0.06, 0.2), materials.CONCRETE, (0.15, 0.2, 1.18)))
     else:
@@ -45,7 +56,9 @@ def _block(balconies: bool, gable: bool) -> Mesh:
 
 
 def _pick(rng: np.random.Generator, colours: tuple[Colour, ...]) -> Colour:
-    base = np.float64(colours[rng.integers(len(colours))]) * rng.uniform(0.8, 1.15) * rng.uniform(0.95, 1.05, 3)
+    base = (
+        np.array(colours[rng.integers(len(colours))], np.float64) * rng.uniform(0.8, 1.15) * rng.uniform(0.95, 1.05, 3)
+    )
     return (float(base[0]), float(base[1]), float(base[2]))
 
 
@@ -94,51 +107,59 @@ def buildings(street: Street, rng: np.random.Generator) -> list[Thing]:
                 s += width
     for side in (-1.0, 1.0):  # behind the gaps and at the side street's ends
         for s in np.arange(-20, 150, 26.0):
-            found.append(_building(street, float(s) + rng.uniform(-4, 4), side, rng.uniform(18, 25), rng, rng.uniform(32, 45)))
+            found.append(
+                _building(street, float(s) + rng.uniform(-4, 4), side, rng.uniform(18, 25), rng, rng.uniform(32, 45))
+            )
     return found
 
 
+def _clump(centre: tuple[float, float, float], radius: float, fine: bool, rng: np.random.Generator) -> list[Mesh]:
+    """A ball of leaves with a ragged skin, and loose leaves about it."""
+    around, stacks = (9, 6) if fine else (7, 4)
+    crown = ellipsoid(centre, (radius, radius, radius * 0.85), materials.LEAF, around, stacks)
+    middle = np.array([centre[0], -centre[2], centre[1]], np.float32)
+    # Corners that meet move together: the shift comes from the direction, through waves of its own for each clump.
+    out = crown.corners - middle
+    waves, phase = rng.normal(0, 4.5 / radius, (4, 3)), rng.uniform(0, 6, 4)
+    bumps = 1 + 0.11 * np.sin(out @ waves.T + phase).sum(-1, keepdims=True)
+    skin = Mesh((middle + out * bumps).astype(np.float32), crown.normals, crown.material)
+    count = 44
+    leaves = rng.normal(0, 1, (count, 3))
+    leaves *= radius * rng.uniform(0.88, 1.2, (count, 1)) / np.linalg.norm(leaves, axis=1, keepdims=True)
+    points = (np.array(centre, np.float64) + leaves)[:, None] + rng.normal(0, 0.11, (count, 3, 3))
+    points = points if fine else points[::4] + (points[::4] - points[::4].mean(1, keepdims=True)) * 0.6
+    loose = from_vertices(points.reshape(-1, 3), np.arange(3 * len(points)).reshape(-1, 3), materials.LEAF, False)
+    outward = np.repeat((loose.corners.mean(1) - middle)[:, None], 3, axis=1)
+    outward /= np.linalg.norm(outward, axis=2, keepdims=True)
+    return [skin, Mesh(loose.corners, outward.astype(np.float32), loose.material)]
+
+
 @cache
-def _tree(number: int) -> Mesh:
-    """A tree of about 7 m: trunk, boughs and clumps of leaves, some of them loose at the rim."""
+def _tree(number: int, fine: bool) -> Mesh:
+    """A tree of about 7 m: trunk, boughs and clumps of leaves."""
     rng = np.random.default_rng([77, number])
     slim = number % 3 == 2
-    parts = [tube((0, 0, 0), (rng.normal(0, 0.08), rng.normal(0, 0.08), 2.6), (0.17, 0.11), materials.BARK, 8)]
-    clumps = 7 if slim else 9
+    trunk = (rng.normal(0, 0.08), rng.normal(0, 0.08), 2.6)
+    parts = [tube((0, 0, 0), trunk, (0.17, 0.11), materials.BARK, 8 if fine else 5)]
+    clumps = 8 if slim else 11
     for clump in range(clumps):
         share = clump / (clumps - 1)
         spread = (0.35 if slim else 1.25) * math.sin(math.pi * (0.25 + 0.6 * share))
-        angle = rng.uniform(0, 2 * math.pi)
-        centre = (spread * math.cos(angle), spread * math.sin(angle), 2.7 + share * (4.0 if slim else 3.0))
-        radius = rng.uniform(0.75, 1.2) * (0.75 if slim else 1.0) * (1.1 - 0.4 * share)
-        crown = ellipsoid(centre, (radius, radius, radius * 0.85), materials.LEAF, 9, 6)
-        bumps = rng.uniform(0.80, 1.18, len(crown)).astype(np.float32)
-        corners = crown.corners.copy()
-        middle = np.float32([centre[0], -centre[2], centre[1]])
-        flat = np.round((corners - middle) * 50).astype(np.int64)
-        lookup: dict[tuple[int, int, int], float] = {}
-        for triangle in range(len(crown)):
-            for corner in range(3):
-                key = (int(flat[triangle, corner, 0]), int(flat[triangle, corner, 1]), int(flat[triangle, corner, 2]))
-                factor = lookup.setdefault(key, float(bumps[triangle]))
-                corners[triangle, corner] = middle + (corners[triangle, corner] - middle) * factor
-        parts.append(Mesh(corners, crown.normals, crown.material))
-        parts.append(tube((0, 0, 2.0), centre, (0.07, 0.03), materials.BARK, 4))
-        leaves = rng.normal(0, 1, (26, 3))
-        leaves *= radius * rng.uniform(0.95, 1.25, (26, 1)) / np.linalg.norm(leaves, axis=1, keepdims=True)
-        points = (np.float64(centre) + leaves)[:, None] + rng.normal(0, 0.16, (26, 3, 3))
-        loose = from_vertices(points.reshape(-1, 3), np.arange(78).reshape(-1, 3), materials.LEAF, False)
-        outward = np.repeat((loose.corners.mean(1) - middle)[:, None], 3, axis=1)
-        outward /= np.linalg.norm(outward, axis=2, keepdims=True)
-        parts.append(Mesh(loose.corners, outward.astype(np.float32), loose.material))
+        angle = 2.4 * clump + rng.uniform(-0.5, 0.5)
+        centre = (spread * math.cos(angle), spread * math.sin(angle), 2.8 + share * (4.0 if slim else 3.0))
+        radius = rng.uniform(0.65, 1.1) * (0.7 if slim else 1.0) * (1.1 - 0.4 * share)
+        parts += _clump(centre, radius, fine, rng)
+        if fine:
+            parts.append(tube((0, 0, 2.0), centre, (0.07, 0.03), materials.BARK, 4))
     return join(parts).settled()
 
 
 @cache
-def _bush(number: int) -> Mesh:
+def _bush(number: int, fine: bool) -> Mesh:
     rng = np.random.default_rng([78, number])
-    centres = rng.uniform([-0.4, -0.4, 0.25], [0.4, 0.4, 0.6], (4, 3))
-    parts = [ellipsoid(tuple(centre), tuple(rng.uniform(0.35, 0.6, 3)), materials.LEAF, 9, 6) for centre in centres]
+    parts: list[Mesh] = []
+    for centre in rng.uniform([-0.4, -0.4, 0.25], [0.4, 0.4, 0.6], (4, 3)):
+        parts += _clump((float(centre[0]), float(centre[1]), float(centre[2])), rng.uniform(0.35, 0.55), fine, rng)
     return join(parts).settled()
 
 
@@ -155,7 +176,7 @@ def _sign(shape: str) -> Mesh:
     corner = {"round": 16, "triangle": 3, "square": 4}[shape]
     angle = np.arange(corner) * (2 * math.pi / corner) + (math.pi / 2 if corner == 3 else math.pi / 4)
     ring = np.stack([np.zeros(corner), 0.34 * np.cos(angle), 2.2 + 0.34 * np.sin(angle)], -1)
-    plate = loft(np.stack([ring + [0.04, 0, 0], ring + [0.06, 0, 0]]), materials.SIGN, smooth=False)
+    plate = loft(ring + np.array([[[0.04, 0, 0]], [[0.06, 0, 0]]]), materials.SIGN, smooth=False)
     return join([pole, plate])
 
 
@@ -165,6 +186,11 @@ def _traffic_light() -> Mesh:
     head = box((0.25, 0.32, 0.95), materials.DARK, (0.12, 0, 2.4))
     lights = [ellipsoid((0.25, 0, 2.58 + 0.29 * k), (0.03, 0.1, 0.1), materials.LAMP, 8, 4) for k in range(3)]
     return join([pole, head, *lights])
+
+
+@cache
+def _cuboid(material: int) -> Mesh:
+    return box((1, 1, 1), material)
 
 
 @cache
@@ -180,14 +206,19 @@ def _bench() -> Mesh:
 @cache
 def _fence() -> Mesh:
     """Five metres of railing."""
-    bars = [box((0.03, 0.03, 1.05), materials.PLAIN, (0, y, 0)) for y in np.arange(-2.4, 2.5, 0.2)]
+    bars = [tube((0, y, 0), (0, y, 1.05), 0.02, materials.PLAIN, 3) for y in np.arange(-2.4, 2.5, 0.3)]
     rails = [box((0.035, 5.0, 0.05), materials.PLAIN, (0, 0, z)) for z in (0.12, 0.95)]
     return join([*bars, *rails])
 
 
 @cache
 def _bin() -> Mesh:
-    return join([tube((0, 0, 0), (0, 0, 0.85), (0.23, 0.27), materials.PLAIN, 10), ellipsoid((0, 0, 0.87), (0.28, 0.28, 0.08), materials.DARK, 10, 4)])
+    return join(
+        [
+            tube((0, 0, 0), (0, 0, 0.85), (0.23, 0.27), materials.PLAIN, 10),
+            ellipsoid((0, 0, 0.87), (0.28, 0.28, 0.08), materials.DARK, 10, 4),
+        ]
+    )
 
 
 def _leaf_colour(rng: np.random.Generator) -> Colour:
@@ -200,11 +231,16 @@ def bench(street: Street, s: float, side: float, rng: np.random.Generator) -> Th
     edge = street.half_right if side > 0 else street.half_left
     x, z, heading = street.to_camera(s, side * (edge + street.pavement_width - 0.5))
     ry = heading + (-math.pi / 2 if side > 0 else math.pi / 2)
-    return Thing(_bench(), (x, _PAVED, z), ry, colours=((0.2, 0.2, 0.2), (0.30, 0.19, 0.11)), seed=float(rng.integers(900)))
+    return Thing(
+        _bench(), (x, _PAVED, z), ry, colours=((0.2, 0.2, 0.2), (0.30, 0.19, 0.11)), seed=float(rng.integers(900))
+    )
 
 
-def furniture(street: Street, rng: np.random.Generator) -> list[Thing]:
-    """Trees, lamp posts, signs, hedges, fences and bins along the pavements; hills and woods at the horizon."""
+def furniture(street: Street, detail: float, rng: np.random.Generator) -> list[Thing]:
+    """Trees, lamp posts, signs, hedges, fences and bins along the pavements; hills and woods at the horizon.
+
+    detail: the focal length as a share of KITTI's; it decides how far away leaves may be coarse.
+    """
     found = []
     brown: Colour = (0.17, 0.12, 0.08)
     tree_chance = {"city": 0.4, "avenue": 0.85, "residential": 0.6, "suburb": 0.8}[street.style]
@@ -223,8 +259,15 @@ def furniture(street: Street, rng: np.random.Generator) -> list[Thing]:
                     if rng.random() < 0.75:
                         size = rng.uniform(0.7, 1.3)
                         at = side * (edge + rng.uniform(0.7, 1.0))
-                        stand(_tree(int(rng.integers(9))), float(s) + rng.uniform(-1, 1), at, rng.uniform(0, 6),
-                              scale=(size, size * rng.uniform(0.9, 1.15), size), colours=(_leaf_colour(rng), brown))  # fmt: skip
+                        tree = _tree(int(rng.integers(9)), bool(s < _FINE_M * detail))
+                        stand(
+                            tree,
+                            float(s) + rng.uniform(-1, 1),
+                            at,
+                            rng.uniform(0, 6),
+                            scale=(size, size * rng.uniform(0.9, 1.15), size),
+                            colours=(_leaf_colour(rng), brown),
+                        )
             grey = float(rng.uniform(0.12, 0.4))
             for s in np.arange(start + rng.uniform(0, 15), end, rng.uniform(22, 32)):
                 stand(_lamp_post(), float(s), side * (edge + 0.5), inward, colours=((grey, grey, grey * 1.03),))
@@ -233,8 +276,9 @@ def furniture(street: Street, rng: np.random.Generator) -> list[Thing]:
                 if rng.random() < 0.4:
                     colour = ((0.5, 0.5, 0.5), (0.75, 0.75, 0.75), (0.03, 0.12, 0.5))
                 shape = str(rng.choice(["round", "triangle", "square"]))
-                stand(_sign(shape), float(s), side * (edge + rng.uniform(0.4, 0.7)), math.pi if rng.random() < 0.8 else 0.0,
-                      colours=colour, style=(2.2, 0.34))  # fmt: skip
+                turn = math.pi if rng.random() < 0.8 else 0.0
+                at = side * (edge + rng.uniform(0.4, 0.7))
+                stand(_sign(shape), float(s), at, turn, colours=colour, style=(2.2, 0.34))
             for s in rng.uniform(start, max(end, start + 1), int(rng.integers(0, 4))):
                 tone = rng.uniform(0.03, 0.3, 3)
                 stand(_bin(), float(s), side * (edge + street.pavement_width - 0.4), 0.0,
@@ -251,17 +295,35 @@ def furniture(street: Street, rng: np.random.Generator) -> list[Thing]:
                     else:
                         material = materials.HEDGE if border == "hedge" else materials.CONCRETE
                         tint = _leaf_colour(rng) if border == "hedge" else (0.42, 0.39, 0.35)
-                        stand(box((1, 1, 1), material), float(s) + 2.5, side * back, inward,
-                              scale=(0.7 if border == "hedge" else 0.25, height, 4.95), colours=(tint, brown))  # fmt: skip
+                        scale = (0.7 if border == "hedge" else 0.25, height, 4.95)
+                        stand(
+                            _cuboid(material), float(s) + 2.5, side * back, inward, scale=scale, colours=(tint, brown)
+                        )
                 for s in rng.uniform(start, max(end, start + 1), int(rng.integers(3, 9))):
                     size = float(rng.uniform(0.7, 1.6))
                     at = side * (back + rng.uniform(0.8, max(street.setback - 0.5, 1.0)))
-                    mesh = _tree(int(rng.integers(9))) if rng.random() < 0.3 else _bush(int(rng.integers(5)))
-                    stand(mesh, float(s), at, rng.uniform(0, 6), scale=(size, size, size), colours=(_leaf_colour(rng), brown))
+                    fine = bool(s < _FINE_M * detail)
+                    mesh = (
+                        _tree(int(rng.integers(9)), fine) if rng.random() < 0.3 else _bush(int(rng.integers(5)), fine)
+                    )
+                    stand(
+                        mesh,
+                        float(s),
+                        at,
+                        rng.uniform(0, 6),
+                        scale=(size, size, size),
+                        colours=(_leaf_colour(rng), brown),
+                    )
     if street.crossing < 500 and rng.random() < 0.5:
         for side in (-1.0, 1.0):
             edge = street.half_right if side > 0 else street.half_left
-            stand(_traffic_light(), street.crossing - street.crossing_half - 0.8, side * (edge + 0.5), math.pi, colours=((0.2, 0.2, 0.2),))
+            stand(
+                _traffic_light(),
+                street.crossing - street.crossing_half - 0.8,
+                side * (edge + 0.5),
+                math.pi,
+                colours=((0.2, 0.2, 0.2),),
+            )
     found.append(_horizon(street, rng))
     return found
 

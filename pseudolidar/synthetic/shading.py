@@ -7,14 +7,14 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from pseudolidar.synthetic import materials
+from pseudolidar.synthetic import materials, skins
 from pseudolidar.synthetic.compiled import compiled
 from pseudolidar.synthetic.materials import Shade
 from pseudolidar.synthetic.noise import fractal, hash_unit
 from pseudolidar.synthetic.preset import CAMERA_HEIGHT_M
-from pseudolidar.synthetic.table import SIZE, Row
+from pseudolidar.synthetic.table import SIZE, STYLE, Row
 
-# The weather's numbers: direction to the sun (3), its colour (3), the zenith's (3), the horizon's (3), clouds, seed, haze.
+# The weather's numbers: direction to the sun (3), colours of sun, zenith and horizon (3 each), clouds, seed, haze.
 SUN, SUN_COLOUR, ZENITH, HORIZON, CLOUDS, SKY_SEED, HAZE = 0, 3, 6, 9, 12, 13, 14
 
 Rays = NDArray[np.float32]
@@ -48,10 +48,10 @@ def sky(weather: Row, dx: float, dy: float, dz: float) -> Rgb:
 def mirrored(weather: Row, dx: float, dy: float, dz: float) -> Rgb:
     """What a pane or a bonnet mirrors from direction d: the sky above, roofs and walls below."""
     azimuth = math.atan2(dx, dz) * 7.0
-    skyline = 0.10 + 0.35 * hash_unit(int(math.floor(azimuth)), 3, int(weather[SKY_SEED]))
+    skyline = 0.10 + 0.35 * hash_unit(math.floor(azimuth), 3, int(weather[SKY_SEED]))
     if -dy > skyline:
         return sky(weather, dx, dy, dz)
-    tone = 0.10 + 0.18 * hash_unit(int(math.floor(azimuth)), 5, int(weather[SKY_SEED]))
+    tone = 0.10 + 0.18 * hash_unit(math.floor(azimuth), 5, int(weather[SKY_SEED]))
     if dy > 0.05:
         tone = 0.13
     return (tone * 1.05, tone, tone * 0.93)
@@ -81,8 +81,8 @@ def surface_colour(
         along = width / max(facing, 0.02)
         mean = width * min(1.0 / math.sqrt(max(facing, 0.02)), 3.0)
         if material == materials.GROUND:
-            return materials.road(street, s, r, 0.7 * mean, along)
-        return materials.pavement(street, row, s, r, 0.7 * mean, along)
+            return materials.road(street, s, r, 0.5 * mean, along)
+        return materials.pavement(street, row, s, r, 0.5 * mean, along)
     dx, dy, dz = px - row[0], py - row[1], pz - row[2]
     cos, sin = row[3], row[4]
     lx, lz = cos * dx - sin * dz, sin * dx + cos * dz
@@ -94,17 +94,17 @@ def surface_colour(
             return materials.facade(row, lz + 0.5 * row[SIZE + 2], -dy, 1.0 + (mx > 0), width, wide)
         return materials.facade(row, lx + 0.5 * row[SIZE], -dy, 3.0 + (mz > 0), width, wide)
     if material == materials.CAR_BODY or material == materials.CAR_CABIN:
-        if row[materials.STYLE + 6] == 0.0:
-            return materials.van(row, lx, dy, lz, mx, ny, mz, footprint)
-        return materials.car(row, lx, dy, lz, mx, ny, mz, material == materials.CAR_CABIN, footprint)
+        if row[STYLE + 6] == 0.0:
+            return skins.van(row, lx, dy, lz, mx, ny, mz, footprint)
+        return skins.car(row, lx, dy, lz, mx, ny, mz, material == materials.CAR_CABIN, footprint)
     if material == materials.WHEEL:
-        return materials.wheel(row, lx, dy, mz, footprint)
+        return skins.wheel(row, lx, dy, mz, footprint)
     return materials.thing(row, material, lx, dy, lz, mx, ny, mz, footprint)
 
 
 @compiled
 def contact(blockers: NDArray[np.float64], px: float, pz: float) -> float:
-    """The share of skylight that reaches the ground at (x, z) past the vehicles and people on it: (x, z, l, w, ry) each."""
+    """The share of skylight that reaches the ground at (x, z) past blockers, each (x, z, length, width, ry)."""
     light = 1.0
     for which in range(len(blockers)):
         dx, dz = px - blockers[which, 0], pz - blockers[which, 1]
@@ -148,7 +148,9 @@ def surface_normals(
         nx, ny, nz = nx / length, ny / length, nz / length
         shading[ray, 0], shading[ray, 1], shading[ray, 2] = nx, ny, nz
         faces[ray, 0], faces[ray, 1], faces[ray, 2] = fx, fy, fz
-        toward_sun[ray] = nx * sun[0] + ny * sun[1] + nz * sun[2] > 0.0 and fx * sun[0] + fy * sun[1] + fz * sun[2] > 0.0
+        toward_sun[ray] = (
+            nx * sun[0] + ny * sun[1] + nz * sun[2] > 0.0 and fx * sun[0] + fy * sun[1] + fz * sun[2] > 0.0
+        )
 
 
 @compiled
@@ -178,9 +180,7 @@ def shade(
         vx, vy, vz = vx / range_m, vy / range_m, vz / range_m
         facing = abs(nx * vx + ny * vy + nz * vz)
         material = material_of[prim]
-        skin = surface_colour(
-            table, street, thing_of[prim], material, px, py, pz, nx, ny, nz, pz / focal_px, facing
-        )
+        skin = surface_colour(table, street, thing_of[prim], material, px, py, pz, nx, ny, nz, pz / focal_px, facing)
         grounded = material == materials.GROUND or material == materials.PAVEMENT
         open_sky = 0.62 - 0.38 * ny
         height = CAMERA_HEIGHT_M - py
@@ -194,9 +194,9 @@ def shade(
             if material == materials.LEAF or material == materials.HEDGE:
                 sun = 0.35 + 0.65 * sun
         bounce = 0.10 * max(ny, 0.0) + 0.05
-        ambient_red = 0.55 * (0.5 * weather[ZENITH] + 0.5 * weather[HORIZON]) * open_sky + bounce
-        ambient_green = 0.55 * (0.5 * weather[ZENITH + 1] + 0.5 * weather[HORIZON + 1]) * open_sky + bounce
-        ambient_blue = 0.55 * (0.5 * weather[ZENITH + 2] + 0.5 * weather[HORIZON + 2]) * open_sky + bounce * 0.9
+        ambient_red = 0.46 * (0.5 * weather[ZENITH] + 0.5 * weather[HORIZON]) * open_sky + bounce
+        ambient_green = 0.46 * (0.5 * weather[ZENITH + 1] + 0.5 * weather[HORIZON + 1]) * open_sky + bounce
+        ambient_blue = 0.46 * (0.5 * weather[ZENITH + 2] + 0.5 * weather[HORIZON + 2]) * open_sky + bounce * 0.9
         red = skin[0] * (ambient_red + sun * weather[SUN_COLOUR])
         green = skin[1] * (ambient_green + sun * weather[SUN_COLOUR + 1])
         blue = skin[2] * (ambient_blue + sun * weather[SUN_COLOUR + 2])
@@ -207,9 +207,11 @@ def shade(
             rx, ry, rz = vx - 2 * cosine * nx, vy - 2 * cosine * ny, vz - 2 * cosine * nz
             share = skin[3] + (1.0 - skin[3]) * (1.0 - abs(cosine)) ** 5 * 0.5
             other = mirrored(weather, rx, ry, rz)
-            red, green, blue = red * (1 - share) + other[0] * share, green * (1 - share) + other[1] * share, blue * (
-                1 - share
-            ) + other[2] * share
+            red, green, blue = (
+                red * (1 - share) + other[0] * share,
+                green * (1 - share) + other[1] * share,
+                blue * (1 - share) + other[2] * share,
+            )
             if lit[ray] and skin[4] > 0.3:
                 shine = max(rx * weather[SUN] + ry * weather[SUN + 1] + rz * weather[SUN + 2], 0.0) ** 60 * skin[4]
                 red += 1.5 * shine * weather[SUN_COLOUR]
@@ -239,7 +241,7 @@ def reflectance(
         nx, ny, nz = float(shading[ray, 0]), float(shading[ray, 1]), float(shading[ray, 2])
         facing = abs(nx * directions[ray, 0] + ny * directions[ray, 1] + nz * directions[ray, 2])
         skin = surface_colour(
-            table, street, thing_of[prim], material_of[prim], px, py, pz, nx, ny, nz, 0.002 * range_m, facing
+            table, street, thing_of[prim], material_of[prim], px, py, pz, nx, ny, nz, 0.004 * range_m, facing
         )
         values[ray] = min(1.0, 0.9 * (skin[0] + skin[1] + skin[2]) / 3.0 * (0.35 + 0.65 * facing))
         mirrors[ray] = skin[3]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,15 +83,7 @@ class Street:
 
     def ground(self) -> Mesh:
         """The carriageway as a plane, in camera coordinates."""
-        x, z = np.arange(-200.0, 201.0, 40.0), np.arange(-60.0, 341.0, 40.0)
-        corners = []
-        for left, right in zip(x[:-1], x[1:], strict=True):
-            for near, far in zip(z[:-1], z[1:], strict=True):
-                a, b, c, d = [left, 0, near], [right, 0, near], [right, 0, far], [left, 0, far]
-                corners += [[a, b, c], [a, c, d]]
-        points = np.float32(corners) + np.float32([0, CAMERA_HEIGHT_M, 0])
-        up = np.broadcast_to(np.float32([0, -1, 0]), points.shape)
-        return Mesh(points, up.copy(), np.full(len(points), materials.GROUND, np.int32))
+        return _plane()
 
     def pavements(self) -> Mesh:
         """Pavements with their kerbs, and the ground behind them, in camera coordinates."""
@@ -98,7 +92,12 @@ class Street:
             along = np.linspace(start, end, max(2, int((end - start) / 9) + 1))
             for side in (-1.0, 1.0):
                 edge = self.half_right if side > 0 else self.half_left
-                profile = [(edge, 0.0), (edge + 0.02, KERB_HEIGHT_M), (edge + 12.0, KERB_HEIGHT_M), (75.0, KERB_HEIGHT_M)]
+                profile = [
+                    (edge, 0.0),
+                    (edge + 0.02, KERB_HEIGHT_M),
+                    (edge + 12.0, KERB_HEIGHT_M),
+                    (75.0, KERB_HEIGHT_M),
+                ]
                 grid = np.empty((len(along), len(profile), 3))
                 for row, s in enumerate(along):
                     for column, (r, height) in enumerate(profile):
@@ -110,6 +109,19 @@ class Street:
                     low[..., 1] = CAMERA_HEIGHT_M
                     meshes.append(_strip(np.concatenate([ends, low])))
         return join(meshes)
+
+
+@cache
+def _plane() -> Mesh:
+    x, z = np.arange(-200.0, 201.0, 40.0), np.arange(-60.0, 341.0, 40.0)
+    corners = []
+    for left, right in itertools.pairwise(x):
+        for near, far in itertools.pairwise(z):
+            a, b, c, d = [left, 0, near], [right, 0, near], [right, 0, far], [left, 0, far]
+            corners += [[a, b, c], [a, c, d]]
+    points = np.array(corners, np.float32) + np.array([0, CAMERA_HEIGHT_M, 0], np.float32)
+    up = np.broadcast_to(np.array([0, -1, 0], np.float32), points.shape)
+    return Mesh(points, up.copy(), np.full(len(points), materials.GROUND, np.int32))
 
 
 def _strip(grid: NDArray[np.float64]) -> Mesh:

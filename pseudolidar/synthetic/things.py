@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pseudolidar.synthetic.compiled import compiled
-from pseudolidar.synthetic.meshes import Mesh
+from pseudolidar.synthetic.meshes import Floats, Mesh
 from pseudolidar.synthetic.table import COLOUR_1, COLOUR_2, COLOUR_3, COLUMNS, SEED, SIZE, STYLE, TURN, Row
 
 Colour = tuple[float, float, float]
@@ -34,8 +34,8 @@ class Thing:
     size: tuple[float, float, float] = field(init=False)  # length, height, width (m)
 
     def __post_init__(self) -> None:
-        low, high = self.mesh.bounds()
-        size = (high - low) * np.float64(self.scale)
+        low, high = self.mesh.bounds
+        size = (high - low) * np.array(self.scale, np.float64)
         object.__setattr__(self, "size", (float(size[0]), float(size[1]), float(size[2])))
 
     def row(self) -> Row:
@@ -50,15 +50,41 @@ class Thing:
         row[STYLE : STYLE + len(self.style)] = self.style
         return row
 
-    def placed(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Corners and normals, (T, 3, 3) each, in the rectified camera frame."""
-        cos, sin = math.cos(self.ry), math.sin(self.ry)
-        turn = np.float64([[cos, 0, sin], [0, 1, 0], [-sin, 0, cos]])
-        matrix = (turn * np.float64(self.scale)).T.astype(np.float32)
-        corners = self.mesh.corners @ matrix + np.float32(self.position)
-        normals = self.mesh.normals @ (turn / np.float64(self.scale)).T.astype(np.float32)
-        normals /= np.sqrt((normals * normals).sum(-1, keepdims=True)) + np.float32(1e-12)
-        return corners, normals
+    def place(self, vertices: Floats, normals: Floats) -> None:
+        """Write the mesh's vertices (V, 3) and its corners' normals (T, 3, 3), in the rectified camera frame."""
+        turn, scale, position = (math.cos(self.ry), math.sin(self.ry)), self.scale, self.position
+        _place(self.mesh.indexed[0], self.mesh.normals, turn, scale, position, vertices, normals)
+
+
+Triple = tuple[float, float, float]
+
+
+@compiled
+def _place(
+    mesh_vertices: Floats,
+    mesh_normals: Floats,
+    turn: tuple[float, float],
+    scale: Triple,
+    position: Triple,
+    vertices: Floats,
+    normals: Floats,
+) -> None:
+    cos, sin = turn
+    for vertex in range(len(mesh_vertices)):
+        a = mesh_vertices[vertex, 0] * scale[0]
+        c = mesh_vertices[vertex, 2] * scale[2]
+        vertices[vertex, 0] = cos * a + sin * c + position[0]
+        vertices[vertex, 1] = mesh_vertices[vertex, 1] * scale[1] + position[1]
+        vertices[vertex, 2] = cos * c - sin * a + position[2]
+    for triangle in range(len(mesh_normals)):
+        for corner in range(3):
+            a = mesh_normals[triangle, corner, 0] / scale[0]
+            b = mesh_normals[triangle, corner, 1] / scale[1]
+            c = mesh_normals[triangle, corner, 2] / scale[2]
+            length = math.sqrt(a * a + b * b + c * c) + 1e-12
+            normals[triangle, corner, 0] = (cos * a + sin * c) / length
+            normals[triangle, corner, 1] = b / length
+            normals[triangle, corner, 2] = (cos * c - sin * a) / length
 
 
 @compiled

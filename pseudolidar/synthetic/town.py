@@ -24,13 +24,20 @@ from pseudolidar.synthetic.lidar import sweep
 from pseudolidar.synthetic.preset import TownPreset
 from pseudolidar.synthetic.scene import sample_scene
 
-RENDERER_VERSION = 1  # raised whenever the same seed gives other bytes
+RENDERER_VERSION = 2  # raised whenever the same seed gives other bytes
 _SETTINGS_FILE = "town.json"
 
 
 def _paths(root: Path, frame_id: str) -> dict[str, Path]:
     training = root / "training"
-    kinds = {"image_2": "png", "image_3": "png", "disparity": "png", "velodyne": "bin", "label_2": "txt", "calib": "txt"}
+    kinds = {
+        "image_2": "png",
+        "image_3": "png",
+        "disparity": "png",
+        "velodyne": "bin",
+        "label_2": "txt",
+        "calib": "txt",
+    }
     return {kind: training / kind / f"{frame_id}.{ending}" for kind, ending in kinds.items()}
 
 
@@ -41,7 +48,7 @@ def _finished(root: Path, frame_id: str) -> bool:
 def write_frame(root: Path, preset: TownPreset, seed: int, index: int) -> None:
     """Render frame `index` and write its files; they depend on the preset, the seed and the index alone."""
     rng = np.random.default_rng([seed, index])
-    scene = sample_scene(rng)
+    scene = sample_scene(rng, preset.detail)
     calibration = preset.calibration()
     size = (preset.height_px, preset.width_px)
     left = render(scene, calibration, False, *size)
@@ -50,7 +57,7 @@ def write_frame(root: Path, preset: TownPreset, seed: int, index: int) -> None:
     paths = _paths(root, f"{index:06d}")
     for kind, view, sensor in zip(("image_2", "image_3"), (left, right), sample_sensors(rng), strict=True):
         write_image(paths[kind], sensor.expose(view.colours, exposure, rng))
-    constant = np.float32(calibration.camera_constant_px_m)
+    constant = np.array(calibration.camera_constant_px_m, np.float32)
     with np.errstate(divide="ignore"):
         disparity = np.where(left.depth > 0, constant / left.depth, np.float32(0)).astype(np.float32)
     write_disparity(paths["disparity"], disparity)

@@ -22,19 +22,21 @@ _SIZES = {
 }
 # A shape's factors on the mean length, width, height, and how common it is.
 _CAR_SHAPES = {
-    "hatchback": ((0.95, 0.99, 1.0), 0.36),
-    "sedan": ((1.10, 1.03, 0.955), 0.24),
-    "estate": ((1.11, 1.03, 0.98), 0.18),
-    "suv": ((1.06, 1.08, 1.13), 0.16),
-    "pickup": ((1.22, 1.08, 1.14), 0.06),
+    "hatchback": ((0.91, 0.965, 0.985), 0.36),
+    "sedan": ((1.05, 1.00, 0.94), 0.24),
+    "estate": ((1.06, 1.00, 0.965), 0.18),
+    "suv": ((1.01, 1.05, 1.11), 0.16),
+    "pickup": ((1.17, 1.05, 1.12), 0.06),
 }
+_NATURAL_HEIGHT_M = 1.753  # of the meshes of people who stand
 _PAINTS: tuple[Colour, ...] = (
     (0.55, 0.56, 0.57), (0.33, 0.34, 0.36), (0.75, 0.75, 0.74), (0.045, 0.045, 0.05), (0.10, 0.11, 0.12),
     (0.42, 0.04, 0.035), (0.05, 0.09, 0.26), (0.10, 0.20, 0.36), (0.06, 0.16, 0.09), (0.40, 0.33, 0.22),
     (0.60, 0.45, 0.06), (0.22, 0.05, 0.06), (0.18, 0.24, 0.28),
 )  # fmt: skip
-_PAINT_SHARES = np.float64([0.19, 0.12, 0.16, 0.12, 0.09, 0.07, 0.06, 0.05, 0.03, 0.04, 0.02, 0.02, 0.03])
-NEAR_M = 28.0  # vehicles beyond it have coarser meshes
+_PAINT_SHARES = np.array([0.19, 0.12, 0.16, 0.12, 0.09, 0.07, 0.06, 0.05, 0.03, 0.04, 0.02, 0.02, 0.03], np.float64)
+# Nearer than this, at KITTI's resolution, vehicles and people have finer meshes.
+_FINE_VEHICLE_M, _FINE_PERSON_M = 30.0, 16.0
 
 
 def _cloth(rng: np.random.Generator) -> Colour:
@@ -47,8 +49,9 @@ def _cloth(rng: np.random.Generator) -> Colour:
 class Crowd:
     """The things with labels, placed one by one where no other stands."""
 
-    def __init__(self, street: Street, rng: np.random.Generator) -> None:
+    def __init__(self, street: Street, detail: float, rng: np.random.Generator) -> None:
         self.street = street
+        self.detail = detail
         self.rng = rng
         self.things: list[Thing] = []
         self._taken = np.zeros((512, 5))
@@ -56,7 +59,7 @@ class Crowd:
         self._take(0.0, -1.0, 9.0, 3.0, -math.pi / 2)  # the car that carries the cameras
 
     def _take(self, x: float, z: float, length: float, width: float, ry: float) -> bool:
-        one = np.float64([x, z, length, width, ry])
+        one = np.array([x, z, length, width, ry], np.float64)
         if self._count == len(self._taken) or footprints_overlap(self._taken, self._count, one):
             return False
         self._taken[self._count] = one
@@ -78,17 +81,17 @@ class Crowd:
         mean, spread = _SIZES[kind]
         factor, name = (1.0, 1.0, 1.0), kind
         if kind == "Car":
-            shares = np.float64([share for _, share in _CAR_SHAPES.values()])
+            shares = np.array([share for _, share in _CAR_SHAPES.values()], np.float64)
             name = str(rng.choice(list(_CAR_SHAPES), p=shares / shares.sum()))
             factor = _CAR_SHAPES[name][0]
         elif kind == "Van":
             name = str(rng.choice(["van", "camper"]))
         noise = np.clip(rng.normal(0, 1, 3), -2.2, 2.2) * spread * (0.6 if kind == "Car" else 1.0)
-        length, width, height = np.float64(mean) * factor + noise
+        length, width, height = np.array(mean, np.float64) * factor + noise
         seed = float(rng.integers(0, 4000))
-        base = np.float64(_PAINTS[rng.choice(len(_PAINTS), p=_PAINT_SHARES / _PAINT_SHARES.sum())])
+        base = np.array(_PAINTS[rng.choice(len(_PAINTS), p=_PAINT_SHARES / _PAINT_SHARES.sum())], np.float64)
         if kind != "Car" and rng.random() < 0.5:
-            base = np.float64((0.75, 0.75, 0.74))
+            base = np.array((0.75, 0.75, 0.74), np.float64)
         tint = base * rng.uniform(0.85, 1.15)
         paint: Colour = (float(tint[0]), float(tint[1]), float(tint[2]))
         mesh: Mesh
@@ -97,7 +100,7 @@ class Crowd:
             style[9:12] = [-0.33, 0.36, 0.28]
         else:
             shape = vehicles.SHAPES[name]
-            mesh = vehicles.vehicle(name, math.hypot(x, z) < NEAR_M)
+            mesh = vehicles.vehicle(name, math.hypot(x, z) < _FINE_VEHICLE_M * self.detail)
             cabin = shape.cabin or (0.0, 0.0, 0.0, 0.0)
             style = [shape.belt, rng.random(), shape.roof_half_width, rng.uniform(0.1, 0.9), float(rng.random() < 0.5)]
             style += [*cabin, *shape.axles, shape.wheel_height]
@@ -110,23 +113,26 @@ class Crowd:
     def person(self, kind: str, x: float, z: float, ry: float, raised: bool, margin: float = 0.25) -> bool:
         """A pedestrian, a sitter or a cyclist at camera coordinates."""
         rng = self.rng
+        fine = math.hypot(x, z) < _FINE_PERSON_M * self.detail
         floor = CAMERA_HEIGHT_M - (KERB_HEIGHT_M if raised else 0.0)
         if kind == "Cyclist":
             mean, spread = _SIZES[kind]
-            length, width, height = np.float64(mean) + np.clip(rng.normal(0, 1, 3), -2, 2) * spread
-            mesh, scale = people.cyclist(int(rng.integers(3))), (float(length), float(height), float(width))
+            length, width, height = np.array(mean, np.float64) + np.clip(rng.normal(0, 1, 3), -2, 2) * spread
+            mesh, scale = people.cyclist(int(rng.integers(3)), fine), (float(length), float(height), float(width))
         else:
             if kind == "Person_sitting":
-                mesh = people.sitter(int(rng.integers(len(people.SITTING))))
+                mesh = people.sitter(int(rng.integers(len(people.SITTING))), fine)
             else:
                 walks = rng.random() < 0.75
                 first, count = (0, len(people.WALKERS)) if walks else (len(people.WALKERS), len(people.STANDERS))
-                mesh = people.walker(first + int(rng.integers(count)))
-            low, high = mesh.bounds()
+                mesh = people.walker(first + int(rng.integers(count)), fine)
+            _low, _high = mesh.bounds
             tall = float(np.clip(rng.normal(1.763, 0.10), 1.45, 2.0)) / 1.763
-            stretch = tall * 1.763 / 1.79 * (1.0 if kind == "Pedestrian" else 1.0)
+            stretch = tall * 1.763 / _NATURAL_HEIGHT_M
             broad = stretch * rng.uniform(0.97, 1.18)
-            scale = (stretch * rng.uniform(0.98, 1.12), stretch, broad)
+            scale = (stretch * rng.uniform(0.86, 1.0), stretch, broad)
+            if kind == "Person_sitting":
+                scale = (0.88 * stretch, 0.92 * stretch, broad)
         hair = float(rng.choice([0.1, 0.4, 1.0, 1.8]))
         style = (float(rng.random() < 0.2), rng.random(), float(rng.choice([0.35, 0.8, 1.0, 1.1])), hair)
         colours = (_cloth(rng), _cloth(rng), _cloth(rng))
@@ -140,7 +146,7 @@ def _park(crowd: Crowd, side: float, strip: float) -> None:
     edge = street.half_right if side > 0 else street.half_left
     crosswise = strip > 4
     spacing = 2.8 if crosswise else street.slot
-    fill = rng.uniform(0.25, 0.6) if crosswise else rng.uniform(0.3, 0.8)
+    fill = rng.uniform(0.25, 0.6) if crosswise else rng.uniform(0.2, 0.7)
     forward = 0.0 if side > 0 else math.pi
     for s in np.arange(2.0, 75.0, spacing):
         if abs(s - street.crossing) < street.crossing_half + 5 or rng.random() > fill:
@@ -160,14 +166,14 @@ def _drive(crowd: Crowd) -> None:
     if street.lane_line > 0:
         lanes.append(street.lane_line / 2)
     for lane in lanes:
-        s = rng.uniform(7, 40)
+        s = rng.uniform(6.5, 34)
         while s < 75 and rng.random() < 0.62:
             kind = str(rng.choice(["Car", "Van", "Truck"], p=[0.89, 0.08, 0.03]))
             crowd.vehicle(kind, s, lane + rng.normal(0, 0.2), rng.normal(0, 0.03), 1.0)
             s += rng.uniform(8, 35)
     opposite = [-street.lane_line * 1.5, -street.lane_line * 0.5] if street.lane_line > 0 else [-1.6]
     for lane in opposite:
-        s = rng.uniform(5, 35)
+        s = rng.uniform(5, 30)
         while s < 80 and rng.random() < 0.72:
             kind = str(rng.choice(["Car", "Van", "Truck"], p=[0.89, 0.08, 0.03]))
             crowd.vehicle(kind, s, lane + rng.normal(0, 0.2), math.pi + rng.normal(0, 0.03), 1.0)
@@ -179,24 +185,33 @@ def _drive(crowd: Crowd) -> None:
             r = rng.uniform(-25, 25)
             crowd.vehicle("Car", at, r, heading * math.pi / 2 + rng.normal(0, 0.06), 0.8)
         for _ in range(int(rng.integers(0, 2))):  # turning
-            crowd.vehicle("Car", street.crossing + rng.normal(0, 2), rng.uniform(-4, 4), rng.uniform(-math.pi, math.pi), 0.8)
+            crowd.vehicle(
+                "Car", street.crossing + rng.normal(0, 2), rng.uniform(-4, 4), rng.uniform(-math.pi, math.pi), 0.8
+            )
 
 
 def _walk(crowd: Crowd) -> None:
     street, rng = crowd.street, crowd.rng
-    mean = {"city": 2.2, "avenue": 1.6, "residential": 1.2, "suburb": 0.8}[street.style]
+    mean = {"city": 2.6, "avenue": 2.0, "residential": 1.5, "suburb": 1.0}[street.style]
     for _ in range(rng.poisson(mean)):
         s = 4.5 + 36 * rng.beta(1.15, 1.9)
         on_road = rng.random() < 0.28
         if on_road:
             if street.crossing < 45 and rng.random() < 0.6:
                 s = street.crossing - street.crossing_half - 2.2 + rng.normal(0, 0.6)
-            r, turn = rng.uniform(-street.half_left, street.half_right), rng.choice([-1, 1]) * math.pi / 2 + rng.normal(0, 0.2)
+            r, turn = (
+                rng.uniform(-street.half_left, street.half_right),
+                rng.choice([-1, 1]) * math.pi / 2 + rng.normal(0, 0.2),
+            )
         else:
             side = rng.choice([-1.0, 1.0], p=[0.4, 0.6])
             edge = street.half_right if side > 0 else street.half_left
             r = side * (edge + rng.uniform(0.4, max(street.pavement_width, 1.0)))
-            turn = rng.choice([0.0, math.pi]) + rng.normal(0, 0.25) if rng.random() < 0.75 else rng.uniform(-math.pi, math.pi)
+            turn = (
+                rng.choice([0.0, math.pi]) + rng.normal(0, 0.25)
+                if rng.random() < 0.75
+                else rng.uniform(-math.pi, math.pi)
+            )
             if abs(r - street.camera_r) > 0.8 * s:  # out of the cameras' sight
                 s = abs(r - street.camera_r) / 0.7 + rng.uniform(0, 6)
         raised = not on_road and abs(s - street.crossing) > street.crossing_half
@@ -240,9 +255,12 @@ def _sit(crowd: Crowd) -> list[Thing]:
     return benches
 
 
-def traffic(street: Street, rng: np.random.Generator) -> tuple[list[Thing], list[Thing]]:
-    """Things with labels, and the benches that some of them sit on."""
-    crowd = Crowd(street, rng)
+def traffic(street: Street, detail: float, rng: np.random.Generator) -> tuple[list[Thing], list[Thing]]:
+    """Things with labels, and the benches that some of them sit on.
+
+    detail: the focal length as a share of KITTI's; it decides how far away meshes may be coarse.
+    """
+    crowd = Crowd(street, detail, rng)
     benches = _sit(crowd)
     _drive(crowd)
     _walk(crowd)

@@ -32,64 +32,144 @@ class VehicleShape:
 
 _SEDAN = VehicleShape(
     body=(
-        (-0.5, 0.32, 0.58, 0.40), (-0.485, 0.24, 0.645, 0.455), (-0.42, 0.19, 0.675, 0.49), (-0.2, 0.16, 0.65, 0.5),
-        (0.0, 0.15, 0.63, 0.5), (0.2, 0.15, 0.625, 0.5), (0.36, 0.16, 0.58, 0.49), (0.45, 0.18, 0.53, 0.465),
-        (0.487, 0.22, 0.47, 0.43), (0.5, 0.30, 0.40, 0.38),
+        (-0.5, 0.32, 0.58, 0.40),
+        (-0.485, 0.24, 0.645, 0.455),
+        (-0.42, 0.19, 0.675, 0.49),
+        (-0.2, 0.16, 0.65, 0.5),
+        (0.0, 0.15, 0.63, 0.5),
+        (0.2, 0.15, 0.625, 0.5),
+        (0.36, 0.16, 0.58, 0.49),
+        (0.45, 0.18, 0.53, 0.465),
+        (0.487, 0.22, 0.47, 0.43),
+        (0.5, 0.30, 0.40, 0.38),
     ),
-    cabin=(-0.41, 0.235, -0.25, 0.06), belt=0.62, roof_half_width=0.36, axles=(-0.30, 0.315),
-    wheel_height=0.44, wheel_length=0.145,
+    cabin=(-0.41, 0.235, -0.25, 0.06),
+    belt=0.62,
+    roof_half_width=0.36,
+    axles=(-0.30, 0.315),
+    wheel_height=0.44,
+    wheel_length=0.145,
 )
 _HATCHBACK = VehicleShape(
     body=(
-        (-0.5, 0.30, 0.58, 0.42), (-0.488, 0.22, 0.62, 0.465), (-0.42, 0.18, 0.65, 0.49), (-0.2, 0.16, 0.64, 0.5),
-        (0.05, 0.15, 0.62, 0.5), (0.25, 0.15, 0.60, 0.5), (0.37, 0.16, 0.57, 0.49), (0.455, 0.18, 0.52, 0.46),
-        (0.49, 0.22, 0.46, 0.42), (0.5, 0.30, 0.40, 0.38),
+        (-0.5, 0.30, 0.58, 0.42),
+        (-0.488, 0.22, 0.62, 0.465),
+        (-0.42, 0.18, 0.65, 0.49),
+        (-0.2, 0.16, 0.64, 0.5),
+        (0.05, 0.15, 0.62, 0.5),
+        (0.25, 0.15, 0.60, 0.5),
+        (0.37, 0.16, 0.57, 0.49),
+        (0.455, 0.18, 0.52, 0.46),
+        (0.49, 0.22, 0.46, 0.42),
+        (0.5, 0.30, 0.40, 0.38),
     ),
-    cabin=(-0.488, 0.275, -0.40, 0.09), belt=0.61, roof_half_width=0.37, axles=(-0.315, 0.315),
-    wheel_height=0.41, wheel_length=0.16,
+    cabin=(-0.488, 0.275, -0.40, 0.09),
+    belt=0.61,
+    roof_half_width=0.37,
+    axles=(-0.315, 0.315),
+    wheel_height=0.41,
+    wheel_length=0.16,
 )
 _ESTATE = VehicleShape(
     body=(
-        (-0.5, 0.30, 0.58, 0.42), (-0.49, 0.22, 0.63, 0.465), (-0.42, 0.18, 0.65, 0.49), (-0.2, 0.16, 0.64, 0.5),
-        (0.0, 0.15, 0.62, 0.5), (0.2, 0.15, 0.61, 0.5), (0.36, 0.16, 0.575, 0.49), (0.45, 0.18, 0.53, 0.465),
-        (0.487, 0.22, 0.47, 0.43), (0.5, 0.30, 0.40, 0.38),
+        (-0.5, 0.30, 0.58, 0.42),
+        (-0.49, 0.22, 0.63, 0.465),
+        (-0.42, 0.18, 0.65, 0.49),
+        (-0.2, 0.16, 0.64, 0.5),
+        (0.0, 0.15, 0.62, 0.5),
+        (0.2, 0.15, 0.61, 0.5),
+        (0.36, 0.16, 0.575, 0.49),
+        (0.45, 0.18, 0.53, 0.465),
+        (0.487, 0.22, 0.47, 0.43),
+        (0.5, 0.30, 0.40, 0.38),
     ),
-    cabin=(-0.488, 0.235, -0.42, 0.06), belt=0.61, roof_half_width=0.365, axles=(-0.30, 0.315),
-    wheel_height=0.43, wheel_length=0.142,
+    cabin=(-0.488, 0.235, -0.42, 0.06),
+    belt=0.61,
+    roof_half_width=0.365,
+    axles=(-0.30, 0.315),
+    wheel_height=0.43,
+    wheel_length=0.142,
 )
 _SUV = VehicleShape(
     body=(
-        (-0.5, 0.33, 0.58, 0.44), (-0.488, 0.25, 0.62, 0.475), (-0.42, 0.21, 0.645, 0.495), (-0.2, 0.19, 0.64, 0.5),
-        (0.05, 0.18, 0.62, 0.5), (0.25, 0.18, 0.61, 0.5), (0.38, 0.19, 0.595, 0.495), (0.46, 0.21, 0.56, 0.475),
-        (0.49, 0.25, 0.50, 0.45), (0.5, 0.34, 0.43, 0.42),
+        (-0.5, 0.33, 0.58, 0.44),
+        (-0.488, 0.25, 0.62, 0.475),
+        (-0.42, 0.21, 0.645, 0.495),
+        (-0.2, 0.19, 0.64, 0.5),
+        (0.05, 0.18, 0.62, 0.5),
+        (0.25, 0.18, 0.61, 0.5),
+        (0.38, 0.19, 0.595, 0.495),
+        (0.46, 0.21, 0.56, 0.475),
+        (0.49, 0.25, 0.50, 0.45),
+        (0.5, 0.34, 0.43, 0.42),
     ),
-    cabin=(-0.485, 0.25, -0.43, 0.11), belt=0.61, roof_half_width=0.40, axles=(-0.31, 0.32),
-    wheel_height=0.43, wheel_length=0.165,
+    cabin=(-0.485, 0.25, -0.43, 0.11),
+    belt=0.61,
+    roof_half_width=0.40,
+    axles=(-0.31, 0.32),
+    wheel_height=0.43,
+    wheel_length=0.165,
 )
 _PICKUP = VehicleShape(
     body=(
-        (-0.5, 0.33, 0.56, 0.45), (-0.49, 0.27, 0.60, 0.48), (-0.42, 0.23, 0.61, 0.495), (-0.2, 0.20, 0.61, 0.5),
-        (0.05, 0.19, 0.61, 0.5), (0.25, 0.19, 0.61, 0.5), (0.38, 0.20, 0.60, 0.495), (0.46, 0.22, 0.57, 0.475),
-        (0.49, 0.26, 0.51, 0.45), (0.5, 0.34, 0.44, 0.42),
+        (-0.5, 0.33, 0.56, 0.45),
+        (-0.49, 0.27, 0.60, 0.48),
+        (-0.42, 0.23, 0.61, 0.495),
+        (-0.2, 0.20, 0.61, 0.5),
+        (0.05, 0.19, 0.61, 0.5),
+        (0.25, 0.19, 0.61, 0.5),
+        (0.38, 0.20, 0.60, 0.495),
+        (0.46, 0.22, 0.57, 0.475),
+        (0.49, 0.26, 0.51, 0.45),
+        (0.5, 0.34, 0.44, 0.42),
     ),
-    cabin=(-0.14, 0.25, -0.10, 0.13), belt=0.60, roof_half_width=0.40, axles=(-0.30, 0.32),
-    wheel_height=0.42, wheel_length=0.15,
+    cabin=(-0.14, 0.25, -0.10, 0.13),
+    belt=0.60,
+    roof_half_width=0.40,
+    axles=(-0.30, 0.32),
+    wheel_height=0.42,
+    wheel_length=0.15,
 )
 _VAN = VehicleShape(
     body=(
-        (-0.5, 0.16, 0.97, 0.46), (-0.49, 0.13, 0.99, 0.49), (-0.3, 0.11, 1.0, 0.5), (0.0, 0.10, 1.0, 0.5),
-        (0.18, 0.10, 0.99, 0.5), (0.25, 0.10, 0.95, 0.5), (0.34, 0.10, 0.72, 0.495), (0.38, 0.11, 0.58, 0.49),
-        (0.46, 0.13, 0.51, 0.47), (0.49, 0.16, 0.46, 0.45), (0.5, 0.22, 0.38, 0.42),
+        (-0.5, 0.16, 0.97, 0.46),
+        (-0.49, 0.13, 0.99, 0.49),
+        (-0.3, 0.11, 1.0, 0.5),
+        (0.0, 0.10, 1.0, 0.5),
+        (0.18, 0.10, 0.99, 0.5),
+        (0.25, 0.10, 0.95, 0.5),
+        (0.34, 0.10, 0.72, 0.495),
+        (0.38, 0.11, 0.58, 0.49),
+        (0.46, 0.13, 0.51, 0.47),
+        (0.49, 0.16, 0.46, 0.45),
+        (0.5, 0.22, 0.38, 0.42),
     ),
-    cabin=None, belt=0.55, roof_half_width=0.45, axles=(-0.29, 0.33), wheel_height=0.30, wheel_length=0.13,
+    cabin=None,
+    belt=0.55,
+    roof_half_width=0.45,
+    axles=(-0.29, 0.33),
+    wheel_height=0.30,
+    wheel_length=0.13,
 )
 _CAMPER = VehicleShape(
     body=(
-        (-0.5, 0.17, 0.93, 0.44), (-0.485, 0.13, 0.97, 0.48), (-0.3, 0.11, 1.0, 0.5), (0.0, 0.10, 1.0, 0.5),
-        (0.25, 0.10, 0.99, 0.5), (0.32, 0.10, 0.95, 0.5), (0.42, 0.11, 0.63, 0.49), (0.47, 0.13, 0.54, 0.47),
-        (0.495, 0.16, 0.46, 0.45), (0.5, 0.22, 0.40, 0.42),
+        (-0.5, 0.17, 0.93, 0.44),
+        (-0.485, 0.13, 0.97, 0.48),
+        (-0.3, 0.11, 1.0, 0.5),
+        (0.0, 0.10, 1.0, 0.5),
+        (0.25, 0.10, 0.99, 0.5),
+        (0.32, 0.10, 0.95, 0.5),
+        (0.42, 0.11, 0.63, 0.49),
+        (0.47, 0.13, 0.54, 0.47),
+        (0.495, 0.16, 0.46, 0.45),
+        (0.5, 0.22, 0.40, 0.42),
     ),
-    cabin=None, belt=0.53, roof_half_width=0.45, axles=(-0.29, 0.33), wheel_height=0.31, wheel_length=0.13,
+    cabin=None,
+    belt=0.53,
+    roof_half_width=0.45,
+    axles=(-0.29, 0.33),
+    wheel_height=0.31,
+    wheel_length=0.13,
 )
 
 SHAPES: dict[str, VehicleShape] = {
@@ -98,17 +178,17 @@ SHAPES: dict[str, VehicleShape] = {
 }  # fmt: skip
 
 
-def _rounded(along: NDArray[np.float64], across: NDArray[np.float64], corner: int, power: float) -> NDArray[np.float64]:
-    """A closed superellipse ring, (M, 2), through half axes given as arrays or numbers."""
+def _rounded(along: float, across: float, corner: int, power: float) -> NDArray[np.float64]:
+    """A closed superellipse ring, (M, 2), with half axes along and across."""
     angle = np.arange(corner) * (2 * np.pi / corner) + np.pi / corner
     cos, sin = np.cos(angle), np.sin(angle)
     unit = np.stack([np.sign(cos) * np.abs(cos) ** power, np.sign(sin) * np.abs(sin) ** power], -1)
     unit /= np.abs(unit).max(0)
-    return unit * np.stack([np.broadcast_to(along, corner), np.broadcast_to(across, corner)], -1)
+    return unit * [along, across]
 
 
 def _body(shape: VehicleShape, around: int, slices: int) -> Mesh:
-    stations = np.float64(shape.body)
+    stations = np.array(shape.body, np.float64)
     ends = np.concatenate([stations[:3, 0], np.linspace(-0.4, 0.42, slices), stations[-3:, 0]])
     at = np.unique(np.concatenate([ends, stations[:, 0]]))
     if slices < 6:
@@ -116,7 +196,7 @@ def _body(shape: VehicleShape, around: int, slices: int) -> Mesh:
     bottom, top, half = (np.interp(at, stations[:, 0], stations[:, k]) for k in (1, 2, 3))
     rings = []
     for x, low, high, width in zip(at, bottom, top, half, strict=True):
-        ring = _rounded(np.float64(width), np.float64((high - low) / 2), around, 0.42)
+        ring = _rounded(width, (high - low) / 2, around, 0.42)
         lift = (low + high) / 2 + ring[:, 1]
         # Sides lean in below the sill and, a little, towards the belt line.
         lean = 1 - 0.06 * np.clip((lift - 0.35) / 0.65, 0, 1) - 0.10 * np.clip((0.30 - lift) / 0.2, 0, 1)
@@ -136,7 +216,7 @@ def _cabin(shape: VehicleShape, around: int, levels: int) -> Mesh:
         if share > 0.9:  # the roof's rounded rim
             shrink = 0.012 if share < 0.99 else 0.05
             rear, front, half = rear + shrink, front - shrink, half - shrink
-        ring = _rounded(np.float64((front - rear) / 2), np.float64(half), around, 0.34)
+        ring = _rounded((front - rear) / 2, half, around, 0.34)
         height = shape.belt - 0.02 + (1.02 - shape.belt) * share
         rings.append(np.stack([(front + rear) / 2 + ring[:, 0], ring[:, 1], np.full(around, height)], -1))
     return loft(np.stack(rings), materials.CAR_CABIN)

@@ -1,0 +1,26 @@
+"""Disparity maps to point clouds: python scripts/make_clouds.py disparity=DIR calib=DIR output=DIR [cloud=near_only]."""
+
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig
+
+from pseudolidar.cloud import write_clouds
+from pseudolidar.command_line import clear_errors
+from pseudolidar.kitti import FormatError
+
+
+@hydra.main(version_base="1.3", config_path="../configs", config_name="make_clouds")
+def main(config: DictConfig) -> None:
+    """One cloud for every disparity map in the folder; clouds that are there are kept."""
+    with clear_errors():
+        folder = Path(config.disparity)
+        frame_ids = sorted(path.stem for path in folder.glob("*.*") if path.suffix in (".npy", ".png"))
+        if not frame_ids:
+            raise FormatError(folder, "folder", "no .npy or .png files", "disparity maps")
+        write_clouds(folder, config.calib, config.output, frame_ids, **config.cloud)
+        print(f"clouds: {config.output}")
+
+
+if __name__ == "__main__":
+    main()

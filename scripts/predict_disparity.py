@@ -1,0 +1,28 @@
+"""Disparity maps of a data set or of one pair: python scripts/predict_disparity.py model=FILE data=DIR output=DIR."""
+
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig
+
+from pseudolidar.command_line import clear_errors
+from pseudolidar.kitti import ObjectDataset, read_image, write_disparity
+from pseudolidar.stereo import load_network, predict, predict_disparities
+
+
+@hydra.main(version_base="1.3", config_path="../configs", config_name="predict_disparity")
+def main(config: DictConfig) -> None:
+    """Predict for every frame of `data`, or for the pair `left`, `right`."""
+    with clear_errors():
+        if (config.data is None) == (config.left is None or config.right is None):
+            raise ValueError("expected data=DIR, or left=FILE right=FILE")
+        if config.data is not None:
+            predict_disparities(Path(config.model), ObjectDataset(config.data, config.split), Path(config.output))
+        else:
+            model = load_network(Path(config.model))
+            write_disparity(config.output, predict(model, read_image(config.left), read_image(config.right)))
+        print(f"disparity: {config.output}")
+
+
+if __name__ == "__main__":
+    main()

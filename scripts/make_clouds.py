@@ -1,4 +1,4 @@
-"""Disparity maps to point clouds: python scripts/make_clouds.py disparity=DIR calib=DIR output=DIR [cloud=near_only]."""
+"""Disparity maps to point clouds: make_clouds.py disparity=DIR calib=DIR output=DIR [cloud=near_only]."""
 
 from pathlib import Path
 

@@ -1,6 +1,6 @@
 """r, the fixed generator between a disparity model and the detectors: disparity maps to point clouds."""
 
-from pseudolidar.cloud.files import write_clouds
-from pseudolidar.cloud.points import disparity_to_points
+from pseudolidar.cloud.files import write_clouds, write_lidar_clouds
+from pseudolidar.cloud.points import crop_sweep, disparity_to_points
 
-__all__ = ["disparity_to_points", "write_clouds"]
+__all__ = ["crop_sweep", "disparity_to_points", "write_clouds", "write_lidar_clouds"]

@@ -1,11 +1,11 @@
-"""A folder of disparity maps -> a folder of point clouds."""
+"""A folder of disparity maps, or of LiDAR sweeps -> a folder of point clouds."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
-from pseudolidar.cloud.points import disparity_to_points
-from pseudolidar.kitti import Calibration, FormatError, read_disparity, track, write_points
+from pseudolidar.cloud.points import crop_sweep, disparity_to_points
+from pseudolidar.kitti import Calibration, FormatError, read_disparity, read_points, track, write_points
 
 
 def write_clouds(
@@ -44,15 +44,49 @@ def write_clouds(
         points = disparity_to_points(disparity, calibration, max_height, max_depth, baseline)
         write_points(output / f"{frame_id}.bin", points)
 
-    missing = [frame_id for frame_id in frame_ids if not (output / f"{frame_id}.bin").is_file()]
-    if not missing:
-        return
+    missing = _missing(frame_ids, output)
     for frame_id in missing:
         disparity_path(disparity_dir, frame_id)
+    _each_frame(write_one, missing, workers)
+
+
+def write_lidar_clouds(
+    velodyne_dir: str | Path,
+    output_dir: str | Path,
+    frame_ids: Sequence[str],
+    max_height: float | None = 1.0,
+    max_depth: float | None = None,
+    workers: int = 2,
+) -> None:
+    """Write the LiDAR sweeps cropped as the clouds of `write_clouds` are: the oracle y where no exact map is known.
+
+    Args:
+        velodyne_dir: ID.bin, KITTI's LiDAR sweeps.
+        output_dir, frame_ids, max_height, max_depth, workers: as for `write_clouds`; resumable as well.
+
+    Raises:
+        FormatError: a frame without a sweep, or a broken one.
+    """
+    output = Path(output_dir)
+
+    def write_one(frame_id: str) -> None:
+        sweep = read_points(Path(velodyne_dir) / f"{frame_id}.bin")
+        write_points(output / f"{frame_id}.bin", crop_sweep(sweep, max_height, max_depth))
+
+    _each_frame(write_one, _missing(frame_ids, output), workers)
+
+
+def _missing(frame_ids: Sequence[str], output: Path) -> list[str]:
+    return [frame_id for frame_id in frame_ids if not (output / f"{frame_id}.bin").is_file()]
+
+
+def _each_frame(write_one: Callable[[str], None], frame_ids: Sequence[str], workers: int) -> None:
+    if not frame_ids:
+        return
     with ThreadPoolExecutor(max_workers=workers) as pool:
-        futures = [pool.submit(write_one, frame_id) for frame_id in missing]
+        futures = [pool.submit(write_one, frame_id) for frame_id in frame_ids]
         try:
-            for future in track(as_completed(futures), f"point clouds ({output.name})", total=len(futures)):
+            for future in track(as_completed(futures), "point clouds", total=len(futures)):
                 future.result()
         except BaseException:
             pool.shutdown(cancel_futures=True)

@@ -76,6 +76,21 @@ def disparity_to_points(
     return torch.from_numpy(points) if isinstance(disparity, torch.Tensor) else points
 
 
+def crop_sweep(
+    points: NDArray[np.float32], max_height: float | None = 1.0, max_depth: float | None = None
+) -> NDArray[np.float32]:
+    """The points of a LiDAR sweep, (N, 4) in the velodyne frame, that `disparity_to_points` would keep, in their order.
+
+    Points with x_velo >= 0, z_velo < max_height and x_velo < max_depth (m) stay.
+    """
+    kept = points[:, 0] >= 0
+    if max_height is not None:
+        kept &= points[:, 2] < max_height
+    if max_depth is not None:
+        kept &= points[:, 0] < max_depth
+    return points[kept]
+
+
 class _Rays(NamedTuple):
     """point_velo(u, v, depth) = (rows[:, v] + columns[:, u]) * depth + offset_m, velodyne frame."""
 

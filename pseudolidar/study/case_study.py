@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pseudolidar.cloud import write_clouds
+from pseudolidar.cloud import write_clouds, write_lidar_clouds
 from pseudolidar.detectors.boxes2d import ground_truth_boxes, read_detections_file
 from pseudolidar.detectors.frustum_pointnet import FrustumTraining, detect, train_frustum_pointnet
 from pseudolidar.evaluation import LOOSE_OVERLAP, Evaluation, evaluate
@@ -216,10 +216,14 @@ class CaseStudy:
         parents = (self.data,) if source == "y" else (self.data, self.disparities[source])
 
         def make(folder: Path) -> None:
-            root = self.frames(None).folder
-            disparities = root / "disparity" if source == "y" else self.store.folder(self.disparities[source])
-            frame_ids = [*self.frames("train").frame_ids, *self.frames("val").frame_ids]
-            write_clouds(disparities, root / "calib", folder, frame_ids, self.settings.max_height_m, max_depth)
+            train, val = self.frames("train"), self.frames("val")
+            frame_ids = [*train.frame_ids, *val.frame_ids]
+            max_height = self.settings.max_height_m
+            if source == "y" and not val[0].has_exact_disparity():
+                write_lidar_clouds(val.folder / "velodyne", folder, frame_ids, max_height, max_depth)
+                return
+            disparities = val.folder / "disparity" if source == "y" else self.store.folder(self.disparities[source])
+            write_clouds(disparities, val.folder / "calib", folder, frame_ids, max_height, max_depth)
 
         near = "-near" if near_only else ""
         return Stage(f"cloud{near}-{_FILE_NAMES[source]}", settings, 1, make, parents)

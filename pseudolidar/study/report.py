@@ -117,9 +117,7 @@ def _range_picture(study: CaseStudy) -> Picture:
         values = [errors[depth]["disparity_mae_px"] for depth in RANGE_NAMES]
         measured[source] = [math.nan if value is None else value for value in values]
     published: dict[str, list[float]] = {source: list(values) for source, values in paper.DISPARITY_MAE_PX.items()}
-    figure = range_figure(
-        {"this study": measured, "the paper, KITTI": published}, RANGE_NAMES, "disparity MAE (px)"
-    )
+    figure = range_figure({"this study": measured, "the paper, KITTI": published}, RANGE_NAMES, "disparity MAE (px)")
     return Picture(figure, "Disparity error of u and u' by ground-truth depth, here and in the paper.")
 
 

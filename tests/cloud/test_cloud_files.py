@@ -5,8 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pseudolidar.cloud import disparity_to_points, write_clouds
-from pseudolidar.kitti import CANONICAL_VELO_TO_CAM, Calibration, FormatError, read_points, write_disparity
+from pseudolidar.cloud import disparity_to_points, write_clouds, write_lidar_clouds
+from pseudolidar.kitti import (
+    CANONICAL_VELO_TO_CAM,
+    Calibration,
+    FormatError,
+    read_points,
+    write_disparity,
+    write_points,
+)
 
 FRAMES = ["000000", "000003", "000007"]
 
@@ -61,3 +68,16 @@ def test_a_missing_map_is_named_before_any_work(folders: tuple[Path, Path, Path]
     with pytest.raises(FormatError, match=r"000042\.npy: file: found nothing there"):
         write_clouds(disparity_dir, calib_dir, output_dir, [*FRAMES, "000042"], max_height=1.0, max_depth=None)
     assert not output_dir.exists()
+
+
+def test_a_lidar_sweep_is_cropped_like_a_cloud(tmp_path: Path) -> None:
+    sweep = np.array(
+        [[5, 0, 0.99, 0.3], [5, 0, 1.0, 0.3], [-0.01, 0, 0, 0.3], [19.9, 2, -1, 0.4], [20.0, 2, -1, 0.5]], np.float32
+    )
+    write_points(tmp_path / "velodyne" / "000001.bin", sweep)
+    write_lidar_clouds(tmp_path / "velodyne", tmp_path / "near", ["000001"], 1.0, 20.0)
+    np.testing.assert_array_equal(read_points(tmp_path / "near" / "000001.bin"), sweep[[0, 3]])
+    write_lidar_clouds(tmp_path / "velodyne", tmp_path / "all", ["000001"], None, None)
+    np.testing.assert_array_equal(read_points(tmp_path / "all" / "000001.bin"), sweep[[0, 1, 3, 4]])
+    with pytest.raises(FormatError, match=r"000002\.bin"):
+        write_lidar_clouds(tmp_path / "velodyne", tmp_path / "all", ["000001", "000002"])

@@ -15,6 +15,9 @@ from pseudolidar.synthetic.table import Row
 # Where rays beside the pixel's centre go, in pixels: with it they cover the pixel evenly.
 _BESIDE_PX = ((-0.30, -0.22), (0.30, 0.22))
 
+# A change of brightness (square root of linear light) between neighbours that is worth finer rays.
+_JUMP = 0.24
+
 
 @dataclass(frozen=True, eq=False)
 class View:
@@ -52,8 +55,8 @@ def _edges(colours: NDArray[np.float32], thing: NDArray[np.int32]) -> NDArray[np
     """Pixels beside a jump: another thing, or a sudden change of brightness."""
     light = np.sqrt(colours[..., 1])
     edge = np.zeros(thing.shape, np.bool_)
-    across = (thing[:, 1:] != thing[:, :-1]) | (np.abs(light[:, 1:] - light[:, :-1]) > 0.15)
-    down = (thing[1:] != thing[:-1]) | (np.abs(light[1:] - light[:-1]) > 0.15)
+    across = (thing[:, 1:] != thing[:, :-1]) | (np.abs(light[:, 1:] - light[:, :-1]) > _JUMP)
+    down = (thing[1:] != thing[:-1]) | (np.abs(light[1:] - light[:-1]) > _JUMP)
     edge[:, 1:] |= across
     edge[:, :-1] |= across
     edge[1:] |= down

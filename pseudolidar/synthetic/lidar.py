@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,13 +18,18 @@ _AZIMUTH_STEP_DEG, _HALF_SECTOR_DEG = 0.1728, 45.0
 _RANGE_M, _RANGE_NOISE_M, _LOST = 120.0, 0.02, 0.03
 
 
+@cache
+def _beams() -> NDArray[np.float64]:
+    """Unit directions (N, 3) of all firings in the velodyne frame, beam by beam from the highest."""
+    azimuth = np.radians(np.arange(-_HALF_SECTOR_DEG, _HALF_SECTOR_DEG, _AZIMUTH_STEP_DEG))
+    beam, turn = np.meshgrid(np.radians(_ELEVATION_DEG), azimuth, indexing="ij")
+    rays = np.stack([np.cos(beam) * np.cos(turn), -np.cos(beam) * np.sin(turn), np.sin(beam)], -1)
+    return rays.reshape(-1, 3)
+
+
 def sweep(scene: Scene, calibration: Calibration, rng: np.random.Generator) -> NDArray[np.float32]:
     """Points (N, 4): x, y, z in the velodyne frame (m) and intensity in [0, 1]."""
-    azimuth = np.radians(np.arange(-_HALF_SECTOR_DEG, _HALF_SECTOR_DEG, _AZIMUTH_STEP_DEG))
-    elevation = np.radians(_ELEVATION_DEG)
-    beam, turn = (grid.ravel() for grid in np.meshgrid(elevation, azimuth, indexing="ij"))
-    turn = turn + rng.normal(0, math.radians(0.01), turn.shape)
-    in_velodyne = np.stack([np.cos(beam) * np.cos(turn), -np.cos(beam) * np.sin(turn), np.sin(beam)], -1)
+    in_velodyne = _beams()
     pose = calibration.R0_rect @ calibration.Tr_velo_to_cam
     origin = pose[:, 3].copy()
     rays = (in_velodyne @ pose[:, :3].T).astype(np.float32)
@@ -37,8 +42,8 @@ def sweep(scene: Scene, calibration: Calibration, rng: np.random.Generator) -> N
     range_m = hits.distance.astype(np.float64)
     # Returns get lost on glass, on dark and distant surfaces, and a few anywhere.
     lost = _LOST + 0.75 * mirrors + 0.5 * np.clip(range_m / _RANGE_M - values, 0, 1)
-    chance, noise = rng.random(len(rays)), rng.normal(0, _RANGE_NOISE_M, len(rays))
+    chance, noise = rng.random(len(rays)), _RANGE_NOISE_M * rng.standard_normal(len(rays), np.float32)
     kept = (hits.prims >= 0) & (range_m < _RANGE_M) & (range_m > 0.9) & (chance > lost)
     points = in_velodyne[kept] * (range_m + noise)[kept, None]
-    intensity = np.clip(values + rng.normal(0, 0.02, len(values)), 0, 1)[kept]
+    intensity = np.clip(values + 0.02 * rng.standard_normal(len(values), np.float32), 0, 1)[kept]
     return np.concatenate([points, intensity[:, None]], 1).astype(np.float32)

@@ -60,8 +60,8 @@ def road(street: Row, s: float, r: float, footprint: float, along: float) -> Sha
             inside_r, 0.4, 2.6 - 3 * pick, footprint
         )
         tone *= 1.0 - 0.38 * inside
-    crack = abs(fractal(s * 0.7, r, seed + 40.0, 0.45, 4, 0.6, footprint))
     if footprint < 0.05:
+        crack = abs(fractal(s * 0.7, r, seed + 40.0, 0.45, 4, 0.6, footprint))
         tone *= 1.0 - 0.45 * max(0.0, 1.0 - crack / 0.035) * (1.0 - footprint / 0.05)
     surface = (tone * 1.02, tone, tone * 0.97, 0.0, 0.05)
     paint = 0.0
@@ -94,8 +94,10 @@ def road(street: Row, s: float, r: float, footprint: float, along: float) -> Sha
     side_street = in_crossing * (1.0 - band(r, -half_left - 1.0, half_right + 1.0, footprint))
     off = s - street[8]
     paint = max(paint, side_street * band(off, -line, line, along) * stripes(r, 4.5, 0.0, 2.0, footprint))
-    worn = 0.75 + 0.35 * fractal(s, r, seed + 3.0, 2.1, 5, 0.7, footprint)
-    shade = mix(surface, (0.62, 0.62, 0.60, 0.0, 0.05), paint * min(max(worn, 0.1), 0.95))
+    shade = surface
+    if paint > 0.0:
+        worn = 0.75 + 0.35 * fractal(s, r, seed + 3.0, 2.1, 5, 0.7, footprint)
+        shade = mix(surface, (0.62, 0.62, 0.60, 0.0, 0.05), paint * min(max(worn, 0.1), 0.95))
     if half_right - 0.35 < r < half_right or -half_left < r < -half_left + 0.35:  # gutter
         gutter = 0.75 + 0.3 * stripes(s, 0.5, 0.02, 0.48, along)
         shade = (shade[0] * gutter, shade[1] * gutter, shade[2] * gutter, 0.0, 0.05)
@@ -178,10 +180,19 @@ def facade(row: Row, across: float, up: float, depth: float, footprint: float, w
         door = hash_unit(int(number), 11, int(seed))
         fascia = band(up, storey - 0.65, storey - 0.12, footprint)
         hue = hash_unit(math.floor(number / 2), 23, int(seed))
-        letters = fractal(across * 1.5, up * 2.0, seed, 3.0, 3, 0.8, wide)
-        sign_tone = 0.55 + (0.5 if letters > 0.15 else 0.0)
-        board = (0.10 + 0.5 * hue, 0.12 + 0.35 * abs(0.5 - hue), 0.5 - 0.4 * hue, 0.0, 0.1)
-        wall = mix(wall, (board[0] * sign_tone, board[1] * sign_tone, board[2] * sign_tone, 0.0, 0.1), fascia * 0.9)
+        if fascia > 0.0:
+            letters = fractal(across * 1.5, up * 2.0, seed, 3.0, 3, 0.8, wide)
+            tone = 0.55 + (0.5 if letters > 0.15 else 0.0)
+            board = (
+                (0.10 + 0.5 * hue) * tone,
+                (0.12 + 0.35 * abs(0.5 - hue)) * tone,
+                (0.5 - 0.4 * hue) * tone,
+                0.0,
+                0.1,
+            )
+            wall = mix(wall, board, fascia * 0.9)
+        if inside <= 0.0:
+            return wall
         goods = 0.06 + 0.16 * max(0.0, fractal(across, up, depth + seed, 1.4, 5, 0.8, wide))
         pane = (goods * (0.6 + hue), goods, goods * (1.4 - hue), 0.34, 0.3)
         if door < 0.3:

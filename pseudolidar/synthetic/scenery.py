@@ -115,7 +115,7 @@ def buildings(street: Street, rng: np.random.Generator) -> list[Thing]:
 
 def _clump(centre: tuple[float, float, float], radius: float, fine: bool, rng: np.random.Generator) -> list[Mesh]:
     """A ball of leaves with a ragged skin, and loose leaves about it."""
-    around, stacks = (9, 6) if fine else (7, 4)
+    around, stacks = (8, 5) if fine else (6, 4)
     crown = ellipsoid(centre, (radius, radius, radius * 0.85), materials.LEAF, around, stacks)
     middle = np.array([centre[0], -centre[2], centre[1]], np.float32)
     # Corners that meet move together: the shift comes from the direction, through waves of its own for each clump.
@@ -127,7 +127,7 @@ def _clump(centre: tuple[float, float, float], radius: float, fine: bool, rng: n
     leaves = rng.normal(0, 1, (count, 3))
     leaves *= radius * rng.uniform(0.88, 1.2, (count, 1)) / np.linalg.norm(leaves, axis=1, keepdims=True)
     points = (np.array(centre, np.float64) + leaves)[:, None] + rng.normal(0, 0.11, (count, 3, 3))
-    points = points if fine else points[::4] + (points[::4] - points[::4].mean(1, keepdims=True)) * 0.6
+    points = points if fine else points[::6] + (points[::6] - points[::6].mean(1, keepdims=True)) * 0.8
     loose = from_vertices(points.reshape(-1, 3), np.arange(3 * len(points)).reshape(-1, 3), materials.LEAF, False)
     outward = np.repeat((loose.corners.mean(1) - middle)[:, None], 3, axis=1)
     outward /= np.linalg.norm(outward, axis=2, keepdims=True)
@@ -141,7 +141,7 @@ def _tree(number: int, fine: bool) -> Mesh:
     slim = number % 3 == 2
     trunk = (rng.normal(0, 0.08), rng.normal(0, 0.08), 2.6)
     parts = [tube((0, 0, 0), trunk, (0.17, 0.11), materials.BARK, 8 if fine else 5)]
-    clumps = 8 if slim else 11
+    clumps = (8 if slim else 11) - (0 if fine else 2)
     for clump in range(clumps):
         share = clump / (clumps - 1)
         spread = (0.35 if slim else 1.25) * math.sin(math.pi * (0.25 + 0.6 * share))

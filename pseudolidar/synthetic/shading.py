@@ -241,7 +241,7 @@ def reflectance(
         nx, ny, nz = float(shading[ray, 0]), float(shading[ray, 1]), float(shading[ray, 2])
         facing = abs(nx * directions[ray, 0] + ny * directions[ray, 1] + nz * directions[ray, 2])
         skin = surface_colour(
-            table, street, thing_of[prim], material_of[prim], px, py, pz, nx, ny, nz, 0.004 * range_m, facing
+            table, street, thing_of[prim], material_of[prim], px, py, pz, nx, ny, nz, 0.012 * range_m, facing
         )
         values[ray] = min(1.0, 0.9 * (skin[0] + skin[1] + skin[2]) / 3.0 * (0.35 + 0.65 * facing))
         mirrors[ray] = skin[3]

@@ -20,7 +20,8 @@ class Thing:
     """A mesh placed in the rectified camera frame: turned about y by ry, its foot's centre at position (m).
 
     scale: factors along length, height and width (the size itself for meshes in the unit box).
-    class_name: the KITTI class of what gets a label. occupied: whether nothing else may stand on its footprint.
+    colours, seed, style: what the materials read, see materials.py and skins.py.
+    class_name: the KITTI class of what gets a label.
     """
 
     mesh: Mesh

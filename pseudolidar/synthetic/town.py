@@ -79,7 +79,7 @@ def _check_settings(root: Path, preset: TownPreset, splits: dict[str, int], seed
         "width_px": preset.width_px,
         "height_px": preset.height_px,
         "seed": seed,
-        "splits": splits,
+        "splits": [[name, count] for name, count in splits.items()],  # in order: it numbers the frames
     }
     if path.exists():
         try:

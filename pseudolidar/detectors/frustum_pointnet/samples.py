@@ -116,10 +116,10 @@ def collect_samples(
     for number, frame in enumerate(track(dataset, f"frusta ({class_name}, {Path(clouds_dir).name})", len(dataset))):
         labels = frame.objects()
         labels = labels[labels.class_name == class_name]
-        points_velo = read_points(Path(clouds_dir) / f"{frame.frame_id}.bin")
         if not len(labels):
             continue
         calibration = frame.calibration
+        points_velo = read_points(Path(clouds_dir) / f"{frame.frame_id}.bin")
         cloud = project_cloud(points_velo, calibration, selection.max_depth)
         generator = np.random.default_rng([seed, 0, number])
         for i in range(len(labels)):

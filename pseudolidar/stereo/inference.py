@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pseudolidar.kitti import FormatError, ObjectDataset, track, write_disparity
 from pseudolidar.stereo.data import normalised
-from pseudolidar.stereo.psmnet import PSMNet, channels_last
+from pseudolidar.stereo.psmnet import PSMNet, channels_last, require_bfloat16
 from pseudolidar.training import load_checkpoint
 from pseudolidar.training.loop import Precision
 
@@ -80,6 +80,12 @@ def predict(
     side = max(smallest, -(-width // multiple) * multiple) - width
     device = next(model.parameters()).device
     pair = [F.pad(torch.from_numpy(normalised(image))[None].to(device), (0, side, top, 0)) for image in (left, right)]
+    if precision == "bfloat16":
+        require_bfloat16(model.width, model.max_disparity)
+    if device.type == "cpu" and precision == "float32":
+        # PyTorch hands 3D convolutions of one small volume to a fallback that is ten times slower than oneDNN's, which
+        # takes two of them.
+        pair = [image.expand(2, -1, -1, -1) for image in pair]
     with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
         disparity = model(*pair)[0]
     return disparity[top:, :width].float().cpu().numpy()

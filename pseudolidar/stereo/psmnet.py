@@ -45,6 +45,7 @@ class PSMNet(nn.Module):
         if len(blocks) != 4 or min(blocks) < 1:
             raise ValueError(f"blocks: found {tuple(blocks)}, expected four positive numbers")
         self.max_disparity = max_disparity
+        self.width = width
         self.align_corners = align_corners
         self.hourglasses = hourglasses
         self.feature_extraction = FeatureExtraction(width, pool_sizes, blocks, align_corners)
@@ -205,6 +206,22 @@ def channels_last(model: nn.Module) -> None:
             module.to(memory_format=torch.channels_last_3d)
 
 
+def require_bfloat16(width: int, max_disparity: int) -> None:
+    """Refuse networks that oneDNN 3.12, behind PyTorch's CPU convolutions, computes wrongly or slowly in bfloat16.
+
+    Below 16 channels its 1x1 convolutions of stride 2 write out of bounds; widths that are no multiple of 8 fall back
+    to loops fifty times slower; weight gradients of 3D convolutions over two levels, which the hourglass comes to from
+    16 or 32 px, are uninitialised memory.
+
+    Raises:
+        ValueError: such a network.
+    """
+    if width < 16 or width % 8:
+        raise ValueError(f"width: found {width} with bfloat16, expected a multiple of 8 from 16 on (or float32)")
+    if max_disparity < 48:
+        raise ValueError(f"max_disparity: found {max_disparity} with bfloat16, expected at least 48 (or float32)")
+
+
 def cost_volume(left: Tensor, right: Tensor, levels: int) -> Tensor:
     """Left features beside right features shifted by 0 to `levels` - 1 pixels, zero where the shift leaves the image.
 
@@ -260,8 +277,20 @@ def _layer(inputs: int, outputs: int, blocks: int, stride: int = 1, dilation: in
     return nn.Sequential(ResidualBlock(inputs, outputs, stride, dilation), *rest)
 
 
-def _initialise(model: nn.Module) -> None:
-    """He's initialisation over the fan-out, as published."""
+def _initialise(model: PSMNet) -> None:
+    """He's initialisation over the fan-out, as published; and the first 3D convolution starts out comparing.
+
+    Half of its filters begin as left minus right, half as right minus left, feature by feature, over a weaker random
+    part. Matching then sets in after half as many steps as from random filters alone.
+    """
     for module in model.modules():
         if isinstance(module, nn.Conv2d | nn.Conv3d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    weight = model.get_parameter("dres0.0.0.weight")
+    filters, half = weight.shape[0], weight.shape[0] // 2
+    with torch.no_grad():
+        weight.mul_(0.3)
+        for feature in range(half):
+            for row, sign in ((feature, 1.0), (feature + half, -1.0)):
+                weight[row, feature, 1, 1, 1] += sign
+                weight[row, filters + feature, 1, 1, 1] -= sign

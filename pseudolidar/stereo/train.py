@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from pseudolidar.kitti import FormatError, ObjectDataset
 from pseudolidar.stereo.data import Crops, StereoBatch, StereoBatches
 from pseudolidar.stereo.losses import Loss, disparity_loss
-from pseudolidar.stereo.psmnet import PSMNet, channels_last
+from pseudolidar.stereo.psmnet import PSMNet, channels_last, require_bfloat16
 from pseudolidar.training import fit, load_checkpoint, one_cycle, step_decay
 from pseudolidar.training.loop import Precision
 
@@ -89,9 +89,12 @@ def train_stereo(
         seed: of the weights, batches and everything else that is random.
 
     Raises:
+        ValueError: settings that do not go together.
         FormatError: `init` or the data are not what they should be.
         FloatingPointError: the loss is not finite.
     """
+    if settings.precision == "bfloat16":
+        require_bfloat16(settings.width, settings.max_disparity)
     arguments = settings.network()
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)

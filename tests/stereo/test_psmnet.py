@@ -119,3 +119,13 @@ def test_soft_argmin_is_trilinear_upsampling_softmax_and_expectation(align_corne
     fine = F.interpolate(scores[:, None], (16, 12, 20), mode="trilinear", align_corners=align_corners)[:, 0]
     expected = (fine.softmax(dim=1) * torch.arange(16.0)[None, :, None, None]).sum(dim=1)
     assert torch.allclose(soft_argmin(scores, 16, (12, 20), align_corners), expected, atol=1e-4)
+
+
+def test_the_first_3d_convolution_starts_out_comparing() -> None:
+    torch.manual_seed(0)
+    model = PSMNet(**SLIM)
+    features, others = torch.randn(2, 1, 4, 6, 12)
+    compare = model.get_submodule("dres0.0.0")
+    same = compare(torch.cat([features, features], dim=1)[:, :, None])
+    different = compare(torch.cat([features, others], dim=1)[:, :, None])
+    assert same.square().mean() < 0.4 * different.square().mean()

@@ -1,0 +1,132 @@
+"""Training batches: what they depend on, where crops fall, what they hold, bad input."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pseudolidar.kitti import FormatError, ObjectDataset, read_image, write_disparity, write_image
+from pseudolidar.stereo import Crops, StereoBatches, target_disparity
+from pseudolidar.stereo.data import normalised
+
+
+def batches(scene: ObjectDataset, object_probability: float = 0.5, jitter: float = 0.0, seed: int = 0) -> StereoBatches:
+    return StereoBatches(scene, 2, Crops(16, 32, object_probability, jitter), seed)
+
+
+def test_a_batch_depends_on_seed_and_step_alone(scene: ObjectDataset) -> None:
+    first, second = batches(scene, jitter=0.3), batches(scene, jitter=0.3)
+    for step in range(5):
+        first(step)
+    expected, found = first(7), second(7)
+    assert expected.frame_ids == found.frame_ids
+    for name in ("left", "right", "target", "camera_constant"):
+        assert torch.equal(getattr(expected, name), getattr(found, name))
+    assert not torch.equal(batches(scene, jitter=0.3, seed=1)(7).left, found.left)
+    assert not torch.equal(first(8).left, found.left)
+
+
+def test_every_frame_is_seen_once_before_any_is_seen_again(scene: ObjectDataset) -> None:
+    at = batches(scene)
+    orders = []
+    for epoch in range(6):
+        seen = [frame_id for step in (2 * epoch, 2 * epoch + 1) for frame_id in at(step).frame_ids]
+        assert sorted(seen) == scene.frame_ids
+        orders.append(seen)
+    assert len({tuple(order) for order in orders}) > 1
+
+
+def test_crops_hold_what_the_frames_hold(scene: ObjectDataset) -> None:
+    at = batches(scene)
+    for step in range(4):
+        batch = at(step)
+        for index, frame_id in enumerate(batch.frame_ids):
+            frame = scene.frame(frame_id)
+            left, truth = normalised(frame.left_image()), frame.disparity()
+            places = [
+                (row, column)
+                for row in range(truth.shape[0] - 15)
+                for column in range(truth.shape[1] - 31)
+                if np.array_equal(left[:, row : row + 16, column : column + 32], batch.left[index].numpy())
+            ]
+            assert len(places) == 1
+            row, column = places[0]
+            assert np.array_equal(batch.target[index].numpy(), truth[row : row + 16, column : column + 32])
+            right = normalised(frame.right_image())[:, row : row + 16, column : column + 32]
+            assert np.array_equal(batch.right[index].numpy(), right)
+            assert batch.camera_constant[index] == pytest.approx(90)
+
+
+def test_crops_centred_on_objects_hold_them(scene: ObjectDataset) -> None:
+    def share(probability: float) -> float:
+        at = batches(scene, probability)
+        return float(np.mean([(at(step).target > 3).float().mean() for step in range(40)]))
+
+    # The car is 20 x 24 px of 40 x 72; three quarters of a 16 x 32 crop around its centre lie at most on it.
+    assert share(1.0) > 1.5 * share(0.0)
+
+
+def test_jitter_changes_both_images_much_alike(scene: ObjectDataset) -> None:
+    plain, changed = batches(scene), batches(scene, jitter=0.4)
+    differences = []
+    for step in range(20):
+        before, after = plain(step), changed(step)
+        assert before.frame_ids == after.frame_ids
+        assert torch.equal(before.target, after.target)
+        left = float((after.left - before.left).mean())
+        right = float((after.right - before.right).mean())
+        differences.append((left, right))
+    left_change, right_change = np.array(differences).T
+    assert left_change.std() > 0.1
+    assert np.corrcoef(left_change, right_change)[0, 1] > 0.8
+
+
+def test_a_small_cache_changes_nothing(scene: ObjectDataset) -> None:
+    whole = batches(scene)
+    tight = StereoBatches(scene, 2, Crops(16, 32, 0.5, 0.0), 0, cache_gib=0.0)
+    for step in range(4):
+        assert torch.equal(whole(step).left, tight(step).left)
+
+
+def test_normalisation_by_imagenets_statistics() -> None:
+    image = np.array([[[0, 128, 255]]], np.uint8)
+    expected = [(0 - 0.485) / 0.229, (128 / 255 - 0.456) / 0.224, (1 - 0.406) / 0.225]
+    assert normalised(image).ravel() == pytest.approx(expected, rel=1e-5)
+    assert normalised(image).shape == (3, 1, 1)
+
+
+def test_without_exact_disparity_the_lidar_is_the_target(scene: ObjectDataset) -> None:
+    frame = scene[0]
+    frame.path("disparity").unlink()
+    target = target_disparity(frame)
+    assert target.shape == (40, 72)
+    # Two points: straight ahead at 30 m, and at 15 m 0.2 m to the left and 0.1 m up.
+    assert {(int(row), int(column)) for row, column in np.argwhere(target)} == {(20, 36), (20, 35)}
+    assert target[20, 36] == pytest.approx(3)
+    assert target[20, 35] == pytest.approx(6)
+
+
+def test_no_frames(tmp_path: Path) -> None:
+    (tmp_path / "training" / "calib").mkdir(parents=True)
+    with pytest.raises(FormatError, match="no frames"):
+        batches(ObjectDataset(tmp_path))
+
+
+def test_images_smaller_than_the_crop_are_named(scene: ObjectDataset) -> None:
+    with pytest.raises(FormatError, match=r"72 x 40 px.*128 x 64|40 x 72 px.*64 x 128"):
+        StereoBatches(scene, 1, Crops(64, 128), 0)(0)
+
+
+def test_images_of_two_sizes_are_named(scene: ObjectDataset) -> None:
+    path = scene[0].path("image_3")
+    write_image(path, read_image(path)[:, 1:])
+    with pytest.raises(FormatError, match=r"image_3.*71 x 40"):
+        [batches(scene)(step) for step in range(2)]
+
+
+def test_disparity_of_another_size_is_named(scene: ObjectDataset) -> None:
+    path = scene[0].path("disparity")
+    write_disparity(path, np.ones((39, 72), np.float32))
+    with pytest.raises(FormatError, match=r"disparity.*72 x 39"):
+        [batches(scene)(step) for step in range(2)]

@@ -1,0 +1,156 @@
+"""Training and inference of a narrow network on a tiny scene: it learns, it resumes, bad input is named."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import pseudolidar.stereo.train
+from pseudolidar.kitti import FormatError, ObjectDataset, read_image, write_image
+from pseudolidar.stereo import (
+    PSMNet,
+    StereoBatch,
+    StereoTraining,
+    disparity_loss,
+    disparity_metrics,
+    load_network,
+    mean_disparity_of,
+    predict,
+    predict_disparities,
+    train_stereo,
+)  # fmt: skip
+from pseudolidar.stereo.losses import Loss
+from pseudolidar.stereo.train import training_loss
+from pseudolidar.training import load_checkpoint, save_checkpoint
+
+TINY = StereoTraining(
+    loss="disparity", steps=6, batch_size=2, crop=(32, 64), max_disparity=16, width=8, pool_sizes=(4, 2), hourglasses=1,
+    blocks=(1, 1, 1, 1), learning_rate=5e-3, checkpoint_every=3,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("loss", ["disparity", "depth"])
+def test_it_learns_a_tiny_scene(scene: ObjectDataset, tmp_path: Path, loss: Loss) -> None:
+    train_stereo(dataclasses.replace(TINY, loss=loss, steps=150), scene, tmp_path / "u.pt", None, seed=0)
+    losses = load_checkpoint(tmp_path / "u.pt")["losses"]
+    assert np.mean(losses[-10:]) < 0.4 * np.mean(losses[:10])
+    predict_disparities(tmp_path / "u.pt", scene, tmp_path / "predicted")
+    metrics = disparity_metrics(tmp_path / "predicted", scene, mean_disparity_of(scene))
+    assert metrics.disparity_mae()[0, 0] < 0.75 * metrics.mean_predictor_mae()[0, 0]
+
+
+def test_a_killed_run_ends_with_the_same_bytes(
+    scene: ObjectDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_stereo(TINY, scene, tmp_path / "whole.pt", None, seed=3)
+    real = pseudolidar.stereo.train.training_loss
+    calls = 0
+
+    def killed(model: PSMNet, batch: StereoBatch, loss: str, smooth: bool) -> torch.Tensor:
+        nonlocal calls
+        calls += 1
+        if calls == 5:
+            raise KeyboardInterrupt
+        return real(model, batch, "disparity", smooth)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(pseudolidar.stereo.train, "training_loss", killed)
+        train_stereo(TINY, scene, tmp_path / "broken.pt", None, seed=3)
+    assert (tmp_path / "broken.partial").exists()
+    train_stereo(TINY, scene, tmp_path / "broken.pt", None, seed=3)
+    assert (tmp_path / "broken.pt").read_bytes() == (tmp_path / "whole.pt").read_bytes()
+    train_stereo(TINY, scene, tmp_path / "other.pt", None, seed=4)
+    assert (tmp_path / "other.pt").read_bytes() != (tmp_path / "whole.pt").read_bytes()
+
+
+def test_training_starts_from_given_weights(scene: ObjectDataset, tmp_path: Path) -> None:
+    train_stereo(TINY, scene, tmp_path / "first.pt", None, seed=0)
+    still = dataclasses.replace(TINY, steps=1, learning_rate=0.0)
+    train_stereo(still, scene, tmp_path / "second.pt", tmp_path / "first.pt", seed=1)
+    first, second = (load_checkpoint(tmp_path / name)["state_dict"] for name in ("first.pt", "second.pt"))
+    for name, parameter in load_network(tmp_path / "first.pt").named_parameters():
+        assert torch.equal(first[name], second[name])
+        assert torch.equal(first[name], parameter)
+    wider = dataclasses.replace(TINY, width=12)
+    with pytest.raises(FormatError, match=r"first\.pt.*state_dict"):
+        train_stereo(wider, scene, tmp_path / "third.pt", tmp_path / "first.pt", seed=0)
+
+
+def test_the_outputs_are_weighted_as_published() -> None:
+    torch.manual_seed(0)
+    model = PSMNet(16, width=4, pool_sizes=(2,), blocks=(1, 1, 1, 1))
+    left, right = torch.randn(2, 2, 3, 32, 32)
+    target, constant = torch.rand(2, 32, 32) * 12, torch.full((2,), 90.0)
+    outputs = model(left, right)
+    expected = [disparity_loss(output, target, "disparity", constant).item() for output in outputs]
+    total = training_loss(model, StereoBatch(("a", "b"), left, right, target, constant), "disparity")
+    assert total.item() == pytest.approx(0.5 * expected[0] + 0.7 * expected[1] + expected[2], rel=1e-4)
+
+
+def test_inference_keeps_existing_files_and_pads(scene: ObjectDataset, tmp_path: Path) -> None:
+    train_stereo(TINY, scene, tmp_path / "u.pt", None, seed=0)
+    predict_disparities(tmp_path / "u.pt", scene, tmp_path / "predicted")
+    contents = {path.name: path.read_bytes() for path in (tmp_path / "predicted").iterdir()}
+    assert sorted(contents) == [f"{frame_id}.npy" for frame_id in scene.frame_ids]
+    assert np.load(tmp_path / "predicted" / "000000.npy").shape == (40, 72)
+    (tmp_path / "predicted" / "000002.npy").unlink()
+    kept = (tmp_path / "predicted" / "000001.npy").stat().st_mtime_ns
+    predict_disparities(tmp_path / "u.pt", scene, tmp_path / "predicted")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "predicted").iterdir()} == contents
+    assert (tmp_path / "predicted" / "000001.npy").stat().st_mtime_ns == kept
+
+
+def test_padding_goes_to_the_top_and_the_right(scene: ObjectDataset) -> None:
+    torch.manual_seed(0)
+    model = PSMNet(16, width=8, pool_sizes=(4, 2), hourglasses=1, blocks=(1, 1, 1, 1)).eval()
+    left, right = scene[0].stereo_pair()
+    # Padding is black after normalisation: ImageNet's mean colour, 0 for the network.
+    padded = [torch.zeros(1, 3, 48, 80) for _ in range(2)]
+    from pseudolidar.stereo.data import normalised
+
+    for image, place in zip((left, right), padded, strict=True):
+        place[0, :, 8:, :72] = torch.from_numpy(normalised(image))
+    with torch.inference_mode():
+        expected = model(*padded)[0, 8:, :72].numpy()
+    np.testing.assert_allclose(predict(model, left, right), expected, atol=1e-3)
+
+
+def test_bad_pairs_and_checkpoints_are_named(scene: ObjectDataset, tmp_path: Path) -> None:
+    train_stereo(TINY, scene, tmp_path / "u.pt", None, seed=0)
+    path = scene[2].path("image_3")
+    image = read_image(path)
+    write_image(path, image[:, :-1])
+    with pytest.raises(FormatError, match=r"000002\.png.*71 x 40"):
+        predict_disparities(tmp_path / "u.pt", scene, tmp_path / "predicted")
+    assert sorted(path.name for path in (tmp_path / "predicted").iterdir()) == ["000000.npy", "000001.npy"]
+    with pytest.raises(ValueError, match="right image"):
+        predict(load_network(tmp_path / "u.pt"), image, image[1:])
+    save_checkpoint(tmp_path / "alien.pt", {"state_dict": {}, "arguments": {"depth": 3}, "losses": []})
+    with pytest.raises(FormatError, match=r"alien\.pt"):
+        load_network(tmp_path / "alien.pt")
+    content = load_checkpoint(tmp_path / "u.pt")
+    save_checkpoint(tmp_path / "half.pt", {**content, "state_dict": dict(list(content["state_dict"].items())[:50])})
+    with pytest.raises(FormatError, match=r"half\.pt"):
+        load_network(tmp_path / "half.pt")
+
+
+@pytest.mark.parametrize(("width", "max_disparity"), [(8, 48), (20, 48), (16, 32)])
+def test_networks_that_bfloat16_does_not_work_with_are_refused(
+    scene: ObjectDataset, tmp_path: Path, width: int, max_disparity: int
+) -> None:
+    settings = dataclasses.replace(TINY, width=width, max_disparity=max_disparity, precision="bfloat16")
+    with pytest.raises(ValueError, match=f"found {width if width != 16 else max_disparity} with bfloat16"):
+        train_stereo(settings, scene, tmp_path / "u.pt", None, seed=0)
+
+
+def test_bfloat16_stays_close_to_float32(scene: ObjectDataset, tmp_path: Path) -> None:
+    settings = dataclasses.replace(TINY, steps=20, width=16, max_disparity=48, precision="bfloat16")
+    train_stereo(settings, scene, tmp_path / "u.pt", None, seed=0)
+    losses = load_checkpoint(tmp_path / "u.pt")["losses"]
+    assert np.mean(losses[-5:]) < 0.5 * losses[0]
+    model = load_network(tmp_path / "u.pt")
+    pair = scene[0].stereo_pair()
+    difference = np.abs(predict(model, *pair) - predict(model, *pair, precision="bfloat16"))
+    assert 0 < np.median(difference) < 0.1

@@ -1,6 +1,7 @@
 """Disparity maps of a data set from a trained network, one file a frame."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,15 +11,14 @@ from numpy.typing import NDArray
 from pseudolidar.kitti import FormatError, ObjectDataset, track, write_disparity
 from pseudolidar.stereo.data import normalised
 from pseudolidar.stereo.psmnet import PSMNet, channels_last, require_bfloat16
-from pseudolidar.training import load_checkpoint
-from pseudolidar.training.loop import Precision
+from pseudolidar.training import Arithmetic, Precision, arithmetic_of, load_checkpoint
 
 
 def predict_disparities(
     checkpoint: Path,
     dataset: ObjectDataset,
     output_dir: Path,
-    precision: Precision = "float32",
+    precision: Precision | None = None,
     device: str = "cpu",
 ) -> None:
     """Write `output_dir`/ID.npy, float32 (H, W) px, for every frame of `dataset`; files that are there are kept.
@@ -27,7 +27,7 @@ def predict_disparities(
         checkpoint: written by `train_stereo`.
         dataset: with right images.
         output_dir: made if missing.
-        precision: of the network's convolutions.
+        precision: of the network's convolutions; None: the one it was trained in.
         device: `cpu` or `cuda`.
 
     Raises:
@@ -37,10 +37,12 @@ def predict_disparities(
     missing = [frame for frame in dataset if not (output_dir / f"{frame.frame_id}.npy").is_file()]
     if not missing:
         return
-    model = load_network(checkpoint).to(device)
+    content = load_checkpoint(checkpoint)
+    model = _network(content, checkpoint).to(device)
+    arithmetic = arithmetic_of(precision or content.get("precision", "float32"), device)
     for frame in track(missing, f"disparity of {checkpoint.stem}"):
         left, right = frame.stereo_pair()
-        write_disparity(output_dir / f"{frame.frame_id}.npy", predict(model, left, right, precision))
+        write_disparity(output_dir / f"{frame.frame_id}.npy", predict(model, left, right, arithmetic))
 
 
 def load_network(checkpoint: Path) -> PSMNet:
@@ -49,7 +51,10 @@ def load_network(checkpoint: Path) -> PSMNet:
     Raises:
         FormatError: not such a checkpoint.
     """
-    content = load_checkpoint(checkpoint)
+    return _network(load_checkpoint(checkpoint), checkpoint)
+
+
+def _network(content: dict[str, Any], checkpoint: Path) -> PSMNet:
     try:
         model = PSMNet(**content["arguments"])
         model.load_state_dict(content["state_dict"])
@@ -62,7 +67,7 @@ def load_network(checkpoint: Path) -> PSMNet:
 
 @torch.inference_mode()
 def predict(
-    model: PSMNet, left: NDArray[np.uint8], right: NDArray[np.uint8], precision: Precision = "float32"
+    model: PSMNet, left: NDArray[np.uint8], right: NDArray[np.uint8], precision: Arithmetic = "float32"
 ) -> NDArray[np.float32]:
     """The left image's disparity, float32 (H, W) px, of a rectified pair, uint8 (H, W, 3) RGB.
 

@@ -11,8 +11,7 @@ from pseudolidar.kitti import FormatError, ObjectDataset
 from pseudolidar.stereo.data import Crops, StereoBatch, StereoBatches
 from pseudolidar.stereo.losses import Loss, disparity_loss
 from pseudolidar.stereo.psmnet import PSMNet, channels_last, require_bfloat16
-from pseudolidar.training import fit, load_checkpoint, one_cycle, step_decay
-from pseudolidar.training.loop import Precision
+from pseudolidar.training import Precision, arithmetic_of, fit, load_checkpoint, one_cycle, step_decay
 
 # Weights of the outputs in training, the last hourglass's last (PSMNet, section 3.5).
 OUTPUT_WEIGHTS = (0.5, 0.7, 1.0)
@@ -36,7 +35,7 @@ class StereoTraining:
         milestones: steps, for the schedule `step`.
         weight_decay: of AdamW.
         max_gradient_norm: gradients of a larger norm are scaled down to it; None leaves them alone.
-        precision: `float32` or `bfloat16`.
+        precision: `float32`, `bfloat16`, or `auto`: bfloat16 where the processor has instructions for it.
         checkpoint_every: steps between two writes of the running state.
         device: `cpu` or `cuda`.
     """
@@ -93,7 +92,7 @@ def train_stereo(
         FormatError: `init` or the data are not what they should be.
         FloatingPointError: the loss is not finite.
     """
-    if settings.precision == "bfloat16":
+    if arithmetic_of(settings.precision, settings.device) == "bfloat16":
         require_bfloat16(settings.width, settings.max_disparity)
     arguments = settings.network()
     with torch.random.fork_rng([]):

@@ -1,6 +1,18 @@
 """One training loop for every model: resumable to the byte, precision, devices, schedules."""
 
 from pseudolidar.training.loop import Batch, fit, load_checkpoint, save_checkpoint
+from pseudolidar.training.precision import Arithmetic, Precision, arithmetic_of
 from pseudolidar.training.schedules import constant, one_cycle, step_decay
 
-__all__ = ["Batch", "constant", "fit", "load_checkpoint", "one_cycle", "save_checkpoint", "step_decay"]
+__all__ = [
+    "Arithmetic",
+    "Batch",
+    "Precision",
+    "arithmetic_of",
+    "constant",
+    "fit",
+    "load_checkpoint",
+    "one_cycle",
+    "save_checkpoint",
+    "step_decay",
+]

@@ -5,14 +5,13 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from pseudolidar.kitti import FormatError, progress_bar, replacing
-
-Precision = Literal["float32", "bfloat16"]
+from pseudolidar.training.precision import Arithmetic, Precision, arithmetic_of
 
 # Steps over which the progress bar's loss is smoothed.
 _SMOOTHING_STEPS = 20
@@ -62,9 +61,10 @@ def fit(
         steps: number of optimizer steps.
         optimizer: over the parameters of `model`; its learning rate is set at each step.
         learning_rate_at: learning rate of a step.
-        checkpoint: the finished checkpoint, `{"state_dict", "arguments", "losses"}`, readable with `load_checkpoint`.
+        checkpoint: the finished checkpoint, readable with `load_checkpoint`: a dictionary of `state_dict`, `arguments`,
+            `losses` and `precision` (the arithmetic used).
         description: name of the run on the progress bar.
-        precision: `float32`, or `bfloat16` for mixed precision.
+        precision: `float32`, `bfloat16` for mixed precision, or `auto`: see `arithmetic_of`.
         checkpoint_every: steps between two writes of the running state.
         device: where the model and the batches live.
         arguments: the model's constructor arguments, kept in the checkpoint so that the model can be built from it.
@@ -76,6 +76,7 @@ def fit(
         FormatError: the checkpoint is unreadable, or is of another model or run.
     """
     partial = checkpoint.with_suffix(".partial")
+    arithmetic = arithmetic_of(precision, device)
     arguments = dict(arguments or {})
     model.to(device).train()
     if checkpoint.exists():
@@ -97,13 +98,14 @@ def fit(
             batch = _moved(coming.result(), device)
             coming = prefetch.submit(batch_at, step + 1) if step + 1 < steps else None
             torch.manual_seed(seed * 1_000_003 + step)
-            losses.append(_step(model, batch, compute_loss, optimizer, learning_rate_at(step), precision,
+            losses.append(_step(model, batch, compute_loss, optimizer, learning_rate_at(step), arithmetic,
                                 max_gradient_norm, step))  # fmt: skip
             if len(losses) % checkpoint_every == 0 and len(losses) < steps:
                 save_checkpoint(partial, {"state_dict": model.state_dict(), "arguments": arguments, "losses": losses,
                                           "optimizer": optimizer.state_dict(), "steps": steps})  # fmt: skip
             progress.update(bar, advance=1, note=_note(losses))
-    save_checkpoint(checkpoint, {"state_dict": model.state_dict(), "arguments": arguments, "losses": losses})
+    content = {"state_dict": model.state_dict(), "arguments": arguments, "losses": losses, "precision": arithmetic}
+    save_checkpoint(checkpoint, content)
     partial.unlink(missing_ok=True)
     return losses
 
@@ -162,7 +164,7 @@ def _step(
     compute_loss: Callable[[Any, B], Tensor],
     optimizer: torch.optim.Optimizer,
     learning_rate: float,
-    precision: Precision,
+    arithmetic: Arithmetic,
     max_gradient_norm: float | None,
     step: int,
 ) -> float:
@@ -170,7 +172,7 @@ def _step(
         group["lr"] = learning_rate
     optimizer.zero_grad(set_to_none=True)
     device = next(model.parameters()).device
-    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
+    with torch.autocast(device.type, torch.bfloat16, enabled=arithmetic == "bfloat16"):
         loss = compute_loss(model, batch)
     value = float(loss.detach())
     if not math.isfinite(value):

@@ -1,0 +1,30 @@
+"""Which arithmetic a run uses: float32, or bfloat16 mixed precision where the processor has instructions for it."""
+
+from typing import Literal
+
+import torch
+
+Arithmetic = Literal["float32", "bfloat16"]
+Precision = Literal["float32", "bfloat16", "auto"]
+
+
+def arithmetic_of(precision: Precision, device: str | torch.device) -> Arithmetic:
+    """The arithmetic that `precision` means on a device.
+
+    `auto` is bfloat16 where the device computes it natively, float32 elsewhere: a processor without such instructions
+    takes many times longer in bfloat16 than in float32.
+
+    Raises:
+        ValueError: an unknown precision.
+    """
+    if precision == "auto":
+        return "bfloat16" if _has_bfloat16(torch.device(device)) else "float32"
+    if precision not in ("float32", "bfloat16"):
+        raise ValueError(f"precision: found {precision!r}, expected 'float32', 'bfloat16' or 'auto'")
+    return precision
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()

@@ -38,7 +38,7 @@ class TownData:
 class FolderData:
     """A data set of the user's in KITTI's object layout, with ImageSets/train.txt and ImageSets/val.txt."""
 
-    root: Path
+    root: str | Path
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class CaseStudySettings:
     detectors: Mapping[str, FrustumTraining]
     max_height_m: float
     near_m: float
-    detections_file: Path | None
+    detections_file: str | Path | None
     seed: int
 
 
@@ -119,7 +119,7 @@ class CaseStudy:
     def data_root(self) -> Path:
         """The data set's folder."""
         data = self.settings.data
-        return data.root if isinstance(data, FolderData) else self.store.folder(self.data)
+        return Path(data.root) if isinstance(data, FolderData) else self.store.folder(self.data)
 
     def frames(self, split: str | None) -> ObjectDataset:
         """The frames of a split."""
@@ -250,7 +250,7 @@ class CaseStudy:
 
     def _detection_stage(self, run: DetectorRun) -> Stage:
         detector, clouds = self.detectors[run], self.clouds[run.source, run.near_only]
-        file = self.settings.detections_file
+        file = None if self.settings.detections_file is None else Path(self.settings.detections_file)
         settings: dict[str, Any] = {"boxes": "labels" if file is None else file.read_text()}
 
         def make(folder: Path) -> None:

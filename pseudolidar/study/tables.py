@@ -1,6 +1,7 @@
 """The paper's Tables 1, 2 and 3 for a case study, beside the paper's own figures."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from pseudolidar.evaluation import Evaluation
@@ -93,7 +94,7 @@ def _average_precision_table(
                 ]
             rows.append(Row(tuple(cells), compared=source != "y", rule_above=source == SOURCES[0] and view != "3d"))
     file = study.settings.detections_file
-    boxes = "the labels" if file is None else file.name
+    boxes = "the labels" if file is None else Path(file).name
     return Table(
         caption,
         (("", "", *headings), tuple(second)),

@@ -154,3 +154,6 @@ def test_bfloat16_stays_close_to_float32(scene: ObjectDataset, tmp_path: Path) -
     pair = scene[0].stereo_pair()
     difference = np.abs(predict(model, *pair) - predict(model, *pair, precision="bfloat16"))
     assert 0 < np.median(difference) < 0.1
+    predict_disparities(tmp_path / "u.pt", scene, tmp_path / "as_trained")
+    found = np.load(tmp_path / "as_trained" / f"{scene.frame_ids[0]}.npy")
+    assert np.array_equal(found, predict(model, *pair, precision="bfloat16"))

@@ -33,6 +33,10 @@ class TownData:
     train: int
     val: int
 
+    def __post_init__(self) -> None:
+        if self.preset not in PRESETS:
+            raise ValueError(f"preset: found {self.preset!r}, expected one of {', '.join(PRESETS)}")
+
 
 @dataclass(frozen=True)
 class FolderData:

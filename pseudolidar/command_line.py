@@ -16,8 +16,8 @@ def clear_errors() -> Iterator[None]:
     """End the program with one line and status 2 for a user's mistake, with status 130 for Ctrl-C.
 
     A user's mistake is what the package raises for bad input: `FormatError` and other `ValueError`s, a file that can't
-    be read or written, a run that is not there to be gone on with, a setting that the configuration does not know.
-    Anything else is a mistake of ours and keeps its traceback.
+    be read or written, a library of the system that is missing, a training that left the finite numbers, a setting that
+    the configuration does not know. Anything else is a mistake of ours and keeps its traceback.
     """
     try:
         yield
@@ -26,7 +26,7 @@ def clear_errors() -> Iterator[None]:
         sys.exit(130)
     except InstantiationException as error:
         _end(error.__cause__ or error)
-    except (ValueError, OSError, RuntimeError, ArithmeticError, OmegaConfBaseException) as error:
+    except (ValueError, OSError, FloatingPointError, OmegaConfBaseException) as error:
         _end(error)
 
 

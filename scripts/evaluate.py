@@ -4,21 +4,17 @@ import sys
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue
 from rich.console import Console
 
+from pseudolidar.command_line import clear_errors
 from pseudolidar.evaluation import OVERLAP_SETS, evaluate_folders, evaluation_table, write_json
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="evaluate")
 def main(config: DictConfig) -> None:
     """Evaluate, print the table, write the JSON file; the user's mistakes end in one line and exit code 2."""
-    try:
+    with clear_errors():
         _run(OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
-    except (ValueError, OSError, MissingMandatoryValue) as error:
-        # OmegaConf's messages have more lines, with its own internals.
-        print(f"error: {str(error).splitlines()[0]}", file=sys.stderr)
-        sys.exit(2)
 
 
 def _run(options: object) -> None:

@@ -17,11 +17,11 @@ if [ ! -x .venv/bin/python ]; then
     if ! "$python" -m venv .venv >/dev/null 2>&1; then
         rm -rf .venv
         "$python" -m venv --without-pip .venv
-        "$python" -m pip --python .venv/bin/python install --quiet pip
+        "$python" -m pip --python .venv/bin/python install -qq pip
     fi
 fi
 if [ ! -e "$stamp" ] || [ pyproject.toml -nt "$stamp" ]; then
     echo "Installing pseudolidar$extras and what it needs into .venv (PyTorch is large: a few minutes, once)"
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable ".$extras"
+    .venv/bin/python -m pip install -qq --disable-pip-version-check --editable ".$extras"
     touch "$stamp"
 fi

@@ -1,28 +1,23 @@
 """One frame as a picture or a 3D scene: python scripts/view.py data=DIR frame=000012 [results=DIR] [disparity=PATH]."""
 
-import sys
 from pathlib import Path
 
 import hydra
 import numpy as np
 from numpy.typing import NDArray
 from omegaconf import DictConfig
-from omegaconf.errors import MissingMandatoryValue
 
 from pseudolidar.cloud import disparity_to_points
+from pseudolidar.command_line import clear_errors
 from pseudolidar.kitti import FormatError, Frame, ObjectDataset, Objects, read_disparity, read_objects
-from pseudolidar.viewing import SceneError, frame_figure, save_figure, show_scene
+from pseudolidar.viewing import frame_figure, save_figure, show_scene
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="view")
 def main(config: DictConfig) -> None:
     """Draw the frame, say where the picture is; the user's mistakes end in one line and exit code 2."""
-    try:
+    with clear_errors():
         _run(config)
-    except (ValueError, OSError, MissingMandatoryValue, SceneError) as error:
-        # OmegaConf's messages have more lines, with its own internals.
-        print(f"error: {str(error).splitlines()[0]}", file=sys.stderr)
-        sys.exit(2)
 
 
 def _run(config: DictConfig) -> None:

@@ -122,7 +122,7 @@ class ArtifactStore:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
-                raise RuntimeError(f"{self.root}: another run is working here; wait for it or end it") from error
+                raise BlockingIOError(f"{self.root}: another run is working here; wait for it or end it") from error
             yield
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
-from embreex.mesh_construction import TriangleMesh
-from embreex.rtcore_scene import EmbreeScene
 from numpy.typing import NDArray
 
 from pseudolidar.synthetic import shading
@@ -102,7 +101,11 @@ class Scene:
         return np.array(rows, np.float64).reshape(-1, 5)
 
     @cached_property
-    def _embree(self) -> tuple[EmbreeScene, TriangleMesh]:
+    def _embree(self) -> tuple[Any, Any]:
+        # Imported here: embreex has wheels for x86-64 only, and the rest of the package works without a town.
+        from embreex.mesh_construction import TriangleMesh
+        from embreex.rtcore_scene import EmbreeScene
+
         scene = EmbreeScene()
         return scene, TriangleMesh(scene, *self._geometry[:2])
 

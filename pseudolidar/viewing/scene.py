@@ -18,7 +18,7 @@ _EDGES = ((0, 1), (1, 2), (2, 3), (3, 0), (4, 5), (5, 6), (6, 7), (7, 4), (0, 4)
 _FRONT_CROSS = ((0, 5), (1, 4))
 
 
-class SceneError(RuntimeError):
+class SceneError(OSError):
     """The 3D scene can't be drawn on this machine; the message says what is missing."""
 
 

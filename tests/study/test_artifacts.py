@@ -124,7 +124,7 @@ def test_two_runs_in_one_store_do_not_mix(tmp_path: Path) -> None:
     inner: list[str] = []
 
     def make(folder: Path) -> None:
-        with pytest.raises(RuntimeError, match="another run"):
+        with pytest.raises(BlockingIOError, match="another run"):
             ArtifactStore(tmp_path).run([Stage("inner", {}, 1, lambda folder: inner.append("made"))])
 
     store.run([Stage("outer", {}, 1, make)])

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pseudolidar.kitti import FormatError, ObjectDataset, track, write_disparity
 from pseudolidar.stereo.data import normalised
 from pseudolidar.stereo.psmnet import PSMNet, channels_last, require_bfloat16
-from pseudolidar.training import Arithmetic, Precision, arithmetic_of, load_checkpoint
+from pseudolidar.training import Arithmetic, Precision, arithmetic_of, arithmetic_threads, load_checkpoint
 
 
 def predict_disparities(
@@ -20,6 +20,7 @@ def predict_disparities(
     output_dir: Path,
     precision: Precision | None = None,
     device: str = "cpu",
+    threads: int | None = None,
 ) -> None:
     """Write `output_dir`/ID.npy, float32 (H, W) px, for every frame of `dataset`; files that are there are kept.
 
@@ -29,6 +30,7 @@ def predict_disparities(
         output_dir: made if missing.
         precision: of the network's convolutions; None: the one it was trained in.
         device: `cpu` or `cuda`.
+        threads: processor threads; None: as many as PyTorch takes.
 
     Raises:
         FormatError: an unreadable checkpoint or image, or a pair of two sizes.
@@ -40,9 +42,10 @@ def predict_disparities(
     content = load_checkpoint(checkpoint)
     model = _network(content, checkpoint).to(device)
     arithmetic = arithmetic_of(precision or content.get("precision", "float32"), device)
-    for frame in track(missing, f"disparity of {checkpoint.stem}"):
-        left, right = frame.stereo_pair()
-        write_disparity(output_dir / f"{frame.frame_id}.npy", predict(model, left, right, arithmetic))
+    with arithmetic_threads(threads):
+        for frame in track(missing, f"disparity of {checkpoint.stem}"):
+            left, right = frame.stereo_pair()
+            write_disparity(output_dir / f"{frame.frame_id}.npy", predict(model, left, right, arithmetic))
 
 
 def load_network(checkpoint: Path) -> PSMNet:

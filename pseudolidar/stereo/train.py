@@ -38,6 +38,7 @@ class StereoTraining:
         precision: `float32`, `bfloat16`, or `auto`: bfloat16 where the processor has instructions for it.
         checkpoint_every: steps between two writes of the running state.
         device: `cpu` or `cuda`.
+        threads: processor threads; None: as many as PyTorch takes.
     """
 
     loss: Loss
@@ -62,6 +63,7 @@ class StereoTraining:
     precision: Precision = "float32"
     checkpoint_every: int = 100
     device: str = "cpu"
+    threads: int | None = None
 
     def network(self) -> dict[str, Any]:
         """The constructor arguments of the network."""
@@ -125,6 +127,7 @@ def train_stereo(
         arguments=arguments,
         max_gradient_norm=settings.max_gradient_norm,
         seed=seed,
+        threads=settings.threads,
     )
 
 

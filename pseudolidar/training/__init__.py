@@ -1,7 +1,7 @@
 """One training loop for every model: resumable to the byte, precision, devices, schedules."""
 
 from pseudolidar.training.loop import Batch, fit, load_checkpoint, save_checkpoint
-from pseudolidar.training.precision import Arithmetic, Precision, arithmetic_of
+from pseudolidar.training.precision import Arithmetic, Precision, arithmetic_of, arithmetic_threads
 from pseudolidar.training.schedules import constant, one_cycle, step_decay
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     "Batch",
     "Precision",
     "arithmetic_of",
+    "arithmetic_threads",
     "constant",
     "fit",
     "load_checkpoint",

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pseudolidar.kitti import FormatError, progress_bar, replacing
-from pseudolidar.training.precision import Arithmetic, Precision, arithmetic_of
+from pseudolidar.training.precision import Arithmetic, Precision, arithmetic_of, arithmetic_threads
 
 # Steps over which the progress bar's loss is smoothed.
 _SMOOTHING_STEPS = 20
@@ -44,6 +44,7 @@ def fit(
     arguments: Mapping[str, Any] | None = None,
     max_gradient_norm: float | None = None,
     seed: int = 0,
+    threads: int | None = None,
 ) -> list[float]:
     """Train `model` in place and write `checkpoint`; return the loss of every step.
 
@@ -70,6 +71,8 @@ def fit(
         arguments: the model's constructor arguments, kept in the checkpoint so that the model can be built from it.
         max_gradient_norm: gradients of a larger norm are scaled down to it; None leaves them alone.
         seed: of the random numbers that layers draw.
+        threads: processor threads for the arithmetic; None: as many as PyTorch takes. Small networks are faster on one,
+            and a second run can take the other core.
 
     Raises:
         FloatingPointError: a loss or gradient is not finite; names the step and the frames.
@@ -90,7 +93,12 @@ def fit(
     if partial.exists():
         losses = _resume(model, optimizer, partial, arguments, steps)
     devices = [torch.device(device)] if torch.device(device).type == "cuda" else []
-    with ThreadPoolExecutor(max_workers=1) as prefetch, progress_bar() as progress, torch.random.fork_rng(devices):
+    with (
+        ThreadPoolExecutor(max_workers=1) as prefetch,
+        progress_bar() as progress,
+        torch.random.fork_rng(devices),
+        arithmetic_threads(threads),
+    ):
         bar = progress.add_task(description, total=steps, completed=len(losses), note=_note(losses))
         coming: Future[B] | None = prefetch.submit(batch_at, len(losses)) if len(losses) < steps else None
         while coming is not None:

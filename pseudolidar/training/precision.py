@@ -1,5 +1,7 @@
-"""Which arithmetic a run uses: float32, or bfloat16 mixed precision where the processor has instructions for it."""
+"""Which arithmetic a run uses: float32 or bfloat16 mixed precision, and how many processor threads."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
@@ -22,6 +24,18 @@ def arithmetic_of(precision: Precision, device: str | torch.device) -> Arithmeti
     if precision not in ("float32", "bfloat16"):
         raise ValueError(f"precision: found {precision!r}, expected 'float32', 'bfloat16' or 'auto'")
     return precision
+
+
+@contextmanager
+def arithmetic_threads(count: int | None) -> Iterator[None]:
+    """PyTorch computes with `count` threads inside, as before afterwards; None changes nothing."""
+    before = torch.get_num_threads()
+    try:
+        if count is not None:
+            torch.set_num_threads(count)
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _has_bfloat16(device: torch.device) -> bool:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pseudolidar.training import arithmetic_of
+from pseudolidar.training import arithmetic_of, arithmetic_threads
 
 
 def test_named_precisions_are_taken_as_they_are() -> None:
@@ -21,3 +21,14 @@ def test_auto_asks_the_processor(monkeypatch: pytest.MonkeyPatch, native: bool, 
 def test_unknown_precision() -> None:
     with pytest.raises(ValueError, match="float16"):
         arithmetic_of("float16", "cpu")  # type: ignore[arg-type]
+
+
+def test_threads_are_set_inside_and_restored() -> None:
+    before = torch.get_num_threads()
+    with arithmetic_threads(before + 1):
+        assert torch.get_num_threads() == before + 1
+        with arithmetic_threads(None):
+            assert torch.get_num_threads() == before + 1
+    with pytest.raises(KeyError), arithmetic_threads(before + 2):
+        raise KeyError
+    assert torch.get_num_threads() == before

@@ -72,7 +72,7 @@ def upstream_sentence(study: CaseStudy) -> str:
 
 def downstream_sentences(study: CaseStudy, scores: Scores) -> list[str]:
     """What replacing u by u' does to each detector, and what the numbers can't say."""
-    sentences = []
+    changes = []
     for class_name, near_only in (("Car", False), ("Pedestrian", False), ("Pedestrian", True)):
         if class_name not in study.settings.detectors:
             continue
@@ -81,10 +81,11 @@ def downstream_sentences(study: CaseStudy, scores: Scores) -> list[str]:
             continue
         verb = "rises" if u_prime > u else "falls" if u_prime < u else "stays"
         name = f"{class_name.lower()} detector" + (" trained near only" if near_only else "")
-        sentences.append(
-            f"Behind it, when u' replaces u, APBEV of the {name} {verb} from {u:.1f} to {u_prime:.1f} "
-            f"(oracle {oracle:.1f})."
-        )
+        changes.append(f"that of the {name} {verb} from {u:.1f} to {u_prime:.1f} (oracle {oracle:.1f})")
+    sentences = []
+    if changes:
+        changes[0] = changes[0].replace("that", "APBEV", 1)
+        sentences.append(f"Downstream, when u' replaces u, {'; '.join(changes)}.")
     sentences.append("This is one run with one seed: differences have no intervals and decide nothing by themselves.")
     return sentences
 

@@ -29,7 +29,7 @@ TINY = f"""
 # @package _global_
 study:
   name: tiny
-  data: {{preset: mini, train: 4, val: 3}}
+  data: {{train: 4, val: 3}}
   pretraining: {{steps: 5, {NETWORK}}}
   depth_mae: {{steps: 3, {NETWORK}}}
   disparity_mae: {{steps: 3, {NETWORK}}}

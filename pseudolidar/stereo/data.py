@@ -79,11 +79,18 @@ class StereoBatches:
         batch_size: pairs in a batch.
         crops: size and look of the crops.
         seed: of every random choice.
+        max_depth_m: targets farther away count as unknown; None keeps all.
         cache_gib: memory for frames, GiB.
     """
 
     def __init__(
-        self, dataset: ObjectDataset, batch_size: int, crops: Crops, seed: int, cache_gib: float = 4.0
+        self,
+        dataset: ObjectDataset,
+        batch_size: int,
+        crops: Crops,
+        seed: int,
+        max_depth_m: float | None = None,
+        cache_gib: float = 4.0,
     ) -> None:
         if not len(dataset):
             raise FormatError(dataset.root, f"split {dataset.split}", "no frames", "frames to train on")
@@ -91,6 +98,7 @@ class StereoBatches:
         self._batch_size = batch_size
         self._crops = crops
         self._seed = seed
+        self._max_depth_m = np.inf if max_depth_m is None else max_depth_m
         self._cache: OrderedDict[str, _StoredFrame] = OrderedDict()
         self._cache_bytes = 0
         self._max_cache_bytes = int(cache_gib * 2**30)
@@ -107,7 +115,9 @@ class StereoBatches:
             left, right = _jitter(stored.left[rows, columns], stored.right[rows, columns], self._crops.jitter, random)
             lefts.append(left)
             rights.append(right)
-            targets.append(stored.disparity[rows, columns].astype(np.float32) / 256)
+            target = stored.disparity[rows, columns].astype(np.float32) / 256
+            target[target < stored.camera_constant / self._max_depth_m] = 0
+            targets.append(target)
             constants.append(stored.camera_constant)
         return StereoBatch(
             tuple(frame.frame_id for frame in frames),

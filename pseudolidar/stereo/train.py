@@ -28,6 +28,8 @@ class StereoTraining:
         crop: height and width of the crops, px.
         max_disparity, align_corners, width, pool_sizes, hourglasses, blocks: of the network, see `PSMNet`.
         smooth: smooth L1 rather than L1.
+        max_depth_m: pixels farther away are not trained on; None trains on every known pixel. KITTI's LiDAR sees about
+            80 m, while a town's exact map reaches the horizon, where a depth loss would put nearly all its weight.
         object_probability, jitter: of the crops, see `Crops`.
         optimizer: `adamw`, or `adam` as in the paper.
         learning_rate: the highest.
@@ -52,6 +54,7 @@ class StereoTraining:
     hourglasses: int = 3
     blocks: tuple[int, ...] = (3, 16, 3, 3)
     smooth: bool = True
+    max_depth_m: float | None = None
     object_probability: float = 0.7
     jitter: float = 0.2
     optimizer: Literal["adam", "adamw"] = "adamw"
@@ -103,9 +106,8 @@ def train_stereo(
     if init is not None:
         load_weights(model, init)
     channels_last(model)
-    batches = StereoBatches(
-        dataset, settings.batch_size, Crops(*settings.crop, settings.object_probability, settings.jitter), seed
-    )
+    crops = Crops(*settings.crop, settings.object_probability, settings.jitter)
+    batches = StereoBatches(dataset, settings.batch_size, crops, seed, settings.max_depth_m)
     if settings.schedule == "one_cycle":
         learning_rate_at = one_cycle(settings.learning_rate, settings.steps)
     else:

@@ -130,3 +130,14 @@ def test_disparity_of_another_size_is_named(scene: ObjectDataset) -> None:
     write_disparity(path, np.ones((39, 72), np.float32))
     with pytest.raises(FormatError, match=r"disparity.*72 x 39"):
         [batches(scene)(step) for step in range(2)]
+
+
+def test_targets_beyond_the_farthest_depth_count_as_unknown(scene: ObjectDataset) -> None:
+    crops = Crops(16, 32, 1.0, 0.0)
+    every = StereoBatches(scene, 1, crops, seed=3)(0)
+    near = StereoBatches(scene, 1, crops, seed=3, max_depth_m=20.0)(0)
+    depth = every.camera_constant[:, None, None] / every.target
+    kept = (every.target > 0) & (depth <= 20.0)
+    assert 0 < int(kept.sum()) < int((every.target > 0).sum())
+    assert torch.equal(near.target, torch.where(kept, every.target, torch.zeros(())))
+    assert torch.equal(near.left, every.left)

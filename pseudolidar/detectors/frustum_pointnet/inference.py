@@ -169,7 +169,7 @@ def detect(
     found = 0
     if not frames:
         return
-    for frame in track(frames, f"detection ({detector.class_name}, {Path(clouds_dir).name})"):
+    for frame in track(frames, f"detection ({detector.class_name})"):
         points = read_points(clouds[frame.frame_id])
         # The seed is the frame's own, so that a resumed run writes the same bytes.
         seed = zlib.crc32(frame.frame_id.encode())

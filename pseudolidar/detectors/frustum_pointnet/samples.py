@@ -113,7 +113,7 @@ def collect_samples(
     """
     samples: list[FrustumSample] = []
     left_out: Counter[str] = Counter()
-    for number, frame in enumerate(track(dataset, f"frusta ({class_name}, {Path(clouds_dir).name})", len(dataset))):
+    for number, frame in enumerate(track(dataset, f"frusta ({class_name})", len(dataset))):
         labels = frame.objects()
         labels = labels[labels.class_name == class_name]
         if not len(labels):

@@ -135,7 +135,7 @@ def train_frustum_pointnet(
         torch.optim.Adam(model.parameters(), lr=settings.learning_rate),
         one_cycle(settings.learning_rate, settings.steps),
         checkpoint,
-        f"frustum network ({class_name}, {Path(clouds_dir).name})",
+        f"frustum network ({class_name})",
         precision=settings.precision,
         checkpoint_every=settings.checkpoint_every,
         device=device,

@@ -105,9 +105,10 @@ class CaseStudy:
         self.disparities = {source: self._disparity_stage(source) for source in UPSTREAM}
         self.errors = {source: self._error_stage(source) for source in UPSTREAM}
         self.clouds = {(source, near): self._cloud_stage(source, near) for source in SOURCES for near in (False, True)}
-        self.runs = [DetectorRun(source, name) for name in settings.detectors for source in SOURCES]
-        if "Pedestrian" in settings.detectors:
-            self.runs += [DetectorRun(source, "Pedestrian", near_only=True) for source in SOURCES]
+        # (class, near only): each class on whole clouds and, as in the paper's Table 3, pedestrians on near ones too.
+        self.kinds = [(name, False) for name in settings.detectors]
+        self.kinds += [(name, True) for name in settings.detectors if name == "Pedestrian"]
+        self.runs = [DetectorRun(source, name, near) for name, near in self.kinds for source in SOURCES]
         self.detectors = {run: self._detector_stage(run) for run in self.runs}
         self.detections = {run: self._detection_stage(run) for run in self.runs}
 

@@ -73,9 +73,7 @@ def upstream_sentence(study: CaseStudy) -> str:
 def downstream_sentences(study: CaseStudy, scores: Scores) -> list[str]:
     """What replacing u by u' does to each detector, and what the numbers can't say."""
     changes = []
-    for class_name, near_only in (("Car", False), ("Pedestrian", False), ("Pedestrian", True)):
-        if class_name not in study.settings.detectors:
-            continue
+    for class_name, near_only in study.kinds:
         u, u_prime, oracle = (scores.ap(DetectorRun(source, class_name, near_only), "bev") for source in SOURCES)
         if any(math.isnan(value) for value in (u, u_prime, oracle)):
             continue
@@ -149,9 +147,7 @@ def _curve_pictures(study: CaseStudy, scores: Scores) -> list[Picture]:
     pictures = []
     for loose in (False, True):
         panels: dict[str, dict[str, NDArray[np.floating]]] = {}
-        for class_name, near_only in (("Car", False), ("Pedestrian", False), ("Pedestrian", True)):
-            if class_name not in study.settings.detectors:
-                continue
+        for class_name, near_only in study.kinds:
             evaluations = scores.loose if loose else scores.official
             runs = {source: DetectorRun(source, class_name, near_only) for source in SOURCES}
             overlap = evaluations[runs["y"]].min_overlap[class_name]["bev"]

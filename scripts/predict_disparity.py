@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 
 from pseudolidar.command_line import clear_errors
 from pseudolidar.kitti import ObjectDataset, read_image, write_disparity
-from pseudolidar.stereo import load_network, predict, predict_disparities
+from pseudolidar.stereo import TrainedPSMNet, predict_disparities
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="predict_disparity")
@@ -16,11 +16,12 @@ def main(config: DictConfig) -> None:
     with clear_errors():
         if (config.data is None) == (config.left is None or config.right is None):
             raise ValueError("expected data=DIR, or left=FILE right=FILE")
+        model = TrainedPSMNet(Path(config.model))
         if config.data is not None:
-            predict_disparities(Path(config.model), ObjectDataset(config.data, config.split), Path(config.output))
+            dataset = ObjectDataset(config.data, config.split)
+            predict_disparities(model, dataset, Path(config.output), f"disparity of {Path(config.model).stem}")
         else:
-            model = load_network(Path(config.model))
-            write_disparity(config.output, predict(model, read_image(config.left), read_image(config.right)))
+            write_disparity(config.output, model.predict(read_image(config.left), read_image(config.right)))
         print(f"disparity: {config.output}")
 
 

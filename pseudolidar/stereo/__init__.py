@@ -1,7 +1,8 @@
 """u: disparity from stereo pairs by PSMNet, trained on depth error or on disparity error."""
 
 from pseudolidar.stereo.data import Crops, StereoBatch, StereoBatches, target_disparity
-from pseudolidar.stereo.inference import load_network, predict, predict_disparities
+from pseudolidar.stereo.disparity_model import DisparityModel
+from pseudolidar.stereo.inference import TrainedPSMNet, load_network, predict, predict_disparities
 from pseudolidar.stereo.losses import disparity_loss
 from pseudolidar.stereo.metrics import RANGES_M, REGIONS, StereoMetrics, disparity_metrics, mean_disparity_of
 from pseudolidar.stereo.psmnet import PSMNet
@@ -12,11 +13,13 @@ __all__ = [
     "RANGES_M",
     "REGIONS",
     "Crops",
+    "DisparityModel",
     "PSMNet",
     "StereoBatch",
     "StereoBatches",
     "StereoMetrics",
     "StereoTraining",
+    "TrainedPSMNet",
     "disparity_loss",
     "disparity_metrics",
     "lidar_disparity",

@@ -1,5 +1,6 @@
-"""Disparity maps of a data set from a trained network, one file a frame."""
+"""Disparity maps of a data set, one file a frame; a trained PSMNet as a disparity model."""
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -10,42 +11,66 @@ from numpy.typing import NDArray
 
 from pseudolidar.kitti import FormatError, ObjectDataset, track, write_disparity
 from pseudolidar.stereo.data import normalised
+from pseudolidar.stereo.disparity_model import DisparityModel, require_pair
 from pseudolidar.stereo.psmnet import PSMNet, channels_last, require_bfloat16
 from pseudolidar.training import Arithmetic, Precision, arithmetic_of, arithmetic_threads, load_checkpoint
 
 
-def predict_disparities(
-    checkpoint: Path,
-    dataset: ObjectDataset,
-    output_dir: Path,
-    precision: Precision | None = None,
-    device: str = "cpu",
-    threads: int | None = None,
-) -> None:
-    """Write `output_dir`/ID.npy, float32 (H, W) px, for every frame of `dataset`; files that are there are kept.
+class TrainedPSMNet:
+    """A trained PSMNet as a `DisparityModel`. The checkpoint is read when the first pair comes.
 
     Args:
         checkpoint: written by `train_stereo`.
-        dataset: with right images.
-        output_dir: made if missing.
         precision: of the network's convolutions; None: the one it was trained in.
         device: `cpu` or `cuda`.
         threads: processor threads; None: as many as PyTorch takes.
+    """
+
+    def __init__(
+        self, checkpoint: Path, precision: Precision | None = None, device: str = "cpu", threads: int | None = None
+    ) -> None:
+        self._checkpoint = checkpoint
+        self._precision = precision
+        self._device = device
+        self._threads = threads
+
+    def predict(self, left: NDArray[np.uint8], right: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The left image's disparity, float32 (H, W) px, of a rectified pair, uint8 (H, W, 3) RGB.
+
+        Raises:
+            FormatError: an unreadable checkpoint.
+            ValueError: images of two sizes or of another type; a precision that this network can't be computed in.
+        """
+        network, arithmetic = self._loaded
+        with arithmetic_threads(self._threads):
+            return predict(network, left, right, arithmetic)
+
+    @cached_property
+    def _loaded(self) -> tuple[PSMNet, Arithmetic]:
+        content = load_checkpoint(self._checkpoint)
+        arithmetic = arithmetic_of(self._precision or content.get("precision", "float32"), self._device)
+        return _network(content, self._checkpoint).to(self._device), arithmetic
+
+
+def predict_disparities(model: DisparityModel, dataset: ObjectDataset, output_dir: Path, description: str) -> None:
+    """Write `output_dir`/ID.npy, float32 (H, W) px, for every frame of `dataset`; files that are there are kept.
+
+    Args:
+        model: asked for the frames whose file is missing, for nothing else.
+        dataset: with right images.
+        output_dir: made if missing.
+        description: on the progress bar.
 
     Raises:
-        FormatError: an unreadable checkpoint or image, or a pair of two sizes.
+        FormatError: an unreadable image, or a pair of two sizes.
     """
     output_dir.mkdir(parents=True, exist_ok=True)
     missing = [frame for frame in dataset if not (output_dir / f"{frame.frame_id}.npy").is_file()]
     if not missing:
         return
-    content = load_checkpoint(checkpoint)
-    model = _network(content, checkpoint).to(device)
-    arithmetic = arithmetic_of(precision or content.get("precision", "float32"), device)
-    with arithmetic_threads(threads):
-        for frame in track(missing, f"disparity of {checkpoint.stem}"):
-            left, right = frame.stereo_pair()
-            write_disparity(output_dir / f"{frame.frame_id}.npy", predict(model, left, right, arithmetic))
+    for frame in track(missing, description):
+        left, right = frame.stereo_pair()
+        write_disparity(output_dir / f"{frame.frame_id}.npy", model.predict(left, right))
 
 
 def load_network(checkpoint: Path) -> PSMNet:
@@ -78,10 +103,9 @@ def predict(
     the padding is cut off again.
 
     Raises:
-        ValueError: images of two sizes.
+        ValueError: images of two sizes or of another type.
     """
-    if left.shape != right.shape:
-        raise ValueError(f"right image: found shape {right.shape}, expected the left's, {left.shape}")
+    require_pair(left, right)
     height, width = left.shape[:2]
     multiple, smallest = model.size_multiple, model.min_size
     top = max(smallest, -(-height // multiple) * multiple) - height

@@ -12,7 +12,14 @@ from pseudolidar.detectors.boxes2d import ground_truth_boxes, read_detections_fi
 from pseudolidar.detectors.frustum_pointnet import FrustumTraining, detect, train_frustum_pointnet
 from pseudolidar.evaluation import LOOSE_OVERLAP, Evaluation, evaluate
 from pseudolidar.kitti import ObjectDataset, read_objects, replacing
-from pseudolidar.stereo import StereoTraining, disparity_metrics, mean_disparity_of, predict_disparities, train_stereo
+from pseudolidar.stereo import (
+    StereoTraining,
+    TrainedPSMNet,
+    disparity_metrics,
+    mean_disparity_of,
+    predict_disparities,
+    train_stereo,
+)
 from pseudolidar.study.artifacts import ArtifactStore, Stage
 from pseudolidar.synthetic import PRESETS, RENDERER_VERSION, write_town
 
@@ -199,8 +206,9 @@ class CaseStudy:
         model = self.stereo[source]
 
         def make(folder: Path) -> None:
+            network = TrainedPSMNet(self.store.folder(model) / "model.pt")
             for split in ("train", "val"):
-                predict_disparities(self.store.folder(model) / "model.pt", self.frames(split), folder)
+                predict_disparities(network, self.frames(split), folder, f"disparity of {source}, {split}")
 
         return Stage(f"disparity-{_FILE_NAMES[source]}", {}, 1, make, (self.data, model))
 

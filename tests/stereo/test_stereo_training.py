@@ -13,6 +13,7 @@ from pseudolidar.stereo import (
     PSMNet,
     StereoBatch,
     StereoTraining,
+    TrainedPSMNet,
     disparity_loss,
     disparity_metrics,
     load_network,
@@ -36,7 +37,7 @@ def test_it_learns_a_tiny_scene(scene: ObjectDataset, tmp_path: Path, loss: Loss
     train_stereo(dataclasses.replace(TINY, loss=loss, steps=150), scene, tmp_path / "u.pt", None, seed=0)
     losses = load_checkpoint(tmp_path / "u.pt")["losses"]
     assert np.mean(losses[-10:]) < 0.4 * np.mean(losses[:10])
-    predict_disparities(tmp_path / "u.pt", scene, tmp_path / "predicted")
+    predict_disparities(TrainedPSMNet(tmp_path / "u.pt"), scene, tmp_path / "predicted", "u")
     metrics = disparity_metrics(tmp_path / "predicted", scene, mean_disparity_of(scene))
     assert metrics.disparity_mae()[0, 0] < 0.75 * metrics.mean_predictor_mae()[0, 0]
 
@@ -91,13 +92,13 @@ def test_the_outputs_are_weighted_as_published() -> None:
 
 def test_inference_keeps_existing_files_and_pads(scene: ObjectDataset, tmp_path: Path) -> None:
     train_stereo(TINY, scene, tmp_path / "u.pt", None, seed=0)
-    predict_disparities(tmp_path / "u.pt", scene, tmp_path / "predicted")
+    predict_disparities(TrainedPSMNet(tmp_path / "u.pt"), scene, tmp_path / "predicted", "u")
     contents = {path.name: path.read_bytes() for path in (tmp_path / "predicted").iterdir()}
     assert sorted(contents) == [f"{frame_id}.npy" for frame_id in scene.frame_ids]
     assert np.load(tmp_path / "predicted" / "000000.npy").shape == (40, 72)
     (tmp_path / "predicted" / "000002.npy").unlink()
     kept = (tmp_path / "predicted" / "000001.npy").stat().st_mtime_ns
-    predict_disparities(tmp_path / "u.pt", scene, tmp_path / "predicted")
+    predict_disparities(TrainedPSMNet(tmp_path / "u.pt"), scene, tmp_path / "predicted", "u")
     assert {path.name: path.read_bytes() for path in (tmp_path / "predicted").iterdir()} == contents
     assert (tmp_path / "predicted" / "000001.npy").stat().st_mtime_ns == kept
 
@@ -123,7 +124,7 @@ def test_bad_pairs_and_checkpoints_are_named(scene: ObjectDataset, tmp_path: Pat
     image = read_image(path)
     write_image(path, image[:, :-1])
     with pytest.raises(FormatError, match=r"000002\.png.*71 x 40"):
-        predict_disparities(tmp_path / "u.pt", scene, tmp_path / "predicted")
+        predict_disparities(TrainedPSMNet(tmp_path / "u.pt"), scene, tmp_path / "predicted", "u")
     assert sorted(path.name for path in (tmp_path / "predicted").iterdir()) == ["000000.npy", "000001.npy"]
     with pytest.raises(ValueError, match="right image"):
         predict(load_network(tmp_path / "u.pt"), image, image[1:])
@@ -154,6 +155,6 @@ def test_bfloat16_stays_close_to_float32(scene: ObjectDataset, tmp_path: Path) -
     pair = scene[0].stereo_pair()
     difference = np.abs(predict(model, *pair) - predict(model, *pair, precision="bfloat16"))
     assert 0 < np.median(difference) < 0.1
-    predict_disparities(tmp_path / "u.pt", scene, tmp_path / "as_trained")
+    predict_disparities(TrainedPSMNet(tmp_path / "u.pt"), scene, tmp_path / "as_trained", "u")
     found = np.load(tmp_path / "as_trained" / f"{scene.frame_ids[0]}.npy")
     assert np.array_equal(found, predict(model, *pair, precision="bfloat16"))

@@ -1,0 +1,23 @@
+"""What every disparity model is to the rest of the package: a rectified pair in, a disparity map out."""
+
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class DisparityModel(Protocol):
+    """A disparity model, trained or not: upstream of the clouds."""
+
+    def predict(self, left: NDArray[np.uint8], right: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The left image's disparity, float32 (H, W) px, of a rectified pair, uint8 (H, W, 3) RGB."""
+        ...
+
+
+def require_pair(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> None:
+    """Raise a ValueError unless two images can be a rectified pair: uint8 (H, W, 3), of one size."""
+    for side, image in (("left", left), ("right", right)):
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+            raise ValueError(f"{side} image: found {image.dtype} {image.shape}, expected uint8 (H, W, 3) RGB")
+    if left.shape != right.shape:
+        raise ValueError(f"right image: found shape {right.shape}, expected the left's, {left.shape}")

@@ -1,0 +1,1 @@
+"""Speed and memory on this machine, each contender beside the code that people would otherwise use."""

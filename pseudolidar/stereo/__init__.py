@@ -1,5 +1,6 @@
 """u: disparity from stereo pairs by PSMNet, trained on depth error or on disparity error."""
 
+from pseudolidar.stereo.checkpoints import PSMNetWeights, load_psmnet, save_psmnet
 from pseudolidar.stereo.data import Crops, StereoBatch, StereoBatches, target_disparity
 from pseudolidar.stereo.disparity_model import DisparityModel
 from pseudolidar.stereo.inference import TrainedPSMNet, load_network, predict, predict_disparities
@@ -15,6 +16,7 @@ __all__ = [
     "Crops",
     "DisparityModel",
     "PSMNet",
+    "PSMNetWeights",
     "StereoBatch",
     "StereoBatches",
     "StereoMetrics",
@@ -24,9 +26,11 @@ __all__ = [
     "disparity_metrics",
     "lidar_disparity",
     "load_network",
+    "load_psmnet",
     "mean_disparity_of",
     "predict",
     "predict_disparities",
+    "save_psmnet",
     "target_disparity",
     "train_stereo",
 ]

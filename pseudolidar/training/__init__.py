@@ -1,6 +1,7 @@
 """One training loop for every model: resumable to the byte, precision, devices, schedules."""
 
-from pseudolidar.training.loop import Batch, fit, load_checkpoint, save_checkpoint
+from pseudolidar.training.checkpoints import load_checkpoint, load_plain, save_checkpoint
+from pseudolidar.training.loop import Batch, fit
 from pseudolidar.training.precision import Arithmetic, Precision, arithmetic_of, arithmetic_threads
 from pseudolidar.training.schedules import constant, one_cycle, step_decay
 
@@ -13,6 +14,7 @@ __all__ = [
     "constant",
     "fit",
     "load_checkpoint",
+    "load_plain",
     "one_cycle",
     "save_checkpoint",
     "step_decay",

@@ -10,7 +10,8 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
-from pseudolidar.kitti import FormatError, progress_bar, replacing
+from pseudolidar.kitti import FormatError, progress_bar
+from pseudolidar.training.checkpoints import load_checkpoint, save_checkpoint
 from pseudolidar.training.precision import Arithmetic, Precision, arithmetic_of, arithmetic_threads
 
 # Steps over which the progress bar's loss is smoothed.
@@ -116,33 +117,6 @@ def fit(
     save_checkpoint(checkpoint, content)
     partial.unlink(missing_ok=True)
     return losses
-
-
-def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
-    """Write `content` (tensors and plain data) at once or not at all; equal content gives equal bytes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary, open(temporary, "wb") as file:
-        # Through an open file: given a path, torch.save writes the (temporary) file's name into the archive.
-        torch.save(dict(content), file)
-
-
-def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint, on the CPU; only tensors and plain data are ever unpickled.
-
-    Raises:
-        FormatError: the file is truncated, holds anything but plain data, or has no `state_dict` and `arguments`.
-    """
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise
-    except Exception as error:
-        # torch.load raises RuntimeError, UnpicklingError, EOFError, KeyError, ... by where the file is broken.
-        raise FormatError(path, "the file", str(error).split("\n")[0], "a checkpoint written by pseudolidar") from error
-    for key in ("state_dict", "arguments", "losses"):
-        if not isinstance(content, dict) or key not in content:
-            raise FormatError(path, key, "nothing", "a checkpoint written by pseudolidar")
-    return content
 
 
 def _resume(

@@ -1,0 +1,252 @@
+"""PSMNet's weights on disk: published checkpoints, ours, and safetensors, checked layer by layer before use."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from pseudolidar.kitti import FormatError, replacing, require_file
+from pseudolidar.stereo.psmnet import PSMNet, channels_last
+from pseudolidar.training import Arithmetic, load_plain, save_checkpoint
+
+_EXPECTED = "a checkpoint of PSMNet (stacked hourglass)"
+# The entry of a safetensors file's metadata that holds the network's arguments as JSON.
+_METADATA_KEY = "psmnet"
+# What DataParallel and torch.compile put before every name.
+_PREFIXES = ("module.", "_orig_mod.")
+_CHOICE = (
+    "a choice: align_corners=True for weights trained before PyTorch 0.4 or with align_corners=True in the code (the "
+    "checkpoints published in 2018), False for weights trained with PyTorch 0.4 or later as it comes (the SceneFlow "
+    "checkpoint that PSMNet's authors added in 2021). The wrong one gives wrong disparities without any error"
+)
+
+
+@dataclass(frozen=True)
+class PSMNetWeights:
+    """What a file of weights holds.
+
+    Attributes:
+        path: the file.
+        state: tensors under the published names, without the prefixes that wrappers put before them.
+        arguments: constructor arguments of the network, where the file records them: published files don't.
+        precision: the arithmetic that the network was trained in; `float32` where the file doesn't say.
+    """
+
+    path: Path
+    state: dict[str, Tensor]
+    arguments: dict[str, Any] | None
+    precision: Arithmetic = "float32"
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> "PSMNetWeights":
+        """Read a file: `.safetensors`, otherwise what `torch.save` wrote, as a state dict or with one inside.
+
+        Raises:
+            FormatError: no such file, a truncated one, one that would run code, or no tensors by name in it.
+        """
+        path = require_file(path, _EXPECTED)
+        if path.suffix == ".safetensors":
+            return _read_safetensors(path)
+        content = load_plain(path, _EXPECTED)
+        if not isinstance(content, dict):
+            raise FormatError(path, "file", f"a {type(content).__name__}", _EXPECTED)
+        state = content.get("state_dict", content)
+        if not isinstance(state, dict) or not state or not all(isinstance(value, Tensor) for value in state.values()):
+            names = ", ".join(str(name) for name in list(content)[:5])
+            raise FormatError(path, "file", f"a dictionary of {names or 'nothing'}", f"{_EXPECTED}: state_dict")
+        return cls(path, _bare_names(state), content.get("arguments"), content.get("precision", "float32"))
+
+    def network(self, align_corners: bool | None = None, max_disparity: int | None = None) -> PSMNet:
+        """The network, as `load_psmnet` returns it."""
+        arguments = self._recorded() or _arguments_from_shapes(self.path, self.state)
+        if max_disparity is not None:
+            arguments["max_disparity"] = max_disparity
+        return self.fill(arguments, align_corners)
+
+    def fill(self, arguments: Mapping[str, Any], align_corners: bool | None = None) -> PSMNet:
+        """A network of these constructor arguments with the file's weights; `align_corners` as in `load_psmnet`.
+
+        Raises:
+            FormatError: the weights, or what the file says about itself, are of another network.
+            ValueError: arguments that no network has.
+        """
+        chosen = self._align_corners(align_corners)
+        recorded = self._recorded()
+        if recorded is not None and list(recorded["pool_sizes"]) != list(arguments["pool_sizes"]):
+            raise FormatError(self.path, "pool_sizes", recorded["pool_sizes"], f"{list(arguments['pool_sizes'])}")
+        model = _network({**arguments, "align_corners": chosen})
+        model.load_state_dict(_checked(self.path, self.state, model.state_dict()))
+        channels_last(model)
+        return model.eval()
+
+    def _recorded(self) -> dict[str, Any] | None:
+        """The recorded arguments, complete and such as a network can have."""
+        if self.arguments is None:
+            return None
+        try:
+            return arguments_of(_network(self.arguments))
+        except (TypeError, ValueError) as error:
+            raise FormatError(self.path, "arguments", error, "the arguments of a PSMNet") from error
+
+    def _align_corners(self, chosen: bool | None) -> bool:
+        recorded = None if self.arguments is None else self.arguments.get("align_corners")
+        if recorded is None and chosen is None:
+            raise FormatError(self.path, "align_corners", "no record of it", _CHOICE)
+        if None not in (recorded, chosen) and recorded != chosen:
+            raise FormatError(
+                self.path,
+                "align_corners",
+                f"a record of {recorded}",
+                f"{chosen}, as chosen (left out, the record counts)",
+            )
+        return bool(recorded if chosen is None else chosen)
+
+
+def load_psmnet(path: str | Path, align_corners: bool | None = None, max_disparity: int | None = None) -> PSMNet:
+    """The network of a file of weights, in evaluation mode on the CPU, float32.
+
+    Reads published checkpoints (Chang and Chen, PSMNet; Wang et al., Pseudo-LiDAR) and any other with the published
+    names, in both formats of `torch.save`; checkpoints of `train_stereo`; and `.safetensors`. No file can run code.
+
+    Args:
+        path: the file.
+        align_corners: how the network was trained to interpolate. Files of `train_stereo` and `save_psmnet` record it,
+            and nothing need be said; for all others a choice is required, since the weights don't show it and the wrong
+            one gives wrong disparities: True for weights trained before PyTorch 0.4, or with align_corners=True in the
+            code, which holds for the checkpoints published in 2018; False for weights trained later without it.
+        max_disparity: the weights don't depend on it; a multiple of 16. None: the recorded one, or 192.
+
+    Raises:
+        FormatError: no such file, a truncated one, one that would run code, weights of another network (names the first
+            layer that differs, and how many do), no record of `align_corners` or another one than chosen.
+        ValueError: `max_disparity` is no multiple of 16.
+    """
+    return PSMNetWeights.from_file(path).network(align_corners, max_disparity)
+
+
+def save_psmnet(path: str | Path, model: PSMNet) -> None:
+    """Write a network's weights with a record of its arguments: `.safetensors`, or any other suffix for `torch.save`.
+
+    A published checkpoint, loaded once with the right `align_corners` and written by this, never asks for it again.
+    """
+    path = Path(path)
+    arguments = arguments_of(model)
+    state = {
+        name: tensor.cpu().clone(memory_format=torch.contiguous_format) for name, tensor in model.state_dict().items()
+    }
+    if path.suffix == ".safetensors":
+        with replacing(path) as temporary:
+            save_file(state, temporary, {"format": "pt", _METADATA_KEY: json.dumps(arguments)})
+    else:
+        save_checkpoint(path, {"state_dict": state, "arguments": arguments, "losses": []})
+
+
+def arguments_of(model: PSMNet) -> dict[str, Any]:
+    """The constructor arguments of a network."""
+    features = model.feature_extraction
+    return {
+        "max_disparity": model.max_disparity,
+        "align_corners": model.align_corners,
+        "width": model.width,
+        "pool_sizes": list(features.pool_sizes),
+        "hourglasses": model.hourglasses,
+        "blocks": [len(layer) for layer in (features.layer1, features.layer2, features.layer3, features.layer4)],
+    }
+
+
+def _network(arguments: Mapping[str, Any]) -> PSMNet:
+    # Its random weights are overwritten: the caller's random numbers stay as they are.
+    with torch.random.fork_rng([]):
+        return PSMNet(**arguments)
+
+
+def _read_safetensors(path: Path) -> PSMNetWeights:
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    except SafetensorError as error:
+        raise FormatError(path, "file", f"nothing readable ({error})", f"{_EXPECTED} in safetensors") from error
+    arguments = None
+    if _METADATA_KEY in metadata:
+        try:
+            arguments = dict(json.loads(metadata[_METADATA_KEY]))
+        except (ValueError, TypeError) as error:
+            raise FormatError(path, f"metadata {_METADATA_KEY}", metadata[_METADATA_KEY], "JSON") from error
+    return PSMNetWeights(path, _bare_names(state), arguments)
+
+
+def _bare_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors under the names that they have in the network itself."""
+    bare = dict(state)
+    while bare and (prefix := next((p for p in _PREFIXES if all(name.startswith(p) for name in bare)), None)):
+        bare = {name.removeprefix(prefix): tensor for name, tensor in bare.items()}
+    # Some versions of the code register the disparities 0, 1, ... of the regression as a parameter.
+    return {name: tensor for name, tensor in bare.items() if name.rpartition(".")[2] != "disp"}
+
+
+def _arguments_from_shapes(path: Path, state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Constructor arguments that the tensors' names and shapes tell; the published ones where they tell nothing."""
+
+    def count(pattern: str, published: int, first: int = 1) -> int:
+        found = 0
+        while pattern.format(first + found) in state:
+            found += 1
+        return found or published
+
+    stem = state.get("feature_extraction.firstconv.0.0.weight")
+    branches = count("feature_extraction.branch{}.1.0.weight", 4)
+    if branches != 4:
+        found = f"{branches} pooling branches, and no record of their windows"
+        raise FormatError(path, "feature_extraction", found, "the published four, or a file that records pool_sizes")
+    layers = ((1, 3), (2, 16), (3, 3), (4, 3))
+    return {
+        "max_disparity": 192,
+        "width": 32 if stem is None or stem.dim() == 0 else stem.shape[0],
+        "pool_sizes": [64, 32, 16, 8],
+        "hourglasses": min(3, count("dres{}.conv1.0.0.weight", 3, first=2)),
+        "blocks": [
+            count(f"feature_extraction.layer{layer}.{{}}.conv1.0.0.weight", published, first=0)
+            for layer, published in layers
+        ],
+    }
+
+
+def _checked(path: Path, found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of `found` as float32 copies, complete, if they are those of the `expected` network.
+
+    Raises:
+        FormatError: shapes that differ, layers that are missing or too many, numbers that are not finite.
+    """
+    shapes = [
+        (name, f"{tuple(found[name].shape)}", f"{tuple(tensor.shape)}")
+        for name, tensor in expected.items()
+        if name in found and found[name].shape != tensor.shape
+    ]
+    missing = [
+        (name, "nothing", f"{tuple(tensor.shape)}")
+        for name, tensor in expected.items()
+        # PyTorch counts batches from 0.4.1 on; nothing in PSMNet depends on the count.
+        if name not in found and not name.endswith("num_batches_tracked")
+    ]
+    unknown = [
+        (name, f"{tuple(tensor.shape)}", "no such layer") for name, tensor in found.items() if name not in expected
+    ]
+    differences = shapes + missing + unknown
+    if differences:
+        name, what, wanted = differences[0]
+        count = f"differences in all: {len(shapes)} shapes, {len(missing)} missing, {len(unknown)} unknown"
+        raise FormatError(path, name, what, f"{wanted} for this PSMNet ({count})")
+    complete = {}
+    for name, tensor in expected.items():
+        values = found.get(name, torch.zeros(()))
+        complete[name] = values.detach().to(tensor.dtype, copy=True)
+        if not complete[name].isfinite().all():
+            raise FormatError(path, name, "NaN or infinity", "finite numbers")
+    return complete

@@ -1,4 +1,4 @@
-"""u: disparity from stereo pairs by PSMNet, trained on depth error or on disparity error."""
+"""u: disparity from stereo pairs, by PSMNet or, without training, by semi-global matching; errors by depth."""
 
 from pseudolidar.stereo.checkpoints import PSMNetWeights, load_psmnet, save_psmnet
 from pseudolidar.stereo.data import Crops, StereoBatch, StereoBatches, target_disparity
@@ -7,6 +7,7 @@ from pseudolidar.stereo.inference import TrainedPSMNet, load_network, predict, p
 from pseudolidar.stereo.losses import disparity_loss
 from pseudolidar.stereo.metrics import RANGES_M, REGIONS, StereoMetrics, disparity_metrics, mean_disparity_of
 from pseudolidar.stereo.psmnet import PSMNet
+from pseudolidar.stereo.semi_global_matching import SemiGlobalMatching
 from pseudolidar.stereo.targets import lidar_disparity
 from pseudolidar.stereo.train import StereoTraining, train_stereo
 
@@ -17,6 +18,7 @@ __all__ = [
     "DisparityModel",
     "PSMNet",
     "PSMNetWeights",
+    "SemiGlobalMatching",
     "StereoBatch",
     "StereoBatches",
     "StereoMetrics",

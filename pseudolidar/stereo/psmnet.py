@@ -1,10 +1,13 @@
 """PSMNet, the stacked hourglass (Chang and Chen, CVPR 2018): a stereo pair in, a disparity map out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from pseudolidar.training import recomputed
 
 # Features and the cost volume are at a quarter of the image's resolution, in both image axes and in disparity.
 STRIDE = 4
@@ -23,6 +26,10 @@ class PSMNet(nn.Module):
         pool_sizes: windows of the four (or fewer) pooling branches, in feature pixels, largest first.
         hourglasses: 1 to 3.
         blocks: residual blocks in each of the four feature layers.
+
+    Attributes:
+        checkpointing: whether training keeps little of the forward pass and computes it again in the backward pass:
+            two fifths of the memory for one more forward pass, with the same result.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -48,6 +55,7 @@ class PSMNet(nn.Module):
         self.width = width
         self.align_corners = align_corners
         self.hourglasses = hourglasses
+        self.checkpointing = False
         self.feature_extraction = FeatureExtraction(width, pool_sizes, blocks, align_corners)
         self.dres0 = nn.Sequential(_conv_bn_3d(2 * width, width), nn.ReLU(), _conv_bn_3d(width, width), nn.ReLU())
         self.dres1 = nn.Sequential(_conv_bn_3d(width, width), nn.ReLU(), _conv_bn_3d(width, width))
@@ -91,24 +99,39 @@ class PSMNet(nn.Module):
                 f"expected multiples of {self.size_multiple}, at least {self.min_size}"
             )
         # Both images as one batch would change the statistics of batch normalisation, so they go one after the other.
-        volume = cost_volume(
-            self.feature_extraction(left), self.feature_extraction(right), self.max_disparity // STRIDE
-        )
-        cost0 = self.dres0(volume)
-        cost0 = self.dres1(cost0) + cost0
+        left_features = self._part(self.feature_extraction, left)
+        right_features = self._part(self.feature_extraction, right)
+        cost0 = self._part(self._compare, left_features, right_features)
+        cost0 = self._part(self.dres1, cost0) + cost0
         out, first_pre, post = cost0, None, None
         cost: Tensor | None = None
         costs = []
         for index in range(self.hourglasses):
-            out, pre, post = self.get_submodule(f"dres{index + 2}")(out, first_pre, post)
+            out, head, pre, post = self._part(self._stage, index, cost0, out, first_pre, post)
             first_pre = pre if first_pre is None else first_pre
-            out = out + cost0
-            head = self.get_submodule(f"classif{index + 1}")(out)
             cost = head if cost is None else head + cost
             costs.append(cost)
         if self.training:
-            return tuple(self._regress(cost, height, width) for cost in costs)
+            return tuple(self._part(self._regress, cost, height, width) for cost in costs)
         return self._regress(costs[-1], height, width)
+
+    def _part(self, part: Callable[..., Any], *inputs: Any) -> Any:
+        """A part of the network, as `checkpointing` says."""
+        if self.checkpointing and self.training and torch.is_grad_enabled():
+            return recomputed(self, part, *inputs)
+        return part(*inputs)
+
+    def _compare(self, left: Tensor, right: Tensor) -> Tensor:
+        """Features (B, width, H/4, W/4) of both images -> cost (B, width, D/4, H/4, W/4)."""
+        return self.dres0(cost_volume(left, right, self.max_disparity // STRIDE))
+
+    def _stage(
+        self, index: int, cost0: Tensor, cost: Tensor, earlier_pre: Tensor | None, earlier_post: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """An hourglass on a cost (B, width, D/4, H/4, W/4): its cost, its head (B, 1, ...), and maps for later ones."""
+        out, pre, post = self.get_submodule(f"dres{index + 2}")(cost, earlier_pre, earlier_post)
+        out = out + cost0
+        return out, self.get_submodule(f"classif{index + 1}")(out), pre, post
 
     def _regress(self, cost: Tensor, height: int, width: int) -> Tensor:
         """Disparity (B, H, W) from matching scores (B, 1, D/4, H/4, W/4): upsample, softmax, expectation."""

@@ -3,6 +3,7 @@
 from pseudolidar.training.checkpoints import load_checkpoint, load_plain, save_checkpoint
 from pseudolidar.training.loop import Batch, fit
 from pseudolidar.training.precision import Arithmetic, Precision, arithmetic_of, arithmetic_threads
+from pseudolidar.training.recomputation import recomputed
 from pseudolidar.training.schedules import constant, one_cycle, step_decay
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "load_checkpoint",
     "load_plain",
     "one_cycle",
+    "recomputed",
     "save_checkpoint",
     "step_decay",
 ]

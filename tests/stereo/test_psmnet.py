@@ -69,6 +69,37 @@ def test_shapes_and_ranges_of_the_outputs(hourglasses: int) -> None:
     assert all(parameter.grad is not None for parameter in model.parameters())
 
 
+@pytest.mark.parametrize("arithmetic", ["float32", "bfloat16"])
+def test_checkpointing_changes_neither_loss_nor_gradients_nor_statistics(arithmetic: str) -> None:
+    results = []
+    for checkpointing in (False, True):
+        torch.manual_seed(0)
+        model = PSMNet(48, width=16, pool_sizes=(4, 2), hourglasses=2, blocks=(1, 1, 1, 1)).train()
+        model.checkpointing = checkpointing
+        kept = 0
+
+        def count(tensor: torch.Tensor) -> torch.Tensor:
+            nonlocal kept
+            kept += tensor.numel()
+            return tensor
+
+        left, right = torch.randn(2, 2, 3, 32, 48)
+        with (
+            torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor),
+            torch.autocast("cpu", torch.bfloat16, enabled=arithmetic == "bfloat16"),
+        ):
+            loss = torch.stack(model(left, right)).square().mean()
+        names, parameters = zip(*model.named_parameters(), strict=True)
+        gradients = dict(zip(names, torch.autograd.grad(loss, parameters), strict=True))
+        results.append(({"loss": loss, **gradients, **dict(model.named_buffers())}, kept))
+    (plain, kept_plain), (recomputed, kept_recomputed) = results
+    assert plain.keys() == recomputed.keys()
+    for name, tensor in plain.items():
+        assert torch.equal(tensor, recomputed[name]), name
+    assert plain["dres0.0.1.num_batches_tracked"] == 1
+    assert kept_recomputed < 0.2 * kept_plain
+
+
 def test_frames_of_a_batch_do_not_mix_in_evaluation() -> None:
     torch.manual_seed(0)
     model = PSMNet(**SLIM, hourglasses=1).eval()

@@ -5,7 +5,16 @@ from pseudolidar.stereo.data import Crops, StereoBatch, StereoBatches, target_di
 from pseudolidar.stereo.disparity_model import DisparityModel
 from pseudolidar.stereo.inference import TrainedPSMNet, load_network, predict, predict_disparities
 from pseudolidar.stereo.losses import disparity_loss
-from pseudolidar.stereo.metrics import RANGES_M, REGIONS, StereoMetrics, disparity_metrics, mean_disparity_of
+from pseudolidar.stereo.metrics import (
+    RANGES_M,
+    REGIONS,
+    StereoMetrics,
+    disparity_metrics,
+    map_metrics,
+    mean_disparity_of,
+    range_name,
+    read_prediction,
+)
 from pseudolidar.stereo.psmnet import PSMNet
 from pseudolidar.stereo.semi_global_matching import SemiGlobalMatching
 from pseudolidar.stereo.targets import lidar_disparity
@@ -29,9 +38,12 @@ __all__ = [
     "lidar_disparity",
     "load_network",
     "load_psmnet",
+    "map_metrics",
     "mean_disparity_of",
     "predict",
     "predict_disparities",
+    "range_name",
+    "read_prediction",
     "save_psmnet",
     "target_disparity",
     "train_stereo",

@@ -2,34 +2,44 @@
 
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from pseudolidar.kitti import FormatError, ObjectDataset, track, write_disparity
+from pseudolidar.kitti import ObjectDataset, track, write_disparity
+from pseudolidar.stereo.checkpoints import PSMNetWeights, load_psmnet
 from pseudolidar.stereo.data import normalised
 from pseudolidar.stereo.disparity_model import DisparityModel, require_pair
-from pseudolidar.stereo.psmnet import PSMNet, channels_last, require_bfloat16
-from pseudolidar.training import Arithmetic, Precision, arithmetic_of, arithmetic_threads, load_checkpoint
+from pseudolidar.stereo.psmnet import PSMNet, require_bfloat16
+from pseudolidar.training import Arithmetic, Precision, arithmetic_of, arithmetic_threads
 
 
 class TrainedPSMNet:
     """A trained PSMNet as a `DisparityModel`. The checkpoint is read when the first pair comes.
 
     Args:
-        checkpoint: written by `train_stereo`.
+        checkpoint: any file that `load_psmnet` reads.
+        align_corners: see `load_psmnet`; None for files that record it.
+        max_disparity: of the search, px; None: the recorded one, or 192.
         precision: of the network's convolutions; None: the one it was trained in.
         device: `cpu` or `cuda`.
         threads: processor threads; None: as many as PyTorch takes.
     """
 
     def __init__(
-        self, checkpoint: Path, precision: Precision | None = None, device: str = "cpu", threads: int | None = None
+        self,
+        checkpoint: Path,
+        align_corners: bool | None = None,
+        max_disparity: int | None = None,
+        precision: Precision | None = None,
+        device: str = "cpu",
+        threads: int | None = None,
     ) -> None:
         self._checkpoint = checkpoint
+        self._align_corners = align_corners
+        self._max_disparity = max_disparity
         self._precision = precision
         self._device = device
         self._threads = threads
@@ -38,8 +48,9 @@ class TrainedPSMNet:
         """The left image's disparity, float32 (H, W) px, of a rectified pair, uint8 (H, W, 3) RGB.
 
         Raises:
-            FormatError: an unreadable checkpoint.
-            ValueError: images of two sizes or of another type; a precision that this network can't be computed in.
+            FormatError: a checkpoint that `load_psmnet` refuses.
+            ValueError: images of two sizes or of another type; a device that isn't there; a precision that this network can't be
+                computed in.
         """
         network, arithmetic = self._loaded
         with arithmetic_threads(self._threads):
@@ -47,9 +58,14 @@ class TrainedPSMNet:
 
     @cached_property
     def _loaded(self) -> tuple[PSMNet, Arithmetic]:
-        content = load_checkpoint(self._checkpoint)
-        arithmetic = arithmetic_of(self._precision or content.get("precision", "float32"), self._device)
-        return _network(content, self._checkpoint).to(self._device), arithmetic
+        try:
+            torch.empty(0, device=self._device)
+        except (RuntimeError, AssertionError) as error:
+            expected = "'cpu', or 'cuda' where PyTorch finds a GPU"
+            raise ValueError(f"device: found {self._device!r}, expected {expected}") from error
+        weights = PSMNetWeights.from_file(self._checkpoint)
+        arithmetic = arithmetic_of(self._precision or weights.precision, self._device)
+        return weights.network(self._align_corners, self._max_disparity).to(self._device), arithmetic
 
 
 def predict_disparities(model: DisparityModel, dataset: ObjectDataset, output_dir: Path, description: str) -> None:
@@ -79,18 +95,7 @@ def load_network(checkpoint: Path) -> PSMNet:
     Raises:
         FormatError: not such a checkpoint.
     """
-    return _network(load_checkpoint(checkpoint), checkpoint)
-
-
-def _network(content: dict[str, Any], checkpoint: Path) -> PSMNet:
-    try:
-        model = PSMNet(**content["arguments"])
-        model.load_state_dict(content["state_dict"])
-    except (TypeError, ValueError, RuntimeError) as error:
-        found = str(error).split("\n")[-1].strip()
-        raise FormatError(checkpoint, "arguments and state_dict", found, "a PSMNet of pseudolidar") from error
-    channels_last(model)
-    return model.eval()
+    return load_psmnet(checkpoint)
 
 
 @torch.inference_mode()

@@ -17,7 +17,11 @@ REGIONS = ("all", "car", "pedestrian")
 RANGES_M: tuple[tuple[float, float], ...] = ((0.0, np.inf), (0.0, 20.0), (20.0, 40.0), (40.0, np.inf))
 """(near, far] of the true depth, metres: the paper's Table 2."""
 
+FARTHEST_PREDICTION_M = 200.0
+"""Predicted depths beyond it count as this far, m."""
+
 _REGION_CLASSES = {"car": "Car", "pedestrian": "Pedestrian"}
+_D1_PX, _D1_SHARE = 3.0, 0.05
 
 
 def range_name(bounds: tuple[float, float]) -> str:
@@ -36,6 +40,7 @@ class StereoMetrics:
         pixels: (F, R, D) int64, valid pixels.
         disparity_error: (F, R, D) float64, sum of |disparity - true disparity|, px.
         depth_error: (F, R, D) float64, sum of |C / disparity - true depth|, m.
+        outliers: (F, R, D) int64, pixels whose disparity is wrong by more than 3 px and more than 5 % of the true one.
         mean_error: (F, R, D) float64, as `disparity_error`, for a model that always answers `mean_disparity`.
         mean_disparity: px; NaN if none was given.
     """
@@ -44,28 +49,35 @@ class StereoMetrics:
     pixels: NDArray[np.int64]
     disparity_error: NDArray[np.float64]
     depth_error: NDArray[np.float64]
+    outliers: NDArray[np.int64]
     mean_error: NDArray[np.float64]
     mean_disparity: float
 
     def disparity_mae(self) -> NDArray[np.float64]:
-        """(R, D) px, NaN where there is no pixel."""
+        """(R, D) px, NaN where there is no pixel. Optical flow's end-point error, since a disparity has one axis."""
         return self._mean(self.disparity_error)
 
     def depth_mae(self) -> NDArray[np.float64]:
         """(R, D) m, NaN where there is no pixel."""
         return self._mean(self.depth_error)
 
+    def d1(self) -> NDArray[np.float64]:
+        """(R, D) percent of outliers, NaN where there is no pixel: KITTI 2015's D1 (Menze and Geiger, CVPR 2015)."""
+        return 100 * self._mean(self.outliers)
+
     def mean_predictor_mae(self) -> NDArray[np.float64]:
         """(R, D) px, the disparity MAE of always predicting `mean_disparity`; NaN where there is no pixel."""
         return self._mean(self.mean_error)
 
     def to_dict(self) -> dict[str, Any]:
-        """The table as plain data: region -> range -> disparity_mae_px, depth_mae_m, mean_predictor_mae_px, pixels."""
-        columns = {
-            "disparity_mae_px": self.disparity_mae(),
-            "depth_mae_m": self.depth_mae(),
-            "mean_predictor_mae_px": self.mean_predictor_mae(),
-        }
+        """The table as plain data, None where there is no pixel.
+
+        Region -> range -> disparity_mae_px, depth_mae_m, d1_percent, pixels, and mean_predictor_mae_px where a mean
+        disparity was given.
+        """
+        columns = {"disparity_mae_px": self.disparity_mae(), "depth_mae_m": self.depth_mae(), "d1_percent": self.d1()}
+        if not np.isnan(self.mean_disparity):
+            columns["mean_predictor_mae_px"] = self.mean_predictor_mae()
         table: dict[str, Any] = {}
         for row, region in enumerate(REGIONS):
             table[region] = {}
@@ -76,54 +88,101 @@ class StereoMetrics:
                 table[region][range_name(bounds)] = known
         return table
 
-    def _mean(self, errors: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _mean(self, errors: NDArray[np.float64] | NDArray[np.int64]) -> NDArray[np.float64]:
         with np.errstate(invalid="ignore"):
             return errors.sum(axis=0) / self.pixels.sum(axis=0)
 
 
 def disparity_metrics(
-    predicted_dir: Path, dataset: ObjectDataset, mean_disparity: float | None = None, max_depth_m: float = 200.0
+    predicted_dir: Path,
+    dataset: ObjectDataset,
+    mean_disparity: float | None = None,
+    max_depth_m: float = FARTHEST_PREDICTION_M,
 ) -> StereoMetrics:
     """Compare `predicted_dir`/ID.npy (or .png, 256 x) with the true disparity of every frame of `dataset`.
 
-    Valid pixels are those whose true disparity is known. A predicted depth counts as `max_depth_m` at most, so that
-    a few pixels of a disparity near 0 don't decide the depth error of all.
-
     Args:
         predicted_dir: disparity maps, one for each frame.
-        dataset: with labels, and exact disparity or LiDAR.
+        dataset: with exact disparity or LiDAR; a frame without labels has neither cars nor pedestrians.
         mean_disparity: what a model that learns nothing answers: see `mean_disparity_of`.
-        max_depth_m: metres.
+        max_depth_m: see `map_metrics`.
 
     Raises:
-        FormatError: a frame's file is missing, broken or of another size.
+        FormatError: a frame's file is missing, broken or of another size; no frame at all.
     """
-    shape = (len(dataset), len(REGIONS), len(RANGES_M))
-    pixels = np.zeros(shape, np.int64)
-    sums = np.zeros((3, *shape))
-    baseline = np.nan if mean_disparity is None else mean_disparity
-    for index, frame in enumerate(track(dataset, "disparity errors", len(dataset))):
+    if not len(dataset):
+        raise FormatError(dataset.root, f"split {dataset.split}", "no frames", "frames to compare with")
+    frames = []
+    for frame in track(dataset, "disparity errors", len(dataset)):
         truth = target_disparity(frame)
-        predicted = _read_prediction(predicted_dir, frame.frame_id, truth.shape)
-        calibration = frame.calibration
-        constant = calibration.camera_constant_px_m
-        row, column = np.nonzero(truth > 0)
-        true_px = truth[row, column].astype(np.float64)
-        found_px = np.maximum(predicted[row, column].astype(np.float64), MIN_DISPARITY_PX)
-        depth_m = constant / true_px
-        errors = np.stack(
-            [
-                np.abs(found_px - true_px),
-                np.abs(np.minimum(constant / found_px, max_depth_m) - depth_m),
-                np.abs(baseline - true_px),
-            ]
+        objects = frame.objects() if frame.path("label_2").is_file() else Objects.empty()
+        predicted = read_prediction(_prediction_path(predicted_dir, frame.frame_id), truth.shape)
+        frames.append(
+            map_metrics(predicted, truth, frame.calibration, objects, frame.frame_id, mean_disparity, max_depth_m)
         )
-        regions = _region_masks(frame.objects(), calibration, column, row, depth_m)
-        for place, bounds in enumerate(RANGES_M):
-            chosen = regions & (depth_m > bounds[0]) & (depth_m <= bounds[1])
-            pixels[index, :, place] = chosen.sum(axis=1)
-            sums[:, index, :, place] = errors @ chosen.T
-    return StereoMetrics(tuple(dataset.frame_ids), pixels, sums[0], sums[1], sums[2], baseline)
+    return StereoMetrics(
+        tuple(dataset.frame_ids),
+        np.concatenate([frame.pixels for frame in frames]),
+        np.concatenate([frame.disparity_error for frame in frames]),
+        np.concatenate([frame.depth_error for frame in frames]),
+        np.concatenate([frame.outliers for frame in frames]),
+        np.concatenate([frame.mean_error for frame in frames]),
+        frames[0].mean_disparity,
+    )
+
+
+def map_metrics(
+    predicted: NDArray[np.floating],
+    truth: NDArray[np.floating],
+    calibration: Calibration,
+    objects: Objects,
+    frame_id: str,
+    mean_disparity: float | None = None,
+    max_depth_m: float = FARTHEST_PREDICTION_M,
+) -> StereoMetrics:
+    """Compare one disparity map with the true one, over the pixels whose true disparity is known.
+
+    Args:
+        predicted: (H, W) px.
+        truth: (H, W) px, 0 where unknown.
+        calibration: of the frame.
+        objects: its labels, for the pixels of cars and of pedestrians.
+        frame_id: its name.
+        mean_disparity: what a model that learns nothing answers, px.
+        max_depth_m: a predicted depth counts as this at most, so that a few pixels of a disparity near 0 don't decide
+            the depth error of all.
+
+    Returns:
+        the metrics of this one frame.
+
+    Raises:
+        ValueError: maps of two sizes.
+    """
+    if predicted.shape != truth.shape:
+        raise ValueError(f"predicted: found shape {predicted.shape}, expected the truth's, {truth.shape}")
+    constant = calibration.camera_constant_px_m
+    baseline = np.nan if mean_disparity is None else mean_disparity
+    row, column = np.nonzero(truth > 0)
+    true_px = truth[row, column].astype(np.float64)
+    found_px = np.maximum(predicted[row, column].astype(np.float64), MIN_DISPARITY_PX)
+    depth_m = constant / true_px
+    error_px = np.abs(found_px - true_px)
+    errors = np.stack(
+        [
+            error_px,
+            np.abs(np.minimum(constant / found_px, max_depth_m) - depth_m),
+            (error_px > _D1_PX) & (error_px > _D1_SHARE * true_px),
+            np.abs(baseline - true_px),
+        ]
+    )
+    shape = (1, len(REGIONS), len(RANGES_M))
+    pixels, sums = np.zeros(shape, np.int64), np.zeros((len(errors), *shape))
+    regions = _region_masks(objects, calibration, column, row, depth_m)
+    for place, bounds in enumerate(RANGES_M):
+        chosen = regions & (depth_m > bounds[0]) & (depth_m <= bounds[1])
+        pixels[0, :, place] = chosen.sum(axis=1)
+        sums[:, 0, :, place] = errors @ chosen.T
+    return StereoMetrics((frame_id,), pixels, sums[0], sums[1], sums[2].astype(np.int64), sums[3], baseline)
 
 
 def mean_disparity_of(dataset: ObjectDataset) -> float:
@@ -186,12 +245,19 @@ def _region_masks(
     return np.stack(masks)
 
 
-def _read_prediction(folder: Path, frame_id: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    path = folder / f"{frame_id}.npy"
-    if not path.is_file() and path.with_suffix(".png").is_file():
-        path = path.with_suffix(".png")
+def read_prediction(path: Path, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """A disparity map, float32 (H, W) px, of the size that its frame has.
+
+    Raises:
+        FormatError: an unreadable file, or a map of another size.
+    """
     predicted = read_disparity(path)
     if predicted.shape != shape:
         expected = f"{shape[1]} x {shape[0]} px, the size of the frame"
         raise FormatError(path, "size", f"{predicted.shape[1]} x {predicted.shape[0]} px", expected)
     return predicted
+
+
+def _prediction_path(folder: Path, frame_id: str) -> Path:
+    path = folder / f"{frame_id}.npy"
+    return path.with_suffix(".png") if not path.is_file() and path.with_suffix(".png").is_file() else path

@@ -221,7 +221,7 @@ class CaseStudy:
             with replacing(folder / "errors.json") as temporary:
                 temporary.write_text(json.dumps(metrics.to_dict(), indent=1))
 
-        return Stage(f"error-{_FILE_NAMES[source]}", {}, 1, make, (self.data, disparity))
+        return Stage(f"error-{_FILE_NAMES[source]}", {}, 2, make, (self.data, disparity))
 
     def _cloud_stage(self, source: Source, near_only: bool) -> Stage:
         max_depth = self.settings.near_m if near_only else None

@@ -1,13 +1,15 @@
 """Metrics by brute force over pixels, and their bad input."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pseudolidar.kitti import Calibration, FormatError, ObjectDataset, Objects, box3d_corners, write_disparity
-from pseudolidar.stereo import RANGES_M, REGIONS, disparity_metrics, mean_disparity_of
+from pseudolidar.stereo import RANGES_M, REGIONS, disparity_metrics, map_metrics, mean_disparity_of
 from pseudolidar.stereo.metrics import object_pixels, range_name
+from tests.stereo.conftest import CALIBRATION
 
 
 def write_predictions(scene: ObjectDataset, folder: Path) -> None:
@@ -21,7 +23,7 @@ def write_predictions(scene: ObjectDataset, folder: Path) -> None:
 def test_every_cell_by_brute_force(scene: ObjectDataset, tmp_path: Path) -> None:
     write_predictions(scene, tmp_path / "predicted")
     metrics = disparity_metrics(tmp_path / "predicted", scene, mean_disparity=4.5)
-    sums: dict[tuple[str, str], list[tuple[float, float, float]]] = {}
+    sums: dict[tuple[str, str], list[tuple[float, ...]]] = {}
     for frame in scene:
         truth = frame.disparity().astype(float)
         predicted = np.load(tmp_path / "predicted" / f"{frame.frame_id}.npy").astype(float)
@@ -31,9 +33,11 @@ def test_every_cell_by_brute_force(scene: ObjectDataset, tmp_path: Path) -> None
                 if truth[row, column] == 0:
                     continue
                 depth = 90 / truth[row, column]
+                error = abs(predicted[row, column] - truth[row, column])
                 cell = (
-                    abs(predicted[row, column] - truth[row, column]),
+                    error,
                     abs(90 / predicted[row, column] - depth),
+                    100.0 * (error > 3 and error / truth[row, column] > 0.05),
                     abs(4.5 - truth[row, column]),
                 )
                 # In this scene a car's pixels are those of its 2D box that are not the wall's.
@@ -48,13 +52,14 @@ def test_every_cell_by_brute_force(scene: ObjectDataset, tmp_path: Path) -> None
             cell = table[region][range_name(bounds)]
             expected = sums.get((region, range_name(bounds)), [])
             assert cell["pixels"] == len(expected)
-            names = ("disparity_mae_px", "depth_mae_m", "mean_predictor_mae_px")
+            names = ("disparity_mae_px", "depth_mae_m", "d1_percent", "mean_predictor_mae_px")
             if expected:
                 assert [cell[name] for name in names] == pytest.approx(np.mean(expected, axis=0), rel=1e-4)
             else:
-                assert [cell[name] for name in names] == [None] * 3
+                assert [cell[name] for name in names] == [None] * 4
     assert table["car"]["0-20"]["pixels"] == 4 * 20 * 24
     assert table["all"]["20-40"]["pixels"] == 4 * (38 * 72 - 20 * 24)
+    assert 0 < table["all"]["20-40"]["d1_percent"] < 100
 
 
 def test_frames_are_kept_apart(scene: ObjectDataset, tmp_path: Path) -> None:
@@ -66,6 +71,7 @@ def test_frames_are_kept_apart(scene: ObjectDataset, tmp_path: Path) -> None:
     np.testing.assert_array_equal(whole.disparity_error[2], single.disparity_error[0])
     np.testing.assert_array_equal(whole.pixels[2], single.pixels[0])
     assert np.isnan(whole.mean_predictor_mae()).all()
+    assert "mean_predictor_mae_px" not in whole.to_dict()["all"]["0-max"]
 
 
 def test_perfect_predictions_have_no_error(scene: ObjectDataset) -> None:
@@ -80,6 +86,32 @@ def test_predictions_near_zero_are_cut_at_the_largest_depth(scene: ObjectDataset
     metrics = disparity_metrics(tmp_path, scene, max_depth_m=100)
     assert metrics.depth_mae()[REGIONS.index("all"), 2] == pytest.approx(70)
     assert metrics.disparity_mae()[REGIONS.index("all"), 2] == pytest.approx(3)
+
+
+@pytest.mark.parametrize(
+    ("truth_px", "found_px", "outlier"),
+    [(20, 23, False), (20, 23.25, True), (20, 16.75, True), (100, 104.5, False), (100, 105, False), (100, 105.5, True)],
+)
+def test_an_outlier_of_d1_is_wrong_by_3_px_and_by_5_percent(truth_px: float, found_px: float, outlier: bool) -> None:
+    truth = np.full((2, 3), truth_px, np.float32)
+    truth[0, 0] = 0
+    metrics = map_metrics(np.full((2, 3), found_px, np.float32), truth, CALIBRATION, Objects.empty(), "000000")
+    assert metrics.outliers[0, 0, 0] == (5 if outlier else 0)
+    assert metrics.d1()[0, 0] == (100 if outlier else 0)
+
+
+def test_frames_without_labels_have_all_pixels_and_no_others(scene: ObjectDataset, tmp_path: Path) -> None:
+    write_predictions(scene, tmp_path / "predicted")
+    labelled = disparity_metrics(tmp_path / "predicted", scene)
+    shutil.rmtree(scene.folder / "label_2")
+    bare = disparity_metrics(tmp_path / "predicted", scene)
+    np.testing.assert_array_equal(bare.disparity_error[:, 0], labelled.disparity_error[:, 0])
+    assert labelled.pixels[:, 1:].any() and not bare.pixels[:, 1:].any()
+
+
+def test_maps_of_two_sizes_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"predicted: found shape \(4, 5\), expected the truth's, \(5, 4\)"):
+        map_metrics(np.ones((4, 5)), np.ones((5, 4)), CALIBRATION, Objects.empty(), "000000")
 
 
 def test_mean_disparity(scene: ObjectDataset) -> None:

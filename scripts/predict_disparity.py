@@ -1,4 +1,4 @@
-"""Disparity maps of a data set or of one pair: python scripts/predict_disparity.py model=FILE data=DIR output=DIR."""
+"""Disparity maps of a data set or of one pair: predict_disparity.py model=FILE (or sgm) data=DIR output=DIR."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 
 from pseudolidar.command_line import clear_errors
 from pseudolidar.kitti import ObjectDataset, read_image, write_disparity
-from pseudolidar.stereo import TrainedPSMNet, predict_disparities
+from pseudolidar.stereo import DisparityModel, SemiGlobalMatching, TrainedPSMNet, predict_disparities
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="predict_disparity")
@@ -16,13 +16,26 @@ def main(config: DictConfig) -> None:
     with clear_errors():
         if (config.data is None) == (config.left is None or config.right is None):
             raise ValueError("expected data=DIR, or left=FILE right=FILE")
-        model = TrainedPSMNet(Path(config.model))
+        model = _model(config)
         if config.data is not None:
             dataset = ObjectDataset(config.data, config.split)
             predict_disparities(model, dataset, Path(config.output), f"disparity of {Path(config.model).stem}")
         else:
             write_disparity(config.output, model.predict(read_image(config.left), read_image(config.right)))
         print(f"disparity: {config.output}")
+
+
+def _model(config: DictConfig) -> DisparityModel:
+    if config.model == "sgm":
+        return SemiGlobalMatching() if config.max_disparity is None else SemiGlobalMatching(config.max_disparity)
+    return TrainedPSMNet(
+        Path(config.model),
+        config.align_corners,
+        config.max_disparity,
+        config.precision,
+        config.device,
+        config.threads,
+    )
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from pseudolidar.stereo.metrics import (
     map_metrics,
     mean_disparity_of,
     range_name,
-    read_prediction,
 )
 from pseudolidar.stereo.psmnet import PSMNet
 from pseudolidar.stereo.semi_global_matching import SemiGlobalMatching
@@ -43,7 +42,6 @@ __all__ = [
     "predict",
     "predict_disparities",
     "range_name",
-    "read_prediction",
     "save_psmnet",
     "target_disparity",
     "train_stereo",

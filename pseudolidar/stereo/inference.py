@@ -49,8 +49,8 @@ class TrainedPSMNet:
 
         Raises:
             FormatError: a checkpoint that `load_psmnet` refuses.
-            ValueError: images of two sizes or of another type; a device that isn't there; a precision that this network can't be
-                computed in.
+            ValueError: images of two sizes or of another type; a device that isn't there; a precision that this
+                network can't be computed in.
         """
         network, arithmetic = self._loaded
         with arithmetic_threads(self._threads):

@@ -116,7 +116,7 @@ def disparity_metrics(
     for frame in track(dataset, "disparity errors", len(dataset)):
         truth = target_disparity(frame)
         objects = frame.objects() if frame.path("label_2").is_file() else Objects.empty()
-        predicted = read_prediction(_prediction_path(predicted_dir, frame.frame_id), truth.shape)
+        predicted = _read_prediction(predicted_dir, frame.frame_id, truth.shape)
         frames.append(
             map_metrics(predicted, truth, frame.calibration, objects, frame.frame_id, mean_disparity, max_depth_m)
         )
@@ -245,19 +245,12 @@ def _region_masks(
     return np.stack(masks)
 
 
-def read_prediction(path: Path, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """A disparity map, float32 (H, W) px, of the size that its frame has.
-
-    Raises:
-        FormatError: an unreadable file, or a map of another size.
-    """
+def _read_prediction(folder: Path, frame_id: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    path = folder / f"{frame_id}.npy"
+    if not path.is_file() and path.with_suffix(".png").is_file():
+        path = path.with_suffix(".png")
     predicted = read_disparity(path)
     if predicted.shape != shape:
         expected = f"{shape[1]} x {shape[0]} px, the size of the frame"
         raise FormatError(path, "size", f"{predicted.shape[1]} x {predicted.shape[0]} px", expected)
     return predicted
-
-
-def _prediction_path(folder: Path, frame_id: str) -> Path:
-    path = folder / f"{frame_id}.npy"
-    return path.with_suffix(".png") if not path.is_file() and path.with_suffix(".png").is_file() else path

@@ -2,6 +2,7 @@
 
 from pseudolidar.study.artifacts import ArtifactStore, Stage, parents_first
 from pseudolidar.study.case_study import CaseStudy, CaseStudySettings, DetectorRun, FolderData, TownData
+from pseudolidar.study.disparity_table import disparity_table
 from pseudolidar.study.report import case_study_report
 from pseudolidar.study.tables import Scores, table_1, table_2, table_3
 
@@ -15,6 +16,7 @@ __all__ = [
     "Stage",
     "TownData",
     "case_study_report",
+    "disparity_table",
     "parents_first",
     "table_1",
     "table_2",

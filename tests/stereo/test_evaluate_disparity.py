@@ -1,0 +1,81 @@
+"""The script that prints a disparity model's errors by depth: data sets, one pair, mistakes."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from pseudolidar.kitti import ObjectDataset, Objects, write_disparity
+from pseudolidar.stereo import disparity_metrics, map_metrics
+from pseudolidar.study import disparity_table
+from pseudolidar.viewing.tables import table_text
+from tests.stereo.conftest import CALIBRATION
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "evaluate_disparity.py"
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, str(SCRIPT), *arguments], capture_output=True, text=True, check=False)
+
+
+def shift(scene: ObjectDataset, folder: Path, by_px: float) -> None:
+    for frame in scene:
+        write_disparity(folder / f"{frame.frame_id}.npy", frame.disparity() + by_px)
+
+
+def test_a_data_set(scene: ObjectDataset, tmp_path: Path) -> None:
+    shift(scene, tmp_path / "maps", 0.25)
+    (scene.root / "ImageSets" / "val.txt").write_text("000001\n000003\n")
+    output = tmp_path / "errors.json"
+    done = run(f"disparity={tmp_path / 'maps'}", f"data={scene.root}", "split=val", f"output={output}")
+    assert done.returncode == 0, done.stderr
+    lines = [line.split() for line in done.stdout.splitlines()]
+    pixels, of_cars = 2 * 38 * 72, 2 * 20 * 24
+    # A wall at 30 m and a car nearer than 20 m; a quarter of a pixel is no outlier.
+    depth_m = abs(90 / 3.25 - 30)
+    assert next(line for line in lines if line[:1] == ["20-40"]) == [
+        "20-40", "0.250", f"{depth_m:.3f}", "0.000", str(pixels - of_cars),
+    ]  # fmt: skip
+    assert [line[:4] for line in lines if line[:1] == ["cars"]] == [["cars", "0-max", "0.250", line_depth(scene)]]
+    assert "pedestrians" not in done.stdout
+    metrics = disparity_metrics(tmp_path / "maps", ObjectDataset(scene.root, "val"))
+    assert json.loads(output.read_text()) == metrics.to_dict()
+
+
+def line_depth(scene: ObjectDataset) -> str:
+    """The mean depth error of the cars of frames 1 and 3, at 7 and 9 px, when they are found 0.25 px too near."""
+    return f"{np.mean([90 / px - 90 / (px + 0.25) for px in (7, 9)]):.3f}"
+
+
+def test_one_map_against_a_lidar_sweep(scene: ObjectDataset, tmp_path: Path) -> None:
+    frame = scene[0]
+    write_disparity(tmp_path / "map.npy", np.full((40, 72), 3.5, np.float32))
+    given = (f"disparity={tmp_path / 'map.npy'}", f"calib={frame.path('calib')}", f"velodyne={frame.path('velodyne')}")
+    done = run(*given)
+    assert done.returncode == 0, done.stderr
+    # Points at 30 m (3 px) and at 15 m (6 px).
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert next(line for line in lines if line[:1] == ["20-40"])[1] == "0.500"
+    assert next(line for line in lines if line[:1] == ["0-20"])[1] == "2.500"
+    frame.path("velodyne").write_bytes(np.array([[-5.0, 0, 0, 1]], np.float32).tobytes())
+    done = run(*given)
+    assert done.returncode == 2
+    assert "nothing in the image" in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+def test_without_labels_only_the_rows_of_all_pixels_are_left(scene: ObjectDataset, tmp_path: Path) -> None:
+    shift(scene, tmp_path / "maps", 4)
+    shutil.rmtree(scene.folder / "label_2")
+    table = disparity_table(disparity_metrics(tmp_path / "maps", scene), "maps")
+    assert [row.cells[0] for row in table.rows] == ["all pixels", "", "", ""]
+    assert table.rows[0].cells[4] == 100.0, "4 px are more than 3 px and 5 %"
+
+
+def test_ranges_without_a_pixel_have_a_dash() -> None:
+    truth = np.full((4, 6), 3, np.float32)
+    metrics = map_metrics(truth, truth, CALIBRATION, Objects.empty(), "000000")
+    lines = str(table_text(disparity_table(metrics, "nothing"))).splitlines()
+    assert next(line.split() for line in lines if "40-max" in line) == ["40-max", "–", "–", "–", "0"]

@@ -13,6 +13,8 @@ from pseudolidar.detectors.frustum_pointnet import FrustumTraining, detect, trai
 from pseudolidar.evaluation import LOOSE_OVERLAP, Evaluation, evaluate
 from pseudolidar.kitti import ObjectDataset, read_objects, replacing
 from pseudolidar.stereo import (
+    DisparityModel,
+    SemiGlobalMatching,
     StereoTraining,
     TrainedPSMNet,
     disparity_metrics,
@@ -23,13 +25,19 @@ from pseudolidar.stereo import (
 from pseudolidar.study.artifacts import ArtifactStore, Stage
 from pseudolidar.synthetic import PRESETS, RENDERER_VERSION, write_town
 
-Source = Literal["u", "u'", "y"]
-SOURCES: tuple[Source, ...] = ("u", "u'", "y")
-"""Where a cloud's depth comes from: u (trained on depth error), u' (on disparity error), y (the oracle)."""
+Source = Literal["u", "u'", "SGM", "y"]
+"""Where a cloud's depth comes from: u (trained on depth error), u' (on disparity error), semi-global matching (not
+trained), y (the oracle)."""
 
-UPSTREAM: tuple[Source, ...] = ("u", "u'")
+PAPER_SOURCES: tuple[Source, ...] = ("u", "u'", "y")
+PAPER_UPSTREAM: tuple[Source, ...] = ("u", "u'")
 
-_FILE_NAMES: Mapping[Source, str] = {"u": "u-depth-mae", "u'": "u-disparity-mae", "y": "y-oracle"}
+_FILE_NAMES: Mapping[Source, str] = {
+    "u": "u-depth-mae",
+    "u'": "u-disparity-mae",
+    "SGM": "semi-global-matching",
+    "y": "y-oracle",
+}
 
 
 @dataclass(frozen=True)
@@ -53,6 +61,20 @@ class FolderData:
 
 
 @dataclass(frozen=True)
+class SemiGlobalMatchingRow:
+    """Semi-global matching beside u and u', for scale.
+
+    Attributes:
+        max_disparity: of the search, px, a multiple of 16.
+        detectors: whether detectors are trained on its clouds too (Tables 1 and 3), or its disparity alone is measured
+            (Table 2), which takes seconds.
+    """
+
+    max_disparity: int
+    detectors: bool
+
+
+@dataclass(frozen=True)
 class CaseStudySettings:
     """Everything that determines the case study.
 
@@ -62,6 +84,7 @@ class CaseStudySettings:
         pretraining: the disparity model that u and u' start from (SceneFlow weights in the paper); None: from scratch.
         depth_mae: the training of u.
         disparity_mae: the training of u'.
+        semi_global_matching: a disparity model without training as one more row; None: no such row.
         detectors: by class, the detector's training.
         max_height_m: winsorization: points this high above the sensor, or higher, are dropped.
         near_m: the reach of near-only clouds and of the pedestrians' score, m.
@@ -74,6 +97,7 @@ class CaseStudySettings:
     pretraining: StereoTraining | None
     depth_mae: StereoTraining
     disparity_mae: StereoTraining
+    semi_global_matching: SemiGlobalMatchingRow | None
     detectors: Mapping[str, FrustumTraining]
     max_height_m: float
     near_m: float
@@ -102,25 +126,38 @@ class CaseStudy:
     Args:
         settings: what to do.
         store: where the stages' folders are.
+
+    Attributes:
+        upstream: the disparity models whose errors are measured.
+        sources: those whose clouds detectors are trained on, the oracle last.
     """
 
     def __init__(self, settings: CaseStudySettings, store: ArtifactStore) -> None:
         self.settings = settings
         self.store = store
+        matching = settings.semi_global_matching
+        self.upstream: tuple[Source, ...] = PAPER_UPSTREAM if matching is None else (*PAPER_UPSTREAM, "SGM")
+        self.sources: tuple[Source, ...] = PAPER_SOURCES
+        if matching is not None and matching.detectors:
+            self.sources = (*self.upstream, "y")
         self.data = self._data_stage()
         self.stereo = self._stereo_stages()
-        self.disparities = {source: self._disparity_stage(source) for source in UPSTREAM}
-        self.errors = {source: self._error_stage(source) for source in UPSTREAM}
-        self.clouds = {(source, near): self._cloud_stage(source, near) for source in SOURCES for near in (False, True)}
+        self.disparities = {source: self._disparity_stage(source) for source in PAPER_UPSTREAM}
+        if matching is not None:
+            self.disparities["SGM"] = self._matching_stage(matching)
+        self.errors = {source: self._error_stage(source) for source in self.upstream}
+        self.clouds = {
+            (source, near): self._cloud_stage(source, near) for source in self.sources for near in (False, True)
+        }
         # (class, near only): each class on whole clouds and, as in the paper's Table 3, pedestrians on near ones too.
         self.kinds = [(name, False) for name in settings.detectors]
         self.kinds += [(name, True) for name in settings.detectors if name == "Pedestrian"]
-        self.runs = [DetectorRun(source, name, near) for name, near in self.kinds for source in SOURCES]
+        self.runs = [DetectorRun(source, name, near) for name, near in self.kinds for source in self.sources]
         self.detectors = {run: self._detector_stage(run) for run in self.runs}
         self.detections = {run: self._detection_stage(run) for run in self.runs}
 
     def stages(self) -> list[Stage]:
-        """The last stages, from which all others follow: errors of u and u', detections."""
+        """The last stages, from which all others follow: errors of the disparity models, detections."""
         return [*self.errors.values(), *self.detections.values()]
 
     def run(self) -> list[Stage]:
@@ -138,7 +175,7 @@ class CaseStudy:
         return ObjectDataset(self.data_root, split)
 
     def disparity_errors(self, source: Source) -> dict[str, Any]:
-        """The test losses of u or u' on the validation split, as `StereoMetrics.to_dict` has them."""
+        """The test losses of a disparity model on the validation split, as `StereoMetrics.to_dict` has them."""
         errors: dict[str, Any] = json.loads((self.store.folder(self.errors[source]) / "errors.json").read_text())
         return errors
 
@@ -187,7 +224,7 @@ class CaseStudy:
         return {
             "u": self._training_stage(f"stereo-{_FILE_NAMES['u']}", self.settings.depth_mae, parents, initial),
             "u'": self._training_stage(
-                f"stereo-{_FILE_NAMES[UPSTREAM[1]]}", self.settings.disparity_mae, parents, initial
+                f"stereo-{_FILE_NAMES[PAPER_UPSTREAM[1]]}", self.settings.disparity_mae, parents, initial
             ),
         }
 
@@ -207,10 +244,24 @@ class CaseStudy:
 
         def make(folder: Path) -> None:
             network = TrainedPSMNet(self.store.folder(model) / "model.pt")
-            for split in ("train", "val"):
-                predict_disparities(network, self.frames(split), folder, f"disparity of {source}, {split}")
+            self._predict(network, source, ("train", "val"), folder)
 
         return Stage(f"disparity-{_FILE_NAMES[source]}", {}, 1, make, (self.data, model))
+
+    def _matching_stage(self, matching: SemiGlobalMatchingRow) -> Stage:
+        # Without detectors nobody asks for the training split.
+        splits = ("train", "val") if matching.detectors else ("val",)
+        matcher = SemiGlobalMatching(matching.max_disparity)
+
+        def make(folder: Path) -> None:
+            self._predict(matcher, "SGM", splits, folder)
+
+        settings = {"max_disparity": matching.max_disparity, "splits": splits}
+        return Stage(f"disparity-{_FILE_NAMES['SGM']}", settings, 1, make, (self.data,))
+
+    def _predict(self, model: DisparityModel, source: Source, splits: tuple[str, ...], folder: Path) -> None:
+        for split in splits:
+            predict_disparities(model, self.frames(split), folder, f"disparity of {source}, {split}")
 
     def _error_stage(self, source: Source) -> Stage:
         disparity = self.disparities[source]

@@ -1,6 +1,8 @@
 """The case study's report: verdict first, then tables, disparity maps, clouds with boxes, precision-recall curves."""
 
 import math
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,8 +10,8 @@ from numpy.typing import NDArray
 from pseudolidar.kitti import Frame, Objects, read_disparity, read_objects, read_points
 from pseudolidar.study import paper
 from pseudolidar.study.artifacts import parents_first
-from pseudolidar.study.case_study import SOURCES, UPSTREAM, CaseStudy, DetectorRun, TownData
-from pseudolidar.study.tables import RANGE_NAMES, Scores, table_1, table_2, table_3
+from pseudolidar.study.case_study import PAPER_SOURCES, PAPER_UPSTREAM, CaseStudy, DetectorRun, Source, TownData
+from pseudolidar.study.tables import RANGE_NAMES, Scores, depth_error_table, table_1, table_2, table_3
 from pseudolidar.viewing import (
     Picture,
     Report,
@@ -33,7 +35,7 @@ def case_study_report(study: CaseStudy, scores: Scores, configuration: str) -> R
     """
     examples = example_frames(study)
     sections = [
-        Section("Upstream: the disparity models", (table_2(study), _range_picture(study))),
+        Section("Upstream: the disparity models", (table_2(study), _range_picture(study), depth_error_table(study))),
         Section("Downstream: the detectors", tuple(detector_tables(study, scores))),
         Section("Disparity maps", tuple(_disparity_picture(study, frame) for frame in examples)),
         Section("Clouds from above, with boxes", tuple(_cloud_picture(study, frame) for frame in examples)),
@@ -58,23 +60,29 @@ def detector_tables(study: CaseStudy, scores: Scores) -> list[Table]:
 
 def upstream_sentence(study: CaseStudy) -> str:
     """Which disparity model has the lower error, overall and by depth."""
-    errors = {source: study.disparity_errors(source)["all"] for source in UPSTREAM}
-    cells = {depth: [errors[source][depth]["disparity_mae_px"] for source in UPSTREAM] for depth in RANGE_NAMES}
+    errors = {source: study.disparity_errors(source)["all"] for source in study.upstream}
+    cells = {depth: [errors[source][depth]["disparity_mae_px"] for source in PAPER_UPSTREAM] for depth in RANGE_NAMES}
     overall = cells["0-max"]
     better = "u'" if overall[1] < overall[0] else "u"
     near = [depth for depth in RANGE_NAMES[1:] if None not in cells[depth] and cells[depth][0] < cells[depth][1]]
     ranges = f"u is better at {' and '.join(near)} m" if near else "u' is better or equal in every depth range"
     return (
         f"Upstream, {better} has the lower disparity error: {overall[0]:.3f} px for u (trained on depth), "
-        f"{overall[1]:.3f} px for u' (trained on disparity); {ranges}."
+        f"{overall[1]:.3f} px for u' (trained on disparity){_without_training(errors)}; {ranges}."
     )
+
+
+def _without_training(errors: Mapping[Source, Any]) -> str:
+    if "SGM" not in errors:
+        return ""
+    return f", {errors['SGM']['0-max']['disparity_mae_px']:.3f} px for semi-global matching (not trained)"
 
 
 def downstream_sentences(study: CaseStudy, scores: Scores) -> list[str]:
     """What replacing u by u' does to each detector, and what the numbers can't say."""
     changes = []
     for class_name, near_only in study.kinds:
-        u, u_prime, oracle = (scores.ap(DetectorRun(source, class_name, near_only), "bev") for source in SOURCES)
+        u, u_prime, oracle = (scores.ap(DetectorRun(source, class_name, near_only), "bev") for source in PAPER_SOURCES)
         if any(math.isnan(value) for value in (u, u_prime, oracle)):
             continue
         verb = "rises" if u_prime > u else "falls" if u_prime < u else "stays"
@@ -111,36 +119,42 @@ def detections_on(study: CaseStudy, frame: Frame, source: str) -> Objects:
 
 def _range_picture(study: CaseStudy) -> Picture:
     measured: dict[str, list[float]] = {}
-    for source in UPSTREAM:
+    for source in study.upstream:
         errors = study.disparity_errors(source)["all"]
         values = [errors[depth]["disparity_mae_px"] for depth in RANGE_NAMES]
         measured[source] = [math.nan if value is None else value for value in values]
     published: dict[str, list[float]] = {source: list(values) for source, values in paper.DISPARITY_MAE_PX.items()}
     figure = range_figure({"this study": measured, "the paper, KITTI": published}, RANGE_NAMES, "disparity MAE (px)")
-    return Picture(figure, "Disparity error of u and u' by ground-truth depth, here and in the paper.")
+    return Picture(figure, "Disparity error by ground-truth depth, here and in the paper.")
 
 
 def _disparity_picture(study: CaseStudy, frame: Frame) -> Picture:
     predicted: dict[str, NDArray[np.floating]] = {
         source: read_disparity(study.store.folder(study.disparities[source]) / f"{frame.frame_id}.npy")
-        for source in UPSTREAM
+        for source in study.upstream
     }
     exact = frame.disparity() if frame.has_exact_disparity() else None
     figure = disparity_figure(frame.left_image(), exact, predicted, frame.calibration)
-    return Picture(figure, f"Frame {frame.frame_id}: disparity of u and u', and their errors.")
+    return Picture(figure, f"Frame {frame.frame_id}: disparity of {_listed(predicted)}, and their errors.")
 
 
 def _cloud_picture(study: CaseStudy, frame: Frame) -> Picture:
     clouds: dict[str, NDArray[np.floating]] = {
         source: read_points(study.store.folder(study.clouds[source, False]) / f"{frame.frame_id}.bin")
-        for source in SOURCES
+        for source in study.sources
     }
     objects = frame.objects()
     truth = objects[np.isin(objects.class_name, list(study.settings.detectors))]
-    detections: dict[str, Objects] = {source: detections_on(study, frame, source) for source in SOURCES}
+    detections: dict[str, Objects] = {source: detections_on(study, frame, source) for source in study.sources}
     image = frame.left_image()
     figure = birds_eye_figure(clouds, truth, detections, frame.calibration, (image.shape[0], image.shape[1]), 40.0)
-    return Picture(figure, f"Frame {frame.frame_id}: clouds of u, u' and y with the labels and what was detected.")
+    caption = f"Frame {frame.frame_id}: clouds of {_listed(clouds)} with the labels and what was detected."
+    return Picture(figure, caption)
+
+
+def _listed(names: Iterable[str]) -> str:
+    *others, last = names
+    return f"{', '.join(others)} and {last}"
 
 
 def _curve_pictures(study: CaseStudy, scores: Scores) -> list[Picture]:
@@ -149,7 +163,7 @@ def _curve_pictures(study: CaseStudy, scores: Scores) -> list[Picture]:
         panels: dict[str, dict[str, NDArray[np.floating]]] = {}
         for class_name, near_only in study.kinds:
             evaluations = scores.loose if loose else scores.official
-            runs = {source: DetectorRun(source, class_name, near_only) for source in SOURCES}
+            runs = {source: DetectorRun(source, class_name, near_only) for source in study.sources}
             overlap = evaluations[runs["y"]].min_overlap[class_name]["bev"]
             title = f"{class_name}{', near only' if near_only else ''}, BEV, IoU {overlap:g}"
             panels[title] = {

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from pseudolidar.evaluation import Evaluation
+from pseudolidar.stereo.metrics import FARTHEST_PREDICTION_M
 from pseudolidar.study import paper
-from pseudolidar.study.case_study import SOURCES, UPSTREAM, CaseStudy, DetectorRun
+from pseudolidar.study.case_study import PAPER_UPSTREAM, CaseStudy, DetectorRun
+from pseudolidar.study.disparity_table import REGION_NAMES
 from pseudolidar.viewing import Heading, Row, Table
 
 RANGE_NAMES = ("0-max", "0-20", "20-40", "40-max")
@@ -14,7 +16,8 @@ RANGE_NAMES = ("0-max", "0-20", "20-40", "40-max")
 
 _VIEWS = {"3d": "AP3D", "bev": "APBEV"}
 _DETECTOR = "F-PTNET"
-_UPSTREAM_NAMES = {"u": "u (depth MAE)", "u'": "u' (disparity MAE)"}
+_UPSTREAM_NAMES = {"u": "u (depth MAE)", "u'": "u' (disparity MAE)", "SGM": "SGM (not trained)"}
+_MATCHING_NOTE = "SGM: semi-global matching (Hirschmueller 2008), filled from the background."
 
 
 class Scores:
@@ -83,16 +86,16 @@ def _average_precision_table(
         second += [f"IoU {overlaps[0]:g}", f"IoU {overlaps[1]:g}", "paper"]
     rows = []
     for view, view_name in _VIEWS.items():
-        for source in SOURCES:
-            cells: list[str | float] = [view_name if source == SOURCES[0] else "", source]
+        for source in study.sources:
+            cells: list[str | float | None] = [view_name if source == "u" else "", source]
             for class_name, near_only in columns:
                 run = DetectorRun(source, class_name, near_only)
                 cells += [
                     scores.ap(run, view),
                     scores.ap(run, view, loose=True),
-                    published[class_name, _DETECTOR, view][source],
+                    published[class_name, _DETECTOR, view].get(source),
                 ]
-            rows.append(Row(tuple(cells), compared=source != "y", rule_above=source == SOURCES[0] and view != "3d"))
+            rows.append(Row(tuple(cells), source in PAPER_UPSTREAM, rule_above=source == "u" and view != "3d"))
     file = study.settings.detections_file
     boxes = "the labels" if file is None else Path(file).name
     return Table(
@@ -104,28 +107,29 @@ def _average_precision_table(
             f"{_DETECTOR}: Frustum PointNet v1, 2D boxes from {boxes}. One run, no intervals.",
             "paper: KITTI, IoU 0.7 for cars and 0.5 for pedestrians, Frustum PointNet v2 with a 2D detector. "
             "The higher value of u and u' is marked; y is the oracle.",
+            *([_MATCHING_NOTE] if "SGM" in study.sources else []),
         ),
         best="highest",
     )
 
 
 def table_2(study: CaseStudy) -> Table:
-    """Table 2: disparity MAE of u and u' by ground-truth depth; all pixels, those of cars, those of pedestrians."""
-    errors = {source: study.disparity_errors(source) for source in UPSTREAM}
+    """Table 2: disparity MAE by ground-truth depth; all pixels, those of cars, those of pedestrians."""
+    errors = {source: study.disparity_errors(source) for source in study.upstream}
     rows = []
-    regions = {"all": "all pixels", "car": "cars", "pedestrian": "pedestrians"}
-    for region, name in regions.items():
-        for source in UPSTREAM:
+    for region, name in REGION_NAMES.items():
+        for source in study.upstream:
             cells = [errors[source][region][depth]["disparity_mae_px"] for depth in RANGE_NAMES]
             rows.append(
                 Row(
                     (name if source == "u" else "", _UPSTREAM_NAMES[source], *cells),
+                    compared=source in PAPER_UPSTREAM,
                     rule_above=source == "u" and region != "all",
                 )
             )
     mean = [errors["u"]["all"][depth]["mean_predictor_mae_px"] for depth in RANGE_NAMES]
     rows.append(Row(("all pixels", "the mean disparity", *mean), compared=False, rule_above=True))
-    for source in UPSTREAM:
+    for source in PAPER_UPSTREAM:
         rows.append(
             Row(
                 ("the paper, KITTI" if source == "u" else "", _UPSTREAM_NAMES[source], *paper.DISPARITY_MAE_PX[source]),
@@ -137,9 +141,32 @@ def table_2(study: CaseStudy) -> Table:
         (("", "", *RANGE_NAMES),),
         tuple(rows),
         notes=(
-            f"{len(study.frames('val'))} validation frames. The lower value of each pair is marked. "
+            f"{len(study.frames('val'))} validation frames. The lower value of u and u' is marked. "
             "The mean disparity: what a model that always answers the training set's mean would have.",
+            *([_MATCHING_NOTE] if "SGM" in study.upstream else []),
         ),
         digits=3,
+        best="lowest",
+    )
+
+
+def depth_error_table(study: CaseStudy) -> Table:
+    """What u is trained on, and what stereo benchmarks rank by: depth MAE and D1 over all pixels, by depth."""
+    rows = []
+    for source in study.upstream:
+        errors = study.disparity_errors(source)["all"]
+        cells = [errors[depth][metric] for metric in ("depth_mae_m", "d1_percent") for depth in RANGE_NAMES]
+        rows.append(Row((_UPSTREAM_NAMES[source], *cells), compared=source in PAPER_UPSTREAM))
+    return Table(
+        "Depth MAE and D1 by ground-truth depth (m), all pixels",
+        (
+            ("", Heading("depth MAE (m)", len(RANGE_NAMES)), Heading("D1 (%)", len(RANGE_NAMES))),
+            ("", *RANGE_NAMES, *RANGE_NAMES),
+        ),
+        tuple(rows),
+        notes=(
+            "D1: pixels whose disparity is wrong by more than 3 px and more than 5 %, as on KITTI 2015. "
+            f"Depths beyond {FARTHEST_PREDICTION_M:g} m count as that far. The lower value of u and u' is marked.",
+        ),
         best="lowest",
     )

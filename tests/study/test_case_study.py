@@ -16,7 +16,7 @@ import pytest
 from pseudolidar.detectors.frustum_pointnet import FrustumTraining
 from pseudolidar.kitti import FormatError
 from pseudolidar.stereo import StereoTraining
-from pseudolidar.study import ArtifactStore, CaseStudy, FolderData, parents_first
+from pseudolidar.study import ArtifactStore, CaseStudy, FolderData, SemiGlobalMatchingRow, parents_first
 from pseudolidar.study.case_study import CaseStudySettings, TownData
 from pseudolidar.study.paper import AP, AP_NEAR_ONLY, DISPARITY_MAE_PX
 
@@ -33,6 +33,7 @@ study:
   pretraining: {{steps: 5, {NETWORK}}}
   depth_mae: {{steps: 3, {NETWORK}}}
   disparity_mae: {{steps: 3, {NETWORK}}}
+  semi_global_matching: {{max_disparity: 32, detectors: true}}
   detectors:
     Car: {{steps: 5, batch_size: 4, points: 64, object_points: 32, precision: float32, checkpoint_every: 2}}
     Pedestrian: {{steps: 5, batch_size: 4, points: 64, object_points: 32, precision: float32, checkpoint_every: 2}}
@@ -72,9 +73,23 @@ def test_the_script_prints_the_three_tables_beside_the_papers_figures(finished: 
     assert all(f"{value:.3f}" in printed for values in DISPARITY_MAE_PX.values() for value in values)
 
 
+def test_semi_global_matching_is_a_row_of_every_table(finished: tuple[Path, str]) -> None:
+    output, printed = finished
+    tables = re.split(r"^(?=Table \d\.|Depth MAE and D1)", printed, flags=re.MULTILINE)[1:]
+    rows = [[line.split() for line in table.splitlines() if re.search(r"\bSGM\b", line)] for table in tables]
+    # Three regions; depth and D1; AP3D and APBEV of two tables. Notes name it too.
+    in_body = [[cells for cells in found if cells[0] != "SGM:"] for found in rows]
+    assert [len(found) for found in in_body] == [3, 1, 2, 2]
+    errors = json.loads((output / "results.json").read_text())["disparity"]["SGM"]["all"]
+    assert f"{errors['0-max']['disparity_mae_px']:.3f}" in in_body[0][0]
+    assert f"{errors['0-max']['depth_mae_m']:.2f}" in in_body[1][0]
+    assert f"{errors['0-max']['d1_percent']:.2f}" in in_body[1][0]
+    assert "semi-global matching (not trained)" in (output / "report.html").read_text()
+
+
 def test_the_report_is_one_file_with_all_tables_and_pictures(finished: tuple[Path, str]) -> None:
     html = (finished[0] / "report.html").read_text()
-    assert html.count("<table") == 3
+    assert html.count("<table") == 4
     assert html.count("<figure") >= 9, (
         "errors by range, three disparity maps, three clouds, two of precision and recall"
     )
@@ -84,11 +99,11 @@ def test_the_report_is_one_file_with_all_tables_and_pictures(finished: tuple[Pat
 
 def test_results_hold_every_number(finished: tuple[Path, str]) -> None:
     results = json.loads((finished[0] / "results.json").read_text())
-    assert set(results["disparity"]) == {"u", "u'"}
+    assert set(results["disparity"]) == {"u", "u'", "SGM"}
     errors = results["disparity"]["u"]["all"]["0-max"]
     assert errors["pixels"] > 50_000
     assert math.isfinite(errors["disparity_mae_px"])
-    assert len(results["average_precision"]) == 9
+    assert len(results["average_precision"]) == 12
     for detector in results["average_precision"].values():
         for overlap in ("official", "loose"):
             for views in detector[overlap].values():
@@ -111,7 +126,9 @@ def test_killed_at_random_moments_it_ends_with_the_same_result(configs: Path, fi
         assert again.read_bytes() == checkpoint.read_bytes(), checkpoint.parent.name
 
 
-def settings(pedestrian_steps: int = 5, depth_steps: int = 3, seed: int = 0) -> CaseStudySettings:
+def settings(
+    pedestrian_steps: int = 5, depth_steps: int = 3, seed: int = 0, matching: SemiGlobalMatchingRow | None = None
+) -> CaseStudySettings:
     stereo = StereoTraining("disparity", 5, 1, (64, 64))
     detector = FrustumTraining(5)
     return CaseStudySettings(
@@ -120,6 +137,7 @@ def settings(pedestrian_steps: int = 5, depth_steps: int = 3, seed: int = 0) -> 
         stereo,
         dataclasses.replace(stereo, loss="depth", steps=depth_steps),
         stereo,
+        matching,
         {"Car": detector, "Pedestrian": dataclasses.replace(detector, steps=pedestrian_steps)},
         1.0,
         20.0,
@@ -145,6 +163,18 @@ def test_a_change_of_u_changes_all_behind_it_and_nothing_beside_it(tmp_path: Pat
     names = changed(settings(), settings(depth_steps=4), tmp_path)
     assert all(name.endswith("u-depth-mae") for name in names)
     assert names >= {"stereo-u-depth-mae", "disparity-u-depth-mae", "cloud-near-u-depth-mae", "frustum-car-u-depth-mae"}
+
+
+def test_semi_global_matching_changes_nothing_but_what_it_adds(tmp_path: Path) -> None:
+    errors_alone = settings(matching=SemiGlobalMatchingRow(32, detectors=False))
+    name = "semi-global-matching"
+    assert changed(settings(), errors_alone, tmp_path) == {f"disparity-{name}", f"error-{name}"}
+    assert changed(errors_alone, settings(), tmp_path) == set()
+    with_detectors = changed(settings(), settings(matching=SemiGlobalMatchingRow(32, detectors=True)), tmp_path)
+    assert all(stage.endswith(name) for stage in with_detectors)
+    assert with_detectors >= {f"cloud-near-{name}", f"detections-pedestrian-near-{name}", f"frustum-car-{name}"}
+    wider = changed(errors_alone, settings(matching=SemiGlobalMatchingRow(48, detectors=False)), tmp_path)
+    assert wider == {f"disparity-{name}", f"error-{name}"}
 
 
 def test_another_seed_changes_everything(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ import hydra
 from omegaconf import DictConfig
 
 from pseudolidar.command_line import clear_errors, instantiate
-from pseudolidar.kitti import ObjectDataset
 from pseudolidar.stereo import train_stereo
 
 
@@ -15,8 +14,12 @@ def main(config: DictConfig) -> None:
     """Train; a killed run goes on where it was."""
     with clear_errors():
         init = None if config.init is None else Path(config.init)
-        dataset = ObjectDataset(config.data, config.split)
-        train_stereo(instantiate(config.training), dataset, Path(config.output), init, config.seed)
+        if init is not None and not init.is_file():
+            expected = "weights to start from (the paper's runs start from SceneFlow's); init=null takes random ones"
+            raise ValueError(f"init: found no file {init}, expected {expected}")
+        pairs = instantiate(config.pairs, root=config.data, split=config.split)
+        settings = instantiate(config.training)
+        train_stereo(settings, pairs, Path(config.output), init, config.seed)
         print(f"model: {config.output}")
 
 

@@ -1,9 +1,11 @@
 """u: disparity from stereo pairs, by PSMNet or, without training, by semi-global matching; errors by depth."""
 
+from pseudolidar.stereo.augmentation import Crops
 from pseudolidar.stereo.checkpoints import PSMNetWeights, load_psmnet, save_psmnet
-from pseudolidar.stereo.data import Crops, StereoBatch, StereoBatches, target_disparity
+from pseudolidar.stereo.data import ObjectPairs, StereoBatch, StereoBatches, target_disparity
 from pseudolidar.stereo.disparity_model import DisparityModel
 from pseudolidar.stereo.inference import TrainedPSMNet, load_network, predict, predict_disparities
+from pseudolidar.stereo.kitti_stereo import KittiStereoPairs
 from pseudolidar.stereo.losses import disparity_loss
 from pseudolidar.stereo.metrics import (
     RANGES_M,
@@ -14,7 +16,9 @@ from pseudolidar.stereo.metrics import (
     mean_disparity_of,
     range_name,
 )
+from pseudolidar.stereo.pairs import StereoPair, StereoPairs
 from pseudolidar.stereo.psmnet import PSMNet
+from pseudolidar.stereo.scene_flow import SceneFlowPairs
 from pseudolidar.stereo.semi_global_matching import SemiGlobalMatching
 from pseudolidar.stereo.targets import lidar_disparity
 from pseudolidar.stereo.train import StereoTraining, train_stereo
@@ -24,12 +28,17 @@ __all__ = [
     "REGIONS",
     "Crops",
     "DisparityModel",
+    "KittiStereoPairs",
+    "ObjectPairs",
     "PSMNet",
     "PSMNetWeights",
+    "SceneFlowPairs",
     "SemiGlobalMatching",
     "StereoBatch",
     "StereoBatches",
     "StereoMetrics",
+    "StereoPair",
+    "StereoPairs",
     "StereoTraining",
     "TrainedPSMNet",
     "disparity_loss",

@@ -2,7 +2,9 @@
 
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,11 +12,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pseudolidar.kitti import FormatError, Frame, ObjectDataset
+from pseudolidar.stereo.augmentation import Crops
+from pseudolidar.stereo.pairs import StereoPair, StereoPairs
 from pseudolidar.stereo.targets import lidar_disparity
 
 # Statistics of ImageNet, RGB in 0..1, by which PSMNet's input is normalised.
 _MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 _DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)
+# Kept disparities are whole numbers of 1/256 px, as in KITTI's PNGs.
+_DISPARITY_SCALE = 256
 _OBJECT_CLASSES = ("Car", "Pedestrian")
 
 
@@ -23,10 +29,10 @@ class StereoBatch:
     """Crops of B rectified pairs.
 
     Attributes:
-        frame_ids: the frames.
+        frame_ids: the pairs' names.
         left, right: (B, 3, H, W) float32, normalised.
         target: (B, H, W) float32 disparity of the left image, px; 0 where unknown.
-        camera_constant: (B,) float32, focal length x baseline, px m.
+        camera_constant: (B,) float32, focal length x baseline, px m; NaN where unknown.
     """
 
     frame_ids: tuple[str, ...]
@@ -36,25 +42,8 @@ class StereoBatch:
     camera_constant: Tensor
 
 
-@dataclass(frozen=True)
-class Crops:
-    """How training crops are cut and coloured.
-
-    Attributes:
-        height, width: of a crop, px.
-        object_probability: share of the crops that are centred near an object, a car or a pedestrian.
-        jitter: strength of the photometric changes: brightness and contrast vary by up to this share in both images
-            alike, and by a quarter of it between them; 0 for none.
-    """
-
-    height: int
-    width: int
-    object_probability: float = 0.7
-    jitter: float = 0.2
-
-
 @dataclass(frozen=True, eq=False)
-class _StoredFrame:
+class _StoredPair:
     """What a crop is cut from, small enough to keep: 8-bit images, 16-bit disparity (256 x), boxes of the objects."""
 
     left: NDArray[np.uint8]
@@ -63,112 +52,158 @@ class _StoredFrame:
     boxes: NDArray[np.float64]
     camera_constant: float
 
+    @classmethod
+    def from_pair(cls, pair: StereoPair) -> "_StoredPair":
+        scaled = np.rint(pair.disparity * np.float32(_DISPARITY_SCALE))
+        # Disparities of 256 px and more, which synthetic data has, count as unknown.
+        stored = np.where(scaled < 2**16, scaled, 0).astype(np.uint16)
+        constant = pair.camera_constant_px_m
+        return cls(pair.left, pair.right, stored, pair.boxes, np.nan if constant is None else constant)
+
     @property
     def size_bytes(self) -> int:
         return self.left.nbytes + self.right.nbytes + self.disparity.nbytes
 
 
+class ObjectPairs:
+    """The pairs of a data set in KITTI's object layout, with exact disparity (synthetic data) or the LiDAR's.
+
+    Args:
+        dataset: with right images.
+
+    Raises:
+        FormatError: no frames.
+    """
+
+    def __init__(self, dataset: ObjectDataset) -> None:
+        if not len(dataset):
+            raise FormatError(dataset.root, f"split {dataset.split}", "no frames", "frames to train on")
+        self._dataset = dataset
+
+    @classmethod
+    def from_folder(cls, root: str | Path, split: str | None) -> "ObjectPairs":
+        """The pairs of a split of a folder, see `ObjectDataset`."""
+        return cls(ObjectDataset(root, split))
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The frames."""
+        return self._dataset.frame_ids
+
+    def read(self, index: int) -> StereoPair:
+        """The pair of a frame, with the boxes of its cars and pedestrians where it has labels."""
+        frame = self._dataset[index]
+        left, right = frame.stereo_pair()
+        disparity, constant = target_disparity(frame), frame.calibration.camera_constant_px_m
+        boxes = np.zeros((0, 4))
+        if frame.path("label_2").is_file():
+            objects = frame.objects()
+            boxes = objects.box2d[np.isin(objects.class_name, _OBJECT_CLASSES)]
+        return StereoPair(frame.path("image_2"), left, right, disparity, constant, boxes)
+
+
 class StereoBatches:
     """The batch of every step of a training run; called with a step, it depends on `seed` and the step alone.
 
-    Every frame is seen once before any is seen again. Frames are kept in memory as they are first used, up to
-    `cache_gib`; beyond it the oldest are read again.
+    Every pair is seen once before any is seen again. Pairs are kept in memory as they are first used, up to
+    `cache_gib`; beyond it the oldest are read again. Targets are kept to 1/256 px.
 
     Args:
-        dataset: with right images, and exact disparity or LiDAR.
+        pairs: what the crops are cut from.
         batch_size: pairs in a batch.
         crops: size and look of the crops.
         seed: of every random choice.
         max_depth_m: targets farther away count as unknown; None keeps all.
-        cache_gib: memory for frames, GiB.
+        metric: whether depths are wanted: every pair must know its camera constant, as it must with `max_depth_m`.
+        cache_gib: memory for pairs, GiB.
+
+    Raises:
+        FormatError: when a batch is made: a pair can't be read, is smaller than the crop, or has no camera constant
+            though one is needed.
     """
 
     def __init__(
         self,
-        dataset: ObjectDataset,
+        pairs: StereoPairs,
         batch_size: int,
         crops: Crops,
         seed: int,
         max_depth_m: float | None = None,
+        metric: bool = False,
         cache_gib: float = 4.0,
     ) -> None:
-        if not len(dataset):
-            raise FormatError(dataset.root, f"split {dataset.split}", "no frames", "frames to train on")
-        self._dataset = dataset
+        self._pairs = pairs
         self._batch_size = batch_size
         self._crops = crops
         self._seed = seed
-        self._max_depth_m = np.inf if max_depth_m is None else max_depth_m
-        self._cache: OrderedDict[str, _StoredFrame] = OrderedDict()
+        self._max_depth_m = max_depth_m
+        self._metric = metric or max_depth_m is not None
+        self._cache: OrderedDict[int, _StoredPair] = OrderedDict()
         self._cache_bytes = 0
         self._max_cache_bytes = int(cache_gib * 2**30)
         self._lock = threading.Lock()
 
     def __call__(self, step: int) -> StereoBatch:
         """The batch of a step."""
-        frames = [self._frame_at(step * self._batch_size + index) for index in range(self._batch_size)]
+        indices = [self._index_at(step * self._batch_size + place) for place in range(self._batch_size)]
         random = np.random.default_rng([self._seed, step])
         lefts, rights, targets, constants = [], [], [], []
-        for frame in frames:
-            stored = self._stored(frame)
-            rows, columns = self._place_crop(stored, random)
-            left, right = _jitter(stored.left[rows, columns], stored.right[rows, columns], self._crops.jitter, random)
-            lefts.append(left)
-            rights.append(right)
-            target = stored.disparity[rows, columns].astype(np.float32) / 256
-            target[target < stored.camera_constant / self._max_depth_m] = 0
+        for index in indices:
+            stored = self._stored(index)
+            rows, columns = self._crops.place(stored.disparity.shape, stored.boxes, random)
+            left, right = self._crops.recoloured(stored.left[rows, columns], stored.right[rows, columns], random)
+            lefts.append(_standardised(left))
+            rights.append(_standardised(right))
+            target = stored.disparity[rows, columns].astype(np.float32) / _DISPARITY_SCALE
+            if self._max_depth_m is not None:
+                target[target < stored.camera_constant / self._max_depth_m] = 0
             targets.append(target)
             constants.append(stored.camera_constant)
         return StereoBatch(
-            tuple(frame.frame_id for frame in frames),
+            tuple(self._pairs.names[index] for index in indices),
             torch.from_numpy(np.stack(lefts)),
             torch.from_numpy(np.stack(rights)),
             torch.from_numpy(np.stack(targets)),
             torch.tensor(constants, dtype=torch.float32),
         )
 
-    def _frame_at(self, index: int) -> Frame:
-        epoch, place = divmod(index, len(self._dataset))
+    def _index_at(self, count: int) -> int:
+        epoch, place = divmod(count, len(self._pairs.names))
         # The second seed keeps the order of an epoch apart from the random choices of a step.
-        order = np.random.default_rng([self._seed, epoch, 1]).permutation(len(self._dataset))
-        return self._dataset[int(order[place])]
+        order = np.random.default_rng([self._seed, epoch, 1]).permutation(len(self._pairs.names))
+        return int(order[place])
 
-    def _stored(self, frame: Frame) -> _StoredFrame:
+    def _stored(self, index: int) -> _StoredPair:
         with self._lock:
-            if frame.frame_id in self._cache:
-                self._cache.move_to_end(frame.frame_id)
-                return self._cache[frame.frame_id]
-        stored = _read(frame)
-        height, width = stored.disparity.shape
+            if index in self._cache:
+                self._cache.move_to_end(index)
+                return self._cache[index]
+        pair = self._pairs.read(index)
+        height, width = pair.disparity.shape
         if height < self._crops.height or width < self._crops.width:
             expected = f"at least the crop's {self._crops.height} x {self._crops.width} px"
-            raise FormatError(frame.path("image_2"), "image size", f"{height} x {width} px", expected)
+            raise FormatError(pair.source, "image size", f"{height} x {width} px", expected)
+        if self._metric and pair.camera_constant_px_m is None:
+            expected = "focal length and baseline, which the depth loss and max_depth_m need"
+            raise FormatError(pair.source, "calibration", "none", expected)
+        stored = _StoredPair.from_pair(pair)
         with self._lock:
-            self._cache[frame.frame_id] = stored
+            self._cache[index] = stored
             self._cache_bytes += stored.size_bytes
             while self._cache_bytes > self._max_cache_bytes and len(self._cache) > 1:
                 self._cache_bytes -= self._cache.popitem(last=False)[1].size_bytes
         return stored
 
-    def _place_crop(self, stored: _StoredFrame, random: np.random.Generator) -> tuple[slice, slice]:
-        height, width = stored.disparity.shape
-        crop = np.array([self._crops.height, self._crops.width])
-        room = np.array([height, width]) - crop
-        place = random.random(2)
-        if len(stored.boxes) and random.random() < self._crops.object_probability:
-            x1, y1, x2, y2 = stored.boxes[random.integers(len(stored.boxes))]
-            centre = np.array([y1 + y2, x1 + x2]) / 2
-            # The object's centre falls in the middle half of the crop.
-            first = np.clip(np.rint(centre - crop * (0.25 + 0.5 * place)), 0, room).astype(int)
-        else:
-            first = np.floor(place * (room + 1)).astype(int)
-        return slice(first[0], first[0] + crop[0]), slice(first[1], first[1] + crop[1])
 
+def normalised(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """An image (H, W, 3), RGB in 0..255, as the network takes it: (3, H, W) float32.
 
-def normalised(image: NDArray[np.uint8] | NDArray[np.float32]) -> NDArray[np.float32]:
-    """An image (H, W, 3), RGB in 0..255, as the network takes it: (3, H, W) float32."""
-    scaled = (image.astype(np.float32) / 255 - _MEAN) / _DEVIATION
-    return np.ascontiguousarray(scaled.transpose(2, 0, 1), np.float32)
+    Raises:
+        ValueError: not 8-bit RGB. Floats are refused, since 0..1 and 0..255 would both pass and one of them be wrong.
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f"image: found {image.dtype} {image.shape}, expected uint8 (H, W, 3) RGB")
+    return _standardised(image.astype(np.float32))
 
 
 def target_disparity(frame: Frame) -> NDArray[np.float32]:
@@ -179,29 +214,6 @@ def target_disparity(frame: Frame) -> NDArray[np.float32]:
     return lidar_disparity(frame.velodyne(), frame.calibration, (height, width))
 
 
-def _read(frame: Frame) -> _StoredFrame:
-    left, right = frame.stereo_pair()
-    disparity = target_disparity(frame)
-    if disparity.shape != left.shape[:2]:
-        expected = f"{left.shape[1]} x {left.shape[0]} px, the size of the left image"
-        raise FormatError(frame.path("disparity"), "size", f"{disparity.shape[1]} x {disparity.shape[0]} px", expected)
-    boxes = np.zeros((0, 4))
-    if frame.path("label_2").is_file():
-        objects = frame.objects()
-        boxes = objects.box2d[np.isin(objects.class_name, _OBJECT_CLASSES)]
-    rounded = np.rint(disparity * 256).clip(0, 65535).astype(np.uint16)
-    return _StoredFrame(left, right, rounded, boxes, frame.calibration.camera_constant_px_m)
-
-
-def _jitter(
-    left: NDArray[np.uint8], right: NDArray[np.uint8], strength: float, random: np.random.Generator
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Both images normalised, with brightness and contrast changed in both alike and a little between them."""
-    shared = random.uniform(-strength, strength, 2)
-    images = []
-    for image in (left, right):
-        brightness, contrast = shared + random.uniform(-strength, strength, 2) / 4
-        values = image.astype(np.float32)
-        mean = values.mean()
-        images.append(normalised((values - mean) * np.float32(1 + contrast) + mean * np.float32(1 + brightness)))
-    return images[0], images[1]
+def _standardised(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    scaled = (image / 255 - _MEAN) / _DEVIATION
+    return np.ascontiguousarray(scaled.transpose(2, 0, 1), np.float32)

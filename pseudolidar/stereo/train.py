@@ -5,13 +5,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from pseudolidar.kitti import FormatError, ObjectDataset
-from pseudolidar.stereo.data import Crops, StereoBatch, StereoBatches
+from pseudolidar.kitti import ObjectDataset
+from pseudolidar.stereo.augmentation import Crops
+from pseudolidar.stereo.checkpoints import PSMNetWeights, arguments_of
+from pseudolidar.stereo.data import ObjectPairs, StereoBatch, StereoBatches
 from pseudolidar.stereo.losses import Loss, disparity_loss
+from pseudolidar.stereo.pairs import StereoPairs
 from pseudolidar.stereo.psmnet import PSMNet, channels_last, require_bfloat16
-from pseudolidar.training import Precision, arithmetic_of, fit, load_checkpoint, one_cycle, step_decay
+from pseudolidar.training import Precision, arithmetic_of, fit, one_cycle, step_decay
 
 # Weights of the outputs in training, the last hourglass's last (PSMNet, section 3.5).
 OUTPUT_WEIGHTS = (0.5, 0.7, 1.0)
@@ -26,17 +29,20 @@ class StereoTraining:
         steps: optimizer steps.
         batch_size: crops in a step.
         crop: height and width of the crops, px.
-        max_disparity, align_corners, width, pool_sizes, hourglasses, blocks: of the network, see `PSMNet`.
+        max_disparity, width, pool_sizes, hourglasses, blocks: of the network, see `PSMNet`.
+        align_corners: likewise; None: as recorded by the weights that training starts from, False from random ones.
+            Weights that record nothing, such as the published ones, demand a choice: see `load_psmnet`.
         smooth: smooth L1 rather than L1.
         max_depth_m: pixels farther away are not trained on; None trains on every known pixel. KITTI's LiDAR sees about
             80 m, while a town's exact map reaches the horizon, where a depth loss would put nearly all its weight.
-        object_probability, jitter: of the crops, see `Crops`.
+        object_probability, jitter, colour, erasing: of the crops, see `Crops`.
         optimizer: `adamw`, or `adam` as in the paper.
         learning_rate: the highest.
         schedule: `one_cycle`, or `step`: a tenth from each of the `milestones` on.
         milestones: steps, for the schedule `step`.
         weight_decay: of AdamW.
         max_gradient_norm: gradients of a larger norm are scaled down to it; None leaves them alone.
+        checkpointing: less memory for more time, see `PSMNet`.
         precision: `float32`, `bfloat16`, or `auto`: bfloat16 where the processor has instructions for it.
         checkpoint_every: steps between two writes of the running state.
         device: `cpu` or `cuda`.
@@ -48,7 +54,7 @@ class StereoTraining:
     batch_size: int
     crop: tuple[int, int]
     max_disparity: int = 192
-    align_corners: bool = False
+    align_corners: bool | None = None
     width: int = 32
     pool_sizes: tuple[int, ...] = (64, 32, 16, 8)
     hourglasses: int = 3
@@ -57,22 +63,24 @@ class StereoTraining:
     max_depth_m: float | None = None
     object_probability: float = 0.7
     jitter: float = 0.2
+    colour: float = 0.0
+    erasing: float = 0.0
     optimizer: Literal["adam", "adamw"] = "adamw"
     learning_rate: float = 1e-3
     schedule: Literal["one_cycle", "step"] = "one_cycle"
     milestones: tuple[int, ...] = ()
     weight_decay: float = 1e-4
     max_gradient_norm: float | None = None
+    checkpointing: bool = False
     precision: Precision = "float32"
     checkpoint_every: int = 100
     device: str = "cpu"
     threads: int | None = None
 
     def network(self) -> dict[str, Any]:
-        """The constructor arguments of the network."""
+        """The constructor arguments of the network, all but `align_corners`."""
         return {
             "max_disparity": self.max_disparity,
-            "align_corners": self.align_corners,
             "width": self.width,
             "pool_sizes": list(self.pool_sizes),
             "hourglasses": self.hourglasses,
@@ -81,15 +89,16 @@ class StereoTraining:
 
 
 def train_stereo(
-    settings: StereoTraining, dataset: ObjectDataset, checkpoint: Path, init: Path | None, seed: int
+    settings: StereoTraining, data: StereoPairs | ObjectDataset, checkpoint: Path, init: Path | None, seed: int
 ) -> None:
-    """Train PSMNet on `dataset` and write `checkpoint`; a killed run goes on where it was.
+    """Train PSMNet on `data` and write `checkpoint`; a killed run goes on where it was.
 
     Args:
         settings: network, loss and schedule.
-        dataset: with right images, and exact disparity or LiDAR.
+        data: the pairs; of a data set in KITTI's object layout, those of `ObjectPairs`.
         checkpoint: written when the run is finished.
-        init: a checkpoint of the same network to start from; None starts from random weights.
+        init: weights of the same network to start from, of any kind that `load_psmnet` reads and for any
+            `max_disparity`; None starts from random weights.
         seed: of the weights, batches and everything else that is random.
 
     Raises:
@@ -99,15 +108,13 @@ def train_stereo(
     """
     if arithmetic_of(settings.precision, settings.device) == "bfloat16":
         require_bfloat16(settings.width, settings.max_disparity)
-    arguments = settings.network()
-    with torch.random.fork_rng([]):
-        torch.manual_seed(seed)
-        model = PSMNet(**arguments)
-    if init is not None:
-        load_weights(model, init)
-    channels_last(model)
-    crops = Crops(*settings.crop, settings.object_probability, settings.jitter)
-    batches = StereoBatches(dataset, settings.batch_size, crops, seed, settings.max_depth_m)
+    model = _initial_network(settings, init, seed)
+    model.checkpointing = settings.checkpointing
+    pairs = ObjectPairs(data) if isinstance(data, ObjectDataset) else data
+    crops = Crops(*settings.crop, settings.object_probability, settings.jitter, settings.colour, settings.erasing)
+    batches = StereoBatches(
+        pairs, settings.batch_size, crops, seed, settings.max_depth_m, metric=settings.loss == "depth"
+    )
     if settings.schedule == "one_cycle":
         learning_rate_at = one_cycle(settings.learning_rate, settings.steps)
     else:
@@ -126,7 +133,7 @@ def train_stereo(
         settings.precision,
         settings.checkpoint_every,
         settings.device,
-        arguments=arguments,
+        arguments=arguments_of(model),
         max_gradient_norm=settings.max_gradient_norm,
         seed=seed,
         threads=settings.threads,
@@ -144,16 +151,11 @@ def training_loss(model: PSMNet, batch: StereoBatch, loss: Loss, smooth: bool = 
     return torch.stack(losses).sum()
 
 
-def load_weights(model: nn.Module, path: Path) -> None:
-    """Fill `model` from a checkpoint of the same network.
-
-    Raises:
-        FormatError: not a checkpoint, or of another network.
-    """
-    content = load_checkpoint(path)
-    try:
-        model.load_state_dict(content["state_dict"])
-    except RuntimeError as error:
-        raise FormatError(
-            path, "state_dict", str(error).split("\n")[-1].strip(), "the weights of this PSMNet"
-        ) from error
+def _initial_network(settings: StereoTraining, init: Path | None, seed: int) -> PSMNet:
+    if init is not None:
+        return PSMNetWeights.from_file(init).fill(settings.network(), settings.align_corners)
+    with torch.random.fork_rng([]):
+        torch.manual_seed(seed)
+        model = PSMNet(**settings.network(), align_corners=bool(settings.align_corners))
+    channels_last(model)
+    return model

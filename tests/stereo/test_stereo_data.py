@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from pseudolidar.kitti import FormatError, ObjectDataset, read_image, write_disparity, write_image
-from pseudolidar.stereo import Crops, StereoBatches, target_disparity
+from pseudolidar.stereo import Crops, ObjectPairs, StereoBatches, StereoPair, target_disparity
 from pseudolidar.stereo.data import normalised
 
 
 def batches(scene: ObjectDataset, object_probability: float = 0.5, jitter: float = 0.0, seed: int = 0) -> StereoBatches:
-    return StereoBatches(scene, 2, Crops(16, 32, object_probability, jitter), seed)
+    return StereoBatches(ObjectPairs(scene), 2, Crops(16, 32, object_probability, jitter), seed)
 
 
 def test_a_batch_depends_on_seed_and_step_alone(scene: ObjectDataset) -> None:
@@ -84,7 +84,7 @@ def test_jitter_changes_both_images_much_alike(scene: ObjectDataset) -> None:
 
 def test_a_small_cache_changes_nothing(scene: ObjectDataset) -> None:
     whole = batches(scene)
-    tight = StereoBatches(scene, 2, Crops(16, 32, 0.5, 0.0), 0, cache_gib=0.0)
+    tight = StereoBatches(ObjectPairs(scene), 2, Crops(16, 32, 0.5, 0.0), 0, cache_gib=0.0)
     for step in range(4):
         assert torch.equal(whole(step).left, tight(step).left)
 
@@ -94,6 +94,56 @@ def test_normalisation_by_imagenets_statistics() -> None:
     expected = [(0 - 0.485) / 0.229, (128 / 255 - 0.456) / 0.224, (1 - 0.406) / 0.225]
     assert normalised(image).ravel() == pytest.approx(expected, rel=1e-5)
     assert normalised(image).shape == (3, 1, 1)
+
+
+@pytest.mark.parametrize("image", [np.zeros((4, 4, 3), np.float32), np.zeros((4, 4), np.uint8)])
+def test_only_8_bit_colour_is_normalised(image: np.ndarray) -> None:
+    with pytest.raises(ValueError, match=r"image: found .*, expected uint8 \(H, W, 3\) RGB"):
+        normalised(image)
+
+
+def pair_of(**changes: object) -> StereoPair:
+    image = np.zeros((20, 40, 3), np.uint8)
+    fields = {"source": Path("left.png"), "left": image, "right": image, "disparity": np.ones((20, 40), np.float32)}
+    return StereoPair(**{**fields, "camera_constant_px_m": 90.0, **changes})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"right": np.full((20, 40, 3), np.nan, np.float32)}, "right image: found float32"),
+        ({"left": np.zeros((20, 40, 4), np.uint8)}, "left image: found uint8"),
+        ({"right": np.zeros((20, 41, 3), np.uint8)}, "right image: found 41 x 20 px, expected 40 x 20 px"),
+        ({"disparity": np.ones((19, 40), np.float32)}, "disparity: found 40 x 19 px"),
+        ({"disparity": np.full((20, 40), np.nan, np.float32)}, r"disparity, row 0, column 0 \(800 such pixels\)"),
+        ({"disparity": np.full((20, 40), np.inf, np.float32)}, r"disparity, row 0.*: found inf"),
+        ({"disparity": np.full((20, 40), -3, np.float32)}, r"disparity, row 0.*: found -3"),
+    ],
+)
+def test_pairs_that_are_none(changes: dict[str, object], message: str) -> None:
+    pair_of()
+    with pytest.raises(FormatError, match=rf"left\.png: {message}"):
+        pair_of(**changes)
+
+
+class OnePair:
+    """A data set of a user's own, given by the protocol alone."""
+
+    names = ("mine",)
+
+    def __init__(self, disparity: np.ndarray) -> None:
+        self._disparity = disparity
+
+    def read(self, index: int) -> StereoPair:
+        return pair_of(disparity=self._disparity)
+
+
+def test_disparities_that_16_bits_do_not_hold_count_as_unknown() -> None:
+    disparity = np.linspace(200, 300, 800, dtype=np.float32).reshape(20, 40)
+    batch = StereoBatches(OnePair(disparity), 1, Crops(20, 40, jitter=0.0), 0)(0)
+    assert batch.frame_ids == ("mine",)
+    expected = np.where(disparity < 255.998, np.rint(disparity * 256) / 256, 0)
+    assert np.array_equal(batch.target[0].numpy(), expected)
 
 
 def test_without_exact_disparity_the_lidar_is_the_target(scene: ObjectDataset) -> None:
@@ -115,7 +165,7 @@ def test_no_frames(tmp_path: Path) -> None:
 
 def test_images_smaller_than_the_crop_are_named(scene: ObjectDataset) -> None:
     with pytest.raises(FormatError, match=r"72 x 40 px.*128 x 64|40 x 72 px.*64 x 128"):
-        StereoBatches(scene, 1, Crops(64, 128), 0)(0)
+        StereoBatches(ObjectPairs(scene), 1, Crops(64, 128), 0)(0)
 
 
 def test_images_of_two_sizes_are_named(scene: ObjectDataset) -> None:
@@ -134,8 +184,8 @@ def test_disparity_of_another_size_is_named(scene: ObjectDataset) -> None:
 
 def test_targets_beyond_the_farthest_depth_count_as_unknown(scene: ObjectDataset) -> None:
     crops = Crops(16, 32, 1.0, 0.0)
-    every = StereoBatches(scene, 1, crops, seed=3)(0)
-    near = StereoBatches(scene, 1, crops, seed=3, max_depth_m=20.0)(0)
+    every = StereoBatches(ObjectPairs(scene), 1, crops, seed=3)(0)
+    near = StereoBatches(ObjectPairs(scene), 1, crops, seed=3, max_depth_m=20.0)(0)
     depth = every.camera_constant[:, None, None] / every.target
     kept = (every.target > 0) & (depth <= 20.0)
     assert 0 < int(kept.sum()) < int((every.target > 0).sum())

@@ -1,0 +1,124 @@
+"""The Scene Flow data sets (FlyingThings3D, Driving, Monkaa), on which stereo networks are trained first.
+
+Mayer et al., A Large Dataset to Train Convolutional Networks for Disparity, Optical Flow, and Scene Flow Estimation,
+CVPR 2016. torchvision's `SceneFlowStereo` mixes the test half of FlyingThings3D into training, pairs images and maps by
+their place in two sorted lists, and keeps their paths, hence the focal length of each, to itself.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pseudolidar.kitti import FormatError, read_image, require_file
+from pseudolidar.stereo.pairs import StereoPair
+
+# Focal lengths of the virtual camera at 960 x 540, px: a lens of 35 mm, and one of 15 mm in a part of Driving.
+_FOCAL_PX = 1050.0
+_WIDE_FOCAL_PX = 450.0
+_WIDE_FOLDER = "15mm_focallength"
+# Distance of the cameras in the units of the scenes, which are no metres.
+_BASELINE = 1.0
+_SUBSETS = ("FlyingThings3D", "Driving", "Monkaa")
+_FOLDERS = {"clean": "frames_cleanpass", "final": "frames_finalpass"}
+
+
+class SceneFlowPairs:
+    """Pairs of `root`/SUBSET/{frames_cleanpass, frames_finalpass, disparity}/.../{left, right}/*, as distributed.
+
+    Depths, which a depth loss would be about, are in the scenes' own units, in which the cameras are 1 apart.
+
+    Args:
+        root: the folder with a folder for each subset.
+        split: `train` for FlyingThings3D/TRAIN, and all of Driving and Monkaa, which have no test half (35,454 pairs);
+            `test` for FlyingThings3D/TEST (4,370 pairs).
+        subsets: which of FlyingThings3D, Driving and Monkaa.
+        rendering: `clean`, or `final` with motion blur and depth of field.
+
+    Raises:
+        FormatError: no folder or no disparity maps of a subset.
+        ValueError: an unknown split, subset or rendering.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: Literal["train", "test"] = "train",
+        subsets: Sequence[str] = _SUBSETS,
+        rendering: Literal["clean", "final"] = "clean",
+    ) -> None:
+        if split not in ("train", "test"):
+            raise ValueError(f"split: found {split!r}, expected 'train' or 'test'")
+        if rendering not in _FOLDERS:
+            raise ValueError(f"rendering: found {rendering!r}, expected 'clean' or 'final'")
+        if not subsets or not set(subsets) <= set(_SUBSETS):
+            raise ValueError(f"subsets: found {list(subsets)}, expected some of {', '.join(_SUBSETS)}")
+        self._root = Path(root)
+        self._frames = _FOLDERS[rendering]
+        # Names only: 35,454 paths would take tens of megabytes.
+        self._names: list[str] = []
+        for subset in subsets:
+            if split == "train" or subset == "FlyingThings3D":
+                half = split.upper() if subset == "FlyingThings3D" else "."
+                self._names += self._listed(subset, half)
+        if not self._names:
+            raise ValueError(f"subsets: found {list(subsets)} for split 'test', expected FlyingThings3D among them")
+
+    def _listed(self, subset: str, half: str) -> list[str]:
+        folder = self._root / subset / "disparity" / half
+        maps = sorted(folder.glob("**/left/*.pfm"))
+        if not maps:
+            expected = f"{subset}'s disparity maps, .../left/*.pfm, beside {subset}/{self._frames}"
+            raise FormatError(folder, "folder", "none" if folder.is_dir() else "nothing there", expected)
+        base = self._root / subset / "disparity"
+        return [f"{subset}/{path.relative_to(base).with_suffix('').as_posix()}" for path in maps]
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Such as FlyingThings3D/TRAIN/A/0000/left/0006."""
+        return self._names
+
+    def read(self, index: int) -> StereoPair:
+        """The pair of a place in `names`."""
+        subset, _, place = self._names[index].partition("/")
+        left = self._image(subset, place)
+        scene, _, frame = place.rpartition("/left/")
+        right = self._image(subset, f"{scene}/right/{frame}")
+        # Some of the published maps of the left view carry the other sign.
+        disparity = np.abs(read_pfm(self._root / subset / "disparity" / f"{place}.pfm"))
+        constant = (_WIDE_FOCAL_PX if _WIDE_FOLDER in place else _FOCAL_PX) * _BASELINE
+        return StereoPair(left, read_image(left), read_image(right), disparity, constant)
+
+    def _image(self, subset: str, place: str) -> Path:
+        """The image's file: distributed as PNG and as WebP."""
+        path = self._root / subset / self._frames / f"{place}.png"
+        return path if path.is_file() or not path.with_suffix(".webp").is_file() else path.with_suffix(".webp")
+
+
+def read_pfm(path: str | Path) -> NDArray[np.float32]:
+    """Read a one-channel portable float map, float32 (H, W); files hold the rows from the bottom up.
+
+    Raises:
+        FormatError: no such file, another header than that of such a map, or another size than it says.
+    """
+    path = require_file(path, "a one-channel PFM")
+    data = path.read_bytes()
+    # Three lines: the kind, "width height", the scale, whose sign is the byte order.
+    lines = data[:200].split(b"\n", 3)
+    try:
+        kind = lines[0].strip()
+        width, height = (int(word) for word in lines[1].split())
+        scale = float(lines[2])
+        if kind != b"Pf" or width < 1 or height < 1 or scale == 0:
+            raise ValueError
+    except (ValueError, IndexError) as error:
+        found = " / ".join(line[:20].decode(errors="replace") for line in lines[:3])
+        raise FormatError(path, "header", repr(found), "Pf, width and height, scale, one a line") from error
+    start = sum(len(line) + 1 for line in lines[:3])
+    if len(data) - start != 4 * width * height:
+        expected = f"{4 * width * height} bytes, 4 for each of {width} x {height} px"
+        raise FormatError(path, "pixels", f"{len(data) - start} bytes", expected)
+    values = np.frombuffer(data, "<f4" if scale < 0 else ">f4", offset=start).reshape(height, width)
+    return np.ascontiguousarray(values[::-1], np.float32)

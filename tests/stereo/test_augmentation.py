@@ -1,0 +1,102 @@
+"""Crops: where they fall, how their looks change, what is erased, and that nothing is drawn for what is off."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from pseudolidar.stereo import Crops
+
+PLAIN = Crops(24, 40, object_probability=0.0, jitter=0.0)
+
+
+def image(seed: int = 0) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 256, (24, 40, 3), dtype=np.uint8)
+
+
+def recoloured(crops: Crops, seed: int = 0) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    left, right = crops.recoloured(image(1), image(2), np.random.default_rng(seed))
+    assert left.dtype == right.dtype == np.float32
+    return left, right
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(24, 60), st.integers(40, 90), st.integers(0, 2**20), st.floats(-50, 100), st.floats(-50, 100))
+def test_crops_lie_inside(height: int, width: int, seed: int, x: float, y: float) -> None:
+    boxes = np.array([[x, y, x + 10, y + 5]])
+    crops = dataclasses.replace(PLAIN, object_probability=0.5)
+    rows, columns = crops.place((height, width), boxes, np.random.default_rng(seed))
+    assert rows.start >= 0 and rows.stop <= height and rows.stop - rows.start == 24
+    assert columns.start >= 0 and columns.stop <= width and columns.stop - columns.start == 40
+
+
+def test_with_everything_off_images_stay_as_they_are() -> None:
+    left, right = recoloured(PLAIN)
+    assert np.allclose(left, image(1), atol=1e-4) and np.allclose(right, image(2), atol=1e-4)
+
+
+def test_the_erased_patch_is_a_rectangle_of_the_right_images_mean_colour() -> None:
+    heights, widths = set(), set()
+    for seed in range(60):
+        left, right = recoloured(dataclasses.replace(PLAIN, erasing=1.0), seed)
+        assert np.allclose(left, image(1), atol=1e-4)
+        mean = image(2).mean(axis=(0, 1))
+        changed = np.abs(right - image(2)).max(axis=2) > 1e-3
+        rows, columns = np.flatnonzero(changed.any(axis=1)), np.flatnonzero(changed.any(axis=0))
+        patch = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+        assert changed[patch].all()
+        assert np.allclose(right[patch], mean, atol=1e-2)
+        heights.add(len(rows))
+        widths.add(len(columns))
+    # A tenth to three tenths of 24 x 40.
+    assert heights == set(range(2, 8)) and min(widths) == 4 and max(widths) == 12
+
+
+def test_the_share_of_crops_that_lose_a_patch() -> None:
+    lost = 0
+    for seed in range(200):
+        _, right = recoloured(dataclasses.replace(PLAIN, erasing=0.3), seed)
+        lost += not np.allclose(right, image(2), atol=1e-4)
+    assert 35 < lost < 85
+
+
+def test_colour_changes_saturation_and_gamma_of_both_images_much_alike() -> None:
+    def saturation(picture: NDArray[np.float32]) -> float:
+        return float((picture.max(axis=2) - picture.min(axis=2)).mean())
+
+    found = []
+    for seed in range(40):
+        left, right = recoloured(dataclasses.replace(PLAIN, colour=0.4), seed)
+        assert min(left.min(), right.min()) >= 0 and max(left.max(), right.max()) <= 255.1
+        found.append([saturation(left), saturation(right), left.mean(), right.mean()])
+    values = np.array(found)
+    assert values.std(axis=0).min() > 2
+    assert np.corrcoef(values[:, 0], values[:, 1])[0, 1] > 0.8
+    assert np.corrcoef(values[:, 2], values[:, 3])[0, 1] > 0.8
+
+
+def test_grey_stays_grey_under_a_change_of_colour() -> None:
+    grey = image(1)[..., :1].repeat(3, axis=2)
+    left, _ = dataclasses.replace(PLAIN, colour=0.5).recoloured(grey, grey, np.random.default_rng(0))
+    assert np.ptp(left, axis=2).max() < 1e-2
+    assert np.abs(left - grey).max() > 1
+
+
+def test_what_is_off_draws_no_random_numbers() -> None:
+    states = []
+    for crops in (PLAIN, dataclasses.replace(PLAIN, jitter=0.3)):
+        random = np.random.default_rng(0)
+        crops.recoloured(image(1), image(2), random)
+        states.append(random.random())
+    expected = np.random.default_rng(0)
+    expected.random(6)
+    assert states == [expected.random()] * 2
+
+
+@pytest.mark.parametrize("name", ["object_probability", "jitter", "colour", "erasing"])
+def test_shares_are_shares(name: str) -> None:
+    with pytest.raises(ValueError, match=rf"{name}: found 1\.5"):
+        Crops(24, 40, **{name: 1.5})

@@ -1,4 +1,4 @@
-"""Semi-global matching (Hirschmueller, PAMI 2008): a disparity model that needs no training."""
+"""Semi-global matching (Hirschmüller, PAMI 2008): a disparity model that needs no training."""
 
 import cv2
 import numpy as np

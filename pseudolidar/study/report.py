@@ -68,14 +68,14 @@ def upstream_sentence(study: CaseStudy) -> str:
     ranges = f"u is better at {' and '.join(near)} m" if near else "u' is better or equal in every depth range"
     return (
         f"Upstream, {better} has the lower disparity error: {overall[0]:.3f} px for u (trained on depth), "
-        f"{overall[1]:.3f} px for u' (trained on disparity){_without_training(errors)}; {ranges}."
+        f"{overall[1]:.3f} px for u' (trained on disparity); {ranges}.{_without_training(errors)}"
     )
 
 
 def _without_training(errors: Mapping[Source, Any]) -> str:
     if "SGM" not in errors:
         return ""
-    return f", {errors['SGM']['0-max']['disparity_mae_px']:.3f} px for semi-global matching (not trained)"
+    return f" Semi-global matching, which is not trained, has {errors['SGM']['0-max']['disparity_mae_px']:.3f} px."
 
 
 def downstream_sentences(study: CaseStudy, scores: Scores) -> list[str]:

@@ -17,7 +17,7 @@ RANGE_NAMES = ("0-max", "0-20", "20-40", "40-max")
 _VIEWS = {"3d": "AP3D", "bev": "APBEV"}
 _DETECTOR = "F-PTNET"
 _UPSTREAM_NAMES = {"u": "u (depth MAE)", "u'": "u' (disparity MAE)", "SGM": "SGM (not trained)"}
-_MATCHING_NOTE = "SGM: semi-global matching (Hirschmueller 2008), filled from the background."
+_MATCHING_NOTE = "SGM: semi-global matching (Hirschmüller 2008), filled from the background."
 
 
 class Scores:

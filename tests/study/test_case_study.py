@@ -84,7 +84,7 @@ def test_semi_global_matching_is_a_row_of_every_table(finished: tuple[Path, str]
     assert f"{errors['0-max']['disparity_mae_px']:.3f}" in in_body[0][0]
     assert f"{errors['0-max']['depth_mae_m']:.2f}" in in_body[1][0]
     assert f"{errors['0-max']['d1_percent']:.2f}" in in_body[1][0]
-    assert "semi-global matching (not trained)" in (output / "report.html").read_text()
+    assert "Semi-global matching, which is not trained, has" in (output / "report.html").read_text()
 
 
 def test_the_report_is_one_file_with_all_tables_and_pictures(finished: tuple[Path, str]) -> None:

@@ -142,7 +142,10 @@ class CaseStudy:
             self.sources = (*self.upstream, "y")
         self.data = self._data_stage()
         self.stereo = self._stereo_stages()
-        self.disparities = {source: self._disparity_stage(source) for source in PAPER_UPSTREAM}
+        self.disparities = {
+            "u": self._disparity_stage("u", settings.depth_mae),
+            "u'": self._disparity_stage("u'", settings.disparity_mae),
+        }
         if matching is not None:
             self.disparities["SGM"] = self._matching_stage(matching)
         self.errors = {source: self._error_stage(source) for source in self.upstream}
@@ -239,11 +242,11 @@ class CaseStudy:
 
         return Stage(name, {**dataclasses.asdict(settings), "seed": seed}, 1, make, parents)
 
-    def _disparity_stage(self, source: Source) -> Stage:
+    def _disparity_stage(self, source: Source, training: StereoTraining) -> Stage:
         model = self.stereo[source]
 
         def make(folder: Path) -> None:
-            network = TrainedPSMNet(self.store.folder(model) / "model.pt")
+            network = TrainedPSMNet(self.store.folder(model) / "model.pt", device=training.device)
             self._predict(network, source, ("train", "val"), folder)
 
         return Stage(f"disparity-{_FILE_NAMES[source]}", {}, 1, make, (self.data, model))

@@ -76,8 +76,8 @@ class PSMNetWeights:
             FormatError: the weights, or what the file says about itself, are of another network.
             ValueError: arguments that no network has.
         """
-        chosen = self._align_corners(align_corners)
         recorded = self._recorded()
+        chosen = self._align_corners(align_corners)
         if recorded is not None and list(recorded["pool_sizes"]) != list(arguments["pool_sizes"]):
             raise FormatError(self.path, "pool_sizes", recorded["pool_sizes"], f"{list(arguments['pool_sizes'])}")
         model = _network({**arguments, "align_corners": chosen})
@@ -142,7 +142,8 @@ def save_psmnet(path: str | Path, model: PSMNet) -> None:
     }
     if path.suffix == ".safetensors":
         with replacing(path) as temporary:
-            save_file(state, temporary, {"format": "pt", _METADATA_KEY: json.dumps(arguments)})
+            # One entry alone: safetensors writes several in any order, and equal weights should give equal bytes.
+            save_file(state, temporary, {_METADATA_KEY: json.dumps(arguments)})
     else:
         save_checkpoint(path, {"state_dict": state, "arguments": arguments, "losses": []})
 

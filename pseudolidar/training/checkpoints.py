@@ -63,7 +63,7 @@ def load_plain(path: Path, expected: str) -> Any:
     except pickle.UnpicklingError as error:
         # PyTorch's own message goes on to recommend the unsafe way.
         refused = re.search(r"GLOBAL ([\w.]+)", str(error))
-        found = "damage, or more than tensors and plain data" if refused is None else f"{refused[1]}, which is code"
+        found = "no tensors and plain data" if refused is None else f"{refused[1]}, neither a tensor nor plain data"
         raise FormatError(path, "pickle", f"{found}; nothing was run", expected) from error
     except Exception as error:
         # A file that is broken elsewhere: RuntimeError, EOFError, KeyError, ... by where.

@@ -32,11 +32,9 @@ def disparity_of(scene: str, frame: int) -> NDArray[np.float32]:
     return np.random.default_rng(len(scene) + frame).uniform(0.5, 90, (24, 40)).astype(np.float32)
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    """Two frames of every scene under SceneFlow/; the disparities of Monkaa are stored with the other sign."""
+def write_scenes(folder: Path) -> Path:
+    """Two frames of every scene; the disparities of Monkaa are stored with the other sign."""
     random = np.random.default_rng(0)
-    folder = tmp_path / "SceneFlow"
     for subset, scenes in SCENES.items():
         for scene in scenes:
             for frame in (6, 7):
@@ -47,6 +45,11 @@ def root(tmp_path: Path) -> Path:
                     sign = -1 if subset == "Monkaa" else 1
                     write_pfm(folder / subset / "disparity" / scene / side / f"{frame:04d}.pfm", sign * values)
     return folder
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return write_scenes(tmp_path / "SceneFlow")
 
 
 def test_the_pairs_are_torchvisions(root: Path) -> None:

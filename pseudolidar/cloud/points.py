@@ -1,84 +1,188 @@
-"""Disparity map -> points in the velodyne frame, with winsorization and near-only clouds."""
+"""Disparity map -> points in the velodyne frame: winsorized, near-only, sparse; on the processor and on a GPU."""
 
-import math
-from typing import Any, NamedTuple, overload
+from collections.abc import Sequence
+from typing import Any, overload
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from pseudolidar.cloud import cpu, reference
+from pseudolidar.cloud.grid import LIDAR_GRID, AngularGrid, Cells, grid_cells
+from pseudolidar.cloud.projection import Projection, make_projection
+from pseudolidar.kernels import cuda_kernels_run
 from pseudolidar.kitti import Calibration
 
-INTENSITY = 1.0
-"""What stands in the fourth column of every point: a disparity map knows no reflectance."""
+Floats = NDArray[np.floating]
+Points = NDArray[np.float32]
 
 
+# An array's type does not tell one map from a batch: with one calibration for a whole batch the result is a list too.
 @overload
 def disparity_to_points(
-    disparity: NDArray[np.floating],
+    disparity: Floats,
     calibration: Calibration,
     max_height: float | None = ...,
     max_depth: float | None = ...,
     baseline: float | None = ...,
-) -> NDArray[np.float32]: ...
-
-
+    grid: AngularGrid | None = ...,
+    quantization: float | None = ...,
+    intensity: float = ...,
+    threads: int | None = ...,
+) -> Points: ...
 @overload
 def disparity_to_points(
-    disparity: torch.Tensor,
+    disparity: Tensor,
     calibration: Calibration,
     max_height: float | None = ...,
     max_depth: float | None = ...,
     baseline: float | None = ...,
-) -> torch.Tensor: ...
+    grid: AngularGrid | None = ...,
+    quantization: float | None = ...,
+    intensity: float = ...,
+    threads: int | None = ...,
+) -> Tensor: ...
+@overload
+def disparity_to_points(
+    disparity: Floats,
+    calibration: Sequence[Calibration],
+    max_height: float | None = ...,
+    max_depth: float | None = ...,
+    baseline: float | None = ...,
+    grid: AngularGrid | None = ...,
+    quantization: float | None = ...,
+    intensity: float = ...,
+    threads: int | None = ...,
+) -> list[Points]: ...
+@overload
+def disparity_to_points(
+    disparity: Tensor,
+    calibration: Sequence[Calibration],
+    max_height: float | None = ...,
+    max_depth: float | None = ...,
+    baseline: float | None = ...,
+    grid: AngularGrid | None = ...,
+    quantization: float | None = ...,
+    intensity: float = ...,
+    threads: int | None = ...,
+) -> list[Tensor]: ...
 
 
 def disparity_to_points(
-    disparity: NDArray[np.floating] | torch.Tensor,
-    calibration: Calibration,
+    disparity: Floats | Tensor,
+    calibration: Calibration | Sequence[Calibration],
     max_height: float | None = 1.0,
     max_depth: float | None = None,
     baseline: float | None = None,
-) -> NDArray[np.float32] | torch.Tensor:
+    grid: AngularGrid | None = None,
+    quantization: float | None = None,
+    intensity: float = 1.0,
+    threads: int | None = None,
+) -> Any:
     """Back-project every pixel of the left colour image that has a disparity (Pseudo-LiDAR, Wang et al., CVPR 2019).
 
     depth = C / d with C = focal length x baseline; the pixel and its depth go through P2 to the rectified camera
     frame, then through R0_rect and Tr_velo_to_cam to the velodyne frame. A pixel yields no point if its disparity is
-    0, negative, NaN or infinite, if its depth overflows float32, or if its point has x_velo < 0 (behind the sensor).
+    0, negative, NaN or infinite, if its point has x_velo < 0 (behind the sensor), or if float32 can't hold the point.
+    Computed in float64 and rounded once; every device gives the same points, to the last bit, in the same order.
 
     Args:
-        disparity: (H, W) px of the left colour image.
-        calibration: the frame's calibration, for an image of that size.
+        disparity: (H, W) px of the left colour image, of any floating type (taken as float32) and any strides; or a
+            batch (B, H, W). No gradient flows through.
+        calibration: the frame's calibration, for an image of that size; for a batch one for all its maps, or B of them.
         max_height: m; only points with z_velo < max_height stay (the paper's winsorization); None keeps all heights.
             A point at exactly max_height is dropped.
         max_depth: m; only points with x_velo < max_depth stay (near-only clouds); None keeps all.
         baseline: m; by default the calibration's own, from P2 and P3; published clouds were made with 0.54.
+        grid: makes a sparse cloud: of the points in each cell the last one in row-major pixel order stays. None keeps
+            all.
+        quantization: px; disparities are cut off to multiples of it; published clouds were made with 1 / 256, since
+            published code stores 256 d as a whole number. None takes them as they are.
+        intensity: the fourth column; a disparity map knows no reflectance.
+        threads: of the processor, at most; None takes PyTorch's number.
 
     Returns:
-        float32 (N, 4) x y z m in the velodyne frame and intensity 1, pixels in row-major order. A numpy array for a
-        numpy array, for a tensor a tensor on its device.
+        float32 (N, 4) x y z m in the velodyne frame and intensity, pixels in row-major order. A numpy array for a
+        numpy array, for a tensor a tensor on its device; a list of B of them for a batch.
 
     Raises:
-        ValueError: a disparity that isn't (H, W), or a baseline or max_depth that isn't positive.
+        ValueError: a disparity that isn't (H, W) or (B, H, W) of floating numbers, another number of calibrations than
+            of maps; a baseline, max_depth or quantization that isn't positive.
     """
-    if disparity.ndim != 2:
-        raise ValueError(f"disparity: found shape {tuple(disparity.shape)}, expected (H, W)")
-    for name, value in (("baseline", baseline), ("max_depth", max_depth)):
-        if value is not None and not value > 0:
-            raise ValueError(f"{name}: found {value}, expected a positive number of metres")
-    camera_constant = calibration.focal_px * (calibration.baseline_m if baseline is None else baseline)
-    rays = _rays_in_velodyne(calibration, disparity.shape[0], disparity.shape[1])
-    if isinstance(disparity, torch.Tensor) and disparity.device.type != "cpu":
-        return _points(disparity.float(), camera_constant, rays, max_height, max_depth)
-    # numpy's single-threaded loops are faster than torch's here: several maps are converted at once, a thread each.
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        points = _points(np.asarray(disparity, dtype=np.float32), camera_constant, rays, max_height, max_depth)
-    return torch.from_numpy(points) if isinstance(disparity, torch.Tensor) else points
+    is_floating = disparity.is_floating_point() if isinstance(disparity, Tensor) else disparity.dtype.kind == "f"
+    if not is_floating:
+        # Files and matchers hold 16 or 256 times the disparity as whole numbers: a cloud of them would be too near.
+        expected = "a floating type, in px (read_disparity divides KITTI's 16-bit maps by 256)"
+        raise ValueError(f"disparity: found {disparity.dtype}, expected {expected}")
+    if disparity.ndim not in (2, 3):
+        raise ValueError(f"disparity: found shape {tuple(disparity.shape)}, expected (H, W) or (B, H, W)")
+    one_map = disparity.ndim == 2
+    maps = [disparity] if one_map else list(disparity)
+    calibrations = [calibration] * len(maps) if isinstance(calibration, Calibration) else list(calibration)
+    if len(calibrations) != len(maps) or (one_map and not isinstance(calibration, Calibration)):
+        expected = "one Calibration" if one_map else f"one, or {len(maps)}"
+        raise ValueError(
+            f"calibration: found {len(calibrations)} for shape {tuple(disparity.shape)}, expected {expected}"
+        )
+
+    cells = None if grid is None else grid_cells(grid)
+    clouds = []
+    for one_disparity, one_calibration in zip(maps, calibrations, strict=True):
+        height, width = one_disparity.shape
+        projection = make_projection(
+            one_calibration, (height, width), max_height, max_depth, baseline, quantization, intensity
+        )
+        clouds.append(_cloud(one_disparity, projection, cells, threads))
+    return clouds[0] if one_map else clouds
 
 
-def crop_sweep(
-    points: NDArray[np.float32], max_height: float | None = 1.0, max_depth: float | None = None
-) -> NDArray[np.float32]:
+def _cloud(disparity: Any, projection: Projection, cells: Cells | None, threads: int | None) -> Any:
+    """One map's cloud, by the backend of its device."""
+    if isinstance(disparity, Tensor) and disparity.device.type == "cuda":
+        gpu, on_gpu = _gpu_backend(), disparity.detach().float().contiguous()
+        return gpu.dense_points(on_gpu, projection) if cells is None else gpu.sparse_points(on_gpu, projection, cells)
+    array = _float32_array(disparity)
+    if cells is None:
+        points = cpu.dense_points(array, projection, threads)
+    else:
+        points = cpu.sparse_points(array, projection, cells, threads)
+    return torch.from_numpy(points).to(disparity.device) if isinstance(disparity, Tensor) else points
+
+
+@overload
+def sparsify_points(points: Points, grid: AngularGrid = ..., threads: int | None = ...) -> Points: ...
+@overload
+def sparsify_points(points: Tensor, grid: AngularGrid = ..., threads: int | None = ...) -> Tensor: ...
+
+
+def sparsify_points(
+    points: Points | Tensor, grid: AngularGrid = LIDAR_GRID, threads: int | None = None
+) -> Points | Tensor:
+    """Of the points in each cell of an angular grid the last one, as a spinning LiDAR would measure (Pseudo-LiDAR++).
+
+    Args:
+        points: (N, 3) or more columns, x y z m in the velodyne frame; coordinates are compared as float32.
+        grid: rows, columns and crop; the default is PointRCNN's input in Pseudo-LiDAR++.
+        threads: of the processor, at most; None takes PyTorch's number.
+
+    Returns:
+        The rows that stay, in their order; points outside the crop, or with NaN, do not. As the input: array or tensor,
+        its type and device.
+
+    Raises:
+        ValueError: points of another shape.
+    """
+    if points.ndim != 2 or points.shape[1] < 3:
+        raise ValueError(f"points: found shape {tuple(points.shape)}, expected (N, 3) or more columns")
+    cells = grid_cells(grid)
+    if isinstance(points, Tensor) and points.device.type == "cuda":
+        return points[_gpu_backend().last_of_each_cell(points.detach().float().contiguous(), cells)]
+    last = cpu.last_of_each_cell(_float32_array(points), cells, threads)
+    return points[torch.from_numpy(last).to(points.device)] if isinstance(points, Tensor) else points[last]
+
+
+def crop_sweep(points: Points, max_height: float | None = 1.0, max_depth: float | None = None) -> Points:
     """The points of a LiDAR sweep, (N, 4) in the velodyne frame, that `disparity_to_points` would keep, in their order.
 
     Points with x_velo >= 0, z_velo < max_height and x_velo < max_depth (m) stay.
@@ -91,59 +195,16 @@ def crop_sweep(
     return points[kept]
 
 
-class _Rays(NamedTuple):
-    """point_velo(u, v, depth) = (rows[:, v] + columns[:, u]) * depth + offset_m, velodyne frame."""
+def _gpu_backend() -> Any:
+    """The CUDA kernels, or plain PyTorch where numba can't compile them (no numba-cuda, an AMD card)."""
+    if not cuda_kernels_run():
+        return reference
+    from pseudolidar.cloud import cuda
 
-    rows: NDArray[np.float32]
-    columns: NDArray[np.float32]
-    offset_m: NDArray[np.float64]
-
-
-def _points(
-    disparity: Any, camera_constant: float, rays: _Rays, max_height: float | None, max_depth: float | None
-) -> Any:
-    """The same arithmetic for a numpy array and for a tensor on any device; float32 in and out."""
-    depth = camera_constant / disparity
-    valid = (disparity > 0) & (disparity < math.inf) & (depth < math.inf)
-    # A point is linear in its depth, and its ray is a part of the row and one of the column.
-    coordinates = []
-    for axis in range(3):
-        row_part: Any = rays.rows[axis, :, None]
-        column_part: Any = rays.columns[axis, None, :]
-        if isinstance(disparity, torch.Tensor):
-            row_part, column_part = (torch.from_numpy(part).to(disparity.device) for part in (row_part, column_part))
-        coordinate = row_part + column_part
-        coordinate *= depth
-        coordinate += float(rays.offset_m[axis])
-        coordinates.append(coordinate.reshape(-1))
-    x, _, z = (coordinate.reshape(disparity.shape) for coordinate in coordinates)
-
-    valid &= x >= 0
-    if max_height is not None:
-        valid &= z < max_height
-    if max_depth is not None:
-        valid &= x < max_depth
-    index: Any
-    points: Any
-    if isinstance(disparity, torch.Tensor):
-        index = valid.reshape(-1).nonzero().squeeze(1)
-        points = torch.full((len(index), 4), INTENSITY, dtype=torch.float32, device=disparity.device)
-    else:
-        index = np.flatnonzero(valid)
-        points = np.full((len(index), 4), INTENSITY, dtype=np.float32)
-    for axis, coordinate in enumerate(coordinates):
-        points[:, axis] = coordinate[index]
-    return points
+    return cuda
 
 
-def _rays_in_velodyne(calibration: Calibration, height: int, width: int) -> _Rays:
-    """Rays of the pixels of an image, computed in float64: rows (3, H), columns (3, W), offset (3,) m."""
-    P2 = calibration.P2
-    rotation, translation = calibration.rect_to_velodyne_transform()
-    ray_x = (np.arange(width) - P2[0, 2]) / P2[0, 0]
-    ray_y = (np.arange(height) - P2[1, 2]) / P2[1, 1]
-    # P2's fourth column: camera 2 stands beside camera 0, in whose frame points are rectified.
-    camera_2 = np.array([-P2[0, 3] / P2[0, 0], -P2[1, 3] / P2[1, 1], 0.0])
-    columns = rotation[:, :1] * ray_x
-    rows = rotation[:, 1:2] * ray_y + rotation[:, 2:]
-    return _Rays(rows.astype(np.float32), columns.astype(np.float32), rotation @ camera_2 + translation)
+def _float32_array(values: Floats | Tensor) -> Points:
+    if isinstance(values, Tensor):
+        return values.detach().float().cpu().contiguous().numpy()
+    return np.ascontiguousarray(values, dtype=np.float32)

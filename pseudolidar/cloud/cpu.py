@@ -1,0 +1,205 @@
+"""Clouds on the processor: numba kernels over blocks of image rows, a thread each, without a dense cloud in between."""
+
+from collections.abc import Callable
+from functools import reduce
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pseudolidar.cloud.grid import Cells, Edges
+from pseudolidar.cloud.projection import FLOAT32_MAX, Projection
+from pseudolidar.kernels import cpu_kernel, in_shares
+
+Disparity = NDArray[np.float32]
+Points = NDArray[np.float32]
+Row = NDArray[np.float32]
+Kept = NDArray[np.uint8]
+
+# Starting a thread takes as long as some 5,000 pixels.
+_SMALLEST_SHARE = 30_000
+# Image rows that a thread takes at once.
+_BAND = 8
+
+
+def dense_points(disparity: Disparity, projection: Projection, threads: int | None) -> Points:
+    """Every pixel's point within the limits, (N, 4); disparity float32 (H, W), contiguous."""
+    disparity = _read_only(disparity)
+    most = disparity.size // _SMALLEST_SHARE
+    ends = np.zeros(len(disparity) + 1, np.int64)
+    in_shares(lambda share, shares: _count(disparity, projection, share, shares, ends[1:]), most, threads)
+    np.cumsum(ends, out=ends)
+    points = np.empty((int(ends[-1]), 4), np.float32)
+    in_shares(lambda share, shares: _write(disparity, projection, share, shares, ends, points), most, threads)
+    return points
+
+
+def sparse_points(disparity: Disparity, projection: Projection, cells: Cells, threads: int | None) -> Points:
+    """Of the points of `dense_points` the last of each cell, in their order."""
+    disparity = _read_only(disparity)
+    last = _last_of_each_cell(
+        lambda share, shares, winner: _last_pixels(disparity, projection, cells, share, shares, winner),
+        cells,
+        disparity.size,
+        threads,
+    )
+    points = np.empty((len(last), 4), np.float32)
+    _write_pixels(disparity, projection, last, points)
+    return points
+
+
+def last_of_each_cell(points: Points, cells: Cells, threads: int | None) -> NDArray[np.int64]:
+    """Indices of the points (N, >= 3) that are the last of their cell, increasing."""
+    points = _read_only(points)
+    return _last_of_each_cell(
+        lambda share, shares, winner: _last_points(points, cells, share, shares, winner), cells, len(points), threads
+    )
+
+
+def _read_only(array: NDArray[np.float32]) -> NDArray[np.float32]:
+    # Writable and read-only arrays are two types to numba, and a second type would be compiled a second time.
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def _last_of_each_cell(
+    fill: Callable[[int, int, NDArray[np.int64]], None], cells: Cells, items: int, threads: int | None
+) -> NDArray[np.int64]:
+    def of_share(share: int, shares: int) -> NDArray[np.int64]:
+        # One more for what has no cell.
+        last = np.full(cells.rows * cells.columns + 1, -1, np.int64)
+        fill(share, shares, last)
+        return last[:-1]
+
+    # The last is the one with the largest index, whatever the threads do.
+    last = reduce(np.maximum, in_shares(of_share, items // _SMALLEST_SHARE, threads))
+    return np.sort(last[last >= 0])
+
+
+@cpu_kernel
+def _point(disparity: float, v: int, u: int, rays: Projection) -> tuple[bool, np.float32, np.float32, np.float32]:
+    """Whether a pixel yields a point, and the point."""
+    d = np.float64(disparity)
+    if rays.quantization > 0:
+        d = np.floor(d / rays.quantization) * rays.quantization
+    depth = rays.camera_constant / d
+    x = (rays.rows[0, v] + rays.columns[0, u]) * depth + rays.offset[0]
+    y = (rays.rows[1, v] + rays.columns[1, u]) * depth + rays.offset[1]
+    z = (rays.rows[2, v] + rays.columns[2, u]) * depth + rays.offset[2]
+    # Bitwise: no branches, so that it becomes vector code. Comparisons with NaN are false.
+    valid = (d > 0) & (d < np.inf)
+    ahead = (x >= 0) & (x < rays.max_depth)
+    level = (z < rays.max_height) & (z > -FLOAT32_MAX) & (np.abs(y) < FLOAT32_MAX)
+    x = x if x < rays.x_highest else rays.x_highest
+    z = z if z < rays.z_highest else rays.z_highest
+    return valid & ahead & level, np.float32(x), np.float32(y), np.float32(z)
+
+
+@cpu_kernel
+def _count(disparity: Disparity, rays: Projection, share: int, shares: int, kept_in_row: NDArray[np.int64]) -> None:
+    for first in range(share * _BAND, len(disparity), shares * _BAND):
+        for v in range(first, min(first + _BAND, len(disparity))):
+            count = np.int64(0)
+            for u in range(disparity.shape[1]):
+                count += np.int64(_point(disparity[v, u], v, u, rays)[0])
+            kept_in_row[v] = count
+
+
+@cpu_kernel
+def _row(disparity: Disparity, rays: Projection, v: int, kept: Kept, x: Row, y: Row, z: Row) -> None:
+    for u in range(disparity.shape[1]):
+        keep, x[u], y[u], z[u] = _point(disparity[v, u], v, u, rays)
+        kept[u] = keep
+
+
+@cpu_kernel
+def _write(
+    disparity: Disparity, rays: Projection, share: int, shares: int, ends: NDArray[np.int64], points: Points
+) -> None:
+    width = disparity.shape[1]
+    kept = np.empty(width, np.uint8)
+    x, y, z = np.empty(width, np.float32), np.empty(width, np.float32), np.empty(width, np.float32)
+    intensity = np.float32(rays.intensity)
+    for first in range(share * _BAND, len(disparity), shares * _BAND):
+        last = min(first + _BAND, len(disparity))
+        for v in range(first, last):
+            at = ends[v]
+            if ends[v + 1] == at:
+                continue
+            _row(disparity, rays, v, kept, x, y, z)
+            if at + width <= ends[last]:
+                # No branch, which a ragged mask would make a guess each time: a point that does not stay is written
+                # over by the next. There is room for that in what this thread writes.
+                for u in range(width):
+                    _store(points, at, x[u], y[u], z[u], intensity)
+                    at += np.int64(kept[u])
+            else:
+                for u in range(width):
+                    if kept[u]:
+                        _store(points, at, x[u], y[u], z[u], intensity)
+                        at += 1
+
+
+@cpu_kernel
+def _store(points: Points, at: int, x: np.float32, y: np.float32, z: np.float32, intensity: np.float32) -> None:
+    points[at, 0] = x
+    points[at, 1] = y
+    points[at, 2] = z
+    points[at, 3] = intensity
+
+
+@cpu_kernel
+def _write_pixels(disparity: Disparity, rays: Projection, pixels: NDArray[np.int64], points: Points) -> None:
+    width = disparity.shape[1]
+    for i in range(len(pixels)):
+        v, u = pixels[i] // width, pixels[i] % width
+        _, points[i, 0], points[i, 1], points[i, 2] = _point(disparity[v, u], v, u, rays)
+        points[i, 3] = rays.intensity
+
+
+@cpu_kernel
+def _bin(tangent: np.float32, edges: Edges) -> np.int32:
+    at = (tangent - edges.first) * edges.scale
+    last = np.float32(len(edges.least) - 1)
+    # In this order NaN becomes 0.
+    at = at if at > np.float32(0) else np.float32(0)
+    return np.int32(at if at < last else last)
+
+
+@cpu_kernel
+def _cell(x: np.float32, y: np.float32, z: np.float32, cells: Cells) -> np.int64:
+    """The cell of a point, row-major; rows x columns for a point outside the crop."""
+    inside = (x >= cells.low[0]) & (x < cells.high[0])
+    inside &= (y >= cells.low[1]) & (y < cells.high[1])
+    inside &= (z >= cells.low[2]) & (z < cells.high[2])
+    x64, y64, z64 = np.float64(x), np.float64(y), np.float64(z)
+    column = np.int64(cells.azimuth.least[_bin(y / x, cells.azimuth)])
+    column += np.int64(y64 <= cells.azimuth.edge[column + 1] * x64)
+    across = x64 * x64 + y64 * y64
+    row = np.int64(cells.elevation.least[_bin(z / np.sqrt(np.float32(across)), cells.elevation)])
+    row += np.int64(z64 * np.abs(z64) <= cells.elevation.edge[row + 1] * across)
+    return row * cells.columns + column if inside else np.int64(cells.rows * cells.columns)
+
+
+@cpu_kernel
+def _last_pixels(
+    disparity: Disparity, rays: Projection, cells: Cells, share: int, shares: int, last: NDArray[np.int64]
+) -> None:
+    width = disparity.shape[1]
+    kept = np.empty(width, np.uint8)
+    x, y, z = np.empty(width, np.float32), np.empty(width, np.float32), np.empty(width, np.float32)
+    cell = np.empty(width, np.int64)
+    nowhere = cells.rows * cells.columns
+    for first in range(share * _BAND, len(disparity), shares * _BAND):
+        for v in range(first, min(first + _BAND, len(disparity))):
+            _row(disparity, rays, v, kept, x, y, z)
+            for u in range(width):
+                cell[u] = _cell(x[u], y[u], z[u], cells) if kept[u] else nowhere
+            for u in range(width):
+                last[cell[u]] = v * width + u
+
+
+@cpu_kernel
+def _last_points(points: Points, cells: Cells, share: int, shares: int, last: NDArray[np.int64]) -> None:
+    for i in range(len(points) * share // shares, len(points) * (share + 1) // shares):
+        last[_cell(points[i, 0], points[i, 1], points[i, 2], cells)] = i

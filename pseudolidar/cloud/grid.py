@@ -1,0 +1,133 @@
+"""The angular grid of sparse clouds: one point a cell, as if a spinning LiDAR had measured it."""
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Beyond this angle a tangent grows too fast for tables; no camera that a disparity map fits sees as much.
+_WIDEST_DEG = 80.0
+_MOST_BINS = 1 << 15
+
+
+@dataclass(frozen=True)
+class AngularGrid:
+    """Rows of elevation and columns of azimuth in the velodyne frame (Pseudo-LiDAR++, You et al., ICLR 2020).
+
+    A point's row is floor((top_deg - elevation) / row_deg), its column floor((left_deg - azimuth) / column_deg), both
+    clamped to the grid. Points outside the crop have no cell.
+
+    Attributes:
+        rows, columns: of the grid; the defaults are a 64-beam LiDAR's, over 90 deg to the front.
+        top_deg: elevation of the upper edge of row 0.
+        row_deg: height of a row.
+        left_deg: azimuth of the left edge of column 0, to the left of x.
+        column_deg: width of a column.
+        x_m, y_m, z_m: the crop: from the first number on, below the second, velodyne frame.
+
+    Raises:
+        ValueError: an edge between two rows or two columns beyond 80 deg, an empty crop, one behind the sensor.
+    """
+
+    rows: int = 64
+    columns: int = 512
+    top_deg: float = 2.0
+    row_deg: float = 0.4
+    left_deg: float = 45.0
+    column_deg: float = 90.0 / 512
+    x_m: tuple[float, float] = (0.0, 120.0)
+    y_m: tuple[float, float] = (-50.0, 50.0)
+    z_m: tuple[float, float] = (-2.5, 1.5)
+
+    def __post_init__(self) -> None:
+        for name in ("x_m", "y_m", "z_m"):
+            first, end = (float(value) for value in getattr(self, name))
+            object.__setattr__(self, name, (first, end))
+            if not first < end or (name == "x_m" and first < 0):
+                expected = "two increasing numbers" + (", the first of them not negative" if name == "x_m" else "")
+                raise ValueError(f"{name}: found {(first, end)}, expected {expected}")
+        for kind, count, first, step in (
+            ("row", self.rows, self.top_deg, self.row_deg),
+            ("column", self.columns, self.left_deg, self.column_deg),
+        ):
+            if count < 1 or not step > 0:
+                raise ValueError(f"{kind}s: found {count} of {step} deg, expected one or more of a positive size")
+            if count > 1 and not max(abs(first - step), abs(first - step * (count - 1))) <= _WIDEST_DEG:
+                found = f"edges from {first - step:g} to {first - step * (count - 1):g} deg"
+                raise ValueError(f"{kind}s: found {found}, expected edges within {_WIDEST_DEG:g} deg of x")
+
+
+LIDAR_GRID = AngularGrid()
+"""A 64-beam LiDAR's, 90 deg to the front: what Pseudo-LiDAR++ gives to PointRCNN."""
+
+
+class Edges(NamedTuple):
+    """Between cells along one angle, so that a cell is found without an inverse sine.
+
+    Edge k lies between cells k - 1 and k. Angles and tangents grow together: the cell of a tangent t is the number of
+    edges 1 .. n - 1 with t <= tangent[k]. Written without a division (y <= tangent[k] * x for the azimuth,
+    z |z| <= tangent[k] |tangent[k]| (x^2 + y^2) for the elevation), products of float32 coordinates are exact in
+    float64, and the rest is rounded once: every backend finds the same cell, with fused multiplications or without.
+
+    Attributes:
+        edge: float64 (n + 1,): tangent[k], or tangent[k] |tangent[k]|, at 1 .. n - 1; minus infinity, which nothing is
+            below, at n.
+        first: float32 lowest tangent of the table `least`.
+        scale: bins per unit of tangent.
+        least: int32 (bins,), for a bin of tangents the lowest cell in it; the next one, if any, is the only other.
+    """
+
+    edge: NDArray[np.float64]
+    first: np.float32
+    scale: np.float32
+    least: NDArray[np.int32]
+
+
+class Cells(NamedTuple):
+    """An `AngularGrid` as kernels take it; the crop's limits are float32, as the coordinates are."""
+
+    elevation: Edges
+    azimuth: Edges
+    rows: int
+    columns: int
+    low: NDArray[np.float32]
+    high: NDArray[np.float32]
+
+
+@lru_cache(maxsize=16)
+def grid_cells(grid: AngularGrid) -> Cells:
+    """The tables of a grid, made once."""
+    low, high = np.array([grid.x_m, grid.y_m, grid.z_m], np.float32).T.copy()
+    elevation = _edges(grid.rows, grid.top_deg, grid.row_deg)
+    azimuth = _edges(grid.columns, grid.left_deg, grid.column_deg)
+    squared = elevation._replace(edge=elevation.edge * np.abs(elevation.edge))
+    return Cells(squared, azimuth, grid.rows, grid.columns, low, high)
+
+
+def _edges(count: int, first_deg: float, step_deg: float) -> Edges:
+    tangent = np.array([math.tan(math.radians(first_deg - step_deg * k)) for k in range(count + 1)])
+    tangent[-1] = -math.inf
+    inner = tangent[1:-1][::-1]
+    if not len(inner):
+        return Edges(tangent, np.float32(0), np.float32(1), np.zeros(1, np.int32))
+    # A kernel may find a tangent in the bin beside its own, by rounding: bins are taken a tenth wider on both sides.
+    bins = 64
+    span = inner[-1] - inner[0]
+    margin = 0.1
+    while bins <= _MOST_BINS:
+        width = span / bins if span else 1.0
+        first = inner[0] - width
+        starts = first + width * np.arange(bins + 3)
+        passed_low = np.searchsorted(inner, starts - margin * width)
+        passed_high = np.searchsorted(inner, starts + (1 + margin) * width, side="right")
+        if (passed_high - passed_low).max() <= 1:
+            # `passed` counts edges below the bin; a cell is the number of edges that are not below its tangents.
+            least = (len(inner) - passed_high).astype(np.int32)
+            return Edges(tangent, np.float32(first), np.float32(1 / width), least)
+        bins *= 2
+    raise ValueError(
+        f"cells: found {count} of {step_deg:g} deg from {first_deg:g} deg on, expected fewer or larger ones"
+    )

@@ -1,0 +1,98 @@
+"""How kernels run: numba on threads of the processor, numba-cuda on a tensor's own memory and PyTorch's stream."""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, ParamSpec, TypeVar, cast
+
+import numba
+import torch
+from torch import Tensor
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+# Of a CUDA block; a multiple of the warp's 32 that suits every card.
+_CUDA_THREADS = 128
+
+_pool: ThreadPoolExecutor | None = None
+
+
+def cpu_kernel(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Compile a function of numbers and arrays that runs without the interpreter's lock; kept between runs.
+
+    No fast-math: NaN and infinity are compared, and all backends round alike. Not numba's own `parallel=True`: its
+    OpenMP threads end a process that is forked after their first use (a data loader's workers), its other portable
+    layer fails when two Python threads call, and neither knows of PyTorch's threads.
+    """
+    return cast(
+        Callable[Arguments, Result],
+        numba.njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)(function),
+    )
+
+
+def in_shares(function: Callable[[int, int], Result], most: int, threads: int | None) -> list[Result]:
+    """Call `function(share, shares)` for every share 0 .. shares - 1, a thread each, and list the results.
+
+    Args:
+        function: does its share of the work, mostly every so-many-th piece of it: pieces differ (the sky yields no
+            points), a share of all of them does not. Calls a `cpu_kernel`; what holds the interpreter's lock waits.
+        most: how many shares the work is worth.
+        threads: at most; None takes as many as PyTorch would (`torch.set_num_threads`; one in a data loader's worker).
+    """
+    shares = max(1, min(torch.get_num_threads() if threads is None else threads, most))
+    others = [_threads().submit(function, share, shares) for share in range(1, shares)]
+    # The calling thread takes a share itself.
+    return [function(0, shares), *(other.result() for other in others)]
+
+
+def _threads() -> ThreadPoolExecutor:
+    global _pool
+    if _pool is None:
+        _pool = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="pseudolidar")
+    return _pool
+
+
+def _forget_threads() -> None:
+    global _pool
+    _pool = None
+
+
+# Threads do not live on in a forked process.
+os.register_at_fork(after_in_child=_forget_threads)
+
+
+def cuda_kernels_run() -> bool:
+    """Whether numba can compile for a GPU of this machine: a driver, a card, and the compiler's library (NVVM)."""
+    from numba import cuda
+
+    return bool(cuda.is_available())
+
+
+def launch(kernel: Any, items: int, *arguments: Tensor | tuple[float, ...] | float) -> None:
+    """Start a numba-cuda kernel of one thread an item on PyTorch's current stream; returns without waiting for it.
+
+    Args:
+        kernel: made by `numba.cuda.jit`; its last argument is the number of items.
+        items: threads whose index is not below it have nothing to do.
+        arguments: contiguous tensors of one device, handed over as they lie in memory, and numbers. In numba's
+            simulator (NUMBA_ENABLE_CUDASIM=1) they are tensors of the processor.
+    """
+    from numba import cuda
+
+    if items == 0:
+        return
+    blocks = -(-items // _CUDA_THREADS)
+    tensors = [argument for argument in arguments if isinstance(argument, Tensor)]
+    if numba.config.ENABLE_CUDASIM:
+        arrays = [argument.numpy() if isinstance(argument, Tensor) else argument for argument in arguments]
+        kernel[blocks, _CUDA_THREADS](*arrays, items)
+        return
+    device = tensors[0].device
+    with cuda.gpus[device.index]:
+        stream = cuda.external_stream(torch.cuda.current_stream(device).cuda_stream)
+        arrays = [
+            cuda.as_cuda_array(argument, sync=False) if isinstance(argument, Tensor) else argument
+            for argument in arguments
+        ]
+        kernel[blocks, _CUDA_THREADS, stream](*arrays, items)

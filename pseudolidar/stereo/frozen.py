@@ -1,0 +1,178 @@
+"""PSMNet for inference: the same function as the trained network, in a fraction of its time and memory."""
+
+import copy
+import itertools
+from typing import TypeVar, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from pseudolidar.stereo.psmnet import STRIDE, Hourglass, PSMNet, channels_last
+from pseudolidar.stereo.regression import regress_disparity
+from pseudolidar.stereo.volume_convolution import volume_convolution
+
+# PyTorch hands float32 convolutions of one volume to a fallback ten times slower than oneDNN's unless the first four
+# of its sizes multiply to more than this.
+_SMALL_VOLUME = 20480
+
+
+Part = TypeVar("Part", bound=nn.Module)
+
+
+class FrozenPSMNet(nn.Module):
+    """A copy of a trained PSMNet that can do nothing but predict.
+
+    Batch normalisation is folded into the convolutions before it; weights and activations are laid out channels last
+    and kept in `dtype`; both images pass through the features as one batch; the cost volume is not built
+    (`volume_convolution`), nor are scores at full resolution (`regress_disparity`). Scores are summed, and disparity
+    is regressed, in float32 always.
+
+    Args:
+        model: left as it is.
+        dtype: float32, bfloat16 or, on CUDA, float16.
+    """
+
+    def __init__(self, model: PSMNet, dtype: torch.dtype = torch.float32) -> None:
+        super().__init__()
+        self.max_disparity = model.max_disparity
+        self.align_corners = model.align_corners
+        self._size_multiple = model.size_multiple
+        self._min_size = model.min_size
+        self.features = _frozen(model.feature_extraction)
+        compare = _frozen(model.dres0)
+        self.first = cast(nn.Conv3d, cast(nn.Sequential, compare[0])[0])
+        self.compare = compare[1:]
+        self.refine = _frozen(model.dres1)
+        self.hourglasses = nn.ModuleList()
+        self.heads = nn.ModuleList()
+        for index in range(1, model.hourglasses + 1):
+            self.hourglasses.append(_frozen(model.get_submodule(f"dres{index + 1}")))
+            self.heads.append(_frozen(model.get_submodule(f"classif{index}")))
+        self.to(dtype)
+        channels_last(self)
+        self.requires_grad_(False).eval()
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of weights and activations."""
+        return self.first.weight.dtype
+
+    def forward(self, left: Tensor, right: Tensor) -> Tensor:
+        """Disparity of the left image.
+
+        Images are padded with zeros at the top and on the right to a size that the network takes, as published code
+        does on KITTI; the padding is cut off again.
+
+        Args:
+            left, right: (B, 3, H, W) RGB of any size, normalised by ImageNet's mean and standard deviation.
+
+        Returns:
+            (B, H, W) float32 px.
+
+        Raises:
+            ValueError: images of two shapes, or a pixel that is not finite.
+        """
+        if left.shape != right.shape or left.ndim != 4:
+            found = f"{tuple(left.shape)} and {tuple(right.shape)}"
+            raise ValueError(f"images: found shapes {found}, expected (B, 3, H, W) twice")
+        for side_name, image in (("left", left), ("right", right)):
+            _require_finite(side_name, image)
+        height, width = left.shape[-2:]
+        top, side = self._padding(height), self._padding(width)
+        pair = F.pad(torch.cat([left, right]).to(self.dtype), (0, side, top, 0))
+        scores = self._scores(*self.features(pair.contiguous(memory_format=torch.channels_last)).chunk(2))
+        size = (pair.shape[-2], pair.shape[-1])
+        disparity = regress_disparity(scores, self.max_disparity, size, self.align_corners)
+        return disparity[:, top:, :width]
+
+    def _padding(self, size: int) -> int:
+        return max(self._min_size, -(-size // self._size_multiple) * self._size_multiple) - size
+
+    def _scores(self, left: Tensor, right: Tensor) -> Tensor:
+        """Features (B, C, H/4, W/4) of both images -> matching scores (B, D/4, H/4, W/4), float32."""
+        levels = self.max_disparity // STRIDE
+        bias = cast(Tensor, self.first.bias)
+        cost = self.compare(volume_convolution(left, right, self.first.weight, bias, levels))
+        cost = self.refine(cost).add_(cost)
+        volume, first_pre, post = cost, None, None
+        taps: Tensor | None = None
+        for hourglass, head in zip(self.hourglasses, self.heads, strict=True):
+            hourglass = cast(Hourglass, hourglass)
+            pre, post = _down(hourglass, volume, first_pre, post)
+            first_pre = pre if first_pre is None else first_pre
+            # A volume is a third of the memory that all this takes, so none is kept for longer than it is needed.
+            del volume, pre
+            volume = _run(hourglass.conv6, post).add_(cost)
+            normal, relu, last = cast(nn.Sequential, head)
+            of_head = _score_taps(relu(normal(volume)), cast(nn.Conv3d, last).weight).float()
+            taps = of_head if taps is None else taps.add_(of_head)
+        return _summed_taps(cast(Tensor, taps))
+
+
+def _require_finite(name: str, image: Tensor) -> None:
+    """Convolutions would spread one NaN over the whole map."""
+    finite = image.isfinite()
+    if not finite.all():
+        _, channel, row, column = first = (~finite).nonzero()[0].tolist()
+        value = float(image[tuple(first)])
+        raise ValueError(
+            f"{name} image: found {value} at row {row}, column {column}, channel {channel}, expected finite pixels"
+        )
+
+
+def _frozen(part: Part) -> Part:
+    """A copy of a part of the network, with batch normalisation folded into the convolution before it."""
+    part = copy.deepcopy(part).eval()
+    for module in list(part.modules()):
+        if isinstance(module, nn.Sequential):
+            for index, (layer, following) in enumerate(itertools.pairwise(list(module))):
+                if isinstance(following, nn.BatchNorm2d | nn.BatchNorm3d):
+                    convolution = cast(nn.Conv2d | nn.Conv3d | nn.ConvTranspose3d, layer)
+                    transposed = isinstance(convolution, nn.ConvTranspose3d)
+                    module[index] = fuse_conv_bn_eval(convolution, following, transposed)
+                    module[index + 1] = nn.Identity()
+        elif isinstance(module, nn.ReLU):
+            module.inplace = True  # it always follows a convolution, whose result nothing else reads
+    return part
+
+
+def _down(
+    hourglass: Hourglass, volume: Tensor, earlier_pre: Tensor | None, earlier_post: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """`Hourglass.forward` up to its last layer: `pre` and `post`, each added to in place."""
+    pre = _run(hourglass.conv2, _run(hourglass.conv1, volume))
+    pre = (pre if earlier_post is None else pre.add_(earlier_post)).relu_()
+    up = _run(hourglass.conv5, _run(hourglass.conv4, _run(hourglass.conv3, pre)))
+    post = up.add_(pre if earlier_pre is None else earlier_pre).relu_()
+    return pre, post
+
+
+def _run(layer: nn.Module, volume: Tensor) -> Tensor:
+    """A layer on a volume (B, C, D, H, W); a small volume goes twice, see `_SMALL_VOLUME`."""
+    small = len(volume) == 1 and volume[0, ..., 0].numel() <= _SMALL_VOLUME
+    if small and volume.device.type == "cpu" and volume.dtype == torch.float32:
+        return layer(volume.expand(2, -1, -1, -1, -1))[:1]
+    return layer(volume)
+
+
+def _score_taps(features: Tensor, weight: Tensor) -> Tensor:
+    """A 3x3x3 convolution to one channel, before its sum over disparity and rows: (B, C, D, H, W) -> (B, 9, D, H, W).
+
+    Convolutions to a single channel take as long as to sixteen, so nine of the taps take one of them each.
+    """
+    taps = weight[0].permute(1, 2, 0, 3).flatten(0, 1)[:, :, None, None]
+    return F.conv3d(features, taps.contiguous(memory_format=torch.channels_last_3d), padding=(0, 0, 1))
+
+
+def _summed_taps(taps: Tensor) -> Tensor:
+    """What `_score_taps` leaves: the sum over disparity and rows, (B, 9, D, H, W) -> (B, D, H, W)."""
+    levels, height = taps.shape[2:4]
+    padded = F.pad(taps, (0, 0, 1, 1, 1, 1))
+    parts = [
+        padded[:, 3 * tap_d + tap_y, tap_d : tap_d + levels, tap_y : tap_y + height]
+        for tap_d in range(3)
+        for tap_y in range(3)
+    ]
+    return torch.stack(parts).sum(dim=0)

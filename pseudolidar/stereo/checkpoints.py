@@ -114,6 +114,9 @@ def load_psmnet(path: str | Path, align_corners: bool | None = None, max_dispari
     Reads published checkpoints (Chang and Chen, PSMNet; Wang et al., Pseudo-LiDAR) and any other with the published
     names, in both formats of `torch.save`; checkpoints of `train_stereo`; and `.safetensors`. No file can run code.
 
+    The SceneFlow checkpoint of 2018 gives disparities about 1.17 times too small, in the published code too: it is
+    there to be trained on, not to be used as it is.
+
     Args:
         path: the file.
         align_corners: how the network was trained to interpolate. Files of `train_stereo` and `save_psmnet` record it,

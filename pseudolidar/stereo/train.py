@@ -47,6 +47,9 @@ class StereoTraining:
         checkpoint_every: steps between two writes of the running state.
         device: `cpu` or `cuda`.
         threads: processor threads; None: as many as PyTorch takes.
+
+    Raises:
+        ValueError: an unknown optimizer or schedule.
     """
 
     loss: Loss
@@ -76,6 +79,11 @@ class StereoTraining:
     checkpoint_every: int = 100
     device: str = "cpu"
     threads: int | None = None
+
+    def __post_init__(self) -> None:
+        for name, known in (("optimizer", ("adam", "adamw")), ("schedule", ("one_cycle", "step"))):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name}: found {getattr(self, name)!r}, expected {known[0]!r} or {known[1]!r}")
 
     def network(self) -> dict[str, Any]:
         """The constructor arguments of the network, all but `align_corners`."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pseudolidar.kitti import FormatError, progress_bar
 from pseudolidar.training.checkpoints import load_checkpoint, save_checkpoint
-from pseudolidar.training.precision import Arithmetic, Precision, arithmetic_of, arithmetic_threads
+from pseudolidar.training.precision import Arithmetic, Precision, arithmetic_of, arithmetic_threads, require_device
 
 # Steps over which the progress bar's loss is smoothed.
 _SMOOTHING_STEPS = 20
@@ -78,7 +78,9 @@ def fit(
     Raises:
         FloatingPointError: a loss or gradient is not finite; names the step and the frames.
         FormatError: the checkpoint is unreadable, or is of another model or run.
+        ValueError: no such device.
     """
+    require_device(device)
     partial = checkpoint.with_suffix(".partial")
     arithmetic = arithmetic_of(precision, device)
     arguments = dict(arguments or {})

@@ -1,4 +1,4 @@
-"""Which arithmetic a run uses: float32 or bfloat16 mixed precision, and how many processor threads."""
+"""Where and how a run computes: device, float32 or bfloat16 mixed precision, processor threads."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +24,18 @@ def arithmetic_of(precision: Precision, device: str | torch.device) -> Arithmeti
     if precision not in ("float32", "bfloat16"):
         raise ValueError(f"precision: found {precision!r}, expected 'float32', 'bfloat16' or 'auto'")
     return precision
+
+
+def require_device(device: str | torch.device) -> torch.device:
+    """The device, if PyTorch can compute there.
+
+    Raises:
+        ValueError: no such device, or none of its kind on this machine.
+    """
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device: found {str(device)!r}, expected 'cpu', or 'cuda' where there is a GPU") from error
 
 
 @contextmanager

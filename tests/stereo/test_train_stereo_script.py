@@ -183,6 +183,20 @@ def test_a_disparity_that_is_not_a_number(tmp_path: Path, train: Train) -> None:
     assert "disparity, row 5, column 7 (1 such pixels): found nan" in message
 
 
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("optimizer=sgd", "optimizer: found 'sgd', expected 'adam' or 'adamw'"),
+        ("schedule=cosine", "schedule: found 'cosine', expected 'one_cycle' or 'step'"),
+        ("device=toaster", "device: found 'toaster'"),
+        ("erasing=2", "erasing: found 2, expected a number from 0 to 1"),
+        ("crop=[20,32]", "images: found 20 x 32 px, expected multiples of 16"),
+    ],
+)
+def test_settings_that_no_run_has(scene: ObjectDataset, train: Train, setting: str, message: str) -> None:
+    assert message in train(f"data={scene.root}", "output=u.pt", f"training.{setting}", mistake=True)
+
+
 def test_pairs_of_two_sizes(scene: ObjectDataset, train: Train) -> None:
     for frame in scene:
         path = frame.path("image_3")

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pseudolidar.training import arithmetic_of, arithmetic_threads
+from pseudolidar.training import arithmetic_of, arithmetic_threads, require_device
 
 
 def test_named_precisions_are_taken_as_they_are() -> None:
@@ -32,3 +32,10 @@ def test_threads_are_set_inside_and_restored() -> None:
     with pytest.raises(KeyError), arithmetic_threads(before + 2):
         raise KeyError
     assert torch.get_num_threads() == before
+
+
+def test_devices_that_are_not_there() -> None:
+    assert require_device("cpu") == torch.device("cpu")
+    for device in ("cuda:99", "toaster"):
+        with pytest.raises(ValueError, match=f"device: found '{device}'"):
+            require_device(device)

@@ -77,11 +77,14 @@ class PSMNetWeights:
             ValueError: arguments that no network has.
         """
         recorded = self._recorded()
-        chosen = self._align_corners(align_corners)
-        if recorded is not None and list(recorded["pool_sizes"]) != list(arguments["pool_sizes"]):
-            raise FormatError(self.path, "pool_sizes", recorded["pool_sizes"], f"{list(arguments['pool_sizes'])}")
-        model = _network({**arguments, "align_corners": chosen})
+        chosen = self._chosen_align_corners(align_corners)
+        model = _network({**arguments, "align_corners": bool(chosen)})
+        # What network the file is of comes before the question of how to use it.
         model.load_state_dict(_checked(self.path, self.state, model.state_dict()))
+        if recorded is not None and recorded["pool_sizes"] != list(arguments["pool_sizes"]):
+            raise FormatError(self.path, "pool_sizes", recorded["pool_sizes"], f"{list(arguments['pool_sizes'])}")
+        if chosen is None:
+            raise FormatError(self.path, "align_corners", "no record of it", _CHOICE)
         channels_last(model)
         return model.eval()
 
@@ -94,18 +97,13 @@ class PSMNetWeights:
         except (TypeError, ValueError) as error:
             raise FormatError(self.path, "arguments", error, "the arguments of a PSMNet") from error
 
-    def _align_corners(self, chosen: bool | None) -> bool:
+    def _chosen_align_corners(self, chosen: bool | None) -> bool | None:
+        """As recorded, or as chosen; None where neither is the case."""
         recorded = None if self.arguments is None else self.arguments.get("align_corners")
-        if recorded is None and chosen is None:
-            raise FormatError(self.path, "align_corners", "no record of it", _CHOICE)
         if None not in (recorded, chosen) and recorded != chosen:
-            raise FormatError(
-                self.path,
-                "align_corners",
-                f"a record of {recorded}",
-                f"{chosen}, as chosen (left out, the record counts)",
-            )
-        return bool(recorded if chosen is None else chosen)
+            expected = f"{chosen}, as chosen (left out, the record counts)"
+            raise FormatError(self.path, "align_corners", f"a record of {recorded}", expected)
+        return recorded if chosen is None else chosen
 
 
 def load_psmnet(path: str | Path, align_corners: bool | None = None, max_disparity: int | None = None) -> PSMNet:

@@ -6,8 +6,8 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from pseudolidar.command_line import clear_errors
-from pseudolidar.kitti import Calibration, FormatError, ObjectDataset, Objects, read_disparity, read_points, replacing
+from pseudolidar.command_line import clear_errors, instantiate
+from pseudolidar.kitti import Calibration, FormatError, ObjectDataset, read_disparity, read_points, replacing
 from pseudolidar.stereo import StereoMetrics, disparity_metrics, lidar_disparity, map_metrics
 from pseudolidar.study import disparity_table
 from pseudolidar.viewing import print_table
@@ -21,9 +21,12 @@ def main(config: DictConfig) -> None:
             raise ValueError("expected data=DIR, or calib=FILE velodyne=FILE")
         disparity = Path(config.disparity)
         if config.data is not None:
-            dataset = ObjectDataset(config.data, config.split)
-            metrics = disparity_metrics(disparity, dataset)
-            name = f"{disparity}, {len(dataset)} frames"
+            if config.get("pairs") is None:
+                data = ObjectDataset(config.data, config.split)
+            else:
+                data = instantiate(config.pairs, root=config.data, split=config.split)
+            metrics = disparity_metrics(disparity, data)
+            name = f"{disparity}, {len(metrics.frame_ids)} frames"
         else:
             metrics = _against_lidar(disparity, Path(config.calib), Path(config.velodyne))
             name = str(disparity)
@@ -40,7 +43,7 @@ def main(config: DictConfig) -> None:
 def _against_lidar(disparity: Path, calib: Path, velodyne: Path) -> StereoMetrics:
     predicted, calibration = read_disparity(disparity), Calibration.from_file(calib)
     truth = lidar_disparity(read_points(velodyne), calibration, (predicted.shape[0], predicted.shape[1]))
-    return map_metrics(predicted, truth, calibration, Objects.empty(), disparity.stem)
+    return map_metrics(predicted, truth, calibration.camera_constant_px_m, disparity.stem)
 
 
 if __name__ == "__main__":

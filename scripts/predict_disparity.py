@@ -5,7 +5,7 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from pseudolidar.command_line import clear_errors
+from pseudolidar.command_line import clear_errors, instantiate
 from pseudolidar.kitti import ObjectDataset, read_image, write_disparity
 from pseudolidar.stereo import DisparityModel, SemiGlobalMatching, TrainedPSMNet, predict_disparities
 
@@ -18,8 +18,11 @@ def main(config: DictConfig) -> None:
             raise ValueError("expected data=DIR, or left=FILE right=FILE")
         model = _model(config)
         if config.data is not None:
-            dataset = ObjectDataset(config.data, config.split)
-            predict_disparities(model, dataset, Path(config.output), f"disparity of {Path(config.model).stem}")
+            if config.get("pairs") is None:
+                data = ObjectDataset(config.data, config.split)
+            else:
+                data = instantiate(config.pairs, root=config.data, split=config.split)
+            predict_disparities(model, data, Path(config.output), f"disparity of {Path(config.model).stem}")
         else:
             write_disparity(config.output, model.predict(read_image(config.left), read_image(config.right)))
         print(f"disparity: {config.output}")

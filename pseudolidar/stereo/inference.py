@@ -12,6 +12,7 @@ from pseudolidar.kitti import ObjectDataset, track, write_disparity
 from pseudolidar.stereo.checkpoints import PSMNetWeights, load_psmnet
 from pseudolidar.stereo.data import normalised
 from pseudolidar.stereo.disparity_model import DisparityModel, require_pair
+from pseudolidar.stereo.pairs import StereoPairs
 from pseudolidar.stereo.psmnet import PSMNet, require_bfloat16
 from pseudolidar.training import Arithmetic, Precision, arithmetic_of, arithmetic_threads
 
@@ -68,12 +69,14 @@ class TrainedPSMNet:
         return weights.network(self._align_corners, self._max_disparity).to(self._device), arithmetic
 
 
-def predict_disparities(model: DisparityModel, dataset: ObjectDataset, output_dir: Path, description: str) -> None:
-    """Write `output_dir`/ID.npy, float32 (H, W) px, for every frame of `dataset`; files that are there are kept.
+def predict_disparities(
+    model: DisparityModel, data: ObjectDataset | StereoPairs, output_dir: Path, description: str
+) -> None:
+    """Write `output_dir`/NAME.npy, float32 (H, W) px, for every frame of a data set; files that are there are kept.
 
     Args:
         model: asked for the frames whose file is missing, for nothing else.
-        dataset: with right images.
+        data: in KITTI's object layout, with right images; or pairs of another data set.
         output_dir: made if missing.
         description: on the progress bar.
 
@@ -81,12 +84,21 @@ def predict_disparities(model: DisparityModel, dataset: ObjectDataset, output_di
         FormatError: an unreadable image, or a pair of two sizes.
     """
     output_dir.mkdir(parents=True, exist_ok=True)
-    missing = [frame for frame in dataset if not (output_dir / f"{frame.frame_id}.npy").is_file()]
+    names = data.frame_ids if isinstance(data, ObjectDataset) else data.names
+    missing = [index for index, name in enumerate(names) if not (output_dir / f"{name}.npy").is_file()]
     if not missing:
         return
-    for frame in track(missing, description):
-        left, right = frame.stereo_pair()
-        write_disparity(output_dir / f"{frame.frame_id}.npy", model.predict(left, right))
+    for index in track(missing, description):
+        left, right = _images(data, index)
+        write_disparity(output_dir / f"{names[index]}.npy", model.predict(left, right))
+
+
+def _images(data: ObjectDataset | StereoPairs, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    if isinstance(data, ObjectDataset):
+        # A frame to predict on need not have a known disparity.
+        return data[index].stereo_pair()
+    pair = data.read(index)
+    return pair.left, pair.right
 
 
 def load_network(checkpoint: Path) -> PSMNet:

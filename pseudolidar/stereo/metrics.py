@@ -1,5 +1,6 @@
 """Test loss of a disparity model: by depth range, over all pixels and over those of cars and of pedestrians."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from pseudolidar.kitti import Calibration, FormatError, ObjectDataset, Objects, read_disparity, track
 from pseudolidar.stereo.data import target_disparity
 from pseudolidar.stereo.losses import MIN_DISPARITY_PX
+from pseudolidar.stereo.pairs import StereoPairs
 
 REGIONS = ("all", "car", "pedestrian")
 """Which pixels: all valid ones, or those on the surface of an object of a class."""
@@ -95,33 +97,33 @@ class StereoMetrics:
 
 def disparity_metrics(
     predicted_dir: Path,
-    dataset: ObjectDataset,
+    data: ObjectDataset | StereoPairs,
     mean_disparity: float | None = None,
     max_depth_m: float = FARTHEST_PREDICTION_M,
 ) -> StereoMetrics:
-    """Compare `predicted_dir`/ID.npy (or .png, 256 x) with the true disparity of every frame of `dataset`.
+    """Compare `predicted_dir`/NAME.npy (or .png, 256 x) with the true disparity of every frame of a data set.
 
     Args:
         predicted_dir: disparity maps, one for each frame.
-        dataset: with exact disparity or LiDAR; a frame without labels has neither cars nor pedestrians.
+        data: in KITTI's object layout, with exact disparity or LiDAR, where a frame without labels has neither cars nor
+            pedestrians; or pairs of another data set, which have no labels.
         mean_disparity: what a model that learns nothing answers: see `mean_disparity_of`.
         max_depth_m: see `map_metrics`.
 
     Raises:
-        FormatError: a frame's file is missing, broken or of another size; no frame at all.
+        FormatError: a frame's file is missing, broken or of another size; no frame at all; a pair whose camera constant
+            is not known.
     """
-    if not len(dataset):
-        raise FormatError(dataset.root, f"split {dataset.split}", "no frames", "frames to compare with")
+    names = data.frame_ids if isinstance(data, ObjectDataset) else data.names
     frames = []
-    for frame in track(dataset, "disparity errors", len(dataset)):
-        truth = target_disparity(frame)
-        objects = frame.objects() if frame.path("label_2").is_file() else Objects.empty()
-        predicted = _read_prediction(predicted_dir, frame.frame_id, truth.shape)
-        frames.append(
-            map_metrics(predicted, truth, frame.calibration, objects, frame.frame_id, mean_disparity, max_depth_m)
-        )
+    truths = track(_truths(data), "disparity errors", len(names))
+    for name, (truth, constant, regions) in zip(names, truths, strict=True):
+        predicted = _read_prediction(predicted_dir, name, truth.shape)
+        frames.append(map_metrics(predicted, truth, constant, name, regions, mean_disparity, max_depth_m))
+    if not frames:
+        raise FormatError(predicted_dir, "data set", "no frames", "frames to compare with")
     return StereoMetrics(
-        tuple(dataset.frame_ids),
+        tuple(names),
         np.concatenate([frame.pixels for frame in frames]),
         np.concatenate([frame.disparity_error for frame in frames]),
         np.concatenate([frame.depth_error for frame in frames]),
@@ -134,9 +136,9 @@ def disparity_metrics(
 def map_metrics(
     predicted: NDArray[np.floating],
     truth: NDArray[np.floating],
-    calibration: Calibration,
-    objects: Objects,
-    frame_id: str,
+    camera_constant_px_m: float,
+    name: str,
+    regions: NDArray[np.bool_] | None = None,
     mean_disparity: float | None = None,
     max_depth_m: float = FARTHEST_PREDICTION_M,
 ) -> StereoMetrics:
@@ -145,9 +147,10 @@ def map_metrics(
     Args:
         predicted: (H, W) px.
         truth: (H, W) px, 0 where unknown.
-        calibration: of the frame.
-        objects: its labels, for the pixels of cars and of pedestrians.
-        frame_id: its name.
+        camera_constant_px_m: focal length x baseline, px m.
+        name: of the frame.
+        regions: (R, N) bool, which of the N pixels with known disparity, in row-major order, lie in each of `REGIONS`;
+            None: all in the first, none in the others.
         mean_disparity: what a model that learns nothing answers, px.
         max_depth_m: a predicted depth counts as this at most, so that a few pixels of a disparity near 0 don't decide
             the depth error of all.
@@ -156,33 +159,36 @@ def map_metrics(
         the metrics of this one frame.
 
     Raises:
-        ValueError: maps of two sizes.
+        ValueError: maps of two sizes, or regions of another number of pixels.
     """
     if predicted.shape != truth.shape:
         raise ValueError(f"predicted: found shape {predicted.shape}, expected the truth's, {truth.shape}")
-    constant = calibration.camera_constant_px_m
     baseline = np.nan if mean_disparity is None else mean_disparity
     row, column = np.nonzero(truth > 0)
     true_px = truth[row, column].astype(np.float64)
     found_px = np.maximum(predicted[row, column].astype(np.float64), MIN_DISPARITY_PX)
-    depth_m = constant / true_px
+    depth_m = camera_constant_px_m / true_px
     error_px = np.abs(found_px - true_px)
     errors = np.stack(
         [
             error_px,
-            np.abs(np.minimum(constant / found_px, max_depth_m) - depth_m),
+            np.abs(np.minimum(camera_constant_px_m / found_px, max_depth_m) - depth_m),
             (error_px > _D1_PX) & (error_px > _D1_SHARE * true_px),
             np.abs(baseline - true_px),
         ]
     )
     shape = (1, len(REGIONS), len(RANGES_M))
     pixels, sums = np.zeros(shape, np.int64), np.zeros((len(errors), *shape))
-    regions = _region_masks(objects, calibration, column, row, depth_m)
+    if regions is None:
+        regions = np.zeros((len(REGIONS), len(row)), bool)
+        regions[0] = True
+    if regions.shape != (len(REGIONS), len(row)):
+        raise ValueError(f"regions: found shape {regions.shape}, expected {(len(REGIONS), len(row))}")
     for place, bounds in enumerate(RANGES_M):
         chosen = regions & (depth_m > bounds[0]) & (depth_m <= bounds[1])
         pixels[0, :, place] = chosen.sum(axis=1)
         sums[:, 0, :, place] = errors @ chosen.T
-    return StereoMetrics((frame_id,), pixels, sums[0], sums[1], sums[2].astype(np.int64), sums[3], baseline)
+    return StereoMetrics((name,), pixels, sums[0], sums[1], sums[2].astype(np.int64), sums[3], baseline)
 
 
 def mean_disparity_of(dataset: ObjectDataset) -> float:
@@ -232,14 +238,29 @@ def object_pixels(
     return found
 
 
-def _region_masks(
-    objects: Objects,
-    calibration: Calibration,
-    column: NDArray[np.integer],
-    row: NDArray[np.integer],
-    depth_m: NDArray[np.floating],
-) -> NDArray[np.bool_]:
-    masks = [np.ones(len(column), bool)]
+def _truths(
+    data: ObjectDataset | StereoPairs,
+) -> Iterator[tuple[NDArray[np.float32], float, NDArray[np.bool_] | None]]:
+    """Of every frame the true disparity, the camera constant, and the regions if there are labels."""
+    if isinstance(data, ObjectDataset):
+        for frame in data:
+            truth, calibration = target_disparity(frame), frame.calibration
+            labelled = frame.path("label_2").is_file()
+            regions = _regions(frame.objects(), calibration, truth) if labelled else None
+            yield truth, calibration.camera_constant_px_m, regions
+        return
+    for index in range(len(data.names)):
+        pair = data.read(index)
+        if pair.camera_constant_px_m is None:
+            expected = "a calibration: depth is focal length x baseline / disparity"
+            raise FormatError(pair.source, "camera constant", "no record of it", expected)
+        yield pair.disparity, pair.camera_constant_px_m, None
+
+
+def _regions(objects: Objects, calibration: Calibration, truth: NDArray[np.floating]) -> NDArray[np.bool_]:
+    row, column = np.nonzero(truth > 0)
+    depth_m = calibration.camera_constant_px_m / truth[row, column].astype(np.float64)
+    masks = [np.ones(len(row), bool)]
     for region in REGIONS[1:]:
         masks.append(object_pixels(objects, _REGION_CLASSES[region], calibration, column, row, depth_m))
     return np.stack(masks)

@@ -7,12 +7,13 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
-from pseudolidar.kitti import ObjectDataset, Objects, write_disparity
-from pseudolidar.stereo import disparity_metrics, map_metrics
+from pseudolidar.kitti import FormatError, ObjectDataset, read_disparity, read_image, write_disparity
+from pseudolidar.stereo import KittiStereoPairs, SemiGlobalMatching, disparity_metrics, map_metrics, predict_disparities
 from pseudolidar.study import disparity_table
 from pseudolidar.viewing.tables import table_text
-from tests.stereo.conftest import CALIBRATION
+from tests.stereo.test_kitti_stereo import disparity_of, write_benchmark
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "evaluate_disparity.py"
 
@@ -50,6 +51,34 @@ def line_depth(scene: ObjectDataset) -> str:
     return f"{np.mean([90 / px - 90 / (px + 0.25) for px in (7, 9)]):.3f}"
 
 
+def test_a_benchmark_without_labels(tmp_path: Path) -> None:
+    """KITTI 2015: `all` rows alone; D1 as it ranks by."""
+    root = write_benchmark(tmp_path / "kitti", 2015, 3)
+    pairs = KittiStereoPairs(root, 2015, "all")
+    predict_disparities(SemiGlobalMatching(16), pairs, tmp_path / "maps", "sgm")
+    found = (root / "training" / "image_2" / "000002_10.png", root / "training" / "image_3" / "000002_10.png")
+    expected = SemiGlobalMatching(16).predict(*(read_image(path) for path in found))
+    np.testing.assert_array_equal(read_disparity(tmp_path / "maps" / "000002_10.npy"), expected)
+    wrong = 0
+    for frame in range(3):
+        # Right but for the upper half of the rows, which is 10 px off.
+        disparity = disparity_of(frame)
+        predicted = disparity + np.where(np.arange(20)[:, None] < 12, np.float32(10), np.float32(0))
+        write_disparity(tmp_path / "maps" / f"{frame:06d}_10.npy", predicted)
+        wrong += int((disparity[:12] > 0).sum())
+    done = run(f"disparity={tmp_path / 'maps'}", "pairs=kitti_2015", f"data={root}", "split=all")
+    assert done.returncode == 0, done.stderr
+    rows = [line.split() for line in done.stdout.splitlines()]
+    total = 3 * 12 * 48
+    overall = next(row for row in rows if row[:3] == ["all", "pixels", "0-max"])
+    assert overall[3] == f"{10 * wrong / total:.3f}"
+    assert overall[5:] == [f"{100 * wrong / total:.3f}", str(total)]
+    assert not any(row[:1] in (["cars"], ["pedestrians"]) for row in rows)
+    bare = KittiStereoPairs(write_benchmark(tmp_path / "bare", 2015, 1, calibrated=False), 2015, "all")
+    with pytest.raises(FormatError, match=r"000000_10\.png: camera constant: found no record"):
+        disparity_metrics(tmp_path / "maps", bare)
+
+
 def test_one_map_against_a_lidar_sweep(scene: ObjectDataset, tmp_path: Path) -> None:
     frame = scene[0]
     write_disparity(tmp_path / "map.npy", np.full((40, 72), 3.5, np.float32))
@@ -76,6 +105,6 @@ def test_without_labels_only_the_rows_of_all_pixels_are_left(scene: ObjectDatase
 
 def test_ranges_without_a_pixel_have_a_dash() -> None:
     truth = np.full((4, 6), 3, np.float32)
-    metrics = map_metrics(truth, truth, CALIBRATION, Objects.empty(), "000000")
+    metrics = map_metrics(truth, truth, 90, "000000")
     lines = str(table_text(disparity_table(metrics, "nothing"))).splitlines()
     assert next(line.split() for line in lines if "40-max" in line) == ["40-max", "–", "–", "–", "0"]

@@ -9,7 +9,6 @@ import pytest
 from pseudolidar.kitti import Calibration, FormatError, ObjectDataset, Objects, box3d_corners, write_disparity
 from pseudolidar.stereo import RANGES_M, REGIONS, disparity_metrics, map_metrics, mean_disparity_of
 from pseudolidar.stereo.metrics import object_pixels, range_name
-from tests.stereo.conftest import CALIBRATION
 
 
 def write_predictions(scene: ObjectDataset, folder: Path) -> None:
@@ -95,7 +94,7 @@ def test_predictions_near_zero_are_cut_at_the_largest_depth(scene: ObjectDataset
 def test_an_outlier_of_d1_is_wrong_by_3_px_and_by_5_percent(truth_px: float, found_px: float, outlier: bool) -> None:
     truth = np.full((2, 3), truth_px, np.float32)
     truth[0, 0] = 0
-    metrics = map_metrics(np.full((2, 3), found_px, np.float32), truth, CALIBRATION, Objects.empty(), "000000")
+    metrics = map_metrics(np.full((2, 3), found_px, np.float32), truth, 90, "000000")
     assert metrics.outliers[0, 0, 0] == (5 if outlier else 0)
     assert metrics.d1()[0, 0] == (100 if outlier else 0)
 
@@ -111,7 +110,7 @@ def test_frames_without_labels_have_all_pixels_and_no_others(scene: ObjectDatase
 
 def test_maps_of_two_sizes_are_refused() -> None:
     with pytest.raises(ValueError, match=r"predicted: found shape \(4, 5\), expected the truth's, \(5, 4\)"):
-        map_metrics(np.ones((4, 5)), np.ones((5, 4)), CALIBRATION, Objects.empty(), "000000")
+        map_metrics(np.ones((4, 5)), np.ones((5, 4)), 90, "000000")
 
 
 def test_mean_disparity(scene: ObjectDataset) -> None:

@@ -2,6 +2,9 @@
 
 import io
 import pickle
+import pickletools
+import struct
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -56,6 +59,56 @@ def test_published_layouts(tmp_path: Path, zipped: bool, wrapped: bool) -> None:
     assert not found.training
     assert found.align_corners and found.feature_extraction.align_corners
     assert found.max_disparity == 192
+
+
+class _Call:
+    """Pickled as a call of `function`."""
+
+    def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
+        self.call = (function, arguments)
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return self.call
+
+
+def write_as_in_2018(path: Path, state: dict[str, Tensor]) -> None:
+    """Write {"state_dict": state} as PyTorch 0.3 under Python 2 did from a GPU: no class of today writes that."""
+    storages: dict[str, Tensor] = {}
+
+    class Pickler(pickle.Pickler):
+        def persistent_id(self, thing: Any) -> tuple[Any, ...] | None:
+            if not isinstance(thing, Tensor):
+                return None
+            key = str(id(thing))
+            storages[key] = thing
+            return "storage", torch.cuda.FloatStorage, key, "cuda:0", thing.numel(), None
+
+    def pickled(thing: Any) -> bytes:
+        buffer = io.BytesIO()
+        Pickler(buffer, 2).dump(thing)
+        data = buffer.getvalue()
+        starts = [position for _, _, position in pickletools.genops(data) if position is not None]
+        parts = []
+        for (code, text, _), start, end in zip(pickletools.genops(data), starts, [*starts[1:], len(data)], strict=True):
+            # Python 2's strings are bytes.
+            text = str(text).encode()
+            parts.append(b"U" + bytes([len(text)]) + text if code.name == "BINUNICODE" else data[start:end])
+        return b"".join(parts)
+
+    tensors = {
+        name: _Call(torch._utils._rebuild_tensor, tensor, 0, tuple(tensor.shape), tensor.stride())
+        for name, tensor in state.items()
+    }
+    head = [pickled(part) for part in (torch.serialization.MAGIC_NUMBER, 1001, {"protocol_version": 1001})]
+    body = pickled({"state_dict": OrderedDict(tensors)})
+    data = [struct.pack("<q", storages[key].numel()) + storages[key].numpy().tobytes() for key in sorted(storages)]
+    path.write_bytes(b"".join([*head, body, pickled(sorted(storages)), *data]))
+
+
+def test_a_file_of_2018(tmp_path: Path) -> None:
+    model = narrow()
+    write_as_in_2018(tmp_path / "old.tar", published(model))
+    assert_same_weights(load_psmnet(tmp_path / "old.tar", align_corners=True), model)
 
 
 def test_a_whole_published_network(tmp_path: Path) -> None:

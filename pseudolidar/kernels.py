@@ -1,19 +1,15 @@
-"""How kernels run: numba on threads of the processor, numba-cuda on a tensor's own memory and PyTorch's stream."""
+"""How kernels run on the processor: compiled by numba, without the interpreter's lock, in several threads."""
 
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import ParamSpec, TypeVar, cast
 
 import numba
 import torch
-from torch import Tensor
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
-
-# Of a CUDA block; a multiple of the warp's 32 that suits every card.
-_CUDA_THREADS = 128
 
 _pool: ThreadPoolExecutor | None = None
 
@@ -84,39 +80,3 @@ def _forget_threads() -> None:
 
 # Threads do not live on in a forked process.
 os.register_at_fork(after_in_child=_forget_threads)
-
-
-def cuda_kernels_run() -> bool:
-    """Whether numba can compile for a GPU of this machine: a driver, a card, and the compiler's library (NVVM)."""
-    from numba import cuda
-
-    return bool(cuda.is_available())
-
-
-def launch(kernel: Any, items: int, *arguments: Tensor | tuple[float, ...] | float) -> None:
-    """Start a numba-cuda kernel of one thread an item on PyTorch's current stream; returns without waiting for it.
-
-    Args:
-        kernel: made by `numba.cuda.jit`; its last argument is the number of items.
-        items: threads whose index is not below it have nothing to do.
-        arguments: contiguous tensors of one device, handed over as they lie in memory, and numbers. In numba's
-            simulator (NUMBA_ENABLE_CUDASIM=1) they are tensors of the processor.
-    """
-    from numba import cuda
-
-    if items == 0:
-        return
-    blocks = -(-items // _CUDA_THREADS)
-    tensors = [argument for argument in arguments if isinstance(argument, Tensor)]
-    if numba.config.ENABLE_CUDASIM:
-        arrays = [argument.numpy() if isinstance(argument, Tensor) else argument for argument in arguments]
-        kernel[blocks, _CUDA_THREADS](*arrays, items)
-        return
-    device = tensors[0].device
-    with cuda.gpus[device.index]:
-        stream = cuda.external_stream(torch.cuda.current_stream(device).cuda_stream)
-        arrays = [
-            cuda.as_cuda_array(argument, sync=False) if isinstance(argument, Tensor) else argument
-            for argument in arguments
-        ]
-        kernel[blocks, _CUDA_THREADS, stream](*arrays, items)

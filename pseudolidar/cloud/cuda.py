@@ -1,22 +1,16 @@
 """Clouds on an NVIDIA GPU: numba-cuda kernels, a thread a pixel, without a dense cloud in between."""
 
 import math
-import operator
 from typing import Any
 
 import numba
 import torch
 from numba import cuda
-from numba.cuda import libdevice
 from torch import Tensor
 
 from pseudolidar.cloud.grid import Cells
 from pseudolidar.cloud.projection import FLOAT32_MAX, Projection
-from pseudolidar.kernels import launch
-
-# A GPU's compiler would fuse a product and a sum into one rounding: never these. The simulator has no such functions.
-_add: Any = operator.add if numba.config.ENABLE_CUDASIM else libdevice.dadd_rn
-_multiply: Any = operator.mul if numba.config.ENABLE_CUDASIM else libdevice.dmul_rn
+from pseudolidar.cuda_kernels import launch, rounded_product, rounded_sum
 
 
 def dense_points(disparity: Tensor, projection: Projection) -> Tensor:
@@ -76,13 +70,13 @@ def _point(disparity: Any, i: Any, rows: Any, columns: Any, limits: Any) -> Any:
     if not (d > 0.0 and d < math.inf):
         return False, 0.0, 0.0, 0.0
     if quantization > 0.0:
-        d = _multiply(float(math.floor(d / quantization)), quantization)
+        d = rounded_product(float(math.floor(d / quantization)), quantization)
         if d == 0.0:
             return False, 0.0, 0.0, 0.0
     depth = camera_constant / d
-    x = _add(_multiply(_add(rows[0, v], columns[0, u]), depth), offset_x)
-    y = _add(_multiply(_add(rows[1, v], columns[1, u]), depth), offset_y)
-    z = _add(_multiply(_add(rows[2, v], columns[2, u]), depth), offset_z)
+    x = rounded_sum(rounded_product(rounded_sum(rows[0, v], columns[0, u]), depth), offset_x)
+    y = rounded_sum(rounded_product(rounded_sum(rows[1, v], columns[1, u]), depth), offset_y)
+    z = rounded_sum(rounded_product(rounded_sum(rows[2, v], columns[2, u]), depth), offset_z)
     keep = x >= 0.0 and x < max_depth and z < max_height and z > -FLOAT32_MAX and abs(y) < FLOAT32_MAX
     return keep, min(x, x_highest), y, min(z, z_highest)
 

@@ -11,7 +11,6 @@ from torch import Tensor
 from pseudolidar.cloud import cpu, reference
 from pseudolidar.cloud.grid import LIDAR_GRID, AngularGrid, Cells, grid_cells
 from pseudolidar.cloud.projection import Projection, make_projection
-from pseudolidar.kernels import cuda_kernels_run
 from pseudolidar.kitti import Calibration
 
 Floats = NDArray[np.floating]
@@ -197,6 +196,9 @@ def crop_sweep(points: Points, max_height: float | None = 1.0, max_depth: float 
 
 def _gpu_backend() -> Any:
     """The CUDA kernels, or plain PyTorch where numba can't compile them (no numba-cuda, an AMD card)."""
+    # Imported when there is something to do on a GPU: numba's part for it looks for a driver.
+    from pseudolidar.cuda_kernels import cuda_kernels_run
+
     if not cuda_kernels_run():
         return reference
     from pseudolidar.cloud import cuda

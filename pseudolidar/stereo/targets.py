@@ -1,26 +1,64 @@
-"""Disparity targets from LiDAR: a sweep projected into the left image."""
+"""Disparity targets from LiDAR: a sweep projected into the left image, on the processor or a GPU."""
 
-from typing import Literal
+from collections.abc import Iterator
+from typing import Any, Literal, NamedTuple, overload
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from pseudolidar.kernels import cpu_kernel, in_threads
 from pseudolidar.kitti import Calibration
 
 # Points nearer than this along velodyne x lie on the car that carries the sensors, or beside the camera (SPEC 2).
 MIN_RANGE_M = 2.0
 
+Overlap = Literal["nearest", "last"]
+
+# Points that are worth handing to a thread.
+_SMALLEST_PIECE = 8_000
+_NOT_FINITE = -2
+
+
+class LidarProjection(NamedTuple):
+    """A point (x, y, z) in the velodyne frame -> u, v, w: rows 0 to 2; depth in the rectified camera frame: row 3.
+
+    A row gives ((r0 x + r1 y) + r2 z) + r3; the pixel is (u / w, v / w), rounded half to even. All of it in float64, in
+    this order, so that every backend finds the same pixel.
+
+    Attributes:
+        matrix: float64 (4, 4).
+        camera_constant: focal length x baseline, px m.
+        height, width: of the image, px.
+    """
+
+    matrix: NDArray[np.float64]
+    camera_constant: float
+    height: int
+    width: int
+
+
+@overload
+def lidar_disparity(
+    points: NDArray[np.floating], calibration: Calibration, image_size: tuple[int, int], overlap: Overlap = ...
+) -> NDArray[np.float32]: ...
+@overload
+def lidar_disparity(
+    points: Tensor, calibration: Calibration, image_size: tuple[int, int], overlap: Overlap = ...
+) -> Tensor: ...
+
 
 def lidar_disparity(
-    points: NDArray[np.floating],
+    points: NDArray[np.floating] | Tensor,
     calibration: Calibration,
     image_size: tuple[int, int],
-    overlap: Literal["nearest", "last"] = "nearest",
-) -> NDArray[np.float32]:
+    overlap: Overlap = "nearest",
+) -> NDArray[np.float32] | Tensor:
     """Disparity of each pixel that a LiDAR point falls on.
 
     A point with x > 2 m is projected into the left image and rounded to a pixel; its disparity is focal length x
-    baseline over its depth in the rectified camera frame.
+    baseline over its depth in the rectified camera frame. Every device gives the same map.
 
     Args:
         points: (N, >= 3) x y z in the velodyne frame, metres.
@@ -30,33 +68,124 @@ def lidar_disparity(
             the `last` in the order of `points`, as in targets made by published code (Wang et al., Pseudo-LiDAR, 2019).
 
     Returns:
-        float32 (height, width) in pixels, 0 where no point falls.
+        float32 (height, width) in pixels, 0 where no point falls. A numpy array for a numpy array, for a tensor a
+        tensor on its device.
 
     Raises:
         ValueError: `points` is not (N, >= 3), or holds a coordinate that is not finite.
     """
-    points = np.asarray(points)
+    if not isinstance(points, Tensor):
+        points = np.asarray(points)
     if points.ndim != 2 or points.shape[1] < 3:
-        raise ValueError(f"points: found shape {points.shape}, expected (N, 3) or more columns")
-    if not np.isfinite(points[:, :3]).all():
-        row = int(np.flatnonzero(~np.isfinite(points[:, :3]).all(axis=1))[0])
-        raise ValueError(f"points: row {row} is {points[row, :3]}, expected finite coordinates")
-    height, width = image_size
-    ahead = points[points[:, 0] > MIN_RANGE_M, :3].astype(np.float64)
-    rect = calibration.velodyne_to_rect(ahead)
-    rect = rect[rect[:, 2] > 0]
-    pixels, depth_m = calibration.rect_to_image(rect)
-    # Bounds are checked before the cast: a point close to the image plane can project beyond what an integer holds.
-    rounded = np.rint(pixels)
-    inside = (rounded >= 0).all(axis=1) & (rounded[:, 0] < width) & (rounded[:, 1] < height) & (depth_m > 0)
-    column, row = rounded[inside].astype(np.int64).T
-    disparity = (calibration.camera_constant_px_m / depth_m[inside]).astype(np.float32)
-    target = np.zeros((height, width), np.float32)
-    if overlap == "nearest":
-        np.maximum.at(target, (row, column), disparity)
-    elif overlap == "last":
-        # An assignment through indices that repeat keeps the last one, so the file's order decides.
-        target[row, column] = disparity
-    else:
+        raise ValueError(f"points: found shape {tuple(points.shape)}, expected (N, 3) or more columns")
+    if overlap not in ("nearest", "last"):
         raise ValueError(f"overlap: found {overlap!r}, expected 'nearest' or 'last'")
+    projection = _projection(calibration, image_size)
+    if isinstance(points, Tensor) and points.device.type == "cuda":
+        return _on_gpu(points.detach()[:, :3], projection, overlap)
+    array = points.detach().cpu().numpy() if isinstance(points, Tensor) else points
+    target = _on_cpu(array, projection, overlap)
+    return torch.from_numpy(target).to(points.device) if isinstance(points, Tensor) else target
+
+
+def _projection(calibration: Calibration, image_size: tuple[int, int]) -> LidarProjection:
+    to_rect = np.eye(4)
+    to_rect[:3] = calibration.R0_rect @ calibration.Tr_velo_to_cam
+    matrix = np.vstack([calibration.P2 @ to_rect, to_rect[2]])
+    return LidarProjection(matrix, calibration.camera_constant_px_m, *map(int, image_size))
+
+
+def _refuse(points: Any, row: int) -> None:
+    found = np.array([float(value) for value in points[row, :3]])
+    raise ValueError(f"points: row {row} is {found}, expected finite coordinates")
+
+
+def _on_gpu(points: Tensor, projection: LidarProjection, overlap: Overlap) -> Tensor:
+    finite = torch.isfinite(points).all(dim=1)
+    if not finite.all():
+        _refuse(points, int((~finite).nonzero()[0]))
+    # Imported when there is something to do on a GPU: numba's part for it looks for a driver.
+    from pseudolidar.cuda_kernels import cuda_kernels_run
+
+    if not cuda_kernels_run():
+        return by_torch(points, projection, overlap)
+    from pseudolidar.stereo.targets_cuda import on_cuda
+
+    return on_cuda(points.double().contiguous(), projection, overlap)
+
+
+def by_torch(points: Tensor, projection: LidarProjection, overlap: Overlap) -> Tensor:
+    """Plain PyTorch on any device with float64: what the kernels must equal; points (N, >= 3), finite."""
+    x, y, z = points[:, :3].double().unbind(dim=1)
+    u, v, w, depth = (row[0] * x + row[1] * y + row[2] * z + row[3] for row in projection.matrix.tolist())
+    column, row = torch.round(u / w), torch.round(v / w)
+    seen = (x > MIN_RANGE_M) & (depth > 0)
+    seen &= (column >= 0) & (column < projection.width) & (row >= 0) & (row < projection.height)
+    pixel = (row[seen] * projection.width + column[seen]).long()
+    disparity = (projection.camera_constant / depth[seen]).float()
+    target = disparity.new_zeros(projection.height * projection.width)
+    if overlap == "nearest":
+        target.scatter_reduce_(0, pixel, disparity, "amax")
+    else:
+        last = torch.full(target.shape, -1, device=target.device)
+        last.scatter_reduce_(0, pixel, torch.arange(len(pixel), device=target.device), "amax")
+        target[last >= 0] = disparity[last[last >= 0]]
+    return target.reshape(projection.height, projection.width)
+
+
+def _on_cpu(points: NDArray[np.floating], projection: LidarProjection, overlap: Overlap) -> NDArray[np.float32]:
+    # Two types are compiled, no more: a writable array would be another one.
+    kept_type: type[np.floating] = np.float32 if points.dtype == np.float32 else np.float64
+    coordinates = np.ascontiguousarray(points, kept_type).view()
+    coordinates.flags.writeable = False
+    pixel = np.empty(len(points), np.int64)
+    disparity = np.empty(len(points), np.float32)
+
+    def project(pieces: Iterator[tuple[int, int]]) -> bool:
+        finite = [_project(coordinates, projection, first, end, pixel, disparity) for first, end in pieces]
+        return all(finite)
+
+    if not all(in_threads(project, len(points), _SMALLEST_PIECE, None)):
+        _refuse(points, int(np.flatnonzero(pixel == _NOT_FINITE)[0]))
+    target = np.zeros((projection.height, projection.width), np.float32)
+    _enter(pixel, disparity, overlap == "nearest", target.reshape(-1))
     return target
+
+
+@cpu_kernel
+def _project(
+    points: NDArray[np.floating],
+    projection: LidarProjection,
+    first: int,
+    end: int,
+    pixel: NDArray[np.int64],
+    disparity: NDArray[np.float32],
+) -> bool:
+    """Pixel (-1: none) and disparity of the points first .. end - 1; whether they are finite."""
+    m = projection.matrix
+    finite = True
+    for i in range(first, end):
+        x, y, z = np.float64(points[i, 0]), np.float64(points[i, 1]), np.float64(points[i, 2])
+        u = m[0, 0] * x + m[0, 1] * y + m[0, 2] * z + m[0, 3]
+        v = m[1, 0] * x + m[1, 1] * y + m[1, 2] * z + m[1, 3]
+        w = m[2, 0] * x + m[2, 1] * y + m[2, 2] * z + m[2, 3]
+        depth = m[3, 0] * x + m[3, 1] * y + m[3, 2] * z + m[3, 3]
+        column, row = np.rint(u / w), np.rint(v / w)
+        # Bounds are checked before the cast: a point close to the image plane can project beyond what an integer holds.
+        seen = (x > MIN_RANGE_M) & (depth > 0) & (column >= 0) & (column < projection.width)
+        seen &= (row >= 0) & (row < projection.height)
+        pixel[i] = np.int64(row * projection.width + column) if seen else -1
+        disparity[i] = np.float32(projection.camera_constant / depth)
+        if not (np.isfinite(x) and np.isfinite(y) and np.isfinite(z)):
+            finite = False
+            pixel[i] = _NOT_FINITE
+    return finite
+
+
+@cpu_kernel
+def _enter(
+    pixel: NDArray[np.int64], disparity: NDArray[np.float32], nearest: bool, target: NDArray[np.float32]
+) -> None:
+    for i in range(len(pixel)):
+        if pixel[i] >= 0 and (disparity[i] > target[pixel[i]] or not nearest):
+            target[pixel[i]] = disparity[i]

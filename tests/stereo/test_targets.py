@@ -5,12 +5,14 @@ from typing import Literal
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pseudolidar.kitti import CANONICAL_VELO_TO_CAM, Calibration, read_image, read_points
 from pseudolidar.stereo import lidar_disparity
+from pseudolidar.stereo.targets import _projection, by_torch
 
 P2 = np.array([[240.0, 0, 208, 15], [0, 240, 58, 0.1], [0, 0, 1, 0.003]])
 P3 = np.array([[240.0, 0, 208, -113], [0, 240, 58, 0.1], [0, 0, 1, 0.003]])
@@ -43,6 +45,33 @@ def test_matches_a_loop_over_the_points(seed: int, count: int, overlap: Literal[
     target = lidar_disparity(points, CALIBRATION, SIZE, overlap)
     assert target.dtype == np.float32
     np.testing.assert_allclose(target, by_loop(points, overlap), rtol=1e-6)
+
+
+@settings(deadline=None, max_examples=15)
+@given(st.integers(0, 2**20), st.sampled_from(["nearest", "last"]))
+def test_backends_agree_on_every_pixel(seed: int, overlap: Literal["nearest", "last"]) -> None:
+    # Enough points for several threads, most of them on pixels with others, some at pixel borders.
+    points = np.random.default_rng(seed).uniform((-5, -5, -3, 0), (30, 25, 8, 1), (20_000, 4)).astype(np.float32)
+    points[:2000] = np.round(points[:2000])
+    expected = by_torch(torch.from_numpy(points), _projection(CALIBRATION, SIZE), overlap).numpy()
+    for threads in (1, 3):
+        torch.set_num_threads(threads)
+        np.testing.assert_array_equal(lidar_disparity(points, CALIBRATION, SIZE, overlap), expected)
+    torch.set_num_threads(1)
+
+
+def test_arrays_and_tensors_of_any_kind() -> None:
+    points = np.random.default_rng(0).uniform((2, 0, -1, 0), (30, 25, 8, 1), (500, 4)).astype(np.float32)
+    expected = lidar_disparity(points, CALIBRATION, SIZE)
+    assert np.count_nonzero(expected) > 20
+    tensor = lidar_disparity(torch.from_numpy(points).requires_grad_(), CALIBRATION, SIZE)
+    assert isinstance(tensor, torch.Tensor) and tensor.dtype == torch.float32
+    np.testing.assert_array_equal(tensor.numpy(), expected)
+    np.testing.assert_array_equal(lidar_disparity(np.asfortranarray(points), CALIBRATION, SIZE), expected)
+    np.testing.assert_array_equal(lidar_disparity(points[:, :3].astype(np.float64), CALIBRATION, SIZE), expected)
+    read_only = points.copy()
+    read_only.flags.writeable = False
+    np.testing.assert_array_equal(lidar_disparity(read_only, CALIBRATION, SIZE), expected)
 
 
 def test_the_nearest_of_two_points_wins_and_the_last_on_request() -> None:
@@ -106,4 +135,4 @@ def test_bad_points() -> None:
     with pytest.raises(ValueError, match="row 1"):
         lidar_disparity(np.array([[5.0, 0, 0], [np.nan, 0, 0]]), CALIBRATION, SIZE)
     with pytest.raises(ValueError, match="overlap"):
-        lidar_disparity(np.zeros((5, 3)), CALIBRATION, SIZE, "first")  # type: ignore[arg-type]
+        lidar_disparity(np.zeros((5, 3)), CALIBRATION, SIZE, "first")  # type: ignore[call-overload]

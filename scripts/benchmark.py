@@ -1,7 +1,10 @@
-"""Speed and memory on this machine: python scripts/benchmark.py cloud | psmnet."""
+"""Speed and memory on this machine: benchmark.py cloud, or benchmark.py psmnet [weights=FILE] [left=FILE right=FILE]."""
 
 import argparse
 import importlib
+import inspect
+
+from omegaconf import OmegaConf
 
 from pseudolidar.command_line import clear_errors
 
@@ -10,9 +13,16 @@ def main() -> None:
     """Measure one part of the package and print its tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", choices=("cloud", "psmnet"), help="what is measured")
-    name = parser.parse_args().name
+    parser.add_argument("settings", nargs="*", metavar="NAME=VALUE", help="what it is measured on")
+    arguments = parser.parse_args()
     with clear_errors():
-        importlib.import_module(f"pseudolidar.benchmarks.{name}").main()
+        measure = importlib.import_module(f"pseudolidar.benchmarks.{arguments.name}").main
+        known = inspect.signature(measure).parameters
+        settings = OmegaConf.from_dotlist(arguments.settings)
+        for name in settings:
+            if name not in known:
+                raise ValueError(f"setting: found {name!r}, expected one of {', '.join(known) or 'none'}")
+        measure(**settings)
 
 
 if __name__ == "__main__":

@@ -38,6 +38,7 @@ def _model(config: DictConfig) -> DisparityModel:
         config.precision,
         config.device,
         config.threads,
+        config.compile,
     )
 
 

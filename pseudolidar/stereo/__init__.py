@@ -4,7 +4,8 @@ from pseudolidar.stereo.augmentation import Crops
 from pseudolidar.stereo.checkpoints import PSMNetWeights, load_psmnet, save_psmnet
 from pseudolidar.stereo.data import ObjectPairs, StereoBatch, StereoBatches, target_disparity
 from pseudolidar.stereo.disparity_model import DisparityModel
-from pseudolidar.stereo.inference import TrainedPSMNet, load_network, predict, predict_disparities
+from pseudolidar.stereo.frozen import FrozenPSMNet
+from pseudolidar.stereo.inference import TrainedPSMNet, predict_disparities
 from pseudolidar.stereo.kitti_stereo import KittiStereoPairs
 from pseudolidar.stereo.losses import disparity_loss
 from pseudolidar.stereo.metrics import (
@@ -28,6 +29,7 @@ __all__ = [
     "REGIONS",
     "Crops",
     "DisparityModel",
+    "FrozenPSMNet",
     "KittiStereoPairs",
     "ObjectPairs",
     "PSMNet",
@@ -44,11 +46,9 @@ __all__ = [
     "disparity_loss",
     "disparity_metrics",
     "lidar_disparity",
-    "load_network",
     "load_psmnet",
     "map_metrics",
     "mean_disparity_of",
-    "predict",
     "predict_disparities",
     "range_name",
     "save_psmnet",

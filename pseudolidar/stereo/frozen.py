@@ -9,14 +9,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from pseudolidar.stereo.psmnet import STRIDE, Hourglass, PSMNet, channels_last
+from pseudolidar.stereo.psmnet import STRIDE, Hourglass, PSMNet, channels_last, padding
 from pseudolidar.stereo.regression import regress_disparity
 from pseudolidar.stereo.volume_convolution import volume_convolution
 
 # PyTorch hands float32 convolutions of one volume to a fallback ten times slower than oneDNN's unless the first four
 # of its sizes multiply to more than this.
 _SMALL_VOLUME = 20480
-
 
 Part = TypeVar("Part", bound=nn.Module)
 
@@ -32,32 +31,24 @@ class FrozenPSMNet(nn.Module):
     Args:
         model: left as it is.
         dtype: float32, bfloat16 or, on CUDA, float16.
+        compile: features and matching by `torch.compile`, anew for every size of images.
     """
 
-    def __init__(self, model: PSMNet, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(self, model: PSMNet, dtype: torch.dtype = torch.float32, compile: bool = False) -> None:
         super().__init__()
-        self.max_disparity = model.max_disparity
-        self.align_corners = model.align_corners
+        self.dtype = dtype
+        self._max_disparity = model.max_disparity
+        self._align_corners = model.align_corners
         self._size_multiple = model.size_multiple
         self._min_size = model.min_size
         self.features = _frozen(model.feature_extraction)
-        compare = _frozen(model.dres0)
-        self.first = cast(nn.Conv3d, cast(nn.Sequential, compare[0])[0])
-        self.compare = compare[1:]
-        self.refine = _frozen(model.dres1)
-        self.hourglasses = nn.ModuleList()
-        self.heads = nn.ModuleList()
-        for index in range(1, model.hourglasses + 1):
-            self.hourglasses.append(_frozen(model.get_submodule(f"dres{index + 1}")))
-            self.heads.append(_frozen(model.get_submodule(f"classif{index}")))
+        self.matching = _Matching(model)
         self.to(dtype)
         channels_last(self)
         self.requires_grad_(False).eval()
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Of weights and activations."""
-        return self.first.weight.dtype
+        if compile:
+            self.features.compile(dynamic=False)
+            self.matching.compile(dynamic=False)
 
     def forward(self, left: Tensor, right: Tensor) -> Tensor:
         """Disparity of the left image.
@@ -74,27 +65,37 @@ class FrozenPSMNet(nn.Module):
         Raises:
             ValueError: images of two shapes, or a pixel that is not finite.
         """
-        if left.shape != right.shape or left.ndim != 4:
-            found = f"{tuple(left.shape)} and {tuple(right.shape)}"
-            raise ValueError(f"images: found shapes {found}, expected (B, 3, H, W) twice")
-        for side_name, image in (("left", left), ("right", right)):
-            _require_finite(side_name, image)
+        if left.ndim != 4 or left.shape[1] != 3:
+            raise ValueError(f"left image: found shape {tuple(left.shape)}, expected (B, 3, H, W)")
+        if left.shape != right.shape:
+            raise ValueError(f"right image: found shape {tuple(right.shape)}, expected the left's {tuple(left.shape)}")
+        for side, image in (("left", left), ("right", right)):
+            _require_finite(side, image)
         height, width = left.shape[-2:]
-        top, side = self._padding(height), self._padding(width)
-        pair = F.pad(torch.cat([left, right]).to(self.dtype), (0, side, top, 0))
-        scores = self._scores(*self.features(pair.contiguous(memory_format=torch.channels_last)).chunk(2))
-        size = (pair.shape[-2], pair.shape[-1])
-        disparity = regress_disparity(scores, self.max_disparity, size, self.align_corners)
-        return disparity[:, top:, :width]
+        above, beside = (padding(size, self._size_multiple, self._min_size) for size in (height, width))
+        pair = F.pad(torch.cat([left, right]).to(self.dtype), (0, beside, above, 0))
+        scores = self.matching(*self.features(pair.contiguous(memory_format=torch.channels_last)).chunk(2))
+        size = (above + height, width + beside)
+        return regress_disparity(scores, self._max_disparity, size, self._align_corners)[:, above:, :width]
 
-    def _padding(self, size: int) -> int:
-        return max(self._min_size, -(-size // self._size_multiple) * self._size_multiple) - size
 
-    def _scores(self, left: Tensor, right: Tensor) -> Tensor:
-        """Features (B, C, H/4, W/4) of both images -> matching scores (B, D/4, H/4, W/4), float32."""
-        levels = self.max_disparity // STRIDE
+class _Matching(nn.Module):
+    """Features (B, C, H/4, W/4) of both images -> matching scores (B, D/4, H/4, W/4), float32."""
+
+    def __init__(self, model: PSMNet) -> None:
+        super().__init__()
+        self.levels = model.max_disparity // STRIDE
+        compare = _frozen(model.dres0)
+        self.first = cast(nn.Conv3d, cast(nn.Sequential, compare[0])[0])
+        self.compare = compare[1:]
+        self.refine = _frozen(model.dres1)
+        indices = range(1, model.hourglasses + 1)
+        self.hourglasses = nn.ModuleList(_frozen(model.get_submodule(f"dres{index + 1}")) for index in indices)
+        self.heads = nn.ModuleList(_frozen(model.get_submodule(f"classif{index}")) for index in indices)
+
+    def forward(self, left: Tensor, right: Tensor) -> Tensor:
         bias = cast(Tensor, self.first.bias)
-        cost = self.compare(volume_convolution(left, right, self.first.weight, bias, levels))
+        cost = self.compare(volume_convolution(left, right, self.first.weight, bias, self.levels))
         cost = self.refine(cost).add_(cost)
         volume, first_pre, post = cost, None, None
         taps: Tensor | None = None

@@ -2,31 +2,36 @@
 
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from pseudolidar.kitti import ObjectDataset, track, write_disparity
-from pseudolidar.stereo.checkpoints import PSMNetWeights, load_psmnet
+from pseudolidar.stereo.checkpoints import PSMNetWeights
 from pseudolidar.stereo.data import normalised
 from pseudolidar.stereo.disparity_model import DisparityModel, require_pair
+from pseudolidar.stereo.frozen import FrozenPSMNet
 from pseudolidar.stereo.pairs import StereoPairs
-from pseudolidar.stereo.psmnet import PSMNet, require_bfloat16
-from pseudolidar.training import Arithmetic, Precision, arithmetic_of, arithmetic_threads
+from pseudolidar.stereo.psmnet import require_bfloat16
+from pseudolidar.training import Precision, arithmetic_of, arithmetic_threads, require_device
+
+InferencePrecision = Precision | Literal["float16"]
 
 
 class TrainedPSMNet:
-    """A trained PSMNet as a `DisparityModel`. The checkpoint is read when the first pair comes.
+    """A trained PSMNet as a `DisparityModel`. The file is read when the first pair comes.
 
     Args:
         checkpoint: any file that `load_psmnet` reads.
         align_corners: see `load_psmnet`; None for files that record it.
         max_disparity: of the search, px; None: the recorded one, or 192.
-        precision: of the network's convolutions; None: the one it was trained in.
+        precision: of weights and activations: `float32`, `bfloat16`, `auto` (bfloat16 where it is fast), on a GPU
+            `float16`; None: the one that the network was trained in.
         device: `cpu` or `cuda`.
         threads: processor threads; None: as many as PyTorch takes.
+        compile: by `torch.compile`, which takes its time for the first pair of each size.
     """
 
     def __init__(
@@ -34,9 +39,10 @@ class TrainedPSMNet:
         checkpoint: Path,
         align_corners: bool | None = None,
         max_disparity: int | None = None,
-        precision: Precision | None = None,
+        precision: InferencePrecision | None = None,
         device: str = "cpu",
         threads: int | None = None,
+        compile: bool = False,
     ) -> None:
         self._checkpoint = checkpoint
         self._align_corners = align_corners
@@ -44,29 +50,40 @@ class TrainedPSMNet:
         self._precision = precision
         self._device = device
         self._threads = threads
+        self._compile = compile
 
+    @torch.inference_mode()
     def predict(self, left: NDArray[np.uint8], right: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """The left image's disparity, float32 (H, W) px, of a rectified pair, uint8 (H, W, 3) RGB.
+        """The left image's disparity, float32 (H, W) px, of a rectified pair, uint8 (H, W, 3) RGB of any size.
 
         Raises:
-            FormatError: a checkpoint that `load_psmnet` refuses.
+            FormatError: a file that `load_psmnet` refuses.
             ValueError: images of two sizes or of another type; a device that isn't there; a precision that this
                 network can't be computed in.
         """
-        network, arithmetic = self._loaded
+        require_pair(left, right)
+        network = self._network
         with arithmetic_threads(self._threads):
-            return predict(network, left, right, arithmetic)
+            pair = [torch.from_numpy(normalised(image))[None].to(self._device) for image in (left, right)]
+            return network(*pair)[0].cpu().numpy()
 
     @cached_property
-    def _loaded(self) -> tuple[PSMNet, Arithmetic]:
-        try:
-            torch.empty(0, device=self._device)
-        except (RuntimeError, AssertionError) as error:
-            expected = "'cpu', or 'cuda' where PyTorch finds a GPU"
-            raise ValueError(f"device: found {self._device!r}, expected {expected}") from error
+    def _network(self) -> FrozenPSMNet:
+        device = require_device(self._device)
         weights = PSMNetWeights.from_file(self._checkpoint)
-        arithmetic = arithmetic_of(self._precision or weights.precision, self._device)
-        return weights.network(self._align_corners, self._max_disparity).to(self._device), arithmetic
+        model = weights.network(self._align_corners, self._max_disparity)
+        dtype = _dtype(self._precision or weights.precision, device)
+        if dtype == torch.bfloat16 and device.type == "cpu":
+            require_bfloat16(model.width, model.max_disparity)
+        return FrozenPSMNet(model.to(device), dtype, self._compile)
+
+
+def _dtype(precision: InferencePrecision, device: torch.device) -> torch.dtype:
+    if precision != "float16":
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16}[arithmetic_of(precision, device)]
+    if device.type == "cpu":
+        raise ValueError("precision: found 'float16' on a processor, expected 'float32', 'bfloat16' or 'auto'")
+    return torch.float16
 
 
 def predict_disparities(
@@ -99,42 +116,3 @@ def _images(data: ObjectDataset | StereoPairs, index: int) -> tuple[NDArray[np.u
         return data[index].stereo_pair()
     pair = data.read(index)
     return pair.left, pair.right
-
-
-def load_network(checkpoint: Path) -> PSMNet:
-    """The network of a checkpoint written by `train_stereo`, in evaluation mode on the CPU.
-
-    Raises:
-        FormatError: not such a checkpoint.
-    """
-    return load_psmnet(checkpoint)
-
-
-@torch.inference_mode()
-def predict(
-    model: PSMNet, left: NDArray[np.uint8], right: NDArray[np.uint8], precision: Arithmetic = "float32"
-) -> NDArray[np.float32]:
-    """The left image's disparity, float32 (H, W) px, of a rectified pair, uint8 (H, W, 3) RGB.
-
-    The images are padded at the top and on the right to a size that the network takes, as published code does on KITTI;
-    the padding is cut off again.
-
-    Raises:
-        ValueError: images of two sizes or of another type.
-    """
-    require_pair(left, right)
-    height, width = left.shape[:2]
-    multiple, smallest = model.size_multiple, model.min_size
-    top = max(smallest, -(-height // multiple) * multiple) - height
-    side = max(smallest, -(-width // multiple) * multiple) - width
-    device = next(model.parameters()).device
-    pair = [F.pad(torch.from_numpy(normalised(image))[None].to(device), (0, side, top, 0)) for image in (left, right)]
-    if precision == "bfloat16":
-        require_bfloat16(model.width, model.max_disparity)
-    if device.type == "cpu" and precision == "float32":
-        # PyTorch hands 3D convolutions of one small volume to a fallback that is ten times slower than oneDNN's, which
-        # takes two of them.
-        pair = [image.expand(2, -1, -1, -1) for image in pair]
-    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
-        disparity = model(*pair)[0]
-    return disparity[top:, :width].float().cpu().numpy()

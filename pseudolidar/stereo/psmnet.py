@@ -80,8 +80,10 @@ class PSMNet(nn.Module):
         """Disparity of the left image.
 
         Args:
-            left, right: (B, 3, H, W) float32, RGB, normalised by ImageNet's mean and standard deviation; H and W are
-                multiples of `size_multiple` and at least `min_size`.
+            left, right: (B, 3, H, W) float32, RGB, normalised by ImageNet's mean and standard deviation. In training
+                mode H and W are multiples of `size_multiple` and at least `min_size`; in evaluation mode images of any
+                size are padded with zeros at the top and on the right, as published code does on KITTI, and the padding
+                is cut off again. `FrozenPSMNet` computes the same several times faster.
 
         Returns:
             (B, H, W) float32 px in evaluation mode; in training mode a tuple of such maps, one for each hourglass, the
@@ -90,14 +92,23 @@ class PSMNet(nn.Module):
         Raises:
             ValueError: shapes that do not fit.
         """
+        if left.ndim != 4 or left.shape[1] != 3:
+            raise ValueError(f"left image: found shape {tuple(left.shape)}, expected (B, 3, H, W)")
         if left.shape != right.shape:
             raise ValueError(f"right image: found shape {tuple(right.shape)}, expected the left's {tuple(left.shape)}")
         height, width = left.shape[-2:]
-        if height % self.size_multiple or width % self.size_multiple or min(height, width) < self.min_size:
-            raise ValueError(
-                f"images: found {height} x {width} px, "
-                f"expected multiples of {self.size_multiple}, at least {self.min_size}"
-            )
+        if self.training:
+            if height % self.size_multiple or width % self.size_multiple or min(height, width) < self.min_size:
+                expected = f"multiples of {self.size_multiple}, at least {self.min_size}"
+                raise ValueError(f"images: found {height} x {width} px, expected {expected}")
+            return self._outputs(left, right)
+        above, beside = (padding(size, self.size_multiple, self.min_size) for size in (height, width))
+        pair = (F.pad(image, (0, beside, above, 0)) for image in (left, right))
+        return self._outputs(*pair)[-1][:, above:, :width]
+
+    def _outputs(self, left: Tensor, right: Tensor) -> tuple[Tensor, ...]:
+        """The last hourglass's disparity (B, H, W) px, in training mode those of the others before it."""
+        height, width = left.shape[-2:]
         # Both images as one batch would change the statistics of batch normalisation, so they go one after the other.
         left_features = self._part(self.feature_extraction, left)
         right_features = self._part(self.feature_extraction, right)
@@ -111,9 +122,9 @@ class PSMNet(nn.Module):
             first_pre = pre if first_pre is None else first_pre
             cost = head if cost is None else head + cost
             costs.append(cost)
-        if self.training:
-            return tuple(self._part(self._regress, cost, height, width) for cost in costs)
-        return self._regress(costs[-1], height, width)
+        if not self.training:
+            costs = costs[-1:]
+        return tuple(self._part(self._regress, cost, height, width) for cost in costs)
 
     def _part(self, part: Callable[..., Any], *inputs: Any) -> Any:
         """A part of the network, as `checkpointing` says."""
@@ -243,6 +254,11 @@ def require_bfloat16(width: int, max_disparity: int) -> None:
         raise ValueError(f"width: found {width} with bfloat16, expected a multiple of 8 from 16 on (or float32)")
     if max_disparity < 48:
         raise ValueError(f"max_disparity: found {max_disparity} with bfloat16, expected at least 48 (or float32)")
+
+
+def padding(size: int, multiple: int, smallest: int) -> int:
+    """Pixels to add to a height or width so that it is a multiple of `multiple` and at least `smallest`."""
+    return max(smallest, -(-size // multiple) * multiple) - size
 
 
 def cost_volume(left: Tensor, right: Tensor, levels: int) -> Tensor:

@@ -101,14 +101,15 @@ def test_frozen_is_the_network(hourglasses: int, align_corners: bool) -> None:
 
 
 @pytest.mark.parametrize("size", [(64, 96), (50, 75), (20, 30)])
-def test_frozen_takes_images_of_any_size(size: tuple[int, int]) -> None:
+def test_images_of_any_size(size: tuple[int, int]) -> None:
     model = slim(0)
     left, right = torch.randn(2, 1, 3, *size)
     top, side = -size[0] % 16 if size[0] > 32 else 32 - size[0], -size[1] % 16 if size[1] > 32 else 32 - size[1]
     with torch.inference_mode():
-        found = FrozenPSMNet(model)(left, right)
         padded = [nn.functional.pad(image, (0, side, top, 0)) for image in (left, right)]
         expected = model(*padded)[:, top:, : size[1]]
+        assert torch.equal(model(left, right), expected)
+        found = FrozenPSMNet(model)(left, right)
     assert found.shape == (1, *size)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-3)
 
@@ -137,13 +138,16 @@ def test_frozen_in_bfloat16_is_near_the_network() -> None:
 @pytest.mark.parametrize(
     ("left", "right", "message"),
     [
-        ((1, 3, 32, 64), (1, 3, 32, 48), "images: found shapes"),
-        ((3, 32, 64), (3, 32, 64), "images: found shapes"),
+        ((1, 3, 32, 64), (1, 3, 32, 48), r"right image: found shape \(1, 3, 32, 48\)"),
+        ((3, 32, 64), (3, 32, 64), r"left image: found shape \(3, 32, 64\), expected \(B, 3, H, W\)"),
+        ((1, 1, 32, 64), (1, 1, 32, 64), r"left image: found shape \(1, 1, 32, 64\)"),
     ],
 )
-def test_frozen_refuses_what_is_no_pair(left: tuple[int, ...], right: tuple[int, ...], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        FrozenPSMNet(slim(0))(torch.zeros(left), torch.zeros(right))
+def test_what_is_no_pair_is_refused(left: tuple[int, ...], right: tuple[int, ...], message: str) -> None:
+    model = slim(0)
+    for network in (model, FrozenPSMNet(model)):
+        with pytest.raises(ValueError, match=message):
+            network(torch.zeros(left), torch.zeros(right))
 
 
 def test_frozen_refuses_pixels_that_are_not_finite() -> None:

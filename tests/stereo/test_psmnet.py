@@ -123,6 +123,7 @@ def test_images_that_do_not_fit() -> None:
     model = PSMNet(**SLIM, hourglasses=1)
     with pytest.raises(ValueError, match="right image"):
         model(torch.zeros(1, 3, 32, 64), torch.zeros(1, 3, 32, 48))
+    model.train()
     with pytest.raises(ValueError, match="multiples of 16"):
         model(torch.zeros(1, 3, 32, 56), torch.zeros(1, 3, 32, 56))
     with pytest.raises(ValueError, match="at least 32"):

@@ -16,12 +16,13 @@ from pseudolidar.stereo import (
     TrainedPSMNet,
     disparity_loss,
     disparity_metrics,
-    load_network,
+    load_psmnet,
     mean_disparity_of,
-    predict,
     predict_disparities,
+    save_psmnet,
     train_stereo,
 )  # fmt: skip
+from pseudolidar.stereo.data import normalised
 from pseudolidar.stereo.losses import Loss
 from pseudolidar.stereo.train import training_loss
 from pseudolidar.training import load_checkpoint, save_checkpoint
@@ -71,7 +72,7 @@ def test_training_starts_from_given_weights(scene: ObjectDataset, tmp_path: Path
     still = dataclasses.replace(TINY, steps=1, learning_rate=0.0)
     train_stereo(still, scene, tmp_path / "second.pt", tmp_path / "first.pt", seed=1)
     first, second = (load_checkpoint(tmp_path / name)["state_dict"] for name in ("first.pt", "second.pt"))
-    for name, parameter in load_network(tmp_path / "first.pt").named_parameters():
+    for name, parameter in load_psmnet(tmp_path / "first.pt").named_parameters():
         assert torch.equal(first[name], second[name])
         assert torch.equal(first[name], parameter)
     wider = dataclasses.replace(TINY, width=12)
@@ -103,19 +104,18 @@ def test_inference_keeps_existing_files_and_pads(scene: ObjectDataset, tmp_path:
     assert (tmp_path / "predicted" / "000001.npy").stat().st_mtime_ns == kept
 
 
-def test_padding_goes_to_the_top_and_the_right(scene: ObjectDataset) -> None:
+def test_padding_goes_to_the_top_and_the_right(scene: ObjectDataset, tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = PSMNet(16, width=8, pool_sizes=(4, 2), hourglasses=1, blocks=(1, 1, 1, 1)).eval()
+    save_psmnet(tmp_path / "u.pt", model)
     left, right = scene[0].stereo_pair()
     # Padding is black after normalisation: ImageNet's mean colour, 0 for the network.
     padded = [torch.zeros(1, 3, 48, 80) for _ in range(2)]
-    from pseudolidar.stereo.data import normalised
-
     for image, place in zip((left, right), padded, strict=True):
         place[0, :, 8:, :72] = torch.from_numpy(normalised(image))
     with torch.inference_mode():
         expected = model(*padded)[0, 8:, :72].numpy()
-    np.testing.assert_allclose(predict(model, left, right), expected, atol=1e-3)
+    np.testing.assert_allclose(TrainedPSMNet(tmp_path / "u.pt").predict(left, right), expected, atol=1e-3)
 
 
 def test_bad_pairs_and_checkpoints_are_named(scene: ObjectDataset, tmp_path: Path) -> None:
@@ -127,14 +127,14 @@ def test_bad_pairs_and_checkpoints_are_named(scene: ObjectDataset, tmp_path: Pat
         predict_disparities(TrainedPSMNet(tmp_path / "u.pt"), scene, tmp_path / "predicted", "u")
     assert sorted(path.name for path in (tmp_path / "predicted").iterdir()) == ["000000.npy", "000001.npy"]
     with pytest.raises(ValueError, match="right image"):
-        predict(load_network(tmp_path / "u.pt"), image, image[1:])
+        TrainedPSMNet(tmp_path / "u.pt").predict(image, image[1:])
     save_checkpoint(tmp_path / "alien.pt", {"state_dict": {}, "arguments": {"depth": 3}, "losses": []})
     with pytest.raises(FormatError, match=r"alien\.pt"):
-        load_network(tmp_path / "alien.pt")
+        load_psmnet(tmp_path / "alien.pt")
     content = load_checkpoint(tmp_path / "u.pt")
     save_checkpoint(tmp_path / "half.pt", {**content, "state_dict": dict(list(content["state_dict"].items())[:50])})
     with pytest.raises(FormatError, match=r"half\.pt"):
-        load_network(tmp_path / "half.pt")
+        load_psmnet(tmp_path / "half.pt")
 
 
 @pytest.mark.parametrize(("width", "max_disparity"), [(8, 48), (20, 48), (16, 32)])
@@ -151,10 +151,9 @@ def test_bfloat16_stays_close_to_float32(scene: ObjectDataset, tmp_path: Path) -
     train_stereo(settings, scene, tmp_path / "u.pt", None, seed=0)
     losses = load_checkpoint(tmp_path / "u.pt")["losses"]
     assert np.mean(losses[-5:]) < 0.5 * losses[0]
-    model = load_network(tmp_path / "u.pt")
     pair = scene[0].stereo_pair()
-    difference = np.abs(predict(model, *pair) - predict(model, *pair, precision="bfloat16"))
-    assert 0 < np.median(difference) < 0.1
+    exact, reduced = (TrainedPSMNet(tmp_path / "u.pt", precision=name).predict(*pair) for name in ("float32", None))
+    assert 0 < np.median(np.abs(exact - reduced)) < 0.1
     predict_disparities(TrainedPSMNet(tmp_path / "u.pt"), scene, tmp_path / "as_trained", "u")
     found = np.load(tmp_path / "as_trained" / f"{scene.frame_ids[0]}.npy")
-    assert np.array_equal(found, predict(model, *pair, precision="bfloat16"))
+    assert np.array_equal(found, reduced)

@@ -1,4 +1,4 @@
-"""Speed and memory on this machine: benchmark.py cloud, or benchmark.py psmnet [weights=FILE] [left=FILE right=FILE]."""
+"""Speed and memory on this machine: benchmark.py cloud | psmnet [weights=FILE] [left=FILE right=FILE]."""
 
 import argparse
 import importlib
@@ -22,7 +22,7 @@ def main() -> None:
         for name in settings:
             if name not in known:
                 raise ValueError(f"setting: found {name!r}, expected one of {', '.join(known) or 'none'}")
-        measure(**settings)
+        measure(**{str(name): value for name, value in settings.items()})
 
 
 if __name__ == "__main__":

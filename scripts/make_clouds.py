@@ -1,4 +1,4 @@
-"""Disparity maps to point clouds: make_clouds.py disparity=DIR calib=DIR output=DIR [cloud=near_only]."""
+"""Disparity maps to point clouds: make_clouds.py disparity=DIR calib=DIR output=DIR [cloud=near_only] [format=ply]."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import hydra
 from omegaconf import DictConfig
 
 from pseudolidar.cloud import write_clouds
-from pseudolidar.command_line import clear_errors
+from pseudolidar.command_line import clear_errors, instantiate
 from pseudolidar.kitti import FormatError
 
 
@@ -18,7 +18,8 @@ def main(config: DictConfig) -> None:
         frame_ids = sorted(path.stem for path in folder.glob("*.*") if path.suffix in (".npy", ".png"))
         if not frame_ids:
             raise FormatError(folder, "folder", "no .npy or .png files", "disparity maps")
-        write_clouds(folder, config.calib, config.output, frame_ids, **config.cloud)
+        settings = {**instantiate(config.cloud), "format": config.format, "workers": config.workers}
+        write_clouds(folder, config.calib, config.output, frame_ids, **settings)
         print(f"clouds: {config.output}")
 
 

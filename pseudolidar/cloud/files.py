@@ -1,11 +1,20 @@
 """A folder of disparity maps, or of LiDAR sweeps -> a folder of point clouds."""
 
-from collections.abc import Callable, Sequence
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+from pseudolidar.cloud.formats import require_format, write_cloud
+from pseudolidar.cloud.grid import AngularGrid
 from pseudolidar.cloud.points import crop_sweep, disparity_to_points
-from pseudolidar.kitti import Calibration, FormatError, read_disparity, read_points, track, write_points
+from pseudolidar.kitti import Calibration, FormatError, read_disparity, read_points, replacing, track
+
+SETTINGS_FILE = "clouds.json"
+"""Beside the clouds: what they were made with, so that a folder never holds clouds of two kinds."""
 
 
 def write_clouds(
@@ -16,7 +25,10 @@ def write_clouds(
     max_height: float | None = 1.0,
     max_depth: float | None = None,
     baseline: float | None = None,
-    workers: int = 2,
+    workers: int | None = None,
+    grid: AngularGrid | None = None,
+    quantization: float | None = None,
+    format: str = "bin",
 ) -> None:
     """Write the cloud of every frame, `output_dir`/ID.bin (float32 x 4, velodyne frame); see `disparity_to_points`.
 
@@ -30,24 +42,39 @@ def write_clouds(
         max_height: m, winsorization.
         max_depth: m, near-only clouds.
         baseline: m, instead of the calibration's.
-        workers: how many frames at once.
+        workers: how many frames at once, a thread each; None takes one a processor, eight at most.
+        grid: sparse clouds.
+        quantization: px, disparities cut off to multiples of it.
+        format: of the clouds' files, one of `CLOUD_FORMATS`; the detectors read bin.
 
     Raises:
-        FormatError: a frame without disparity map or calibration, or a file that does not hold what it should; no
-            partial cloud is left behind.
+        FormatError: a frame without disparity map or calibration, or a file that does not hold what it should, or a
+            folder with clouds of other settings; no partial cloud is left behind.
+        ValueError: another format.
     """
     output = Path(output_dir)
+    require_format(format)
+    settings = {
+        "source": "disparity",
+        "max_height": max_height,
+        "max_depth": max_depth,
+        "baseline": baseline,
+        "grid": None if grid is None else json.loads(json.dumps(asdict(grid))),
+        "quantization": quantization,
+    }
 
     def write_one(frame_id: str) -> None:
         calibration = Calibration.from_file(Path(calib_dir) / f"{frame_id}.txt")
         disparity = read_disparity(disparity_path(disparity_dir, frame_id))
-        points = disparity_to_points(disparity, calibration, max_height, max_depth, baseline)
-        write_points(output / f"{frame_id}.bin", points)
+        points = disparity_to_points(
+            disparity, calibration, max_height, max_depth, baseline, grid, quantization, threads=1
+        )
+        write_cloud(output / f"{frame_id}.{format}", points)
 
-    missing = _missing(frame_ids, output)
+    missing = _missing(frame_ids, output, format)
     for frame_id in missing:
         disparity_path(disparity_dir, frame_id)
-    _each_frame(write_one, missing, workers)
+    _each_frame(write_one, missing, output, settings, workers)
 
 
 def write_lidar_clouds(
@@ -56,7 +83,7 @@ def write_lidar_clouds(
     frame_ids: Sequence[str],
     max_height: float | None = 1.0,
     max_depth: float | None = None,
-    workers: int = 2,
+    workers: int | None = None,
 ) -> None:
     """Write the LiDAR sweeps cropped as the clouds of `write_clouds` are: the oracle y where no exact map is known.
 
@@ -65,25 +92,33 @@ def write_lidar_clouds(
         output_dir, frame_ids, max_height, max_depth, workers: as for `write_clouds`; resumable as well.
 
     Raises:
-        FormatError: a frame without a sweep, or a broken one.
+        FormatError: a frame without a sweep, or a broken one, or a folder with clouds of other settings.
     """
     output = Path(output_dir)
+    settings = {"source": "LiDAR", "max_height": max_height, "max_depth": max_depth}
 
     def write_one(frame_id: str) -> None:
         sweep = read_points(Path(velodyne_dir) / f"{frame_id}.bin")
-        write_points(output / f"{frame_id}.bin", crop_sweep(sweep, max_height, max_depth))
+        write_cloud(output / f"{frame_id}.bin", crop_sweep(sweep, max_height, max_depth))
 
-    _each_frame(write_one, _missing(frame_ids, output), workers)
-
-
-def _missing(frame_ids: Sequence[str], output: Path) -> list[str]:
-    return [frame_id for frame_id in frame_ids if not (output / f"{frame_id}.bin").is_file()]
+    _each_frame(write_one, _missing(frame_ids, output, "bin"), output, settings, workers)
 
 
-def _each_frame(write_one: Callable[[str], None], frame_ids: Sequence[str], workers: int) -> None:
+def _missing(frame_ids: Sequence[str], output: Path, format: str) -> list[str]:
+    return [frame_id for frame_id in frame_ids if not (output / f"{frame_id}.{format}").is_file()]
+
+
+def _each_frame(
+    write_one: Callable[[str], None],
+    frame_ids: Sequence[str],
+    output: Path,
+    settings: Mapping[str, Any],
+    workers: int | None,
+) -> None:
+    _agree_on_settings(output / SETTINGS_FILE, settings)
     if not frame_ids:
         return
-    with ThreadPoolExecutor(max_workers=workers) as pool:
+    with ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1)) as pool:
         futures = [pool.submit(write_one, frame_id) for frame_id in frame_ids]
         try:
             for future in track(as_completed(futures), "point clouds", total=len(futures)):
@@ -91,6 +126,22 @@ def _each_frame(write_one: Callable[[str], None], frame_ids: Sequence[str], work
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def _agree_on_settings(path: Path, settings: Mapping[str, Any]) -> None:
+    if not path.is_file():
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(settings, indent=1))
+        return
+    try:
+        made_with = json.loads(path.read_text())
+        there = {key: made_with[key] for key in settings}
+    except (ValueError, KeyError, TypeError) as error:
+        raise FormatError(path, "file", "no settings of clouds", "what write_clouds wrote") from error
+    for key, value in settings.items():
+        if there[key] != value:
+            expected = f"{value}, as asked for now; take another folder, or remove this one with its clouds"
+            raise FormatError(path, key, there[key], expected)
 
 
 def disparity_path(disparity_dir: str | Path, frame_id: str) -> Path:

@@ -1,11 +1,20 @@
 """Folders of disparity maps to folders of clouds: same points, resumable, clear errors, nothing half written."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pseudolidar.cloud import disparity_to_points, write_clouds, write_lidar_clouds
+from pseudolidar.cloud import (
+    LIDAR_GRID,
+    disparity_to_points,
+    read_cloud,
+    write_cloud,
+    write_clouds,
+    write_lidar_clouds,
+)
 from pseudolidar.kitti import (
     CANONICAL_VELO_TO_CAM,
     Calibration,
@@ -15,6 +24,7 @@ from pseudolidar.kitti import (
     write_points,
 )
 
+ROOT = Path(__file__).parents[2]
 FRAMES = ["000000", "000003", "000007"]
 
 
@@ -38,7 +48,7 @@ def folders(tmp_path: Path, calibration: Calibration) -> tuple[Path, Path, Path]
 def test_clouds_of_a_folder(folders: tuple[Path, Path, Path], calibration: Calibration) -> None:
     disparity_dir, calib_dir, output_dir = folders
     write_clouds(disparity_dir, calib_dir, output_dir, FRAMES, max_height=0.5, max_depth=20.0)
-    assert sorted(path.name for path in output_dir.iterdir()) == [f"{frame_id}.bin" for frame_id in FRAMES]
+    assert sorted(path.name for path in output_dir.iterdir()) == [*(f"{i}.bin" for i in FRAMES), "clouds.json"]
     disparity = np.load(disparity_dir / "000007.npy")
     expected = disparity_to_points(disparity, Calibration.from_file(calib_dir / "000007.txt"), 0.5, 20.0)
     np.testing.assert_array_equal(read_points(output_dir / "000007.bin"), expected)
@@ -70,6 +80,99 @@ def test_a_missing_map_is_named_before_any_work(folders: tuple[Path, Path, Path]
     assert not output_dir.exists()
 
 
+def test_clouds_of_two_kinds_are_never_mixed(folders: tuple[Path, Path, Path]) -> None:
+    disparity_dir, calib_dir, output_dir = folders
+    write_clouds(disparity_dir, calib_dir, output_dir, FRAMES[:1])
+    with pytest.raises(FormatError, match=r"clouds\.json: max_depth: found None, expected 20\.0"):
+        write_clouds(disparity_dir, calib_dir, output_dir, FRAMES, max_depth=20.0)
+    with pytest.raises(FormatError, match=r"clouds\.json: grid"):
+        write_clouds(disparity_dir, calib_dir, output_dir, FRAMES, grid=LIDAR_GRID)
+    with pytest.raises(FormatError, match=r"clouds\.json: source: found disparity, expected LiDAR"):
+        write_lidar_clouds(disparity_dir, output_dir, FRAMES)
+    assert not (output_dir / "000003.bin").exists()
+    # The same settings go on, whatever the format.
+    write_clouds(disparity_dir, calib_dir, output_dir, FRAMES, format="npy")
+    np.testing.assert_array_equal(read_cloud(output_dir / "000000.npy"), read_points(output_dir / "000000.bin"))
+    (output_dir / "clouds.json").write_text("[]")
+    with pytest.raises(FormatError, match=r"clouds\.json: file"):
+        write_clouds(disparity_dir, calib_dir, output_dir, FRAMES)
+
+
+def test_sparse_and_published_settings_reach_the_clouds(folders: tuple[Path, Path, Path]) -> None:
+    disparity_dir, calib_dir, output_dir = folders
+    for _ in range(2):  # resumed: the same settings, read back from the file
+        write_clouds(
+            disparity_dir,
+            calib_dir,
+            output_dir,
+            FRAMES,
+            baseline=0.54,
+            grid=LIDAR_GRID,
+            quantization=1 / 256,
+            workers=1,
+        )
+    calibration = Calibration.from_file(calib_dir / "000000.txt")
+    disparity = np.load(disparity_dir / "000000.npy")
+    expected = disparity_to_points(disparity, calibration, baseline=0.54, grid=LIDAR_GRID, quantization=1 / 256)
+    np.testing.assert_array_equal(read_points(output_dir / "000000.bin"), expected)
+
+
+@pytest.mark.parametrize("suffix", ["bin", "npy", "npz", "ply", "pcd"])
+def test_formats_keep_every_bit(tmp_path: Path, suffix: str) -> None:
+    points = np.random.default_rng(0).normal(0, 30, (50, 4)).astype(np.float32)
+    path = tmp_path / f"cloud.{suffix}"
+    write_cloud(path, points[::2])
+    np.testing.assert_array_equal(read_cloud(path), points[::2])
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+    if suffix in ("bin", "npy", "npz"):
+        write_cloud(path, points[:0])
+        assert read_cloud(path).shape == (0, 4)
+    else:
+        with pytest.raises(ValueError, match="found no points"):
+            write_cloud(path, points[:0])
+    with pytest.raises(ValueError, match=r"\(50, 3\)"):
+        write_cloud(path, points[:, :3])
+    with pytest.raises(FormatError, match="nothing there"):
+        read_cloud(tmp_path / f"other.{suffix}")
+    path.write_bytes(b"not a cloud")
+    with pytest.raises(FormatError, match=f"cloud.{suffix}"):
+        read_cloud(path)
+
+
+def test_what_a_cloud_file_can_not_hold(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="found 'txt'"):
+        write_cloud(tmp_path / "cloud.txt", np.zeros((1, 4), np.float32))
+    np.save(tmp_path / "doubles.npy", np.zeros((3, 4)))
+    with pytest.raises(FormatError, match="float64"):
+        read_cloud(tmp_path / "doubles.npy")
+    np.save(tmp_path / "nan.npy", np.full((3, 4), np.nan, np.float32))
+    with pytest.raises(FormatError, match="point 0"):
+        read_cloud(tmp_path / "nan.npy")
+    np.savez(tmp_path / "other.npz", cloud=np.zeros((3, 4), np.float32))
+    with pytest.raises(FormatError, match="points"):
+        read_cloud(tmp_path / "other.npz")
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "scripts/make_clouds.py", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+
+
+def test_the_command_and_its_variants(folders: tuple[Path, Path, Path]) -> None:
+    disparity_dir, calib_dir, output_dir = folders
+    inputs = [f"disparity={disparity_dir}", f"calib={calib_dir}"]
+    calibration, disparity = Calibration.from_file(calib_dir / "000000.txt"), np.load(disparity_dir / "000000.npy")
+    done = run(*inputs, f"output={output_dir}/sparse", "cloud=sparse", "format=ply")
+    assert done.returncode == 0, done.stderr
+    expected = disparity_to_points(disparity, calibration, grid=LIDAR_GRID)
+    np.testing.assert_array_equal(read_cloud(output_dir / "sparse" / "000000.ply"), expected)
+    wrong = run(*inputs, f"output={output_dir}/sparse", "cloud=near_only", "format=ply")
+    assert wrong.returncode == 2
+    assert "clouds.json: max_depth: found None, expected 20.0" in wrong.stderr
+    assert len(wrong.stderr.splitlines()) == 1
+
+
 def test_a_lidar_sweep_is_cropped_like_a_cloud(tmp_path: Path) -> None:
     sweep = np.array(
         [[5, 0, 0.99, 0.3], [5, 0, 1.0, 0.3], [-0.01, 0, 0, 0.3], [19.9, 2, -1, 0.4], [20.0, 2, -1, 0.5]], np.float32
@@ -80,4 +183,4 @@ def test_a_lidar_sweep_is_cropped_like_a_cloud(tmp_path: Path) -> None:
     write_lidar_clouds(tmp_path / "velodyne", tmp_path / "all", ["000001"], None, None)
     np.testing.assert_array_equal(read_points(tmp_path / "all" / "000001.bin"), sweep[[0, 1, 3, 4]])
     with pytest.raises(FormatError, match=r"000002\.bin"):
-        write_lidar_clouds(tmp_path / "velodyne", tmp_path / "all", ["000001", "000002"])
+        write_lidar_clouds(tmp_path / "velodyne", tmp_path / "all", ["000001", "000002"], None, None)

@@ -1,0 +1,110 @@
+"""One cloud in one file: velodyne .bin, .npy, .npz, and through Open3D .ply and .pcd."""
+
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pseudolidar.kitti import FormatError, read_points, replacing, require_file, write_points
+
+CLOUD_FORMATS = ("bin", "npy", "npz", "ply", "pcd")
+_EXPECTED = "float32 (N, 4): x y z intensity"
+
+
+def require_format(name: str) -> str:
+    """The name of a format, one of `CLOUD_FORMATS`; anything else is a ValueError."""
+    if name not in CLOUD_FORMATS:
+        raise ValueError(f"format: found {name!r}, expected one of {', '.join(CLOUD_FORMATS)}")
+    return name
+
+
+def write_cloud(path: str | Path, points: NDArray[np.float32]) -> None:
+    """Write float32 (N, 4), x y z m in the velodyne frame and intensity; the suffix says the format.
+
+    `.bin` is KITTI's; `.npz` is compressed, its array is called points; `.ply` and `.pcd` are binary, with a property
+    intensity.
+
+    Raises:
+        ValueError: another suffix or shape, or no points for .ply and .pcd, in which Open3D writes no empty cloud.
+        OSError: the file can't be written, or Open3D doesn't load.
+    """
+    path = Path(path)
+    suffix = require_format(path.suffix.removeprefix("."))
+    if suffix == "bin":
+        write_points(path, points)
+        return
+    if points.ndim != 2 or points.shape[1] != 4:
+        raise ValueError(f"points: found shape {points.shape}, expected (N, 4): x y z intensity")
+    points = np.ascontiguousarray(points, dtype=np.float32)
+    if suffix in ("npy", "npz"):
+        with replacing(path) as temporary:
+            if suffix == "npy":
+                np.save(temporary, points)
+            else:
+                np.savez_compressed(temporary, points=points)
+        return
+    if not len(points):
+        raise ValueError(f"{path}: found no points, which a .{suffix} can't hold; .bin, .npy and .npz can")
+    open3d = _open3d(path)
+    cloud = open3d.t.geometry.PointCloud(open3d.core.Tensor(np.ascontiguousarray(points[:, :3])))
+    cloud.point["intensity"] = open3d.core.Tensor(np.ascontiguousarray(points[:, 3:]))
+    with replacing(path) as temporary:
+        if not open3d.t.io.write_point_cloud(str(temporary), cloud):
+            raise OSError(f"{path}: Open3D could not write the cloud")
+
+
+def read_cloud(path: str | Path) -> NDArray[np.float32]:
+    """Read what `write_cloud` writes, float32 (N, 4); intensity 1 where a .ply or .pcd has none.
+
+    Raises:
+        FormatError: no such file, or it holds something else than finite float32 x 4.
+        ValueError: another suffix.
+    """
+    path = Path(path)
+    suffix = require_format(path.suffix.removeprefix("."))
+    if suffix == "bin":
+        return read_points(path)
+    require_file(path, f"a point cloud (.{suffix})")
+    points = _read_with_open3d(path) if suffix in ("ply", "pcd") else _read_with_numpy(path)
+    if points.dtype != np.float32 or points.ndim != 2 or points.shape[1] != 4:
+        raise FormatError(path, "array", f"{points.dtype} {points.shape}", _EXPECTED)
+    bad = ~np.isfinite(points).all(axis=1)
+    if bad.any():
+        place = f"point {int(bad.argmax())} ({int(bad.sum())} such points)"
+        raise FormatError(path, place, points[bad.argmax()], "finite numbers")
+    return points
+
+
+def _read_with_numpy(path: Path) -> NDArray[np.float32]:
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        if path.suffix == ".npy":
+            return np.asarray(loaded)
+        with loaded:
+            return np.asarray(loaded["points"])
+    except Exception as error:  # zip files fail in many ways
+        raise FormatError(path, "file", f"no readable {path.suffix} ({error})", _EXPECTED) from error
+
+
+def _read_with_open3d(path: Path) -> NDArray[np.float32]:
+    open3d = _open3d(path)
+    # Its own messages would stand beside ours.
+    with open3d.utility.VerbosityContextManager(open3d.utility.VerbosityLevel.Error):
+        cloud = open3d.t.io.read_point_cloud(str(path))
+    if "positions" not in cloud.point or not len(cloud.point.positions):
+        raise FormatError(path, "file", "no points that Open3D can read", _EXPECTED)
+    positions = cloud.point.positions.numpy().astype(np.float32, copy=False)
+    has_intensity = "intensity" in cloud.point
+    intensity = cloud.point.intensity.numpy() if has_intensity else np.ones((len(positions), 1))
+    return np.concatenate([positions, intensity.astype(np.float32)], axis=1)
+
+
+def _open3d(path: Path) -> ModuleType:
+    # Imported only here: it takes seconds, and needs libraries of the system that a server may lack.
+    try:
+        import open3d
+    except (ImportError, OSError) as error:
+        raise OSError(f"{path}: Open3D, which reads and writes it, does not load: {error}") from error
+    module: ModuleType = open3d
+    return module

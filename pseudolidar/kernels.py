@@ -1,7 +1,7 @@
 """How kernels run on the processor: compiled by numba, without the interpreter's lock, in several threads."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar, cast
 
@@ -27,43 +27,23 @@ def cpu_kernel(function: Callable[Arguments, Result]) -> Callable[Arguments, Res
     )
 
 
-def in_threads(
-    work: Callable[[Iterator[tuple[int, int]]], Result], items: int, smallest: int, threads: int | None
-) -> list[Result]:
-    """Call `work(pieces)` in several threads and list the results; every piece goes to one of them.
-
-    Pieces are taken as they are needed, since some are more work than others (the sky yields no points), and a thread
-    that the system starts late must not keep the others waiting: it then finds nothing left to do.
-
-    Args:
-        work: goes through an iterator of pieces (first, end) of 0 .. items - 1, which rise, and calls a `cpu_kernel` on
-            each; what holds the interpreter's lock waits for the other threads.
-        items: how many.
-        smallest: a piece of fewer is not worth its overhead.
-        threads: at most; None takes as many as PyTorch would (`torch.set_num_threads`; one in a data loader's worker).
-    """
-    threads = max(1, min(torch.get_num_threads() if threads is None else threads, items // smallest))
-    if threads == 1:
-        return [work(iter([(0, items)]))]
-    count = min(8 * threads, items // smallest)
-    pieces = iter([(items * piece // count, items * (piece + 1) // count) for piece in range(count)])
-    others = [_threads().submit(work, pieces) for _ in range(threads - 1)]
-    results = [work(pieces)]
-    return results + [other.result() for other in others if not other.cancel()]
-
-
 def in_shares(function: Callable[[int, int], Result], most: int, threads: int | None) -> list[Result]:
     """Call `function(share, shares)` for every share 0 .. shares - 1, a thread each, and list the results.
 
     Args:
-        function: does every so-many-th item, where items are alike; otherwise as the `work` of `in_threads`.
+        function: does its share of the work: best every so-many-th band of it, since neighbours are alike (the sky
+            yields no points), in one call of a `cpu_kernel`: a thread that comes back for more waits for the
+            interpreter's lock longer than a band takes.
         most: how many shares the work is worth.
-        threads: as for `in_threads`.
+        threads: at most; None takes as many as PyTorch would (`torch.set_num_threads`; one in a data loader's worker).
     """
     shares = max(1, min(torch.get_num_threads() if threads is None else threads, most))
     others = [_threads().submit(function, share, shares) for share in range(1, shares)]
-    # The calling thread takes a share itself.
-    return [function(0, shares), *(other.result() for other in others)]
+    results = [function(0, shares)]
+    for share, other in enumerate(others, start=1):
+        # A busy system may not have started a thread yet: then its share is done here.
+        results.append(function(share, shares) if other.cancel() else other.result())
+    return results
 
 
 def _threads() -> ThreadPoolExecutor:

@@ -1,6 +1,6 @@
 """Point clouds against plain vectorised numpy, and against the time that the bytes alone take."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pseudolidar.benchmarks.measure import benchmark_table, side_by_side
 from pseudolidar.cloud import LIDAR_GRID, disparity_to_points, sparsify_points
-from pseudolidar.kernels import in_threads
+from pseudolidar.kernels import in_shares
 from pseudolidar.kitti import CANONICAL_VELO_TO_CAM, Calibration
 from pseudolidar.stereo import lidar_disparity
 from pseudolidar.viewing import Table, print_tables
@@ -164,8 +164,8 @@ def _buffers(bytes_moved: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
 
 
 def _copy(source: NDArray[np.uint8], target: NDArray[np.uint8], threads: int) -> None:
-    def copy(pieces: Iterator[tuple[int, int]]) -> None:
-        for first, end in pieces:
-            np.copyto(target[first:end], source[first:end])
+    def part(share: int, shares: int) -> None:
+        first, end = len(source) * share // shares, len(source) * (share + 1) // shares
+        np.copyto(target[first:end], source[first:end])
 
-    in_threads(copy, len(source), 100_000, threads)
+    in_shares(part, threads, threads)

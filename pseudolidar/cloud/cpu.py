@@ -1,6 +1,6 @@
 """Clouds on the processor: numba kernels over blocks of image rows, a thread each, without a dense cloud in between."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import reduce
 
 import numpy as np
@@ -9,36 +9,28 @@ from numpy.typing import NDArray
 from pseudolidar.cloud.grid import Cells, Edges
 from pseudolidar.cloud.memory import empty_points
 from pseudolidar.cloud.projection import FLOAT32_MAX, Projection
-from pseudolidar.kernels import cpu_kernel, in_threads
+from pseudolidar.kernels import cpu_kernel, in_shares
 
 Disparity = NDArray[np.float32]
 Points = NDArray[np.float32]
 Row = NDArray[np.float32]
 Kept = NDArray[np.uint8]
 
-# Handing a piece to a thread takes as long as some 3,000 pixels.
-_SMALLEST_PIECE = 16_000
-
-Pieces = Iterator[tuple[int, int]]
+# Starting a thread takes as long as some 5,000 pixels.
+_SMALLEST_SHARE = 30_000
+# Image rows that a thread takes one after the other.
+_BAND = 8
 
 
 def dense_points(disparity: Disparity, projection: Projection, threads: int | None) -> Points:
     """Every pixel's point within the limits, (N, 4); disparity float32 (H, W), contiguous."""
     disparity = _read_only(disparity)
+    most = disparity.size // _SMALLEST_SHARE
     ends = np.zeros(len(disparity) + 1, np.int64)
-
-    def count(pieces: Pieces) -> None:
-        for first, end in pieces:
-            _count(disparity, projection, first, end, ends[1:])
-
-    def write(pieces: Pieces) -> None:
-        for first, end in pieces:
-            _write(disparity, projection, first, end, ends, points)
-
-    in_threads(count, len(disparity), _smallest(disparity), threads)
+    in_shares(lambda share, shares: _count(disparity, projection, share, shares, ends[1:]), most, threads)
     np.cumsum(ends, out=ends)
     points = empty_points(int(ends[-1]))
-    in_threads(write, len(disparity), _smallest(disparity), threads)
+    in_shares(lambda share, shares: _write(disparity, projection, share, shares, ends, points), most, threads)
     return points
 
 
@@ -46,10 +38,10 @@ def sparse_points(disparity: Disparity, projection: Projection, cells: Cells, th
     """Of the points of `dense_points` the last of each cell, in their order."""
     disparity = _read_only(disparity)
 
-    def enter(first: int, end: int, last: NDArray[np.int64]) -> None:
-        _last_pixels(disparity, projection, cells, first, end, last)
+    def enter(share: int, shares: int, last: NDArray[np.int64]) -> None:
+        _last_pixels(disparity, projection, cells, share, shares, last)
 
-    last = _last_of_each_cell(enter, cells, len(disparity), _smallest(disparity), threads)
+    last = _last_of_each_cell(enter, cells, disparity.size, threads)
     points = np.empty((len(last), 4), np.float32)
     _write_pixels(disparity, projection, last, points)
     return points
@@ -59,10 +51,10 @@ def last_of_each_cell(points: Points, cells: Cells, threads: int | None) -> NDAr
     """Indices of the points (N, >= 3) that are the last of their cell, increasing."""
     points = _read_only(points)
 
-    def enter(first: int, end: int, last: NDArray[np.int64]) -> None:
-        _last_points(points, cells, first, end, last)
+    def enter(share: int, shares: int, last: NDArray[np.int64]) -> None:
+        _last_points(points, cells, share, shares, last)
 
-    return _last_of_each_cell(enter, cells, len(points), _SMALLEST_PIECE, threads)
+    return _last_of_each_cell(enter, cells, len(points), threads)
 
 
 def _read_only(array: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -72,23 +64,17 @@ def _read_only(array: NDArray[np.float32]) -> NDArray[np.float32]:
     return view
 
 
-def _smallest(disparity: Disparity) -> int:
-    """How many image rows are worth a piece."""
-    return -(-_SMALLEST_PIECE // max(1, disparity.shape[1]))
-
-
 def _last_of_each_cell(
-    enter: Callable[[int, int, NDArray[np.int64]], None], cells: Cells, items: int, smallest: int, threads: int | None
+    enter: Callable[[int, int, NDArray[np.int64]], None], cells: Cells, items: int, threads: int | None
 ) -> NDArray[np.int64]:
-    def of_pieces(pieces: Pieces) -> NDArray[np.int64]:
+    def of_share(share: int, shares: int) -> NDArray[np.int64]:
         # One more for what has no cell.
         last = np.full(cells.rows * cells.columns + 1, -1, np.int64)
-        for first, end in pieces:
-            enter(first, end, last)
+        enter(share, shares, last)
         return last[:-1]
 
     # The last is the one with the largest index, whatever the threads do.
-    last = reduce(np.maximum, in_threads(of_pieces, items, smallest, threads))
+    last = reduce(np.maximum, in_shares(of_share, items // _SMALLEST_SHARE, threads))
     return np.sort(last[last >= 0])
 
 
@@ -112,12 +98,13 @@ def _point(disparity: float, v: int, u: int, rays: Projection) -> tuple[bool, np
 
 
 @cpu_kernel
-def _count(disparity: Disparity, rays: Projection, first: int, end: int, kept_in_row: NDArray[np.int64]) -> None:
-    for v in range(first, end):
-        count = np.int64(0)
-        for u in range(disparity.shape[1]):
-            count += np.int64(_point(disparity[v, u], v, u, rays)[0])
-        kept_in_row[v] = count
+def _count(disparity: Disparity, rays: Projection, share: int, shares: int, kept_in_row: NDArray[np.int64]) -> None:
+    for first in range(share * _BAND, len(disparity), shares * _BAND):
+        for v in range(first, min(first + _BAND, len(disparity))):
+            count = np.int64(0)
+            for u in range(disparity.shape[1]):
+                count += np.int64(_point(disparity[v, u], v, u, rays)[0])
+            kept_in_row[v] = count
 
 
 @cpu_kernel
@@ -129,28 +116,30 @@ def _row(disparity: Disparity, rays: Projection, v: int, kept: Kept, x: Row, y: 
 
 @cpu_kernel
 def _write(
-    disparity: Disparity, rays: Projection, first: int, end: int, ends: NDArray[np.int64], points: Points
+    disparity: Disparity, rays: Projection, share: int, shares: int, ends: NDArray[np.int64], points: Points
 ) -> None:
     width = disparity.shape[1]
     kept = np.empty(width, np.uint8)
     x, y, z = np.empty(width, np.float32), np.empty(width, np.float32), np.empty(width, np.float32)
     intensity = np.float32(rays.intensity)
-    for v in range(first, end):
-        at = ends[v]
-        if ends[v + 1] == at:
-            continue
-        _row(disparity, rays, v, kept, x, y, z)
-        if at + width <= ends[end]:
-            # No branch, which a ragged mask would make a guess each time: a point that does not stay is written over by
-            # the next. There is room for that in this piece of the points.
-            for u in range(width):
-                _store(points, at, x[u], y[u], z[u], intensity)
-                at += np.int64(kept[u])
-        else:
-            for u in range(width):
-                if kept[u]:
+    for first in range(share * _BAND, len(disparity), shares * _BAND):
+        end = min(first + _BAND, len(disparity))
+        for v in range(first, end):
+            at = ends[v]
+            if ends[v + 1] == at:
+                continue
+            _row(disparity, rays, v, kept, x, y, z)
+            if at + width <= ends[end]:
+                # No branch, which a ragged mask would make a guess each time: a point that does not stay is written
+                # over by the next. There is room for that in this band's points.
+                for u in range(width):
                     _store(points, at, x[u], y[u], z[u], intensity)
-                    at += 1
+                    at += np.int64(kept[u])
+            else:
+                for u in range(width):
+                    if kept[u]:
+                        _store(points, at, x[u], y[u], z[u], intensity)
+                        at += 1
 
 
 @cpu_kernel
@@ -196,22 +185,23 @@ def _cell(x: np.float32, y: np.float32, z: np.float32, cells: Cells) -> np.int64
 
 @cpu_kernel
 def _last_pixels(
-    disparity: Disparity, rays: Projection, cells: Cells, first: int, end: int, last: NDArray[np.int64]
+    disparity: Disparity, rays: Projection, cells: Cells, share: int, shares: int, last: NDArray[np.int64]
 ) -> None:
     width = disparity.shape[1]
     kept = np.empty(width, np.uint8)
     x, y, z = np.empty(width, np.float32), np.empty(width, np.float32), np.empty(width, np.float32)
     cell = np.empty(width, np.int64)
     nowhere = cells.rows * cells.columns
-    for v in range(first, end):
-        _row(disparity, rays, v, kept, x, y, z)
-        for u in range(width):
-            cell[u] = _cell(x[u], y[u], z[u], cells) if kept[u] else nowhere
-        for u in range(width):
-            last[cell[u]] = v * width + u
+    for first in range(share * _BAND, len(disparity), shares * _BAND):
+        for v in range(first, min(first + _BAND, len(disparity))):
+            _row(disparity, rays, v, kept, x, y, z)
+            for u in range(width):
+                cell[u] = _cell(x[u], y[u], z[u], cells) if kept[u] else nowhere
+            for u in range(width):
+                last[cell[u]] = v * width + u
 
 
 @cpu_kernel
-def _last_points(points: Points, cells: Cells, first: int, end: int, last: NDArray[np.int64]) -> None:
-    for i in range(first, end):
+def _last_points(points: Points, cells: Cells, share: int, shares: int, last: NDArray[np.int64]) -> None:
+    for i in range(len(points) * share // shares, len(points) * (share + 1) // shares):
         last[_cell(points[i, 0], points[i, 1], points[i, 2], cells)] = i

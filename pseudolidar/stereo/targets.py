@@ -1,6 +1,5 @@
 """Disparity targets from LiDAR: a sweep projected into the left image, on the processor or a GPU."""
 
-from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple, overload
 
 import numpy as np
@@ -8,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pseudolidar.kernels import cpu_kernel, in_threads
+from pseudolidar.kernels import cpu_kernel, in_shares
 from pseudolidar.kitti import Calibration
 
 # Points nearer than this along velodyne x lie on the car that carries the sensors, or beside the camera (SPEC 2).
@@ -16,8 +15,8 @@ MIN_RANGE_M = 2.0
 
 Overlap = Literal["nearest", "last"]
 
-# Points that are worth handing to a thread.
-_SMALLEST_PIECE = 8_000
+# Points that are worth a thread.
+_SMALLEST_SHARE = 8_000
 _NOT_FINITE = -2
 
 
@@ -141,11 +140,11 @@ def _on_cpu(points: NDArray[np.floating], projection: LidarProjection, overlap: 
     pixel = np.empty(len(points), np.int64)
     disparity = np.empty(len(points), np.float32)
 
-    def project(pieces: Iterator[tuple[int, int]]) -> bool:
-        finite = [_project(coordinates, projection, first, end, pixel, disparity) for first, end in pieces]
-        return all(finite)
+    def project(share: int, shares: int) -> bool:
+        first, end = len(pixel) * share // shares, len(pixel) * (share + 1) // shares
+        return _project(coordinates, projection, first, end, pixel, disparity)
 
-    if not all(in_threads(project, len(points), _SMALLEST_PIECE, None)):
+    if not all(in_shares(project, len(pixel) // _SMALLEST_SHARE, None)):
         _refuse(points, int(np.flatnonzero(pixel == _NOT_FINITE)[0]))
     target = np.zeros((projection.height, projection.width), np.float32)
     _enter(pixel, disparity, overlap == "nearest", target.reshape(-1))

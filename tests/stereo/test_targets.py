@@ -54,10 +54,13 @@ def test_backends_agree_on_every_pixel(seed: int, overlap: Literal["nearest", "l
     points = np.random.default_rng(seed).uniform((-5, -5, -3, 0), (30, 25, 8, 1), (20_000, 4)).astype(np.float32)
     points[:2000] = np.round(points[:2000])
     expected = by_torch(torch.from_numpy(points), _projection(CALIBRATION, SIZE), overlap).numpy()
-    for threads in (1, 3):
-        torch.set_num_threads(threads)
-        np.testing.assert_array_equal(lidar_disparity(points, CALIBRATION, SIZE, overlap), expected)
-    torch.set_num_threads(1)
+    threads_before = torch.get_num_threads()
+    try:
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            np.testing.assert_array_equal(lidar_disparity(points, CALIBRATION, SIZE, overlap), expected)
+    finally:
+        torch.set_num_threads(threads_before)
 
 
 def test_arrays_and_tensors_of_any_kind() -> None:

@@ -32,16 +32,19 @@ def regress_disparity(scores: Tensor, max_disparity: int, size: tuple[int, int],
     """
     if scores.device.type == "cpu":
         return torch.from_numpy(_on_cpu(scores.contiguous().numpy(), max_disparity, size, align_corners))
+    return _in_bands(scores, max_disparity, size, align_corners)
+
+
+def _in_bands(scores: Tensor, max_disparity: int, size: tuple[int, int], align_corners: bool) -> Tensor:
     lower, share = _neighbours(scores.shape[2], size[0], align_corners)
     bands = []
     for first in range(0, size[0], _ROWS):
-        rows = slice(first, first + _ROWS)
-        # Interpolating rows first leaves soft_argmin with columns and levels to interpolate.
-        index = torch.from_numpy(lower[rows]).to(scores.device)
-        weight = torch.from_numpy(share[rows, None]).to(scores.device)
-        above, below = scores[:, :, index], scores[:, :, (index + 1).clamp(max=scores.shape[2] - 1)]
-        band = torch.lerp(above, below, weight)
-        bands.append(soft_argmin(band, max_disparity, (len(index), size[1]), align_corners))
+        # With rows interpolated here, soft_argmin has columns and levels left.
+        above = torch.from_numpy(lower[first : first + _ROWS]).to(scores.device)
+        below = (above + 1).clamp(max=scores.shape[2] - 1)
+        weight = torch.from_numpy(share[first : first + _ROWS, None]).to(scores.device)
+        band = torch.lerp(scores[:, :, above], scores[:, :, below], weight)
+        bands.append(soft_argmin(band, max_disparity, (len(above), size[1]), align_corners))
     return torch.cat(bands, dim=1)
 
 

@@ -1,6 +1,7 @@
 """PSMNet for inference: the first convolution without a cost volume, the regression, the frozen network as a whole."""
 
 import importlib.util
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from pseudolidar.kitti import read_image
 from pseudolidar.stereo import FrozenPSMNet, PSMNet
 from pseudolidar.stereo.data import normalised
 from pseudolidar.stereo.psmnet import cost_volume, soft_argmin
-from pseudolidar.stereo.regression import regress_disparity
+from pseudolidar.stereo.regression import _in_bands, regress_disparity
 from pseudolidar.stereo.volume_convolution import volume_convolution
 
 
@@ -86,6 +87,24 @@ def test_regression_of_scores_that_are_a_view() -> None:
     scores = torch.randn(2, 7, 12, 6).transpose(1, 2)
     found = regress_disparity(scores, 48, (28, 24), False)
     torch.testing.assert_close(found, soft_argmin(scores, 48, (28, 24), False), rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+def test_regression_in_bands_as_on_a_gpu(align_corners: bool) -> None:
+    scores = torch.randn(2, 12, 37, 11, generator=torch.Generator().manual_seed(0))
+    found = _in_bands(scores, 48, (148, 44), align_corners)
+    torch.testing.assert_close(found, soft_argmin(scores, 48, (148, 44), align_corners), rtol=0, atol=1e-3)
+
+
+@pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a C++ compiler")
+def test_compiled_is_the_same() -> None:
+    torch.manual_seed(0)
+    model = PSMNet(16, width=4, pool_sizes=(4,), hourglasses=1, blocks=(1, 1, 1, 1)).eval()
+    model.get_parameter("classif1.2.weight").data.mul_(0.1)
+    left, right = torch.randn(2, 1, 3, 32, 64)
+    with torch.inference_mode():
+        expected, found = FrozenPSMNet(model)(left, right), FrozenPSMNet(model, compile=True)(left, right)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-3)
 
 
 @pytest.mark.parametrize("hourglasses", [1, 2, 3])

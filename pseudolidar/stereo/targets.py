@@ -1,6 +1,6 @@
 """Disparity targets from LiDAR: a sweep projected into the left image, on the processor or a GPU."""
 
-from typing import Any, Literal, NamedTuple, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 import torch
@@ -9,33 +9,13 @@ from torch import Tensor
 
 from pseudolidar.kernels import cpu_kernel, in_shares
 from pseudolidar.kitti import Calibration
-
-# Points nearer than this along velodyne x lie on the car that carries the sensors, or beside the camera (SPEC 2).
-MIN_RANGE_M = 2.0
+from pseudolidar.stereo.lidar_projection import MIN_RANGE_M, LidarProjection, lidar_projection
 
 Overlap = Literal["nearest", "last"]
 
 # Points that are worth a thread.
 _SMALLEST_SHARE = 8_000
 _NOT_FINITE = -2
-
-
-class LidarProjection(NamedTuple):
-    """A point (x, y, z) in the velodyne frame -> u, v, w: rows 0 to 2; depth in the rectified camera frame: row 3.
-
-    A row gives ((r0 x + r1 y) + r2 z) + r3; the pixel is (u / w, v / w), rounded half to even. All of it in float64, in
-    this order, so that every backend finds the same pixel.
-
-    Attributes:
-        matrix: float64 (4, 4).
-        camera_constant: focal length x baseline, px m.
-        height, width: of the image, px.
-    """
-
-    matrix: NDArray[np.float64]
-    camera_constant: float
-    height: int
-    width: int
 
 
 @overload
@@ -79,19 +59,12 @@ def lidar_disparity(
         raise ValueError(f"points: found shape {tuple(points.shape)}, expected (N, 3) or more columns")
     if overlap not in ("nearest", "last"):
         raise ValueError(f"overlap: found {overlap!r}, expected 'nearest' or 'last'")
-    projection = _projection(calibration, image_size)
+    projection = lidar_projection(calibration, image_size)
     if isinstance(points, Tensor) and points.device.type == "cuda":
         return _on_gpu(points.detach()[:, :3], projection, overlap)
     array = points.detach().cpu().numpy() if isinstance(points, Tensor) else points
     target = _on_cpu(array, projection, overlap)
     return torch.from_numpy(target).to(points.device) if isinstance(points, Tensor) else target
-
-
-def _projection(calibration: Calibration, image_size: tuple[int, int]) -> LidarProjection:
-    to_rect = np.eye(4)
-    to_rect[:3] = calibration.R0_rect @ calibration.Tr_velo_to_cam
-    matrix = np.vstack([calibration.P2 @ to_rect, to_rect[2]])
-    return LidarProjection(matrix, calibration.camera_constant_px_m, *map(int, image_size))
 
 
 def _refuse(points: Any, row: int) -> None:

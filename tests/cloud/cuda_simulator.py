@@ -11,7 +11,8 @@ import torch
 from pseudolidar.cloud import AngularGrid, cuda, reference
 from pseudolidar.cloud.grid import grid_cells
 from pseudolidar.cloud.projection import make_projection
-from pseudolidar.stereo.targets import Overlap, _projection, by_torch
+from pseudolidar.stereo.lidar_projection import lidar_projection
+from pseudolidar.stereo.targets import Overlap, by_torch
 from pseudolidar.stereo.targets_cuda import on_cuda
 from tests.cloud.frames import make_calibration, ragged_disparity
 
@@ -55,7 +56,7 @@ def test_lidar_disparity(overlap: Overlap) -> None:
     points = np.random.default_rng(1).uniform((-1, -3, -1), (30, 3, 1), (600, 3))
     points[:50] = np.round(points[:50])
     tensor = torch.from_numpy(points)
-    projection = _projection(make_calibration(), SIZE)
+    projection = lidar_projection(make_calibration(), SIZE)
     expected = by_torch(tensor, projection, overlap)
     assert 30 < (expected > 0).sum() < 400
     assert torch.equal(on_cuda(tensor, projection, overlap), expected)

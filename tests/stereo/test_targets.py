@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from pseudolidar.kitti import CANONICAL_VELO_TO_CAM, Calibration, read_image, read_points
 from pseudolidar.stereo import lidar_disparity
-from pseudolidar.stereo.targets import _projection, by_torch
+from pseudolidar.stereo.lidar_projection import lidar_projection
+from pseudolidar.stereo.targets import by_torch
 
 P2 = np.array([[240.0, 0, 208, 15], [0, 240, 58, 0.1], [0, 0, 1, 0.003]])
 P3 = np.array([[240.0, 0, 208, -113], [0, 240, 58, 0.1], [0, 0, 1, 0.003]])
@@ -53,7 +54,7 @@ def test_backends_agree_on_every_pixel(seed: int, overlap: Literal["nearest", "l
     # Enough points for several threads, most of them on pixels with others, some at pixel borders.
     points = np.random.default_rng(seed).uniform((-5, -5, -3, 0), (30, 25, 8, 1), (20_000, 4)).astype(np.float32)
     points[:2000] = np.round(points[:2000])
-    expected = by_torch(torch.from_numpy(points), _projection(CALIBRATION, SIZE), overlap).numpy()
+    expected = by_torch(torch.from_numpy(points), lidar_projection(CALIBRATION, SIZE), overlap).numpy()
     threads_before = torch.get_num_threads()
     try:
         for threads in (1, 3):

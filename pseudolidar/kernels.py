@@ -1,12 +1,12 @@
 """How kernels run on the processor: compiled by numba, without the interpreter's lock, in several threads."""
 
 import os
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar, cast
 
 import numba
-import torch
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -37,13 +37,22 @@ def in_shares(function: Callable[[int, int], Result], most: int, threads: int | 
         most: how many shares the work is worth.
         threads: at most; None takes as many as PyTorch would (`torch.set_num_threads`; one in a data loader's worker).
     """
-    shares = max(1, min(torch.get_num_threads() if threads is None else threads, most))
+    shares = max(1, min(_threads_of_torch() if threads is None else threads, most))
     others = [_threads().submit(function, share, shares) for share in range(1, shares)]
     results = [function(0, shares)]
     for share, other in enumerate(others, start=1):
         # A busy system may not have started a thread yet: then its share is done here.
         results.append(function(share, shares) if other.cancel() else other.result())
     return results
+
+
+def _threads_of_torch() -> int:
+    # Asked only where it is there already: to import it takes longer than many a program that needs no tensor.
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        return int(torch.get_num_threads())
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    return int(given) if given.isdecimal() and int(given) else len(os.sched_getaffinity(0))
 
 
 def _threads() -> ThreadPoolExecutor:

@@ -6,13 +6,15 @@ from pseudolidar.evaluation.average_precision import (
     PrecisionCurve,
     evaluate,
     precision_curves,
-    recall_thresholds,
 )
 from pseudolidar.evaluation.folders import evaluate_folders, read_folders
 from pseudolidar.evaluation.overlap import bbox_iou, bev_iou, iou_3d
 from pseudolidar.evaluation.protocol import CLASSES, DIFFICULTIES, LOOSE_OVERLAP, OVERLAP_SETS, STANDARD_OVERLAP, VIEWS
+from pseudolidar.evaluation.reading import read_frames
 from pseudolidar.evaluation.scenes import Scenes, build_scenes
+from pseudolidar.evaluation.stacked import StackedObjects
 from pseudolidar.evaluation.tables import evaluation_table, write_json
+from pseudolidar.evaluation.tally import recall_thresholds
 
 __all__ = [
     "CLASSES",
@@ -25,6 +27,7 @@ __all__ = [
     "Evaluation",
     "PrecisionCurve",
     "Scenes",
+    "StackedObjects",
     "bbox_iou",
     "bev_iou",
     "build_scenes",
@@ -34,6 +37,7 @@ __all__ = [
     "iou_3d",
     "precision_curves",
     "read_folders",
+    "read_frames",
     "recall_thresholds",
     "write_json",
 ]

@@ -1,4 +1,4 @@
-"""KITTI average precision: recall grid, precision curves and the tables made from them."""
+"""KITTI average precision of one set of results."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,16 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pseudolidar.evaluation.matching import COUNTS, count_outcomes, matched_scores
-from pseudolidar.evaluation.protocol import (
-    CLASSES,
-    DIFFICULTIES,
-    GEOMETRY,
-    RECALL_POINTS,
-    VIEWS,
-    resolve_overlap,
-)
+from pseudolidar.evaluation.protocol import CLASSES, DIFFICULTIES, VIEWS, resolve_overlap
 from pseudolidar.evaluation.scenes import Scenes, build_scenes
+from pseudolidar.evaluation.tally import Tally, tally_scenes
+from pseudolidar.kernels import in_shares
 from pseudolidar.kitti import Objects
 
 METRICS = ("AP11", "AP40")
@@ -58,16 +52,20 @@ class Evaluation:
         classes, difficulties: names, in the order of the tables.
         depth_range: (near, far] in m, None for any depth.
         min_overlap: by class and view (bbox, bev, 3d).
+        official_grid: see `recall_thresholds`.
         frame_count: how many frames were evaluated.
         curves: by (class, view, difficulty); what the official tool leaves out has no curve.
+        tallies: by (class, view, difficulty), the view being bbox, bev or 3d: the same for any choice of the frames.
     """
 
     classes: tuple[str, ...]
     difficulties: tuple[str, ...]
     depth_range: tuple[float, float] | None
     min_overlap: dict[str, dict[str, float]]
+    official_grid: bool
     frame_count: int
     curves: dict[tuple[str, str, str], PrecisionCurve]
+    tallies: dict[tuple[str, str, str], Tally]
 
     def ap(self, class_name: str, view: str, difficulty: str, metric: str = "AP40") -> float:
         """Average precision, percent, or NaN; `metric` is AP40 or AP11."""
@@ -95,40 +93,6 @@ class Evaluation:
         }
 
 
-def recall_thresholds(
-    scores: NDArray[np.float64], object_count: int, official_grid: bool = False
-) -> NDArray[np.float64]:
-    """Scores at which the recall comes closest to 0, 1/40, 2/40, ...: float64 (at most 41,), falling.
-
-    From 41 objects on this is the official tool's grid. That tool gives one recall point at most to each found object,
-    so that with fewer than 41 objects not even a perfect detector reaches recall 1 (ten objects, all found: AP40
-    22.5). There each recall point takes the highest score that reaches it instead, and a perfect detector has 100.
-
-    Args:
-        scores: of the objects found, (at most object_count,).
-        object_count: how many there are to find.
-        official_grid: take the official tool's grid with few objects, too.
-    """
-    ordered = np.sort(scores)[::-1]
-    count = len(ordered)
-    if object_count < RECALL_POINTS and not official_grid:
-        # Whole numbers: found / object_count >= point / 40.
-        needed = -(-np.arange(RECALL_POINTS) * object_count // (RECALL_POINTS - 1))
-        needed = np.maximum(needed, 1)
-        return ordered[needed[needed <= count] - 1]
-    picked = []
-    recall = 0.0
-    for i in range(count):
-        last = i == count - 1
-        left = (i + 1) / object_count
-        right = left if last else (i + 2) / object_count
-        if right - recall < recall - left and not last:
-            continue
-        picked.append(ordered[i])
-        recall += 1.0 / (RECALL_POINTS - 1.0)
-    return np.array(picked)
-
-
 def precision_curves(
     scenes: Scenes,
     class_name: str,
@@ -147,47 +111,10 @@ def precision_curves(
         frames: int64, the frames to score, a frame as often as it is named; None for each frame once.
         official_grid: see `recall_thresholds`.
     """
-    if frames is None:
-        frames = np.arange(len(scenes))
-    overlaps = scenes.overlaps[GEOMETRY[view]]
-    label_state = scenes.label_states(class_name, DIFFICULTIES[difficulty])
-    detection_state = scenes.detection_states(class_name, DIFFICULTIES[difficulty])
-    score = scenes.detections.score
-    assert score is not None
-    layout = (scenes.label_start, scenes.detection_start, overlaps.pair_start, overlaps.pairs)
-    found = matched_scores(*layout, label_state, detection_state, score, min_overlap)
-    rows = _rows_of(frames, scenes.label_start)
-    object_count = int((label_state[rows] == COUNTS).sum())
-    found = found[rows]
-    thresholds = recall_thresholds(found[~np.isnan(found)], object_count, official_grid)
-    right, wrong, similarity = count_outcomes(
-        frames,
-        thresholds,
-        *layout,
-        label_state,
-        detection_state,
-        score,
-        overlaps.region_cover > min_overlap,
-        scenes.labels.alpha,
-        scenes.detections.alpha,
-        min_overlap,
-    )
-    kept = np.maximum(right + wrong, 1)
-    return _curve(right / kept, object_count), _curve(similarity / kept, object_count)
-
-
-def _rows_of(frames: NDArray[np.int64], start: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Rows of the named frames, one after the other."""
-    counts = np.diff(start)[frames]
-    first = np.repeat(start[frames] - (np.cumsum(counts) - counts), counts)
-    return first + np.arange(counts.sum())
-
-
-def _curve(values: NDArray[np.float64], object_count: int) -> PrecisionCurve:
-    precision = np.zeros(RECALL_POINTS)
-    # The best value at this recall or beyond.
-    precision[: len(values)] = np.maximum.accumulate(values[::-1])[::-1]
-    return PrecisionCurve(precision, object_count)
+    weights = None if frames is None else np.bincount(frames, minlength=len(scenes))
+    tally = tally_scenes(scenes, class_name, difficulty, view, min_overlap)
+    (precision, similarity), object_count = tally.curves(weights, official_grid)
+    return PrecisionCurve(precision, object_count), PrecisionCurve(similarity, object_count)
 
 
 def evaluate(
@@ -219,19 +146,28 @@ def evaluate(
     depth_range = _near_far(depth_range)
     limits = resolve_overlap(chosen, min_overlap)
     scenes = build_scenes(labels, results, depth_range)
-    curves = {}
-    for class_name in chosen:
-        for level in levels:
-            for view in ("bbox", "bev", "3d"):
-                if view != "bbox" and scenes.lacks_boxes_3d(class_name):
-                    continue
-                precision, similarity = precision_curves(
-                    scenes, class_name, level, view, limits[class_name][view], official_grid=official_grid
-                )
-                curves[class_name, view, level] = precision
-                if view == "bbox" and not scenes.lacks_angles(class_name):
-                    curves[class_name, "aos", level] = similarity
-    return Evaluation(chosen, levels, depth_range, limits, len(scenes), curves)
+    wanted = [
+        (class_name, view, level)
+        for class_name in chosen
+        for level in levels
+        for view in ("bbox", "bev", "3d")
+        if view == "bbox" or not scenes.lacks_boxes_3d(class_name)
+    ]
+
+    def tally(share: int, shares: int) -> list[Tally]:
+        mine = wanted[share::shares]
+        return [tally_scenes(scenes, name, level, view, limits[name][view]) for name, view, level in mine]
+
+    by_share = in_shares(tally, len(wanted), None)
+    tallies, curves = {}, {}
+    for i, (class_name, view, level) in enumerate(wanted):
+        found = by_share[i % len(by_share)][i // len(by_share)]
+        (precision, similarity), count = found.curves(official_grid=official_grid)
+        tallies[class_name, view, level] = found
+        curves[class_name, view, level] = PrecisionCurve(precision, count)
+        if view == "bbox" and not scenes.lacks_angles(class_name):
+            curves[class_name, "aos", level] = PrecisionCurve(similarity, count)
+    return Evaluation(chosen, levels, depth_range, limits, official_grid, len(scenes), curves, tallies)
 
 
 def _names_of(what: str, names: Sequence[str], known: tuple[str, ...]) -> tuple[str, ...]:

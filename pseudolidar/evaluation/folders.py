@@ -1,11 +1,14 @@
 """Evaluation of KITTI result files against label files, folder against folder."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pseudolidar.evaluation.average_precision import Evaluation, evaluate
 from pseudolidar.evaluation.protocol import CLASSES
-from pseudolidar.kitti import FormatError, Objects, read_objects, read_split
+from pseudolidar.evaluation.reading import read_frames
+from pseudolidar.evaluation.stacked import StackedObjects
+from pseudolidar.kitti import FormatError, read_split
 
 
 def read_folders(
@@ -13,7 +16,7 @@ def read_folders(
     results_dir: str | Path,
     split_file: str | Path | None = None,
     missing_results: str = "error",
-) -> tuple[list[str], list[Objects], list[Objects]]:
+) -> tuple[list[str], StackedObjects, StackedObjects]:
     """Read the labels and the detections of the frames to evaluate.
 
     These are the frames of `split_file` or, without one, all frames in `labels_dir`. Each needs a result file: a
@@ -30,15 +33,16 @@ def read_folders(
     """
     if missing_results not in ("error", "empty"):
         raise ValueError(f"missing_results: found {missing_results!r}, expected error or empty")
-    labelled = _frame_files(labels_dir, "a folder with KITTI label files")
-    scored = _frame_files(results_dir, "a folder with KITTI result files")
+    labelled = _frame_ids(labels_dir, "a folder with KITTI label files")
+    scored = _frame_ids(results_dir, "a folder with KITTI result files")
     if not labelled:
         raise FormatError(labels_dir, "folder", "no .txt files", "a KITTI label file for each frame")
-    unknown = sorted(set(scored) - set(labelled))
+    unknown = sorted(scored - labelled)
     if unknown:
         others = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
         found = f"results for frame {unknown[0]}{others}"
-        raise FormatError(scored[unknown[0]], "file", found, f"only frames that have labels in {labels_dir}")
+        path = Path(results_dir) / f"{unknown[0]}.txt"
+        raise FormatError(path, "file", found, f"only frames that have labels in {labels_dir}")
     frame_ids = sorted(labelled)
     if split_file is not None:
         frame_ids = read_split(split_file)
@@ -54,19 +58,19 @@ def read_folders(
             "a result file for each frame, empty where nothing was detected; split_file=FILE evaluates the frames of a "
             "split alone, missing_results=empty counts a missing file as no detections",
         )
-    labels = [read_objects(labelled[frame_id], scored=False) for frame_id in frame_ids]
-    results = [
-        read_objects(scored[frame_id], scored=True) if frame_id in scored else Objects.empty(scored=True)
-        for frame_id in frame_ids
-    ]
+    labels = read_frames([os.path.join(labels_dir, f"{frame_id}.txt") for frame_id in frame_ids], scored=False)
+    results = read_frames(
+        [os.path.join(results_dir, f"{frame_id}.txt") if frame_id in scored else None for frame_id in frame_ids],
+        scored=True,
+    )
     return frame_ids, labels, results
 
 
-def _frame_files(folder: str | Path, what: str) -> dict[str, Path]:
+def _frame_ids(folder: str | Path, what: str) -> set[str]:
     folder = Path(folder)
     if not folder.is_dir():
         raise FormatError(folder, "folder", "a file" if folder.exists() else "nothing there", what)
-    return {path.stem: path for path in folder.glob("*.txt") if not path.name.startswith(".")}
+    return {name[:-4] for name in os.listdir(folder) if name.endswith(".txt") and not name.startswith(".")}
 
 
 def evaluate_folders(

@@ -2,64 +2,94 @@
 
 All arrays are flat over the frames: the objects of frame f are the rows label_start[f] to label_start[f + 1], its
 detections detection_start[f] to detection_start[f + 1], and its overlaps (objects x detections, row-major) begin at
-pair_start[f]. `frames` may name a frame several times or not at all, so that average precision can be had for
-resampled frames without any overlap computed anew.
+pair_start[f].
 
 States, of objects and detections alike: COUNTS takes part; IGNORED may be matched, but is neither right nor wrong;
 ABSENT is of another class.
 """
 
 import numpy as np
-from numba import njit
+
+from pseudolidar.kernels import cpu_kernel
 
 COUNTS, IGNORED, ABSENT = 0, 1, -1
 
 
-@njit(cache=True)
-def matched_scores(
-    label_start: np.ndarray,
-    detection_start: np.ndarray,
-    pair_start: np.ndarray,
-    overlaps: np.ndarray,
+@cpu_kernel
+def _list_candidates(
+    first_label: int,
+    end_label: int,
+    first: int,
+    end: int,
+    row: int,
+    pairs: np.ndarray,
     label_state: np.ndarray,
     detection_state: np.ndarray,
-    score: np.ndarray,
     min_overlap: float,
-) -> np.ndarray:
-    """The score with which each object is found when every detection is kept: float64 (G,), NaN where it is missed.
+    candidate: np.ndarray,
+    candidate_end: np.ndarray,
+) -> None:
+    """Detections that overlap enough with each object of a frame, in the order of the file."""
+    listed = 0
+    for i in range(first_label, end_label):
+        if label_state[i] != ABSENT:
+            for j in range(first, end):
+                if detection_state[j] != ABSENT and pairs[row + j - first] > min_overlap:
+                    candidate[listed] = j
+                    listed += 1
+        candidate_end[i - first_label] = listed
+        row += end - first
 
-    Here, and only here, an object takes the free candidate of the highest score. These scores place the recall grid.
+
+@cpu_kernel
+def _match(
+    first_label: int,
+    end_label: int,
+    first: int,
+    end: int,
+    row: int,
+    pairs: np.ndarray,
+    detection_state: np.ndarray,
+    score: np.ndarray,
+    candidate: np.ndarray,
+    candidate_end: np.ndarray,
+    threshold: float,
+    partner: np.ndarray,
+    taken: np.ndarray,
+) -> None:
+    """Give each object of a frame its detection, of those with at least a score; -1 where it has none.
+
+    An object takes the free candidate of the largest overlap; a detection that is ignored only where there is no other.
     """
-    found = np.full(len(label_state), np.nan)
-    taken = np.zeros(len(detection_state), np.bool_)
-    for frame in range(len(label_start) - 1):
-        first, last = detection_start[frame], detection_start[frame + 1]
-        for i in range(label_start[frame], label_start[frame + 1]):
-            if label_state[i] == ABSENT:
+    for j in range(first, end):
+        taken[j] = False
+    listed = 0
+    for i in range(first_label, end_label):
+        best, best_overlap, best_is_ignored = -1, 0.0, False
+        while listed < candidate_end[i - first_label]:
+            j = candidate[listed]
+            listed += 1
+            if taken[j] or score[j] < threshold:
                 continue
-            row = pair_start[frame] + (i - label_start[frame]) * (last - first)
-            best = -1
-            for j in range(first, last):
-                if detection_state[j] == ABSENT or taken[j] or not overlaps[row + j - first] > min_overlap:
-                    continue
-                if best < 0 or score[j] > score[best]:
-                    best = j
-            if best < 0:
-                continue
+            overlap = pairs[row + j - first]
+            counts = detection_state[j] == COUNTS
+            if counts and (overlap > best_overlap or best_is_ignored):
+                best, best_overlap, best_is_ignored = j, overlap, False
+            elif not counts and best < 0:
+                best, best_is_ignored = j, True
+        partner[i] = best
+        if best >= 0:
             taken[best] = True
-            if label_state[i] == COUNTS and detection_state[best] == COUNTS:
-                found[i] = score[best]
-    return found
+        row += end - first
 
 
-@njit(cache=True)
-def count_outcomes(
-    frames: np.ndarray,
-    thresholds: np.ndarray,
+@cpu_kernel
+def tally_frames(
     label_start: np.ndarray,
     detection_start: np.ndarray,
     pair_start: np.ndarray,
-    overlaps: np.ndarray,
+    pairs: np.ndarray,
+    by_score: np.ndarray,
     label_state: np.ndarray,
     detection_state: np.ndarray,
     score: np.ndarray,
@@ -67,52 +97,138 @@ def count_outcomes(
     label_alpha: np.ndarray,
     detection_alpha: np.ndarray,
     min_overlap: float,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Outcomes over `frames` when only detections of at least a threshold are kept.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """How the outcomes of each frame change with the score from which on detections are kept.
 
-    An object takes the free candidate of the largest overlap; a detection that is ignored only where there is no
-    other. Detections left over are false, unless they are ignored or lie in a DontCare region (`in_region`).
+    The official tool matches every frame anew for each of its 41 thresholds, and these depend on all frames. But a
+    frame's outcomes change only at the scores of its own detections: matched once at each of these, they are known for
+    every threshold, and for every choice of frames.
+
+    Args:
+        by_score: int64 (D,), each frame's detections by falling score.
+        in_region: bool (D,), detections in a DontCare region, which are not false.
 
     Returns:
-        true positives int64 (T,), false positives int64 (T,), orientation similarity float64 (T,): the sum of
-        (1 + cos(alpha - alpha')) / 2 over the true positives.
+        found: float64 (G,), the score with which each object is found when every detection is kept, NaN where it is
+            missed. Here, and only here, an object takes the free candidate of the highest score. These scores place
+            the recall grid.
+        true, false: int64 (D,), and similarity: float64 (D,): by how much true positives, false positives and
+            orientation similarity (the sum of (1 + cos(alpha - alpha')) / 2 over the true positives) change once
+            detections of this score are kept; where several of a frame share a score it stands at one of them.
     """
-    true_positives = np.zeros(len(thresholds), np.int64)
-    false_positives = np.zeros(len(thresholds), np.int64)
-    similarity = np.zeros(len(thresholds))
-    most = 0
-    for frame in range(len(detection_start) - 1):
-        most = max(most, detection_start[frame + 1] - detection_start[frame])
-    taken = np.zeros(most, np.bool_)
-    for frame in frames:
-        first = detection_start[frame]
-        count = detection_start[frame + 1] - first
-        if count == 0:
-            continue
-        for t in range(len(thresholds)):
-            taken[:count] = False
-            for i in range(label_start[frame], label_start[frame + 1]):
-                if label_state[i] == ABSENT:
-                    continue
-                row = pair_start[frame] + (i - label_start[frame]) * count
-                best, best_overlap, best_is_ignored = -1, 0.0, False
-                for j in range(count):
-                    state = detection_state[first + j]
-                    overlap = overlaps[row + j]
-                    if state == ABSENT or taken[j] or score[first + j] < thresholds[t] or not overlap > min_overlap:
-                        continue
-                    if state == COUNTS and (overlap > best_overlap or best_is_ignored):
-                        best, best_overlap, best_is_ignored = j, overlap, False
-                    elif state == IGNORED and best < 0:
-                        best, best_is_ignored = j, True
-                if best < 0:
-                    continue
+    found = np.full(len(label_state), np.nan)
+    true = np.zeros(len(score), np.int64)
+    false = np.zeros(len(score), np.int64)
+    similarity = np.zeros(len(score))
+    taken = np.zeros(len(score), np.bool_)
+    touched = np.zeros(len(score), np.bool_)
+    partner = np.full(len(label_state), -1)
+    most_pairs, most_labels = 0, 0
+    for frame in range(len(label_start) - 1):
+        most_pairs = max(most_pairs, pair_start[frame + 1] - pair_start[frame])
+        most_labels = max(most_labels, label_start[frame + 1] - label_start[frame])
+    candidate = np.zeros(most_pairs, np.int64)
+    candidate_end = np.zeros(most_labels, np.int64)
+    for frame in range(len(label_start) - 1):
+        first_label, end_label = label_start[frame], label_start[frame + 1]
+        first, end, row = detection_start[frame], detection_start[frame + 1], pair_start[frame]
+        _list_candidates(
+            first_label, end_label, first, end, row, pairs, label_state, detection_state, min_overlap,
+            candidate, candidate_end,
+        )  # fmt: skip
+        listed = 0
+        for i in range(first_label, end_label):
+            best = -1
+            while listed < candidate_end[i - first_label]:
+                j = candidate[listed]
+                listed += 1
+                touched[j] = True
+                if not taken[j] and (best < 0 or score[j] > score[best]):
+                    best = j
+            if best >= 0:
                 taken[best] = True
-                if label_state[i] == COUNTS and not best_is_ignored:
-                    true_positives[t] += 1
-                    similarity[t] += (1.0 + np.cos(label_alpha[i] - detection_alpha[first + best])) / 2.0
-            for j in range(count):
-                k = first + j
-                if not taken[j] and detection_state[k] == COUNTS and score[k] >= thresholds[t] and not in_region[k]:
-                    false_positives[t] += 1
-    return true_positives, false_positives, similarity
+                if label_state[i] == COUNTS and detection_state[best] == COUNTS:
+                    found[i] = score[best]
+        # Of the kept detections, those that are false unless an object takes them, and those that one takes.
+        liable, excused, hits, alike = 0, 0, 0, 0.0
+        last_hits, last_false, last_alike = 0, 0, 0.0
+        k = first
+        while k < end:
+            last, level, anew = -1, score[by_score[k]], False
+            while k < end and score[by_score[k]] == level:
+                j = by_score[k]
+                k += 1
+                if detection_state[j] != ABSENT:
+                    last = j
+                    liable += detection_state[j] == COUNTS and not in_region[j]
+                    anew |= touched[j]
+            if last < 0:
+                continue
+            if anew:
+                _match(
+                    first_label, end_label, first, end, row, pairs, detection_state, score, candidate, candidate_end,
+                    level, partner, taken,
+                )  # fmt: skip
+                excused, hits, alike = 0, 0, 0.0
+                for i in range(first_label, end_label):
+                    j = partner[i]
+                    if j < 0 or detection_state[j] != COUNTS:
+                        continue
+                    excused += not in_region[j]
+                    if label_state[i] == COUNTS:
+                        hits += 1
+                        alike += (1.0 + np.cos(label_alpha[i] - detection_alpha[j])) / 2.0
+            true[last] = hits - last_hits
+            false[last] = liable - excused - last_false
+            similarity[last] = alike - last_alike
+            last_hits, last_false, last_alike = hits, liable - excused, alike
+    return found, true, false, similarity
+
+
+@cpu_kernel
+def match_frames(
+    label_start: np.ndarray,
+    detection_start: np.ndarray,
+    pair_start: np.ndarray,
+    pairs: np.ndarray,
+    label_state: np.ndarray,
+    detection_state: np.ndarray,
+    score: np.ndarray,
+    min_overlap: float,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The detection of each object when all are kept.
+
+    Returns:
+        partner: int64 (G,), the row of the detection, -1 where there is none.
+        label_overlap: float64 (G,), the object's overlap with it; without one, its largest with a detection that
+            counts.
+        detection_overlap: float64 (D,), each detection's largest overlap with an object that is not absent.
+    """
+    partner = np.full(len(label_state), -1)
+    label_overlap = np.zeros(len(label_state))
+    detection_overlap = np.zeros(len(score))
+    taken = np.zeros(len(score), np.bool_)
+    for frame in range(len(label_start) - 1):
+        first_label, end_label = label_start[frame], label_start[frame + 1]
+        first, end, row = detection_start[frame], detection_start[frame + 1], pair_start[frame]
+        candidate = np.zeros(pair_start[frame + 1] - row, np.int64)
+        candidate_end = np.zeros(end_label - first_label, np.int64)
+        _list_candidates(
+            first_label, end_label, first, end, row, pairs, label_state, detection_state, min_overlap,
+            candidate, candidate_end,
+        )  # fmt: skip
+        _match(
+            first_label, end_label, first, end, row, pairs, detection_state, score, candidate, candidate_end,
+            -np.inf, partner, taken,
+        )  # fmt: skip
+        for i in range(first_label, end_label):
+            if label_state[i] != ABSENT:
+                for j in range(first, end):
+                    overlap = pairs[row + j - first]
+                    detection_overlap[j] = max(detection_overlap[j], overlap)
+                    if partner[i] == j:
+                        label_overlap[i] = overlap
+                    elif partner[i] < 0 and detection_state[j] == COUNTS:
+                        label_overlap[i] = max(label_overlap[i], overlap)
+            row += end - first
+    return partner, label_overlap, detection_overlap

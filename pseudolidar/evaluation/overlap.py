@@ -1,14 +1,15 @@
 """Overlaps of boxes: axis-aligned in the image, rotated in bird's eye view and in 3D, all in double precision."""
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike, NDArray
+
+from pseudolidar.kernels import cpu_kernel
 
 BBOX, BEV, BOX_3D = 0, 1, 2
 """Geometries of an overlap: 2D box in the image, rectangle on the ground, upright 3D box."""
 
 
-@njit(cache=True)
+@cpu_kernel
 def _clip(polygon: np.ndarray, count: int, axis: int, limit: float, sign: float, out: np.ndarray) -> int:
     """Clip a convex polygon (count, 2) to sign * coordinate[axis] <= limit (Sutherland & Hodgman 1974)."""
     kept = 0
@@ -29,7 +30,7 @@ def _clip(polygon: np.ndarray, count: int, axis: int, limit: float, sign: float,
     return kept
 
 
-@njit(cache=True)
+@cpu_kernel
 def _rectangle_intersection(a: np.ndarray, b: np.ndarray, polygon: np.ndarray, scratch: np.ndarray) -> float:
     """Common area, m^2, of the ground rectangles of two boxes x y z h w l ry; two (16, 2) buffers are scratch."""
     length_a, width_a = abs(a[5]), abs(a[4])
@@ -62,82 +63,75 @@ def _rectangle_intersection(a: np.ndarray, b: np.ndarray, polygon: np.ndarray, s
     return min(0.5 * abs(doubled), length_a * width_a, length_b * width_b)
 
 
-@njit(cache=True)
-def _overlap(
-    geometry: int,
-    a2: np.ndarray,
-    a3: np.ndarray,
-    b2: np.ndarray,
-    b3: np.ndarray,
-    over_a: bool,
-    polygon: np.ndarray,
-    scratch: np.ndarray,
-) -> float:
-    """Intersection of a and b over their union or, with `over_a`, over a's own size; 0 where that size is not positive.
-
-    a2, b2: left top right bottom, px. a3, b3: x y z h w l ry, m and rad.
-    """
-    if geometry == BBOX:
-        width = min(a2[2], b2[2]) - max(a2[0], b2[0])
-        height = min(a2[3], b2[3]) - max(a2[1], b2[1])
-        if width <= 0.0 or height <= 0.0:
-            return 0.0
-        common = width * height
-        size_a = (a2[2] - a2[0]) * (a2[3] - a2[1])
-        size_b = (b2[2] - b2[0]) * (b2[3] - b2[1])
-    else:
-        common = 1.0
-        size_a = abs(a3[4] * a3[5])
-        size_b = abs(b3[4] * b3[5])
-        if geometry == BOX_3D:
-            # y points down and lies at the bottom face: a box fills [y - h, y].
-            common = min(a3[1], b3[1]) - max(a3[1] - a3[3], b3[1] - b3[3])
-            size_a *= a3[3]
-            size_b *= b3[3]
-        if common <= 0.0:
-            return 0.0
-        common *= _rectangle_intersection(a3, b3, polygon, scratch)
+@cpu_kernel
+def _share(common: float, size_a: float, size_b: float, over_a: bool) -> float:
+    """Intersection over union or, with `over_a`, over a's own size; 0 where that is not positive."""
     whole = size_a if over_a else size_a + size_b - common
     return common / whole if whole > 0.0 else 0.0
 
 
-@njit(cache=True)
-def paired_overlaps(
-    geometry: int,
+@cpu_kernel
+def _image_overlap(a: np.ndarray, b: np.ndarray, over_a: bool) -> float:
+    """Of boxes left top right bottom, px."""
+    width = min(a[2], b[2]) - max(a[0], b[0])
+    height = min(a[3], b[3]) - max(a[1], b[1])
+    if width <= 0.0 or height <= 0.0:
+        return 0.0
+    return _share(width * height, (a[2] - a[0]) * (a[3] - a[1]), (b[2] - b[0]) * (b[3] - b[1]), over_a)
+
+
+@cpu_kernel
+def _space_overlaps(
+    a: np.ndarray, b: np.ndarray, over_a: bool, polygon: np.ndarray, scratch: np.ndarray
+) -> tuple[float, float]:
+    """On the ground and in space, of boxes x y z h w l ry, m and rad."""
+    ground = _rectangle_intersection(a, b, polygon, scratch)
+    if ground <= 0.0:
+        return 0.0, 0.0
+    area_a, area_b = abs(a[4] * a[5]), abs(b[4] * b[5])
+    # y points down and lies at the bottom face: a box fills [y - h, y].
+    common_height = min(a[1], b[1]) - max(a[1] - a[3], b[1] - b[3])
+    solid = 0.0
+    if common_height > 0.0:
+        solid = _share(ground * common_height, area_a * a[3], area_b * b[3], over_a)
+    return _share(ground, area_a, area_b, over_a), solid
+
+
+@cpu_kernel
+def fill_overlaps(
     over_a: bool,
+    first_frame: int,
+    end_frame: int,
     a_start: np.ndarray,
     a2: np.ndarray,
     a3: np.ndarray,
     b_start: np.ndarray,
     b2: np.ndarray,
     b3: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Overlaps of each a with each b of the same frame.
+    pair_start: np.ndarray,
+    overlaps: np.ndarray,
+) -> None:
+    """Overlaps of each a with each b of the same frame, in all geometries.
 
     Args:
-        geometry: BBOX, BEV or BOX_3D.
         over_a: divide by a's own size instead of the union.
+        first_frame, end_frame: the frames to do.
         a_start, b_start: int64 (F + 1,), the rows of frame f are start[f] to start[f + 1].
-        a2, b2: float64 (N, 4) 2D boxes. a3, b3: float64 (N, 7) 3D boxes.
-
-    Returns:
-        pair_start int64 (F + 1,) and overlaps, flat: frame f's matrix (its a x its b, row-major) begins at
-        pair_start[f].
+        a2, b2: float64 (N, 4) 2D boxes, left top right bottom in px.
+        a3, b3: float64 (N, 7) 3D boxes, x y z h w l ry in m and rad.
+        pair_start: int64 (F + 1,): frame f's matrix (its a x its b, row-major) begins at pair_start[f].
+        overlaps: float64 (3, P), filled: BBOX, BEV and BOX_3D.
     """
-    frames = len(a_start) - 1
-    pair_start = np.zeros(frames + 1, np.int64)
-    for frame in range(frames):
-        pairs = (a_start[frame + 1] - a_start[frame]) * (b_start[frame + 1] - b_start[frame])
-        pair_start[frame + 1] = pair_start[frame] + pairs
-    overlaps = np.zeros(pair_start[frames])
     polygon, scratch = np.zeros((16, 2)), np.zeros((16, 2))
-    for frame in range(frames):
+    for frame in range(first_frame, end_frame):
         position = pair_start[frame]
         for i in range(a_start[frame], a_start[frame + 1]):
             for j in range(b_start[frame], b_start[frame + 1]):
-                overlaps[position] = _overlap(geometry, a2[i], a3[i], b2[j], b3[j], over_a, polygon, scratch)
+                overlaps[BBOX, position] = _image_overlap(a2[i], b2[j], over_a)
+                ground, solid = _space_overlaps(a3[i], b3[j], over_a, polygon, scratch)
+                overlaps[BEV, position] = ground
+                overlaps[BOX_3D, position] = solid
                 position += 1
-    return pair_start, overlaps
 
 
 def _matrix(geometry: int, boxes_a: ArrayLike, boxes_b: ArrayLike) -> NDArray[np.float64]:
@@ -146,9 +140,13 @@ def _matrix(geometry: int, boxes_a: ArrayLike, boxes_b: ArrayLike) -> NDArray[np
     b = np.ascontiguousarray(boxes_b, dtype=np.float64).reshape(-1, columns)
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
         raise ValueError("boxes: found NaN or infinity, expected finite numbers")
-    rows_a, rows_b = np.array([0, len(a)]), np.array([0, len(b)])
-    _, overlaps = paired_overlaps(geometry, False, rows_a, a, a, rows_b, b, b)
-    return overlaps.reshape(len(a), len(b))
+    a2, a3, b2, b3 = (np.zeros((len(boxes), width)) for boxes in (a, b) for width in (4, 7))
+    (a2 if geometry == BBOX else a3)[:] = a
+    (b2 if geometry == BBOX else b3)[:] = b
+    overlaps = np.zeros((3, len(a) * len(b)))
+    rows_a, rows_b, pairs = np.array([0, len(a)]), np.array([0, len(b)]), np.array([0, len(a) * len(b)])
+    fill_overlaps(False, 0, 1, rows_a, a2, a3, rows_b, b2, b3, pairs, overlaps)
+    return overlaps[geometry].reshape(len(a), len(b))
 
 
 def bbox_iou(boxes_a: ArrayLike, boxes_b: ArrayLike) -> NDArray[np.float64]:

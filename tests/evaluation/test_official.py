@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pseudolidar.evaluation import Evaluation, evaluate, evaluate_folders, read_folders
-from pseudolidar.kitti import Objects
+from pseudolidar.evaluation import Evaluation, StackedObjects, evaluate, evaluate_folders, read_folders
 
 
 def assert_official(evaluation: Evaluation, path: Path) -> None:
@@ -23,7 +22,7 @@ def assert_official(evaluation: Evaluation, path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def real_frames(kitti_sample: Path) -> tuple[list[Objects], list[Objects]]:
+def real_frames(kitti_sample: Path) -> tuple[StackedObjects, StackedObjects]:
     folder = kitti_sample / "evaluation"
     _, labels, results = read_folders(folder / "label_2", folder / "results")
     return labels, results
@@ -37,7 +36,7 @@ def test_official_numbers(kitti_sample: Path) -> None:
 
 
 def test_official_numbers_without_limits_up_to_20_m(
-    kitti_sample: Path, real_frames: tuple[list[Objects], list[Objects]]
+    kitti_sample: Path, real_frames: tuple[StackedObjects, StackedObjects]
 ) -> None:
     evaluation = evaluate(*real_frames, difficulties=("all",), depth_range=(0, 20))
     assert_official(evaluation, kitti_sample / "evaluation" / "official_all_0_20m.json")
@@ -50,7 +49,7 @@ def test_official_numbers_without_limits_up_to_20_m(
     + [(slice(0, 25), None), (slice(500, 501), None), (slice(500, 501), (0, 20))],
 )
 def test_ground_truth_against_itself(
-    real_frames: tuple[list[Objects], list[Objects]], frames: slice, depth_range: tuple[float, float] | None
+    real_frames: tuple[StackedObjects, StackedObjects], frames: slice, depth_range: tuple[float, float] | None
 ) -> None:
     labels = real_frames[0][frames]
     results = [dataclasses.replace(truth, score=np.ones(len(truth))) for truth in labels]

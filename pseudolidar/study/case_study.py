@@ -249,7 +249,7 @@ class CaseStudy:
             network = TrainedPSMNet(self.store.folder(model) / "model.pt", device=training.device)
             self._predict(network, source, ("train", "val"), folder)
 
-        return Stage(f"disparity-{_FILE_NAMES[source]}", {}, 1, make, (self.data, model))
+        return Stage(f"disparity-{_FILE_NAMES[source]}", {}, 2, make, (self.data, model))
 
     def _matching_stage(self, matching: SemiGlobalMatchingRow) -> Stage:
         # Without detectors nobody asks for the training split.
@@ -313,7 +313,7 @@ class CaseStudy:
                 max_depth,
             )
 
-        return Stage(f"frustum-{run.name}", settings, 1, make, (self.data, clouds))
+        return Stage(f"frustum-{run.name}", settings, 2, make, (self.data, clouds))
 
     def _detection_stage(self, run: DetectorRun) -> Stage:
         detector, clouds = self.detectors[run], self.clouds[run.source, run.near_only]

@@ -67,6 +67,25 @@ def test_a_pooled_layer_is_its_layers_one_after_the_other(training: bool) -> Non
         torch.testing.assert_close(pooled.norm.state_dict()[name], value, atol=1e-5, rtol=1e-4)
 
 
+def test_a_pooled_layer_in_bfloat16_has_no_negative_variance() -> None:
+    generator = torch.Generator().manual_seed(0)
+    pooled = PooledLayer(16, 64)
+    # Channels that rise and fall together, and outputs in which they cancel out: these hardly vary at all.
+    scale = torch.rand(16, generator=generator) + 0.5
+    rows = (
+        torch.randn(4 * 50, 1, generator=generator) * 10 * scale + torch.randn(4 * 50, 16, generator=generator) * 0.01
+    )
+    rows = rows.bfloat16().requires_grad_()
+    with torch.no_grad():
+        weight = torch.randn(64, 16, generator=generator)
+        pooled.linear.weight.copy_(weight - (weight @ scale)[:, None] * scale / (scale @ scale))
+    with torch.autocast("cpu", torch.bfloat16):
+        result = pooled(rows, 4)
+    result.sum().backward()
+    assert result.isfinite().all() and pooled.norm.get_buffer("running_var").min() > 0
+    assert rows.grad is not None and rows.grad.isfinite().all()
+
+
 def test_the_decoder_sees_the_global_feature_beside_each_point() -> None:
     torch.manual_seed(0)
     model = FrustumPointNet(MEAN_SIZES, width=0.25).segmentation.eval()

@@ -170,10 +170,11 @@ class PooledLayer(nn.Module):
         if not self.training:
             return running_mean, running_var
         mean_row = rows.mean(dim=0, dtype=torch.float32)
-        centred = rows - mean_row.to(rows.dtype)
-        covariance = (centred.T @ centred).float() / count
+        # In float32: a covariance rounded to bfloat16 gives some outputs a negative variance.
+        centred = rows.float() - mean_row
+        covariance = (centred.T @ centred) / count
         mean = self.linear.weight @ mean_row
-        variance = ((self.linear.weight @ covariance) * self.linear.weight).sum(dim=1)
+        variance = ((self.linear.weight @ covariance) * self.linear.weight).sum(dim=1).clamp(min=0)
         with torch.no_grad():
             running_mean.lerp_(mean, BATCH_NORM_MOMENTUM)
             running_var.lerp_(variance * (count / (count - 1)), BATCH_NORM_MOMENTUM)

@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,9 @@ def load_plain(path: Path, expected: str) -> Any:
     """
     require_file(path, expected)
     try:
-        with torch.serialization.safe_globals(_NUMPY_NUMBERS):
+        with torch.serialization.safe_globals(_NUMPY_NUMBERS), warnings.catch_warnings():
+            # PyTorch remarks on pickles of others before it refuses them.
+            warnings.simplefilter("ignore", UserWarning)
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         # PyTorch's own message goes on to recommend the unsafe way.
@@ -66,6 +69,7 @@ def load_plain(path: Path, expected: str) -> Any:
         found = "no tensors and plain data" if refused is None else f"{refused[1]}, neither a tensor nor plain data"
         raise FormatError(path, "pickle", f"{found}; nothing was run", expected) from error
     except Exception as error:
-        # A file that is broken elsewhere: RuntimeError, EOFError, KeyError, ... by where.
-        found = str(error).split("\n")[0] or type(error).__name__
-        raise FormatError(path, "file", f"nothing readable ({found})", expected) from error
+        # A file that is broken elsewhere: RuntimeError and EOFError say what is wrong, KeyError and others don't.
+        said = str(error).split("\n")[0].split(". This is an internal")[0]
+        reason = f" ({said})" if said and isinstance(error, RuntimeError | EOFError) else ""
+        raise FormatError(path, "file", f"nothing readable{reason}", expected) from error

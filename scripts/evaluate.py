@@ -3,33 +3,53 @@
 import sys
 
 import hydra
+import numpy as np
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from pseudolidar.command_line import clear_errors
-from pseudolidar.evaluation import OVERLAP_SETS, evaluate_folders, evaluation_table, write_json
+from pseudolidar.evaluation import (
+    ap_intervals,
+    evaluate_folders,
+    evaluation_table,
+    interval_table,
+    precision_panels,
+    write_csv,
+    write_json,
+    write_outcomes,
+)
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="evaluate")
 def main(config: DictConfig) -> None:
-    """Evaluate, print the table, write the JSON file; the user's mistakes end in one line and exit code 2."""
+    """Evaluate, print the tables, write the files; the user's mistakes end in one line and exit code 2."""
     with clear_errors():
         _run(OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
 
 
 def _run(options: object) -> None:
     assert isinstance(options, dict)
-    labels, results, output = options.pop("labels"), options.pop("results"), options.pop("output")
-    chosen = options.pop("min_overlap")
-    if isinstance(chosen, str):
-        if chosen not in OVERLAP_SETS:
-            raise ValueError(f"min_overlap: found {chosen!r}, expected {', '.join(OVERLAP_SETS)} or IoUs by class")
-        chosen = OVERLAP_SETS[chosen]
-    evaluation = evaluate_folders(labels, results, min_overlap=chosen, **options)
+    files = {name: options.pop(name) for name in ("output", "csv", "figure", "outcomes")}
+    replicates, confidence, seed = (options.pop(name) for name in ("bootstrap", "confidence", "seed"))
+    evaluation = evaluate_folders(options.pop("labels"), options.pop("results"), **options)
     # Wide enough for the whole table when the output goes into a file.
-    Console(width=None if sys.stdout.isatty() else 140).print(evaluation_table(evaluation))
-    write_json(evaluation, output)
-    print(f"written to {output}")
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    console.print(evaluation_table(evaluation))
+    intervals = None
+    if replicates is not None:
+        intervals = ap_intervals(evaluation, np.random.default_rng(seed), replicates, confidence)
+        console.print(interval_table(evaluation, intervals, confidence))
+    write_json(evaluation, files["output"], intervals)
+    if files["csv"] is not None:
+        write_csv(evaluation, files["csv"], intervals)
+    if files["outcomes"] is not None:
+        write_outcomes(evaluation, files["outcomes"])
+    if files["figure"] is not None:
+        # Here, since drawing takes longer to import than everything else to run.
+        from pseudolidar.viewing import precision_recall_figure, save_figure
+
+        save_figure(precision_recall_figure(precision_panels(evaluation)), files["figure"])
+    print("written to " + ", ".join(str(path) for path in files.values() if path is not None))
 
 
 if __name__ == "__main__":

@@ -53,7 +53,8 @@ class Evaluation:
         depth_range: (near, far] in m, None for any depth.
         min_overlap: by class and view (bbox, bev, 3d).
         official_grid: see `recall_thresholds`.
-        frame_count: how many frames were evaluated.
+        frame_ids: of the frames that were evaluated.
+        scenes: these frames.
         curves: by (class, view, difficulty); what the official tool leaves out has no curve.
         tallies: by (class, view, difficulty), the view being bbox, bev or 3d: the same for any choice of the frames.
     """
@@ -63,9 +64,15 @@ class Evaluation:
     depth_range: tuple[float, float] | None
     min_overlap: dict[str, dict[str, float]]
     official_grid: bool
-    frame_count: int
+    frame_ids: tuple[str, ...]
+    scenes: Scenes
     curves: dict[tuple[str, str, str], PrecisionCurve]
     tallies: dict[tuple[str, str, str], Tally]
+
+    @property
+    def frame_count(self) -> int:
+        """How many frames were evaluated."""
+        return len(self.frame_ids)
 
     def ap(self, class_name: str, view: str, difficulty: str, metric: str = "AP40") -> float:
         """Average precision, percent, or NaN; `metric` is AP40 or AP11."""
@@ -123,8 +130,9 @@ def evaluate(
     classes: Sequence[str] = CLASSES,
     difficulties: Sequence[str] = ("easy", "moderate", "hard"),
     depth_range: tuple[float, float] | None = None,
-    min_overlap: Mapping[str, Mapping[str, float]] | None = None,
+    min_overlap: str | Mapping[str, Mapping[str, float]] | None = None,
     official_grid: bool = False,
+    frame_ids: Sequence[str] | None = None,
 ) -> Evaluation:
     """Average precision as KITTI's official tool computes it.
 
@@ -135,8 +143,9 @@ def evaluate(
         difficulties: of easy, moderate, hard, all.
         depth_range: (near, far] in m; only objects and detections with near < z <= far take part.
         min_overlap: by class and view (bbox, bev, 3d), intersection over union that a match must exceed; what is left
-            out is as in the benchmark. `protocol.LOOSE_OVERLAP` is the second set that KITTI tools print.
+            out is as in the benchmark. Or "loose", the second set that KITTI tools print.
         official_grid: also with fewer than 41 objects the official tool's recall grid (see `recall_thresholds`).
+        frame_ids: by which the frames are known, for instance in `object_outcomes`; None numbers them from 0.
 
     Raises:
         ValueError: an unknown class or difficulty, a range or overlap that makes no sense, unequal numbers of frames.
@@ -167,7 +176,8 @@ def evaluate(
         curves[class_name, view, level] = PrecisionCurve(precision, count)
         if view == "bbox" and not scenes.lacks_angles(class_name):
             curves[class_name, "aos", level] = PrecisionCurve(similarity, count)
-    return Evaluation(chosen, levels, depth_range, limits, official_grid, len(scenes), curves, tallies)
+    ids = tuple(frame_ids) if frame_ids is not None else tuple(str(i) for i in range(len(scenes)))
+    return Evaluation(chosen, levels, depth_range, limits, official_grid, ids, scenes, curves, tallies)
 
 
 def _names_of(what: str, names: Sequence[str], known: tuple[str, ...]) -> tuple[str, ...]:

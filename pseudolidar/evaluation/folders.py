@@ -79,11 +79,11 @@ def evaluate_folders(
     classes: Sequence[str] = CLASSES,
     difficulties: Sequence[str] = ("easy", "moderate", "hard"),
     depth_range: tuple[float, float] | None = None,
-    min_overlap: Mapping[str, Mapping[str, float]] | None = None,
+    min_overlap: str | Mapping[str, Mapping[str, float]] | None = None,
     official_grid: bool = False,
     split_file: str | Path | None = None,
     missing_results: str = "error",
 ) -> Evaluation:
     """Evaluate a folder of result files: `read_folders`, then `evaluate` with the same arguments."""
-    _, labels, results = read_folders(labels_dir, results_dir, split_file, missing_results)
-    return evaluate(labels, results, classes, difficulties, depth_range, min_overlap, official_grid)
+    frame_ids, labels, results = read_folders(labels_dir, results_dir, split_file, missing_results)
+    return evaluate(labels, results, classes, difficulties, depth_range, min_overlap, official_grid, frame_ids)

@@ -63,13 +63,18 @@ OVERLAP_SETS = {"standard": STANDARD_OVERLAP, "loose": LOOSE_OVERLAP}
 
 
 def resolve_overlap(
-    classes: tuple[str, ...], min_overlap: Mapping[str, Mapping[str, float]] | None
+    classes: tuple[str, ...], min_overlap: str | Mapping[str, Mapping[str, float]] | None
 ) -> dict[str, dict[str, float]]:
-    """Fill what `min_overlap` leaves out from `STANDARD_OVERLAP`; `aos` goes with `bbox`.
+    """Fill what `min_overlap`, IoUs or the name of a set, leaves out from `STANDARD_OVERLAP`; `aos` goes with `bbox`.
 
     Raises:
-        ValueError: an unknown class, an unknown view, a number outside of [0, 1).
+        ValueError: an unknown name, an unknown class, an unknown view, a number outside of [0, 1).
     """
+    if isinstance(min_overlap, str):
+        if min_overlap not in OVERLAP_SETS:
+            expected = f"{', '.join(OVERLAP_SETS)} or IoUs by class and view"
+            raise ValueError(f"min_overlap: found {min_overlap!r}, expected {expected}")
+        min_overlap = OVERLAP_SETS[min_overlap]
     resolved = {name: dict(STANDARD_OVERLAP[name]) for name in classes}
     if not isinstance(min_overlap or {}, Mapping):
         raise ValueError(f"min_overlap: found {min_overlap!r}, expected IoUs by class and view")

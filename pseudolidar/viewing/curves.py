@@ -54,6 +54,7 @@ def precision_recall_figure(panels: Mapping[str, Mapping[str, NDArray[np.floatin
             top = row * (_TITLE_IN + height + _BOTTOM_IN) + _TITLE_IN
             axes = axes_at(figure, _LEFT_IN + column * (width + _GAP_IN), top, width, height)
             colours = source_colours(curves)
+            drawn: set[str] = set()
             for name, precision in curves.items():
                 label = f"{name}  {average_precision_40(precision):.1f}"
                 # KITTI's precision is 0 beyond the highest recall that was reached; the curve ends there instead.
@@ -63,6 +64,8 @@ def precision_recall_figure(panels: Mapping[str, Mapping[str, NDArray[np.floatin
                     precision[reached],
                     color=colours[name],
                     linewidth=1.7,
+                    # There are fewer colours than a user may have curves.
+                    linestyle="--" if colours[name] in drawn else "-",
                     label=label,
                     clip_on=False,
                     marker="o",
@@ -70,6 +73,7 @@ def precision_recall_figure(panels: Mapping[str, Mapping[str, NDArray[np.floatin
                     markevery=[-1] if reached.any() else None,
                     zorder=3,
                 )
+                drawn.add(colours[name])
             axes.set_title(title)
             axes.set_xlim(0, 1)
             axes.set_ylim(0, 1)

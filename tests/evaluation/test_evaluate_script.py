@@ -1,6 +1,8 @@
 """Folders against folders: which frames count, what is refused, and the script around it."""
 
+import csv
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +13,7 @@ from pseudolidar.evaluation import evaluate_folders
 from pseudolidar.kitti import FormatError, Objects, write_objects
 from tests.evaluation.scenes import AWAY, detection, label, objects
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "evaluate.py"
+SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 
 @pytest.fixture
@@ -80,9 +82,9 @@ def test_no_such_folders(folders: tuple[Path, Path], tmp_path: Path) -> None:
     assert "no .txt files" in refusal((tmp_path / "empty", folders[1]))
 
 
-def run(cwd: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run(cwd: Path, *arguments: str, script: str = "evaluate.py") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, str(SCRIPT), *arguments], cwd=cwd, capture_output=True, text=True, check=False
+        [sys.executable, str(SCRIPTS / script), *arguments], cwd=cwd, capture_output=True, text=True, check=False
     )
 
 
@@ -103,8 +105,50 @@ def test_script(folders: tuple[Path, Path], tmp_path: Path) -> None:
     assert [path.name for path in work.rglob("*")] == ["out", "ap.json"]
 
 
+def test_script_with_everything_it_writes(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    files = ("csv=out/ap.csv", "figure=out/curves.svg", "outcomes=out/outcomes.csv", "bootstrap=20", "confidence=0.9")
+    done = run(tmp_path, f"labels={folders[0]}", f"results={folders[1]}", "output=out/ap.json", *files)
+    assert done.returncode == 0, done.stderr
+    assert "with 90% intervals" in done.stdout and "0.00 to 100.00" in done.stdout
+    car = json.loads((tmp_path / "out" / "ap.json").read_text())["Car"]["3d"]
+    assert car["AP40"] == [50.0] * 3 and car["AP40_interval"] == [[0.0, 100.0]] * 3
+    rows = list(csv.DictReader((tmp_path / "out" / "ap.csv").open()))
+    assert len(rows) == 3 * 4 * 3 * 2
+    row = next(row for row in rows if row["view"] == "3d" and row["metric"] == "AP40")
+    assert list(row.values()) == ["Car", "3d", "easy", "AP40", "0.7", "2", "50.0", "0.0", "100.0"]
+    assert "<svg" in (tmp_path / "out" / "curves.svg").read_text()
+    outcomes = (tmp_path / "out" / "outcomes.csv").read_text()
+    assert "000000,Car,3d,hard,matched,1,1,1.0,1.0\n000001,Car,3d,hard,missed,1,,0.0,\n" in outcomes
+
+
+def test_compare_script(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    labels, a = folders
+    b = tmp_path / "b"
+    for frame, found in (("000000", detection()), ("000001", detection(box2d=AWAY, x=20))):
+        write_objects(b / f"{frame}.txt", objects(found, scored=True))
+    given = (f"labels={labels}", f"a={a}", f"b={b}", "bootstrap=200", "classes=[Car]", "difficulties=[easy]")
+    done = run(tmp_path, *given, "output=difference.json", "csv=difference.csv", script="compare.py")
+    assert done.returncode == 0, done.stderr
+    assert "+50.00" in done.stdout and "+0.00 to +100.00" in done.stdout and "excludes 0" in done.stdout
+    table = json.loads((tmp_path / "difference.json").read_text())
+    assert (table["confidence"], table["replicates"], list(table["classes"])) == (0.95, 200, ["Car"])
+    # A quarter of the drawn pairs of frames is the first frame twice (found by both), a quarter the second.
+    expected = {"a": [50.0], "b": [100.0], "difference": [50.0], "interval": [[0.0, 100.0]]}
+    assert table["classes"]["Car"]["3d"]["AP40"] == expected
+    rows = list(csv.DictReader((tmp_path / "difference.csv").open()))
+    assert len(rows) == 4 * 2 and rows[-1]["difference"] == "50.0"
+    better = run(tmp_path, *given, "confidence=0.2", script="compare.py").stdout
+    assert better.count("│ * │") == 8
+
+
 @pytest.mark.parametrize(
-    ("arguments", "word"), [(("results=nowhere",), "nowhere"), (("difficulties=[simple]",), "simple")]
+    ("arguments", "word"),
+    [
+        (("results=nowhere",), "nowhere"),
+        (("difficulties=[simple]",), "simple"),
+        (("min_overlap=tight",), "'tight', expected standard, loose"),
+        (("bootstrap=0",), "replicates: found 0"),
+    ],
 )
 def test_script_ends_in_one_line(
     folders: tuple[Path, Path], tmp_path: Path, arguments: tuple[str, ...], word: str
@@ -113,3 +157,33 @@ def test_script_ends_in_one_line(
     assert done.returncode == 2
     assert word in done.stderr and len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "ap.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "place"),
+    [
+        (LINE.rsplit(" ", 1)[0], "000001.txt: line 2: found 15 fields"),
+        (LINE.replace("3.9", "long"), "000001.txt: line 2, field 11 (length): found long"),
+        (LINE.replace("0.9", "NaN"), "000001.txt: line 2, field 16 (score): found NaN"),
+        (LINE.replace("1.5 1.6 3.9", "0 0 0"), "000001.txt: line 2, fields 9 to 11 (height, width, length): found 0 0"),
+        (None, "000001.txt: file: found nothing there (1 of 2 frames have no result file)"),
+    ],
+)
+def test_both_scripts_name_what_is_wrong(
+    folders: tuple[Path, Path], tmp_path: Path, line: str | None, place: str
+) -> None:
+    labels, good = folders
+    bad = tmp_path / "bad"
+    shutil.copytree(good, bad)
+    if line is None:
+        (bad / "000001.txt").unlink()
+    else:
+        (bad / "000001.txt").write_text(f"{LINE}\n{line}\n")
+    alone = run(tmp_path, f"labels={labels}", f"results={bad}", "output=ap.json")
+    paired = run(tmp_path, f"labels={labels}", f"a={good}", f"b={bad}", script="compare.py")
+    for done in (alone, paired):
+        assert done.returncode == 2 and place in done.stderr and len(done.stderr.splitlines()) == 1
+    if line is None:
+        assert "missing_results=empty" in alone.stderr
+        again = run(tmp_path, f"labels={labels}", f"results={bad}", "output=ap.json", "missing_results=empty")
+        assert again.returncode == 0, again.stderr

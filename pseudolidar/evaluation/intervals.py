@@ -1,0 +1,137 @@
+"""Intervals for average precision and for the difference of two, by resampling frames."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pseudolidar.evaluation.average_precision import METRICS, Evaluation
+
+Key = tuple[str, str, str, str]
+"""Class, view, difficulty, metric."""
+
+_NUMBERS_AT_ONCE = 1 << 20
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Low and high end, percent; NaN where there is no number."""
+
+    low: float
+    high: float
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether 0 lies outside."""
+        return self.low > 0.0 or self.high < 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Two sets of results on the same frames.
+
+    Attributes:
+        a, b: their evaluations.
+        differences: the interval of b's average precision minus a's.
+        replicates, confidence: how the intervals were made.
+    """
+
+    a: Evaluation
+    b: Evaluation
+    differences: dict[Key, Interval]
+    replicates: int
+    confidence: float
+
+
+def ap_intervals(
+    evaluation: Evaluation, random: np.random.Generator, replicates: int = 1000, confidence: float = 0.95
+) -> dict[Key, Interval]:
+    """Percentile bootstrap intervals over frames (Efron & Tibshirani 1993, chapter 13) of every average precision.
+
+    Every replicate is the average precision of as many frames as were evaluated, drawn with replacement; the frames
+    are the independent observations, so neighbours in a video make intervals too narrow. All numbers of an evaluation
+    get the same drawn frames.
+
+    Args:
+        evaluation: as `evaluate` returns it.
+        random: draws the frames.
+        replicates: how many times.
+        confidence: share of the replicates that lies between low and high.
+
+    Returns:
+        an interval for each number that there is.
+
+    Raises:
+        ValueError: no replicates, a confidence outside of (0, 1), no frames.
+    """
+    (averages,) = _replicates((evaluation,), random, replicates, confidence)
+    return {key: _percentiles(values, confidence) for key, values in averages.items()}
+
+
+def compare(
+    a: Evaluation, b: Evaluation, random: np.random.Generator, replicates: int = 1000, confidence: float = 0.95
+) -> Comparison:
+    """The paired version: both are scored on the same drawn frames, and the interval is that of b minus a.
+
+    What makes a frame hard is hard for both and cancels, so that the interval is narrower than two separate ones
+    suggest. Arguments as for `ap_intervals`.
+
+    Raises:
+        ValueError: also where the two were not evaluated alike on the same labels.
+    """
+    for name in ("classes", "difficulties", "depth_range", "min_overlap", "official_grid", "frame_ids"):
+        if getattr(a, name) != getattr(b, name):
+            raise ValueError(f"{name}: found others for a than for b, expected the same")
+    for key in a.tallies.keys() & b.tallies.keys():
+        if not np.array_equal(a.tallies[key].object_count, b.tallies[key].object_count):
+            raise ValueError(f"labels: found other {key[0]} objects for a than for b, expected the same frames")
+    of_a, of_b = _replicates((a, b), random, replicates, confidence)
+    both = {key: of_b[key] - values for key, values in of_a.items() if key in of_b}
+    intervals = {key: _percentiles(values, confidence) for key, values in both.items()}
+    return Comparison(a, b, intervals, replicates, confidence)
+
+
+def _percentiles(values: NDArray[np.float64], confidence: float) -> Interval:
+    # Drawn frames may hold no object at all, where these are rare.
+    values = values[~np.isnan(values)]
+    if not len(values):
+        return Interval(float("nan"), float("nan"))
+    low, high = np.quantile(values, ((1 - confidence) / 2, (1 + confidence) / 2))
+    return Interval(float(low), float(high))
+
+
+def _replicates(
+    evaluations: tuple[Evaluation, ...], random: np.random.Generator, replicates: int, confidence: float
+) -> list[dict[Key, NDArray[np.float64]]]:
+    """Average precisions (replicates,) of each evaluation, on the same drawn frames."""
+    if replicates < 1:
+        raise ValueError(f"replicates: found {replicates}, expected one or more")
+    if not 0.0 < confidence < 1.0:
+        raise ValueError(f"confidence: found {confidence}, expected a share between 0 and 1")
+    frames = evaluations[0].frame_count
+    if not frames:
+        raise ValueError("frames: found none, expected one or more to draw from")
+    averages: list[dict[Key, NDArray[np.float64]]] = [
+        {(*curve, metric): np.full(replicates, np.nan) for curve in evaluation.curves for metric in METRICS}
+        for evaluation in evaluations
+    ]
+    for first, weights in _drawn(random, frames, replicates):
+        for evaluation, of_one in zip(evaluations, averages, strict=True):
+            for (class_name, view, level), tally in evaluation.tallies.items():
+                found = tally.average_precisions(weights, evaluation.official_grid)
+                for k, of_view in enumerate((view, "aos")):
+                    if (class_name, of_view, level) not in evaluation.curves or (k and view != "bbox"):
+                        continue
+                    for m, metric in enumerate(METRICS):
+                        of_one[class_name, of_view, level, metric][first : first + len(weights)] = found[:, k, m]
+    return averages
+
+
+def _drawn(random: np.random.Generator, frames: int, replicates: int) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    """How often each frame is drawn, int64 (some, frames), beside the number of the first replicate among them."""
+    step = max(1, _NUMBERS_AT_ONCE // frames)
+    for first in range(0, replicates, step):
+        count = min(step, replicates - first)
+        drawn = random.integers(0, frames, (count, frames)) + frames * np.arange(count)[:, None]
+        yield first, np.bincount(drawn.ravel(), minlength=count * frames).reshape(count, frames)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pseudolidar.cloud.grid import Cells
 from pseudolidar.cloud.projection import FLOAT32_MAX, Projection
-from pseudolidar.cuda_kernels import launch, rounded_product, rounded_sum
+from pseudolidar.kernels.cuda import launch, rounded_product, rounded_sum
 
 
 def dense_points(disparity: Tensor, projection: Projection) -> Tensor:

@@ -197,7 +197,7 @@ def crop_sweep(points: Points, max_height: float | None = 1.0, max_depth: float 
 def _gpu_backend() -> Any:
     """The CUDA kernels, or plain PyTorch where numba can't compile them (no numba-cuda, an AMD card)."""
     # Imported when there is something to do on a GPU: numba's part for it looks for a driver.
-    from pseudolidar.cuda_kernels import cuda_kernels_run
+    from pseudolidar.kernels.cuda import cuda_kernels_run
 
     if not cuda_kernels_run():
         return reference

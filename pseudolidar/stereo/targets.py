@@ -77,7 +77,7 @@ def _on_gpu(points: Tensor, projection: LidarProjection, overlap: Overlap) -> Te
     if not finite.all():
         _refuse(points, int((~finite).nonzero()[0]))
     # Imported when there is something to do on a GPU: numba's part for it looks for a driver.
-    from pseudolidar.cuda_kernels import cuda_kernels_run
+    from pseudolidar.kernels.cuda import cuda_kernels_run
 
     if not cuda_kernels_run():
         return by_torch(points, projection, overlap)

@@ -6,7 +6,7 @@ import torch
 from numba import cuda
 from torch import Tensor
 
-from pseudolidar.cuda_kernels import launch, rounded_product, rounded_sum
+from pseudolidar.kernels.cuda import launch, rounded_product, rounded_sum
 from pseudolidar.stereo.lidar_projection import MIN_RANGE_M, LidarProjection
 
 

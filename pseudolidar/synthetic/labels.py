@@ -7,8 +7,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from pseudolidar.kernels import cpu_kernel
 from pseudolidar.kitti import Calibration, Objects
-from pseudolidar.synthetic.compiled import compiled
 from pseudolidar.synthetic.scene import Scene
 
 _NEAR_M = 0.3
@@ -19,7 +19,7 @@ _MIN_PIXELS = 4
 _VISIBLE, _PARTLY, _LARGELY = 0.85, 0.50, 0.10
 
 
-@compiled
+@cpu_kernel
 def silhouette(pixels: NDArray[np.float64], stamp: NDArray[np.int32], number: int) -> int:
     """Number of pixel centres that triangles (T, 3, 2) cover; they are marked with number in stamp (H, W)."""
     height, width = stamp.shape

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from pseudolidar.synthetic.compiled import compiled
+from pseudolidar.kernels import cpu_kernel
 from pseudolidar.synthetic.noise import band, fractal, hash_unit, stripes
 from pseudolidar.synthetic.table import COLOUR_1, COLOUR_2, COLOUR_3, SEED, SIZE, STYLE, Row
 
@@ -15,7 +15,7 @@ TRUCK_CAB, HEDGE, HILL, WOOD, LAMP, CONCRETE = range(20, 26)
 Shade = tuple[float, float, float, float, float]  # linear red, green, blue; mirror share; gloss
 
 
-@compiled
+@cpu_kernel
 def mix(a: Shade, b: Shade, share: float) -> Shade:
     """a, with share of it painted over by b."""
     keep = 1.0 - share
@@ -28,19 +28,19 @@ def mix(a: Shade, b: Shade, share: float) -> Shade:
     )
 
 
-@compiled
+@cpu_kernel
 def colour(row: Row, at: int, tone: float, mirror: float, gloss: float) -> Shade:
     """One of a thing's own colours, by its column, lighter or darker by tone."""
     return (row[at] * tone, row[at + 1] * tone, row[at + 2] * tone, mirror, gloss)
 
 
-@compiled
+@cpu_kernel
 def grey(tone: float, mirror: float, gloss: float) -> Shade:
     """A neutral colour."""
     return (tone, tone, tone, mirror, gloss)
 
 
-@compiled
+@cpu_kernel
 def road(street: Row, s: float, r: float, footprint: float, along: float) -> Shade:
     """The carriageway at street coordinates s (along) and r (to the right of the centre line), m.
 
@@ -113,7 +113,7 @@ def road(street: Row, s: float, r: float, footprint: float, along: float) -> Sha
     return shade
 
 
-@compiled
+@cpu_kernel
 def pavement(street: Row, row: Row, s: float, r: float, footprint: float, along: float) -> Shade:
     """Pavement slabs and what lies behind them; row's colours are the slab and the ground behind."""
     edge = street[5] if r > 0 else street[4]
@@ -140,7 +140,7 @@ def pavement(street: Row, row: Row, s: float, r: float, footprint: float, along:
     return colour(row, COLOUR_2, 1.0 + 0.30 * grain, 0.0, 0.03)
 
 
-@compiled
+@cpu_kernel
 def _glass(row: Row, x: float, y: float, seed: float, mirror: float) -> Shade:
     """A window pane: dark, with a hint of curtain, mirroring the sky and the other side of the street."""
     pick = hash_unit(math.floor(x), math.floor(y), int(seed))
@@ -148,7 +148,7 @@ def _glass(row: Row, x: float, y: float, seed: float, mirror: float) -> Shade:
     return (tone, tone * 1.03, tone * 1.08, mirror, 0.3)
 
 
-@compiled
+@cpu_kernel
 def facade(row: Row, across: float, up: float, depth: float, footprint: float, wide: float) -> Shade:
     """A wall with windows: `across` along the wall, `up` above its foot, `depth` tells the building's walls apart."""
     seed, kind, contrast = row[SEED], row[STYLE + 3], row[STYLE + 5]
@@ -223,7 +223,7 @@ def facade(row: Row, across: float, up: float, depth: float, footprint: float, w
     return mix(wall, mix(colour(row, COLOUR_2, 0.85, 0.0, 0.05), pane, mullion * transom), inside)
 
 
-@compiled
+@cpu_kernel
 def thing(
     row: Row, material: int, x: float, y: float, z: float, nx: float, ny: float, nz: float, footprint: float
 ) -> Shade:

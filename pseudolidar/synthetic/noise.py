@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from pseudolidar.synthetic.compiled import compiled
+from pseudolidar.kernels import cpu_kernel
 
 
-@compiled
+@cpu_kernel
 def hash_unit(a: int, b: int, c: int) -> float:
     """A number in [0, 1) that depends on three integers only."""
     n = (a * 73856093) ^ (b * 19349663) ^ (c * 83492791)
@@ -15,7 +15,7 @@ def hash_unit(a: int, b: int, c: int) -> float:
     return ((n >> 40) & 0xFFFF) * (1.0 / 65536.0)
 
 
-@compiled
+@cpu_kernel
 def value_noise(x: float, y: float, z: float) -> float:
     """Smooth noise in [-1, 1] with a cell of one unit."""
     fx, fy, fz = math.floor(x), math.floor(y), math.floor(z)
@@ -29,7 +29,7 @@ def value_noise(x: float, y: float, z: float) -> float:
     return 2 * ((a * (1 - v) + b * v) * (1 - w) + (c * (1 - v) + d * v) * w) - 1
 
 
-@compiled
+@cpu_kernel
 def fractal(x: float, y: float, z: float, frequency: float, octaves: int, gain: float, footprint: float) -> float:
     """Octaves of noise from `frequency` (1/m) up by 2.13 each, weighted by gain; those finer than the pixel fade out.
 
@@ -48,7 +48,7 @@ def fractal(x: float, y: float, z: float, frequency: float, octaves: int, gain: 
     return total
 
 
-@compiled
+@cpu_kernel
 def band(x: float, low: float, high: float, footprint: float) -> float:
     """1 where low < x < high, else 0, with edges as soft as the pixel is wide."""
     width = footprint + 1e-4
@@ -57,7 +57,7 @@ def band(x: float, low: float, high: float, footprint: float) -> float:
     return rise * fall
 
 
-@compiled
+@cpu_kernel
 def stripes(x: float, period: float, low: float, high: float, footprint: float) -> float:
     """1 where x modulo period lies between low and high; fades to the mean where a pixel spans the period."""
     share = (high - low) / period

@@ -7,8 +7,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from pseudolidar.kernels import cpu_kernel
 from pseudolidar.synthetic import materials, skins
-from pseudolidar.synthetic.compiled import compiled
 from pseudolidar.synthetic.materials import Shade
 from pseudolidar.synthetic.noise import fractal, hash_unit
 from pseudolidar.synthetic.preset import CAMERA_HEIGHT_M
@@ -22,7 +22,7 @@ Colours = NDArray[np.float32]
 Rgb = tuple[float, float, float]
 
 
-@compiled
+@cpu_kernel
 def sky(weather: Row, dx: float, dy: float, dz: float) -> Rgb:
     """The sky's light from direction d (unit, rectified camera frame)."""
     up = max(-dy, 0.0)
@@ -44,7 +44,7 @@ def sky(weather: Row, dx: float, dy: float, dz: float) -> Rgb:
     )
 
 
-@compiled
+@cpu_kernel
 def mirrored(weather: Row, dx: float, dy: float, dz: float) -> Rgb:
     """What a pane or a bonnet mirrors from direction d: the sky above, roofs and walls below."""
     azimuth = math.atan2(dx, dz) * 7.0
@@ -57,7 +57,7 @@ def mirrored(weather: Row, dx: float, dy: float, dz: float) -> Rgb:
     return (tone * 1.05, tone, tone * 0.93)
 
 
-@compiled
+@cpu_kernel
 def surface_colour(
     table: NDArray[np.float64], street: Row, thing: int, material: int, px: float, py: float, pz: float,
     nx: float, ny: float, nz: float, width: float, facing: float,
@@ -102,7 +102,7 @@ def surface_colour(
     return materials.thing(row, material, lx, dy, lz, mx, ny, mz, footprint)
 
 
-@compiled
+@cpu_kernel
 def contact(blockers: NDArray[np.float64], px: float, pz: float) -> float:
     """The share of skylight that reaches the ground at (x, z) past blockers, each (x, z, length, width, ry)."""
     light = 1.0
@@ -120,7 +120,7 @@ def contact(blockers: NDArray[np.float64], px: float, pz: float) -> float:
     return light
 
 
-@compiled
+@cpu_kernel
 def surface_normals(
     directions: Rays, prims: NDArray[np.int32], u: Rays, v: Rays, faces: Rays, normals: Rays, sun: Row,
     shading: Rays, toward_sun: NDArray[np.bool_],
@@ -153,7 +153,7 @@ def surface_normals(
         )
 
 
-@compiled
+@cpu_kernel
 def shade(
     origin: Row, rig: Row, directions: Rays, distance: Rays, prims: NDArray[np.int32], shading: Rays,
     lit: NDArray[np.bool_], material_of: NDArray[np.int32], thing_of: NDArray[np.int32], table: NDArray[np.float64],
@@ -223,7 +223,7 @@ def shade(
         colours[ray, 2] = blue + (weather[HORIZON + 2] * 0.9 - blue) * haze
 
 
-@compiled
+@cpu_kernel
 def reflectance(
     origin: Row, directions: Rays, distance: Rays, prims: NDArray[np.int32], shading: Rays,
     material_of: NDArray[np.int32], thing_of: NDArray[np.int32], table: NDArray[np.float64], street: Row,

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import math
 
-from pseudolidar.synthetic.compiled import compiled
+from pseudolidar.kernels import cpu_kernel
 from pseudolidar.synthetic.materials import Shade, colour, grey, mix
 from pseudolidar.synthetic.noise import band, fractal, stripes
 from pseudolidar.synthetic.table import COLOUR_1, COLOUR_2, SEED, SIZE, STYLE, Row
 
 
-@compiled
+@cpu_kernel
 def _plate(x: float, y: float, seed: float, footprint: float) -> Shade:
     letters = stripes(x + 0.013 * seed, 0.085, 0.0, 0.05, footprint) * band(y, 0.022, 0.09, footprint)
     tone = 0.72 - 0.6 * letters
     return (tone, tone, tone * 0.95, 0.0, 0.1)
 
 
-@compiled
+@cpu_kernel
 def car(
     row: Row, x: float, y: float, z: float, nx: float, ny: float, nz: float, cabin: bool, footprint: float
 ) -> Shade:
@@ -112,7 +112,7 @@ def car(
     return mix(paint, dark, 0.7 * seam)
 
 
-@compiled
+@cpu_kernel
 def van(row: Row, x: float, y: float, z: float, nx: float, ny: float, nz: float, footprint: float) -> Shade:
     """A van's skin: painted sides, windows at the front (and along the sides of a camper)."""
     length, height, width = row[SIZE], row[SIZE + 1], row[SIZE + 2]
@@ -171,7 +171,7 @@ def van(row: Row, x: float, y: float, z: float, nx: float, ny: float, nz: float,
     return paint
 
 
-@compiled
+@cpu_kernel
 def wheel(row: Row, x: float, y: float, nz: float, footprint: float) -> Shade:
     """A wheel: tyre, rim and spokes."""
     radius = 0.5 * row[STYLE + 11] * row[SIZE + 1]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from pseudolidar.synthetic.compiled import compiled
+from pseudolidar.kernels import cpu_kernel
 from pseudolidar.synthetic.meshes import Floats, Mesh
 from pseudolidar.synthetic.table import COLOUR_1, COLOUR_2, COLOUR_3, COLUMNS, SEED, SIZE, STYLE, TURN, Row
 
@@ -60,7 +60,7 @@ class Thing:
 Triple = tuple[float, float, float]
 
 
-@compiled
+@cpu_kernel
 def _place(
     mesh_vertices: Floats,
     mesh_normals: Floats,
@@ -88,7 +88,7 @@ def _place(
             normals[triangle, corner, 2] = (cos * c - sin * a) / length
 
 
-@compiled
+@cpu_kernel
 def footprints_overlap(kept: NDArray[np.float64], count: int, one: NDArray[np.float64]) -> bool:
     """Whether the rectangle `one` (x, z, length, width, ry) meets one of the first `count` of `kept`."""
     for other in range(count):

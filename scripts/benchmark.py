@@ -1,4 +1,4 @@
-"""Speed and memory on this machine: benchmark.py cloud | psmnet [weights=FILE] [left=FILE right=FILE]."""
+"""Speed, memory and accuracy on this machine: benchmark.py cloud | coverage | evaluation | psmnet [NAME=VALUE ...]."""
 
 import argparse
 import importlib
@@ -12,7 +12,7 @@ from pseudolidar.command_line import clear_errors
 def main() -> None:
     """Measure one part of the package and print its tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("name", choices=("cloud", "psmnet"), help="what is measured")
+    parser.add_argument("name", choices=("cloud", "coverage", "evaluation", "psmnet"), help="what is measured")
     parser.add_argument("settings", nargs="*", metavar="NAME=VALUE", help="what it is measured on")
     arguments = parser.parse_args()
     with clear_errors():

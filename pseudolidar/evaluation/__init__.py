@@ -5,6 +5,7 @@ from pseudolidar.evaluation.average_precision import (
     Evaluation,
     PrecisionCurve,
     evaluate,
+    evaluate_scenes,
     precision_curves,
 )
 from pseudolidar.evaluation.folders import evaluate_folders, read_folders
@@ -55,6 +56,7 @@ __all__ = [
     "comparison_table",
     "evaluate",
     "evaluate_folders",
+    "evaluate_scenes",
     "evaluation_table",
     "interval_table",
     "iou_3d",

@@ -150,11 +150,22 @@ def evaluate(
     Raises:
         ValueError: an unknown class or difficulty, a range or overlap that makes no sense, unequal numbers of frames.
     """
+    scenes = build_scenes(labels, results, depth_range)
+    return evaluate_scenes(scenes, classes, difficulties, min_overlap, official_grid, frame_ids)
+
+
+def evaluate_scenes(
+    scenes: Scenes,
+    classes: Sequence[str] = CLASSES,
+    difficulties: Sequence[str] = ("easy", "moderate", "hard"),
+    min_overlap: str | Mapping[str, Mapping[str, float]] | None = None,
+    official_grid: bool = False,
+    frame_ids: Sequence[str] | None = None,
+) -> Evaluation:
+    """`evaluate` for frames whose overlaps are there already, as `build_scenes` makes them."""
     chosen = _names_of("classes", classes, CLASSES)
     levels = _names_of("difficulties", difficulties, tuple(DIFFICULTIES))
-    depth_range = _near_far(depth_range)
     limits = resolve_overlap(chosen, min_overlap)
-    scenes = build_scenes(labels, results, depth_range)
     wanted = [
         (class_name, view, level)
         for class_name in chosen
@@ -177,7 +188,7 @@ def evaluate(
         if view == "bbox" and not scenes.lacks_angles(class_name):
             curves[class_name, "aos", level] = PrecisionCurve(similarity, count)
     ids = tuple(frame_ids) if frame_ids is not None else tuple(str(i) for i in range(len(scenes)))
-    return Evaluation(chosen, levels, depth_range, limits, official_grid, ids, scenes, curves, tallies)
+    return Evaluation(chosen, levels, scenes.depth_range, limits, official_grid, ids, scenes, curves, tallies)
 
 
 def _names_of(what: str, names: Sequence[str], known: tuple[str, ...]) -> tuple[str, ...]:
@@ -185,15 +196,3 @@ def _names_of(what: str, names: Sequence[str], known: tuple[str, ...]) -> tuple[
     if not is_list or not names or len(set(names)) < len(names) or not set(names) <= set(known):
         raise ValueError(f"{what}: found {names}, expected a list of some of {', '.join(known)}, each once")
     return tuple(names)
-
-
-def _near_far(depth_range: tuple[float, float] | None) -> tuple[float, float] | None:
-    if depth_range is None:
-        return None
-    try:
-        near, far = (float(limit) for limit in depth_range)
-    except (TypeError, ValueError):
-        near, far = 0.0, 0.0
-    if not near < far:
-        raise ValueError(f"depth_range: found {depth_range}, expected [near, far] in m with near < far")
-    return near, far

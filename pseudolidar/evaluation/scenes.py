@@ -35,6 +35,7 @@ class Scenes:
         overlaps: float64 (3, P), by geometry (BBOX, BEV, BOX_3D): intersection over union of each object with each
             detection of its frame, row-major.
         region_cover: float64 (3, D), the largest share of each detection that one DontCare region covers.
+        depth_range: (near, far] in m, what lies beyond is left out; None for any depth.
     """
 
     labels: StackedObjects
@@ -43,6 +44,7 @@ class Scenes:
     pair_start: NDArray[np.int64]
     overlaps: NDArray[np.float64]
     region_cover: NDArray[np.float64]
+    depth_range: tuple[float, float] | None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -94,8 +96,10 @@ def build_scenes(
             carry z = -1 or -1000 for a depth and drop out, which is how the reference numbers came about.
 
     Raises:
-        ValueError: unequal numbers of frames, detections without scores, NaN in a box or score.
+        ValueError: a range that makes no sense, unequal numbers of frames, detections without scores, NaN in a box or
+            score.
     """
+    depth_range = _near_far(depth_range)
     if len(labels) != len(results):
         raise ValueError(f"results: found {len(results)} frames, expected {len(labels)}, as many as labels")
     truth = StackedObjects.stack(labels, scored=False)
@@ -125,6 +129,7 @@ def build_scenes(
         pair_start,
         overlaps,
         _largest(cover, detections.start, np.diff(regions.start)),
+        depth_range,
     )
 
 
@@ -160,3 +165,15 @@ def _largest(
     if has_regions.any():
         largest[:, has_regions] = np.maximum.reduceat(cover, row_start[has_regions], axis=1)
     return largest
+
+
+def _near_far(depth_range: tuple[float, float] | None) -> tuple[float, float] | None:
+    if depth_range is None:
+        return None
+    try:
+        near, far = (float(limit) for limit in depth_range)
+    except (TypeError, ValueError):
+        near, far = 0.0, 0.0
+    if not near < far:
+        raise ValueError(f"depth_range: found {depth_range}, expected [near, far] in m with near < far")
+    return near, far

@@ -53,6 +53,10 @@ def ap_intervals(
     are the independent observations, so neighbours in a video make intervals too narrow. All numbers of an evaluation
     get the same drawn frames.
 
+    By its definition AP40 jumps by up to 2.5, and AP11 by up to 9, where the recall that a detector reaches passes a
+    point of the grid. Near such a jump it is luck on which side the value for infinitely many frames lies, and interval
+    and value may part more often than `confidence` says; over many detectors they do not (`benchmark.py coverage`).
+
     Args:
         evaluation: as `evaluate` returns it.
         random: draws the frames.

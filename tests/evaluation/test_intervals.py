@@ -116,10 +116,9 @@ def test_arguments_that_make_no_sense() -> None:
             compare(a, other, rng)
 
 
-def test_coverage_of_a_known_difference() -> None:
-    # Three of four standard deviations of the simulation itself; `benchmark.py coverage` runs more trials.
-    table = coverage_table(trials=300, frames=100, replicates=200, population=60_000, seed=2)
-    difference = table.rows[2].cells
-    assert difference[0] == "b - a" and isinstance(difference[1], float) and 9 < difference[1] < 10.3
+def test_coverage_of_known_differences() -> None:
+    # Give or take three standard deviations of the simulation itself; `benchmark.py coverage` runs more trials.
+    table = coverage_table(pairs=10, trials=30, frames=100, replicates=200, population=20_000, seed=1)
+    assert [row.cells[0] for row in table.rows] == ["a", "b", "b - a"]
     for row in table.rows:
-        assert isinstance(row.cells[2], float) and 91.5 <= row.cells[2] <= 98
+        assert isinstance(row.cells[1], float) and 91 <= row.cells[1] <= 99

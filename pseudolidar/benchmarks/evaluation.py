@@ -1,6 +1,8 @@
 """The evaluation of result folders as a user runs it: a fresh process, once on the frames given, once on ten copies."""
 
+import contextlib
 import json
+import math
 import os
 import shutil
 import statistics
@@ -55,30 +57,29 @@ def copy_frames(source: Path, target: Path) -> None:
 def evaluation_table(labels: Path, results: Path, official: str | None, repetitions: int) -> Table:
     """The whole command, its parts, the time in which the bytes alone are read, and the official tool."""
     frames = sum(1 for _ in labels.glob("*.txt"))
-    whole, peaks, theirs = [], [], []
+    whole, theirs = [], []
     phases: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, str(_SCRIPT), f"labels={labels}", f"results={results}", f"output={folder}/ap.json"]
         official_results = Path(folder) / "official"
         official_results.mkdir()
         (official_results / "data").symlink_to(results.resolve())
-        # The first run compiles the kernels, if that was never done.
+        # The first run compiles the kernels, if that was never done; the second is watched, which takes time.
         timed(command)
+        peak_mib = peak_of(command)
         for _ in range(repetitions):
-            seconds, peak_mib = timed(command)
-            whole.append(seconds)
-            peaks.append(peak_mib)
+            whole.append(timed(command))
             parts = [sys.executable, "-m", "pseudolidar.benchmarks.evaluation_phases", str(labels), str(results)]
             done = subprocess.run(parts, check=True, capture_output=True, text=True)
             for name, part in json.loads(done.stdout).items():
                 phases.setdefault(name, []).append(part)
             if official is not None:
-                theirs.append(timed([official, str(labels), str(official_results)])[0])
+                theirs.append(timed([official, str(labels), str(official_results)]))
     total = statistics.median(whole)
     part_of = {name: statistics.median(values) for name, values in phases.items()}
     limit = part_of.pop("bytes")
     rows = [
-        Row(("python scripts/evaluate.py", 1e3 * total, statistics.median(peaks))),
+        Row(("python scripts/evaluate.py", 1e3 * total, peak_mib)),
         Row(("  start-up: Python, libraries, configuration, compiled kernels", 1e3 * (total - sum(part_of.values())))),
         Row(("  reading and parsing", 1e3 * part_of["parsing"])),
         Row(("  overlaps", 1e3 * part_of["overlaps"])),
@@ -98,20 +99,33 @@ def evaluation_table(labels: Path, results: Path, official: str | None, repetiti
     )
 
 
-def timed(command: list[str]) -> tuple[float, float]:
-    """Seconds and peak memory, MiB, of a program.
+def timed(command: list[str]) -> float:
+    """Seconds that a program takes.
 
     Raises:
         ValueError: it ended with an error.
     """
     start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    said = process.stderr.read()
-    _, status, usage = os.wait4(process.pid, 0)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - start
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        last = (said.strip().splitlines() or ["nothing on standard error"])[-1]
-        raise ValueError(f"{command[0]}: found exit code {process.returncode} ({last}), expected 0")
-    return seconds, usage.ru_maxrss / 1024
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["nothing on standard error"])[-1]
+        raise ValueError(f"{command[0]}: found exit code {done.returncode} ({last}), expected 0")
+    return seconds
+
+
+def peak_of(command: list[str]) -> float:
+    """Peak of a program's resident memory, MiB; NaN where the system does not tell (it is Linux that does).
+
+    Asked again and again while it runs: what the system tells at its end counts this process's memory too, in which
+    every new process begins.
+    """
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    status, peak_kib = Path(f"/proc/{process.pid}/status"), math.nan
+    while process.poll() is None:
+        with contextlib.suppress(OSError):
+            # A program that has ended but was not asked yet has no such line.
+            lines = [line for line in status.read_text().splitlines() if line.startswith("VmHWM")]
+            peak_kib = int(lines[0].split()[1]) if lines else peak_kib
+        time.sleep(0.005)
+    return peak_kib / 1024

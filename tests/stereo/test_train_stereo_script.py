@@ -70,7 +70,7 @@ def test_kittis_object_layout(scene: ObjectDataset, train: Train) -> None:
 def test_the_benchmark_of_2015(tmp_path: Path, train: Train) -> None:
     write_benchmark(tmp_path, 2015, 2)
     train(f"data={tmp_path}", "pairs=kitti_2015", "output=u.pt", "training.loss=depth", "training.erasing=0.5")
-    load_psmnet("u.pt")
+    assert load_psmnet("u.pt").max_disparity == 16
 
 
 def test_depth_needs_a_calibration(tmp_path: Path, train: Train) -> None:

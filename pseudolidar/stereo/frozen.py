@@ -9,7 +9,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from pseudolidar.stereo.psmnet import STRIDE, Hourglass, PSMNet, channels_last, padding
+from pseudolidar.stereo.psmnet import (
+    STRIDE,
+    Hourglass,
+    PSMNet,
+    channels_last,
+    padding,
+    require_finite,
+    require_pair_of_tensors,
+)
 from pseudolidar.stereo.regression import regress_disparity
 from pseudolidar.stereo.volume_convolution import volume_convolution
 
@@ -65,12 +73,8 @@ class FrozenPSMNet(nn.Module):
         Raises:
             ValueError: images of two shapes, or a pixel that is not finite.
         """
-        if left.ndim != 4 or left.shape[1] != 3:
-            raise ValueError(f"left image: found shape {tuple(left.shape)}, expected (B, 3, H, W)")
-        if left.shape != right.shape:
-            raise ValueError(f"right image: found shape {tuple(right.shape)}, expected the left's {tuple(left.shape)}")
-        for side, image in (("left", left), ("right", right)):
-            _require_finite(side, image)
+        require_pair_of_tensors(left, right)
+        require_finite(left, right)
         height, width = left.shape[-2:]
         above, beside = (padding(size, self._size_multiple, self._min_size) for size in (height, width))
         pair = F.pad(torch.cat([left, right]).to(self.dtype), (0, beside, above, 0))
@@ -110,17 +114,6 @@ class _Matching(nn.Module):
             of_head = _score_taps(relu(normal(volume)), cast(nn.Conv3d, last).weight).float()
             taps = of_head if taps is None else taps.add_(of_head)
         return _summed_taps(cast(Tensor, taps))
-
-
-def _require_finite(name: str, image: Tensor) -> None:
-    """Convolutions would spread one NaN over the whole map."""
-    finite = image.isfinite()
-    if not finite.all():
-        _, channel, row, column = first = (~finite).nonzero()[0].tolist()
-        value = float(image[tuple(first)])
-        raise ValueError(
-            f"{name} image: found {value} at row {row}, column {column}, channel {channel}, expected finite pixels"
-        )
 
 
 def _frozen(part: Part) -> Part:

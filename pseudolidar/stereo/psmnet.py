@@ -90,18 +90,16 @@ class PSMNet(nn.Module):
             last one the best.
 
         Raises:
-            ValueError: shapes that do not fit.
+            ValueError: shapes that do not fit; in evaluation mode a pixel that is not finite.
         """
-        if left.ndim != 4 or left.shape[1] != 3:
-            raise ValueError(f"left image: found shape {tuple(left.shape)}, expected (B, 3, H, W)")
-        if left.shape != right.shape:
-            raise ValueError(f"right image: found shape {tuple(right.shape)}, expected the left's {tuple(left.shape)}")
+        require_pair_of_tensors(left, right)
         height, width = left.shape[-2:]
         if self.training:
             if height % self.size_multiple or width % self.size_multiple or min(height, width) < self.min_size:
                 expected = f"multiples of {self.size_multiple}, at least {self.min_size}"
                 raise ValueError(f"images: found {height} x {width} px, expected {expected}")
             return self._outputs(left, right)
+        require_finite(left, right)
         above, beside = (padding(size, self.size_multiple, self.min_size) for size in (height, width))
         pair = (F.pad(image, (0, beside, above, 0)) for image in (left, right))
         return self._outputs(*pair)[-1][:, above:, :width]
@@ -254,6 +252,24 @@ def require_bfloat16(width: int, max_disparity: int) -> None:
         raise ValueError(f"width: found {width} with bfloat16, expected a multiple of 8 from 16 on (or float32)")
     if max_disparity < 48:
         raise ValueError(f"max_disparity: found {max_disparity} with bfloat16, expected at least 48 (or float32)")
+
+
+def require_pair_of_tensors(left: Tensor, right: Tensor) -> None:
+    """Raise a ValueError unless both are (B, 3, H, W), of one shape."""
+    if left.ndim != 4 or left.shape[1] != 3:
+        raise ValueError(f"left image: found shape {tuple(left.shape)}, expected (B, 3, H, W)")
+    if left.shape != right.shape:
+        raise ValueError(f"right image: found shape {tuple(right.shape)}, expected the left's {tuple(left.shape)}")
+
+
+def require_finite(left: Tensor, right: Tensor) -> None:
+    """Raise a ValueError at a pixel that is not finite: convolutions would spread one NaN over the whole map."""
+    for side, image in (("left", left), ("right", right)):
+        finite = image.isfinite()
+        if not finite.all():
+            _, channel, row, column = first = (~finite).nonzero()[0].tolist()
+            place = f"row {row}, column {column}, channel {channel}"
+            raise ValueError(f"{side} image: found {float(image[tuple(first)])} at {place}, expected finite pixels")
 
 
 def padding(size: int, multiple: int, smallest: int) -> int:

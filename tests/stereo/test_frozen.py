@@ -169,11 +169,13 @@ def test_what_is_no_pair_is_refused(left: tuple[int, ...], right: tuple[int, ...
             network(torch.zeros(left), torch.zeros(right))
 
 
-def test_frozen_refuses_pixels_that_are_not_finite() -> None:
+def test_pixels_that_are_not_finite_are_refused() -> None:
+    model = slim(0)
     left, right = torch.zeros(2, 1, 3, 32, 64)
     right[0, 1, 5, 7] = torch.nan
-    with pytest.raises(ValueError, match="right image: found nan at row 5, column 7"):
-        FrozenPSMNet(slim(0))(left, right)
+    for network in (model, FrozenPSMNet(model)):
+        with pytest.raises(ValueError, match="right image: found nan at row 5, column 7"):
+            network(left, right)
 
 
 @pytest.mark.parametrize("align_corners", [False, True])

@@ -1,0 +1,153 @@
+"""Operations on rotated boxes in plain PyTorch, on any device: what every kernel is held to."""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from pseudolidar.ops.boxes import box_frames
+
+# Of a pair's size: how far beyond an edge a corner still counts as on it.
+_ON_EDGE = 1e-12
+
+
+def bev_iou(a: Tensor, b: Tensor) -> Tensor:
+    """As `ops.bev_iou`."""
+    return _share(_rotated_intersection(a.double(), b.double()), _area(a), _area(b)).to(a.dtype)
+
+
+def bev_iou_axis_aligned(a: Tensor, b: Tensor) -> Tensor:
+    """As `ops.bev_iou_axis_aligned`."""
+    common = _extent(a, b, 0, 5) * _extent(a, b, 2, 4)
+    return _share(common, _area(a), _area(b)).to(a.dtype)
+
+
+def iou_3d(a: Tensor, b: Tensor) -> Tensor:
+    """As `ops.iou_3d`."""
+    common = _rotated_intersection(a.double(), b.double()) * _common_height(a.double(), b.double())
+    return _share(common, _area(a) * a[:, 3].double(), _area(b) * b[:, 3].double()).to(a.dtype)
+
+
+def nms(boxes: Tensor, scores: Tensor, threshold: float, rotated: bool, max_kept: int) -> Tensor:
+    """As `ops.nms`."""
+    overlap = bev_iou if rotated else bev_iou_axis_aligned
+    boxes = boxes.double()
+    kept: list[Tensor] = []
+    waiting = by_score(scores)
+    while len(waiting) and len(kept) < max_kept:
+        best, waiting = waiting[:1], waiting[1:]
+        kept.append(best)
+        waiting = waiting[~(overlap(boxes[best], boxes[waiting])[0] > threshold)]
+    return torch.cat(kept) if kept else waiting[:0]
+
+
+def by_score(scores: Tensor) -> Tensor:
+    """Indices by falling score: of equal scores the lowest first, NaN at the end."""
+    return torch.sort(-scores, stable=True).indices
+
+
+def points_in_boxes(points: Tensor, boxes: Tensor) -> Tensor:
+    """As `ops.points_in_boxes`."""
+    inside = _inside(points, boxes)
+    # One more column, where every point is inside, for those that no box holds.
+    box = pad(inside.transpose(1, 2).to(torch.uint8), (0, 1), value=1).argmax(dim=2)
+    return torch.where(box == boxes.shape[1], -1, box)
+
+
+def region_points(points: Tensor, boxes: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """As `ops.region_points`."""
+    inside = _inside(points, boxes)
+    found = inside.sum(dim=2).clamp(max=count)
+    # Those inside first, each in the order of their indices.
+    order = torch.sort((~inside).to(torch.uint8), dim=2, stable=True).indices
+    slot = torch.arange(count, device=points.device) % found.clamp(min=1)[:, :, None]
+    index = pad(order, (0, 1)).gather(2, slot)
+    return torch.where(found[:, :, None] > 0, index, 0), found
+
+
+def _inside(points: Tensor, boxes: Tensor) -> Tensor:
+    """Whether box m holds point n: bool (B, M, N)."""
+    x, y, z, height, half_length, half_width, cos, sin = box_frames(boxes)[..., None].unbind(dim=2)
+    dx, dy, dz = (points[:, None, :, axis] - centre for axis, centre in enumerate((x, y, z)))
+    along, across = cos * dx - sin * dz, sin * dx + cos * dz
+    return (along.abs() <= half_length) & (across.abs() <= half_width) & (dy <= 0) & (dy >= -height)
+
+
+def _area(boxes: Tensor) -> Tensor:
+    return (boxes[:, 4].double() * boxes[:, 5].double()).abs()
+
+
+def _share(common: Tensor, size_a: Tensor, size_b: Tensor) -> Tensor:
+    """Intersection over union (N, M); 0 where there is no intersection, or a number that is none."""
+    return torch.where(common > 0, common / (size_a[:, None] + size_b - common), 0).nan_to_num(0.0)
+
+
+def _extent(a: Tensor, b: Tensor, centre: int, size: int) -> Tensor:
+    """Common extent (N, M) along an axis, of intervals given by the columns of their centres and sizes."""
+    half_a, half_b = a[:, size].double().abs() / 2, b[:, size].double().abs() / 2
+    low = torch.maximum((a[:, centre] - half_a)[:, None], b[:, centre] - half_b)
+    high = torch.minimum((a[:, centre] + half_a)[:, None], b[:, centre] + half_b)
+    return (high - low).clamp(min=0)
+
+
+def _common_height(a: Tensor, b: Tensor) -> Tensor:
+    """Of boxes that fill [y - h, y]: (N, M)."""
+    height_a, height_b = a[:, None, 3], b[:, 3]
+    below = b[:, 1] - a[:, None, 1]
+    common = below.clamp(max=0) - torch.maximum(-height_a, below - height_b)
+    return common.minimum(height_a).minimum(height_b).clamp(min=0)
+
+
+def _corners(boxes: Tensor) -> Tensor:
+    """Corners (..., 4, 2) in x and z, one after the other around the box (..., 7)."""
+    _, _, _, _, width, length, ry = boxes[..., None].unbind(dim=-2)
+    along = length.abs() / 2 * boxes.new_tensor((1, 1, -1, -1))
+    across = width.abs() / 2 * boxes.new_tensor((1, -1, -1, 1))
+    cos, sin = ry.cos(), ry.sin()
+    return torch.stack((cos * along + sin * across + boxes[..., :1], cos * across - sin * along + boxes[..., 2:3]), -1)
+
+
+def _cross(u: Tensor, v: Tensor) -> Tensor:
+    return u[..., 0] * v[..., 1] - u[..., 1] * v[..., 0]
+
+
+def _rotated_intersection(a: Tensor, b: Tensor) -> Tensor:
+    """Common area (N, M), m^2, of ground rectangles in float64.
+
+    The intersection is convex, and its corners are corners of one that lie in the other, or points where edges cross:
+    taken together, sorted by their direction from their mean, they give its area.
+    """
+    # With the centre of a as the origin no digits are lost far from the sensor.
+    origin = a[:, None].clone()
+    moved = b.expand(len(a), -1, -1).clone()
+    moved[..., (0, 2)] -= origin[..., (0, 2)]
+    origin[..., (0, 2)] = 0
+    corners_a, corners_b = _corners(origin).expand(-1, len(b), -1, -1), _corners(moved)
+    edges_a, edges_b = (corners.roll(-1, dims=2) - corners for corners in (corners_a, corners_b))
+    # a's edge i at share s meets b's edge j at share t: 4 x 4 crossings.
+    apart = corners_b[:, :, None] - corners_a[:, :, :, None]
+    turn = _cross(edges_a[:, :, :, None], edges_b[:, :, None])
+    s = _cross(apart, edges_b[:, :, None].expand_as(apart)) / turn
+    t = _cross(apart, edges_a[:, :, :, None].expand_as(apart)) / turn
+    crossing = corners_a[:, :, :, None] + s[..., None] * edges_a[:, :, :, None]
+    crosses = (s >= 0) & (s <= 1) & (t >= 0) & (t <= 1)
+    points = torch.cat((corners_a, corners_b, crossing.flatten(2, 3)), dim=2)
+    taken = torch.cat((_on(corners_a, moved, a, b), _on(corners_b, origin, a, b), crosses.flatten(2, 3)), dim=2)
+    points = torch.where(taken[..., None], points, 0)
+    number = taken.sum(dim=2)[..., None].clamp(min=1)
+    points = torch.where(taken[..., None], points - points.sum(dim=2, keepdim=True) / number[..., None], 0)
+    # What is not taken comes before all others, and then stands where the last one does: that encloses nothing.
+    direction = torch.where(taken, torch.atan2(points[..., 1], points[..., 0]), -4)
+    direction, order = direction.sort(dim=2)
+    points = points.gather(2, order[..., None].expand_as(points))
+    points = torch.where(direction[..., None] == -4, points[:, :, -1:], points)
+    area = _cross(points, points.roll(-1, dims=2)).sum(dim=2).abs() / 2
+    return area.minimum(_area(a)[:, None]).minimum(_area(b))
+
+
+def _on(corners: Tensor, boxes: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """Whether corners (N, M, 4, 2) lie in ground rectangles of boxes (N or 1, M or 1, 7), edges included."""
+    slack = _ON_EDGE * (a[:, None, 4:6].abs().sum(dim=2) + b[:, 4:6].abs().sum(dim=1))[..., None]
+    x, _, z, _, width, length, ry = boxes[..., None].unbind(dim=2)
+    dx, dz = corners[..., 0] - x, corners[..., 1] - z
+    along, across = ry.cos() * dx - ry.sin() * dz, ry.sin() * dx + ry.cos() * dz
+    return (along.abs() <= length.abs() / 2 + slack) & (across.abs() <= width.abs() / 2 + slack)

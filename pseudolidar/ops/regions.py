@@ -1,0 +1,86 @@
+"""Which points lie in which rotated boxes: a label for each point, or so many points of each box."""
+
+import torch
+from torch import Tensor
+from torch.library import custom_op
+
+from pseudolidar.ops import boxes_reference as reference
+from pseudolidar.ops.boxes import require_alike, require_boxes
+
+
+def points_in_boxes(points: Tensor, boxes: Tensor) -> Tensor:
+    """The box that holds each point.
+
+    A box holds what is within half its length and half its width of its centre, along its own axes, and from y - h to
+    y; faces are included. In float32; all devices agree. A box without volume holds nothing, a point or a box with NaN
+    is in or holds nothing.
+
+    Args:
+        points: float32 (B, N, 3), x y z in the rectified camera frame, m.
+        boxes: float32 (B, M, 7), x y z h w l ry in that frame, m and rad, y at the bottom face.
+
+    Returns:
+        int64 (B, N): the lowest number of a box that holds the point, -1 for none.
+
+    Raises:
+        ValueError: other shapes or types, or two devices.
+    """
+    _require(points, boxes)
+    result: Tensor = _points_in_boxes(points.detach(), boxes.detach())
+    return result
+
+
+def region_points(points: Tensor, boxes: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The first points, by their index, inside each box, so many of each (region pooling; PointRCNN, section 3.3).
+
+    Args:
+        points: float32 (B, N, 3), as for `points_in_boxes`.
+        boxes: float32 (B, M, 7), likewise.
+        count: slots of each box. Where a box holds fewer points they repeat in turn: slot k has point k modulo their
+            number; where it holds none all slots have index 0.
+
+    Returns:
+        index int64 (B, M, count) into the N points, and how many of them are different, int64 (B, M), 0 to count.
+
+    Raises:
+        ValueError: other shapes or types, two devices, a count under 1.
+    """
+    _require(points, boxes)
+    if count < 1:
+        raise ValueError(f"count: found {count}, expected 1 or more")
+    result: tuple[Tensor, Tensor] = _region_points(points.detach(), boxes.detach(), count)
+    return result
+
+
+def _require(points: Tensor, boxes: Tensor) -> None:
+    if points.ndim != 3 or points.shape[2] != 3:
+        raise ValueError(f"points: found shape {tuple(points.shape)}, expected (B, N, 3)")
+    if points.dtype != torch.float32:
+        raise ValueError(f"points: found {points.dtype}, expected float32")
+    require_boxes("boxes", boxes, 3)
+    if len(boxes) != len(points):
+        raise ValueError(f"boxes: found {len(boxes)} scenes, expected {len(points)}, as many as of points")
+    require_alike("boxes", boxes, "points", points)
+
+
+@custom_op("pseudolidar::points_in_boxes", mutates_args=())
+def _points_in_boxes(points: Tensor, boxes: Tensor) -> Tensor:
+    return reference.points_in_boxes(points, boxes)
+
+
+@custom_op("pseudolidar::region_points", mutates_args=())
+def _region_points(points: Tensor, boxes: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    return reference.region_points(points, boxes, count)
+
+
+@_points_in_boxes.register_fake
+def _shape_of_labels(points: Tensor, boxes: Tensor) -> Tensor:
+    return points.new_empty(points.shape[:2], dtype=torch.int64)
+
+
+@_region_points.register_fake
+def _shapes_of_regions(points: Tensor, boxes: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    return (
+        points.new_empty((*boxes.shape[:2], count), dtype=torch.int64),
+        points.new_empty(boxes.shape[:2], dtype=torch.int64),
+    )

@@ -7,5 +7,15 @@ from pseudolidar.detectors.boxes2d import (
     read_detections_file,
     read_result_boxes,
 )
+from pseudolidar.detectors.detection import Detector, detect, load_detector
 
-__all__ = ["Boxes2d", "ground_truth_boxes", "jittered_box", "read_detections_file", "read_result_boxes"]
+__all__ = [
+    "Boxes2d",
+    "Detector",
+    "detect",
+    "ground_truth_boxes",
+    "jittered_box",
+    "load_detector",
+    "read_detections_file",
+    "read_result_boxes",
+]

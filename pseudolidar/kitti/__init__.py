@@ -5,6 +5,7 @@ from pseudolidar.kitti.errors import FormatError
 from pseudolidar.kitti.files import (
     read_disparity,
     read_image,
+    read_image_size,
     read_points,
     replacing,
     require_file,
@@ -31,6 +32,7 @@ __all__ = [
     "progress_bar",
     "read_disparity",
     "read_image",
+    "read_image_size",
     "read_objects",
     "read_points",
     "read_split",

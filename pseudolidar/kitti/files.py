@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
 
 from pseudolidar.kitti.errors import FormatError
 
@@ -90,6 +91,21 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
     if image.dtype != np.uint8:
         raise FormatError(path, "pixels", f"{image.dtype} channels", "8 bits a channel")
     return np.ascontiguousarray(image[..., ::-1]).astype(np.uint8, copy=False)
+
+
+def read_image_size(path: str | Path) -> tuple[int, int]:
+    """(height, width) of an image in px; only the file's header is read.
+
+    Raises:
+        FormatError: no such file, or no image.
+    """
+    path = require_file(path, "an image (PNG or JPEG)")
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+    except UnidentifiedImageError as error:
+        raise FormatError(path, "header", "no image", "an image (PNG or JPEG)") from error
+    return height, width
 
 
 def write_image(path: str | Path, rgb: NDArray[np.uint8]) -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pseudolidar.kitti.calibration import Calibration
 from pseudolidar.kitti.errors import FormatError
-from pseudolidar.kitti.files import read_disparity, read_image, read_points, require_file
+from pseudolidar.kitti.files import read_disparity, read_image, read_image_size, read_points, require_file
 from pseudolidar.kitti.objects import Objects, read_objects
 
 _SUFFIXES = {
@@ -44,6 +44,10 @@ class Frame:
     def left_image(self) -> NDArray[np.uint8]:
         """The left colour image, uint8 (H, W, 3) RGB."""
         return read_image(self.path("image_2"))
+
+    def image_size(self) -> tuple[int, int]:
+        """(height, width) of the left colour image, px, from the file's header alone."""
+        return read_image_size(self.path("image_2"))
 
     def right_image(self) -> NDArray[np.uint8]:
         """The right colour image, uint8 (H, W, 3) RGB."""

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pseudolidar.cloud import write_clouds, write_lidar_clouds
-from pseudolidar.detectors.boxes2d import ground_truth_boxes, read_detections_file
-from pseudolidar.detectors.frustum_pointnet import FrustumTraining, detect, train_frustum_pointnet
+from pseudolidar.detectors import detect, ground_truth_boxes, load_detector, read_detections_file
+from pseudolidar.detectors.frustum_pointnet import FrustumTraining, train_frustum_pointnet
 from pseudolidar.evaluation import LOOSE_OVERLAP, Evaluation, evaluate
 from pseudolidar.kitti import ObjectDataset, read_objects, replacing
 from pseudolidar.stereo import (
@@ -322,7 +322,8 @@ class CaseStudy:
 
         def make(folder: Path) -> None:
             frames = self.frames("val")
-            boxes = ground_truth_boxes(frames, run.class_name) if file is None else read_detections_file(file)
-            detect(self.store.folder(detector) / "model.pt", frames, self.store.folder(clouds), boxes, folder)
+            boxes = ground_truth_boxes(frames, [run.class_name]) if file is None else read_detections_file(file)
+            trained = load_detector(self.store.folder(detector) / "model.pt")
+            detect(trained, frames, self.store.folder(clouds), folder, boxes)
 
         return Stage(f"detections-{run.name}", settings, 1, make, (self.data, detector))

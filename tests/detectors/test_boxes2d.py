@@ -14,7 +14,7 @@ from pseudolidar.kitti import FormatError, ObjectDataset, Objects, write_objects
 
 def test_boxes_of_the_labels(kitti_sample: Path) -> None:
     dataset = ObjectDataset(kitti_sample / "object", None)
-    cars = ground_truth_boxes(dataset, "Car")
+    cars = ground_truth_boxes(dataset, ["Car"])
     assert [len(cars[frame_id]) for frame_id in dataset.frame_ids] == [0, 1, 1]
     np.testing.assert_array_equal(cars["000002"].box2d, [[657.39, 190.13, 700.07, 223.39]])
     assert cars["000002"].score is None
@@ -30,8 +30,8 @@ def test_a_detections_file(tmp_path: Path) -> None:
     boxes = read_detections_file(path)
     assert sorted(boxes) == ["000001", "000004"]
     assert boxes["000001"].class_name.tolist() == ["Car", "Cyclist"]
-    np.testing.assert_array_equal(boxes["000001"].of_class("Car").box2d, [[10, 20, 30.5, 40]])
-    assert boxes["000001"].of_class("Car").score == pytest.approx([0.93])
+    np.testing.assert_array_equal(boxes["000001"].of_classes(["Car"]).box2d, [[10, 20, 30.5, 40]])
+    assert boxes["000001"].of_classes(["Car"]).score == pytest.approx([0.93])
     assert boxes["000004"].class_name.tolist() == ["Pedestrian"]
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pseudolidar.detectors import Boxes2d, ground_truth_boxes
-from pseudolidar.detectors.frustum_pointnet import FrustumTraining, detect, train_frustum_pointnet
+from pseudolidar.detectors import Boxes2d, detect, ground_truth_boxes, load_detector
+from pseudolidar.detectors.frustum_pointnet import FrustumTraining, train_frustum_pointnet
 from pseudolidar.detectors.frustum_pointnet.inference import FrustumDetector
 from pseudolidar.evaluation import bev_iou
 from pseudolidar.kitti import FormatError, ObjectDataset, read_objects, read_points, write_objects
@@ -43,7 +43,7 @@ def trained(street: ObjectDataset, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def test_it_overfits_a_handful_of_objects(street: ObjectDataset, clouds: Path, trained: Path, tmp_path: Path) -> None:
-    detect(trained, street, clouds, ground_truth_boxes(street, "Car"), tmp_path)
+    detect(load_detector(trained), street, clouds, tmp_path, ground_truth_boxes(street, ["Car"]))
     overlaps: list[float] = []
     heading_errors: list[float] = []
     for frame in street:
@@ -61,13 +61,13 @@ def test_it_overfits_a_handful_of_objects(street: ObjectDataset, clouds: Path, t
 
 
 def test_result_files_are_not_written_again(street: ObjectDataset, clouds: Path, trained: Path, tmp_path: Path) -> None:
-    boxes = ground_truth_boxes(street, "Car")
-    detect(trained, street, clouds, boxes, tmp_path / "once")
+    boxes = ground_truth_boxes(street, ["Car"])
+    detect(load_detector(trained), street, clouds, tmp_path / "once", boxes)
     once = {path.name: path.read_bytes() for path in (tmp_path / "once").iterdir()}
     assert sorted(once) == [f"{frame_id}.txt" for frame_id in street.frame_ids]
     (tmp_path / "once" / "000003.txt").unlink()
     untouched = (tmp_path / "once" / "000001.txt").stat().st_mtime_ns
-    detect(trained, street, clouds, boxes, tmp_path / "once")
+    detect(load_detector(trained), street, clouds, tmp_path / "once", boxes)
     assert {path.name: path.read_bytes() for path in (tmp_path / "once").iterdir()} == once
     assert (tmp_path / "once" / "000001.txt").stat().st_mtime_ns == untouched
 
@@ -76,11 +76,11 @@ def test_bad_boxes_are_skipped_and_counted(
     street: ObjectDataset, clouds: Path, trained: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     frame_id = street.frame_ids[0]
-    good = ground_truth_boxes(street, "Car")[frame_id].box2d[0]
+    good = ground_truth_boxes(street, ["Car"])[frame_id].box2d[0]
     box2d = np.array([good, [-90, 20, -40, 60], [900, 20, 940, 60], [100, 50, 140, 57], [10, 0, 40, 20], good])
     names = np.array(["Car"] * 5 + ["Pedestrian"])
     with caplog.at_level(logging.INFO):
-        detect(trained, street, clouds, {frame_id: Boxes2d(names, box2d)}, tmp_path)
+        detect(load_detector(trained), street, clouds, tmp_path, {frame_id: Boxes2d(names, box2d)})
     found = read_objects(tmp_path / f"{frame_id}.txt", scored=True)
     np.testing.assert_allclose(found.box2d, good[None], atol=1e-3)
     assert "skipped 1: 2D boxes under 8 px" in caplog.text
@@ -94,10 +94,10 @@ def test_2d_scores_count_in_the_score(street: ObjectDataset, clouds: Path, train
     detector = FrustumDetector.from_checkpoint(trained)
     frame = street[0]
     points = read_points(clouds / f"{frame.frame_id}.bin")
-    certain = ground_truth_boxes(street, "Car")[frame.frame_id]
+    certain = ground_truth_boxes(street, ["Car"])[frame.frame_id]
     detected = Boxes2d(certain.class_name, certain.box2d, np.full(len(certain), 0.25))
-    first, _ = detector.objects(points, frame.calibration, certain, seed=1)
-    second, _ = detector.objects(points, frame.calibration, detected, seed=1)
+    first, _ = detector.objects(points, frame.calibration, (128, 416), certain, seed=1)
+    second, _ = detector.objects(points, frame.calibration, (128, 416), detected, seed=1)
     assert first.score is not None and second.score is not None
     np.testing.assert_allclose(second.score, first.score + np.log(0.25), rtol=1e-6)
     np.testing.assert_array_equal(second.box3d, first.box3d)
@@ -106,9 +106,14 @@ def test_2d_scores_count_in_the_score(street: ObjectDataset, clouds: Path, train
 def test_an_empty_cloud_gives_an_empty_result(trained: Path) -> None:
     detector = FrustumDetector.from_checkpoint(trained)
     box = Boxes2d(np.array(["Car"]), np.array([[100.0, 40.0, 160.0, 80.0]]))
-    objects, skipped = detector.objects(np.zeros((0, 4), dtype=np.float32), make_calibration(), box, seed=0)
+    objects, skipped = detector.objects(np.zeros((0, 4), dtype=np.float32), make_calibration(), (128, 416), box, seed=0)
     assert len(objects) == 0
     assert skipped == {"frusta under 5 points": 1}
+
+
+def test_boxes_are_asked_for(street: ObjectDataset, clouds: Path, trained: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="boxes: found None"):
+        detect(load_detector(trained), street, clouds, tmp_path / "results")
 
 
 def test_a_missing_cloud_is_found_before_any_work(
@@ -119,17 +124,17 @@ def test_a_missing_cloud_is_found_before_any_work(
     for frame_id in street.frame_ids[:-1]:
         (some / f"{frame_id}.bin").symlink_to(clouds / f"{frame_id}.bin")
     with pytest.raises(FormatError, match=rf"{street.frame_ids[-1]}\.bin: file: found nothing there"):
-        detect(trained, street, some, {}, tmp_path / "results")
+        detect(load_detector(trained), street, some, tmp_path / "results", {})
     assert not (tmp_path / "results").exists()
 
 
-def test_a_checkpoint_of_something_else_is_refused(street: ObjectDataset, clouds: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_of_something_else_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "car.pt"
     with pytest.raises(FormatError, match="nothing there"):
-        detect(path, street, clouds, {}, tmp_path / "results")
+        load_detector(path)
     path.write_bytes(b"PK\x03\x04 no checkpoint")
     with pytest.raises(FormatError, match=r"car\.pt"):
-        detect(path, street, clouds, {}, tmp_path / "results")
+        load_detector(path)
 
 
 def test_the_same_seed_gives_the_same_bytes(street: ObjectDataset, clouds: Path, tmp_path: Path) -> None:
@@ -195,5 +200,5 @@ def test_near_only_pedestrians(tmp_path: Path) -> None:
     detector = FrustumDetector.from_checkpoint(tmp_path / "near.pt")
     beyond = np.array([[25.0, 0, 0, 1]] * 50, dtype=np.float32)
     box = Boxes2d(np.array(["Pedestrian"]), np.array([[180.0, 30.0, 240.0, 90.0]]))
-    objects, skipped = detector.objects(beyond, make_calibration(), box, seed=0)
+    objects, skipped = detector.objects(beyond, make_calibration(), (128, 416), box, seed=0)
     assert len(objects) == 0 and skipped == {"frusta under 5 points": 1}

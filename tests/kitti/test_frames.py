@@ -5,7 +5,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pseudolidar.kitti import Calibration, FormatError, ObjectDataset, read_image, read_points, read_split, write_image
+from pseudolidar.kitti import (
+    Calibration,
+    FormatError,
+    Frame,
+    ObjectDataset,
+    read_image,
+    read_points,
+    read_split,
+    write_image,
+)
 from tests.kitti.scenery import HEIGHT, WIDTH, write_dataset
 
 
@@ -115,3 +124,12 @@ def test_the_real_pair_is_rectified(kitti_sample: Path) -> None:
 
     here = difference(0, 0)
     assert here < 0.8 * min(difference(0, 4), difference(0, -4), difference(2, 0), difference(-2, 0))
+
+
+def test_the_image_size_is_read_from_the_header(tmp_path: Path) -> None:
+    frame = Frame(tmp_path, "000000")
+    write_image(frame.path("image_2"), np.zeros((5, 9, 3), dtype=np.uint8))
+    assert frame.image_size() == (5, 9)
+    frame.path("image_2").write_bytes(b"no image")
+    with pytest.raises(FormatError, match=r"000000\.png: header: found no image"):
+        frame.image_size()

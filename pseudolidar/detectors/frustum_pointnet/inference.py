@@ -1,9 +1,6 @@
-"""Detection: a trained Frustum PointNet, clouds and 2D boxes in, KITTI result files out."""
+"""Detection: a trained Frustum PointNet, a cloud and 2D boxes in, objects out."""
 
-import logging
-import zlib
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,19 +20,8 @@ from pseudolidar.detectors.frustum_pointnet.frustums import (
 )
 from pseudolidar.detectors.frustum_pointnet.model import FrustumOutput, FrustumPointNet, heading_residual_rad
 from pseudolidar.detectors.frustum_pointnet.samples import one_hot
-from pseudolidar.kitti import (
-    Calibration,
-    FormatError,
-    ObjectDataset,
-    Objects,
-    read_points,
-    require_file,
-    track,
-    write_objects,
-)
-from pseudolidar.training import load_checkpoint
-
-logger = logging.getLogger(__name__)
+from pseudolidar.kitti import Calibration, FormatError, Objects, require_file
+from pseudolidar.training import load_checkpoint, require_device
 
 
 @dataclass(frozen=True)
@@ -50,12 +36,14 @@ class FrustumDetector:
     max_depth: float | None
 
     @classmethod
-    def from_checkpoint(cls, checkpoint: Path) -> "FrustumDetector":
+    def from_checkpoint(cls, checkpoint: Path, device: str = "cpu") -> "FrustumDetector":
         """Load a checkpoint of `train_frustum_pointnet`.
 
         Raises:
             FormatError: no such file, or a checkpoint of something else.
+            ValueError: no such device.
         """
+        require_device(device)
         content = load_checkpoint(require_file(checkpoint, "a Frustum PointNet's checkpoint"))
         arguments: dict[str, Any] = content["arguments"]
         try:
@@ -63,7 +51,7 @@ class FrustumDetector:
             model.load_state_dict(content["state_dict"])
             settings = arguments["settings"]
             detector = cls(
-                model.eval(),
+                model.eval().to(device),
                 arguments["class_name"],
                 settings["points"],
                 settings["min_box_height_px"],
@@ -75,22 +63,38 @@ class FrustumDetector:
             raise FormatError(checkpoint, "arguments and weights", found, "a Frustum PointNet's checkpoint") from error
         return detector
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The class that it finds."""
+        return (self.class_name,)
+
+    @property
+    def starts_from_boxes2d(self) -> bool:
+        """It does."""
+        return True
+
     @torch.inference_mode()
     def objects(
-        self, points_velo: NDArray[np.float32], calibration: Calibration, boxes: Boxes2d, seed: int
+        self,
+        points_velo: NDArray[np.float32],
+        calibration: Calibration,
+        image_size: tuple[int, int],
+        boxes: Boxes2d,
+        seed: int,
     ) -> tuple[Objects, Counter[str]]:
         """Detect one object in each 2D box of the detector's class.
 
         Args:
             points_velo: float32 (N, 4), velodyne frame.
             calibration: the frame's.
+            image_size: (height, width) px; not looked at.
             boxes: of any class; the others' are not looked at.
             seed: of the choice of points.
 
         Returns:
             the objects, and how many boxes were skipped for which reason.
         """
-        boxes = boxes.of_class(self.class_name)
+        boxes = boxes.of_classes(self.class_names)
         skipped: Counter[str] = Counter()
         cloud = project_cloud(points_velo, calibration, self.max_depth)
         generator = np.random.default_rng(seed)
@@ -132,53 +136,6 @@ class FrustumDetector:
             score=score,
         )
         return detected, skipped
-
-
-def detect(
-    checkpoint: str | Path,
-    dataset: ObjectDataset,
-    clouds_dir: str | Path,
-    boxes: Mapping[str, Boxes2d],
-    output_dir: str | Path,
-    device: str = "cpu",
-) -> None:
-    """Write a KITTI result file, `output_dir`/ID.txt, for every frame; an empty one where nothing is found.
-
-    Result files that are there already are left alone. How many boxes were skipped, and why, goes to the log.
-
-    Args:
-        checkpoint: of `train_frustum_pointnet`.
-        dataset: frames with calibration; labels are not read.
-        clouds_dir: ID.bin of every frame, velodyne frame.
-        boxes: 2D boxes by frame; a frame without an entry has none.
-        output_dir: made if missing.
-        device: where to run.
-
-    Raises:
-        FormatError: a missing or broken checkpoint, cloud or calibration; missing clouds are found before any work.
-    """
-    detector = FrustumDetector.from_checkpoint(Path(checkpoint))
-    detector.model.to(device)
-    output = Path(output_dir)
-    frames = [frame for frame in dataset if not (output / f"{frame.frame_id}.txt").is_file()]
-    clouds = {frame.frame_id: Path(clouds_dir) / f"{frame.frame_id}.bin" for frame in frames}
-    for path in clouds.values():
-        require_file(path, "float32 x 4 points (velodyne .bin)")
-    nothing = Boxes2d(np.zeros(0, dtype=np.str_), np.zeros((0, 4)))
-    skipped: Counter[str] = Counter()
-    found = 0
-    if not frames:
-        return
-    for frame in track(frames, f"detection ({detector.class_name})"):
-        points = read_points(clouds[frame.frame_id])
-        # The seed is the frame's own, so that a resumed run writes the same bytes.
-        seed = zlib.crc32(frame.frame_id.encode())
-        objects, reasons = detector.objects(points, frame.calibration, boxes.get(frame.frame_id, nothing), seed)
-        write_objects(output / f"{frame.frame_id}.txt", objects)
-        skipped += reasons
-        found += len(objects)
-    reasons_text = "".join(f"; skipped {count}: {reason}" for reason, count in sorted(skipped.items()))
-    logger.info("%s: %d objects in %d frames%s", detector.class_name, found, len(frames), reasons_text)
 
 
 def decode(

@@ -31,15 +31,15 @@ class Boxes2d:
     def __len__(self) -> int:
         return len(self.class_name)
 
-    def of_class(self, class_name: str) -> "Boxes2d":
-        """The boxes of one class, in the same order."""
-        mask = self.class_name == class_name
+    def of_classes(self, class_names: Sequence[str]) -> "Boxes2d":
+        """The boxes of some classes, in the same order."""
+        mask = np.isin(self.class_name, class_names)
         return Boxes2d(self.class_name[mask], self.box2d[mask], None if self.score is None else self.score[mask])
 
 
-def ground_truth_boxes(dataset: ObjectDataset, class_name: str) -> dict[str, Boxes2d]:
-    """The labels' 2D boxes of one class, for every frame of the data set (none in an empty scene)."""
-    return {frame.frame_id: _from_objects(frame.objects()).of_class(class_name) for frame in dataset}
+def ground_truth_boxes(dataset: ObjectDataset, class_names: Sequence[str]) -> dict[str, Boxes2d]:
+    """The labels' 2D boxes of some classes, for every frame of the data set (none in an empty scene)."""
+    return {frame.frame_id: _from_objects(frame.objects()).of_classes(class_names) for frame in dataset}
 
 
 def read_result_boxes(results_dir: str | Path, frame_ids: Sequence[str]) -> dict[str, Boxes2d]:

@@ -1,0 +1,111 @@
+"""What every detector offers, and the loop that writes KITTI result files with any of them."""
+
+import logging
+import zlib
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pseudolidar.detectors.boxes2d import Boxes2d
+from pseudolidar.detectors.frustum_pointnet.inference import FrustumDetector
+from pseudolidar.kitti import Calibration, ObjectDataset, Objects, read_points, require_file, track, write_objects
+
+logger = logging.getLogger(__name__)
+
+
+class Detector(Protocol):
+    """A trained detector: one frame's cloud in, its objects out."""
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes that it finds."""
+
+    @property
+    def starts_from_boxes2d(self) -> bool:
+        """Whether it looks into 2D boxes alone; else it needs none."""
+
+    def objects(
+        self,
+        points_velo: NDArray[np.float32],
+        calibration: Calibration,
+        image_size: tuple[int, int],
+        boxes: Boxes2d,
+        seed: int,
+    ) -> tuple[Objects, Counter[str]]:
+        """Detect the objects of one frame.
+
+        Args:
+            points_velo: float32 (N, 4), velodyne frame.
+            calibration: the frame's.
+            image_size: (height, width) of the left image, px.
+            boxes: 2D boxes of any class; not looked at by detectors that need none.
+            seed: of the choice of points.
+
+        Returns:
+            the objects, and what was skipped: how often for which reason.
+        """
+
+
+def load_detector(checkpoint: str | Path, device: str = "cpu") -> Detector:
+    """A trained detector from its checkpoint, on `device`.
+
+    Raises:
+        FormatError: no such file, or no detector's checkpoint.
+        ValueError: no such device.
+    """
+    return FrustumDetector.from_checkpoint(Path(checkpoint), device)
+
+
+def detect(
+    detector: Detector,
+    dataset: ObjectDataset,
+    clouds_dir: str | Path,
+    output_dir: str | Path,
+    boxes: Mapping[str, Boxes2d] | None = None,
+) -> None:
+    """Write a KITTI result file, `output_dir`/ID.txt, for every frame; an empty one where nothing is found.
+
+    Result files that are there already are left alone. What was skipped, and why, goes to the log.
+
+    Args:
+        detector: see `load_detector`.
+        dataset: frames with calibration; labels are not read.
+        clouds_dir: ID.bin of every frame, velodyne frame.
+        output_dir: made if missing.
+        boxes: 2D boxes by frame; a frame without an entry has none. Detectors that need none ignore them.
+
+    Raises:
+        FormatError: a missing or broken cloud or calibration; missing clouds are found before any work.
+        ValueError: no boxes for a detector that starts from them.
+    """
+    if boxes is None and detector.starts_from_boxes2d:
+        raise ValueError("boxes: found None, expected 2D boxes by frame: this detector starts from them")
+    output = Path(output_dir)
+    frames = [frame for frame in dataset if not (output / f"{frame.frame_id}.txt").is_file()]
+    clouds = {frame.frame_id: Path(clouds_dir) / f"{frame.frame_id}.bin" for frame in frames}
+    for path in clouds.values():
+        require_file(path, "float32 x 4 points (velodyne .bin)")
+    if not frames:
+        return
+    names = ", ".join(detector.class_names)
+    nothing = Boxes2d(np.zeros(0, dtype=np.str_), np.zeros((0, 4)))
+    skipped: Counter[str] = Counter()
+    found = 0
+    for frame in track(frames, f"detection ({names})"):
+        objects, reasons = detector.objects(
+            read_points(clouds[frame.frame_id]),
+            frame.calibration,
+            frame.image_size(),
+            nothing if boxes is None else boxes.get(frame.frame_id, nothing),
+            # The seed is the frame's own, so that a resumed run writes the same bytes.
+            zlib.crc32(frame.frame_id.encode()),
+        )
+        write_objects(output / f"{frame.frame_id}.txt", objects)
+        skipped += reasons
+        found += len(objects)
+    reasons_text = "".join(f"; skipped {count}: {reason}" for reason, count in sorted(skipped.items()))
+    logger.info("%s: %d objects in %d frames%s", names, found, len(frames), reasons_text)

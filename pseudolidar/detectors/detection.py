@@ -28,6 +28,10 @@ class Detector(Protocol):
     def starts_from_boxes2d(self) -> bool:
         """Whether it looks into 2D boxes alone; else it needs none."""
 
+    @property
+    def wants_sparse_cloud(self) -> bool:
+        """Whether clouds from disparity maps are to be sparsified for it (`cloud.sparsify_points`)."""
+
     def objects(
         self,
         points_velo: NDArray[np.float32],

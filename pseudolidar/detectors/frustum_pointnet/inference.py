@@ -73,6 +73,11 @@ class FrustumDetector:
         """It does."""
         return True
 
+    @property
+    def wants_sparse_cloud(self) -> bool:
+        """It takes every point there is."""
+        return False
+
     @torch.inference_mode()
     def objects(
         self,

@@ -4,63 +4,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pseudolidar.kernels import cpu_kernel
+from pseudolidar.ops.rectangles import VERTICES, rectangle_intersection
 
 BBOX, BEV, BOX_3D = 0, 1, 2
 """Geometries of an overlap: 2D box in the image, rectangle on the ground, upright 3D box."""
-
-
-@cpu_kernel
-def _clip(polygon: np.ndarray, count: int, axis: int, limit: float, sign: float, out: np.ndarray) -> int:
-    """Clip a convex polygon (count, 2) to sign * coordinate[axis] <= limit (Sutherland & Hodgman 1974)."""
-    kept = 0
-    for i in range(count):
-        j = i + 1 if i + 1 < count else 0
-        inside_i = limit - sign * polygon[i, axis]
-        inside_j = limit - sign * polygon[j, axis]
-        if inside_i >= 0.0:
-            out[kept, 0] = polygon[i, 0]
-            out[kept, 1] = polygon[i, 1]
-            kept += 1
-        if (inside_i > 0.0 and inside_j < 0.0) or (inside_i < 0.0 and inside_j > 0.0):
-            share = inside_i / (inside_i - inside_j)
-            out[kept, 0] = polygon[i, 0] + share * (polygon[j, 0] - polygon[i, 0])
-            out[kept, 1] = polygon[i, 1] + share * (polygon[j, 1] - polygon[i, 1])
-            out[kept, axis] = sign * limit
-            kept += 1
-    return kept
-
-
-@cpu_kernel
-def _rectangle_intersection(a: np.ndarray, b: np.ndarray, polygon: np.ndarray, scratch: np.ndarray) -> float:
-    """Common area, m^2, of the ground rectangles of two boxes x y z h w l ry; two (16, 2) buffers are scratch."""
-    length_a, width_a = abs(a[5]), abs(a[4])
-    length_b, width_b = abs(b[5]), abs(b[4])
-    dx, dz = b[0] - a[0], b[2] - a[2]
-    reach = 0.5 * (np.hypot(length_a, width_a) + np.hypot(length_b, width_b))
-    if dx * dx + dz * dz > reach * reach:
-        return 0.0
-    # Everything in a's own axes with a's centre as origin: exact for boxes that are the same, and no digits are lost
-    # far from the sensor. A rotation by ry about y (down) takes x along (cos ry, -sin ry) in (x, z).
-    cos_a, sin_a = np.cos(a[6]), np.sin(a[6])
-    centre_x = cos_a * dx - sin_a * dz
-    centre_z = sin_a * dx + cos_a * dz
-    turn = b[6] - a[6]
-    cos_b, sin_b = np.cos(turn), np.sin(turn)
-    for i in range(4):
-        along = 0.5 * length_b if i < 2 else -0.5 * length_b
-        across = 0.5 * width_b if i == 0 or i == 3 else -0.5 * width_b
-        polygon[i, 0] = centre_x + cos_b * along + sin_b * across
-        polygon[i, 1] = centre_z - sin_b * along + cos_b * across
-    count = _clip(polygon, 4, 0, 0.5 * length_a, 1.0, scratch)
-    count = _clip(scratch, count, 0, 0.5 * length_a, -1.0, polygon)
-    count = _clip(polygon, count, 1, 0.5 * width_a, 1.0, scratch)
-    count = _clip(scratch, count, 1, 0.5 * width_a, -1.0, polygon)
-    doubled = 0.0
-    for i in range(1, count - 1):
-        doubled += (polygon[i, 0] - polygon[0, 0]) * (polygon[i + 1, 1] - polygon[0, 1]) - (
-            polygon[i, 1] - polygon[0, 1]
-        ) * (polygon[i + 1, 0] - polygon[0, 0])
-    return min(0.5 * abs(doubled), length_a * width_a, length_b * width_b)
 
 
 @cpu_kernel
@@ -85,7 +32,7 @@ def _space_overlaps(
     a: np.ndarray, b: np.ndarray, over_a: bool, polygon: np.ndarray, scratch: np.ndarray
 ) -> tuple[float, float]:
     """On the ground and in space, of boxes x y z h w l ry, m and rad."""
-    ground = _rectangle_intersection(a, b, polygon, scratch)
+    ground = rectangle_intersection(a, b, polygon, scratch)
     if ground <= 0.0:
         return 0.0, 0.0
     area_a, area_b = abs(a[4] * a[5]), abs(b[4] * b[5])
@@ -122,7 +69,7 @@ def fill_overlaps(
         pair_start: int64 (F + 1,): frame f's matrix (its a x its b, row-major) begins at pair_start[f].
         overlaps: float64 (3, P), filled: BBOX, BEV and BOX_3D.
     """
-    polygon, scratch = np.zeros((16, 2)), np.zeros((16, 2))
+    polygon, scratch = np.zeros((VERTICES, 2)), np.zeros((VERTICES, 2))
     for frame in range(first_frame, end_frame):
         position = pair_start[frame]
         for i in range(a_start[frame], a_start[frame + 1]):

@@ -1,0 +1,233 @@
+"""PointNet++ (Qi et al., NeurIPS 2017): set abstraction and feature propagation, as detectors on points use them."""
+
+import itertools
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pseudolidar.ops import ball_query, furthest_point_sample, group, interpolate, segment_max, three_nearest
+
+
+class PointLayer(nn.Module):
+    """A layer that sees one point at a time: linear, batch norm, ReLU, on rows (..., channels).
+
+    The weights have the names and shapes of a convolution with a kernel of one point, as published PyTorch code
+    stores them, so that its checkpoints load; on rows of a matrix it is several times as fast on a CPU.
+
+    Args:
+        inner: channels in.
+        outer: channels out.
+        batch_norm: without it the linear part has a bias.
+        relu: whether a ReLU follows.
+        dims: of the stored kernel: 1 for weights (outer, inner, 1), 2 for (outer, inner, 1, 1).
+    """
+
+    def __init__(self, inner: int, outer: int, batch_norm: bool = True, relu: bool = True, dims: int = 2) -> None:
+        super().__init__()
+        convolution = nn.Conv1d if dims == 1 else nn.Conv2d
+        self.conv = convolution(inner, outer, 1, bias=not batch_norm)
+        self.bn = nn.ModuleDict({"bn": nn.BatchNorm1d(outer)}) if batch_norm else None
+        self.relu = relu
+
+    @property
+    def matrix(self) -> Tensor:
+        """The weights (outer, inner)."""
+        return self.conv.weight.flatten(1)
+
+    def affine(self) -> tuple[Tensor, Tensor | None]:
+        """Matrix (outer, inner) and bias (outer,) of what comes before `finish`; in evaluation with batch norm in them."""
+        if self.training or self.bn is None:
+            return self.matrix, self.conv.bias
+        norm = self.bn["bn"]
+        scale = norm.weight * torch.rsqrt(norm.get_buffer("running_var") + norm.eps)
+        return self.matrix * scale[:, None], norm.bias - norm.get_buffer("running_mean") * scale
+
+    def finish(self, rows: Tensor) -> Tensor:
+        """What follows the affine part, in place: batch norm in training, ReLU."""
+        if self.bn is not None and self.training:
+            rows = self.bn["bn"](rows.flatten(0, -2)).view(rows.shape)
+        return torch.relu_(rows) if self.relu else rows
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """(..., inner) -> (..., outer)."""
+        return self.finish(functional.linear(rows, *self.affine()))
+
+
+class PointLayers(nn.Sequential):
+    """Several `PointLayer` one after the other, named layer0, layer1, ... as in published checkpoints."""
+
+    def __init__(self, channels: Sequence[int], batch_norm: bool = True) -> None:
+        super().__init__()
+        for i, (inner, outer) in enumerate(itertools.pairwise(channels)):
+            self.add_module(f"layer{i}", PointLayer(inner, outer, batch_norm))
+
+    @property
+    def first(self) -> PointLayer:
+        """The first layer, whose linear part callers make themselves."""
+        layer = self[0]
+        assert isinstance(layer, PointLayer)
+        return layer
+
+    def after_first_product(self, rows: Tensor) -> Tensor:
+        """The rest, from what the first layer's affine part gives (changed in place)."""
+        rows = self.first.finish(rows)
+        for layer in itertools.islice(self, 1, None):
+            rows = layer(rows)
+        return rows
+
+
+class SetAbstraction(nn.Module):
+    """Features around chosen centres: neighbours within a radius, layers on each, the maximum; at one or more scales.
+
+    The first layer's product with the features is made once a point and gathered, instead of once a neighbour: it is
+    linear. Coordinates enter it relative to their centre, neighbour by neighbour: the difference of two products would
+    lose digits. In evaluation only neighbours that are there are computed, not the repetitions that fill up to
+    `neighbours`: the maximum is the same.
+
+    Args:
+        centres: how many, chosen by furthest point sampling; None: one group of all points, in their own coordinates.
+        radii: m, one a scale; empty for one group.
+        neighbours: at most so many a centre, one a scale; empty for one group.
+        feature_channels: of the points, beside their coordinates; 0 for none.
+        channels: of the layers, one sequence a scale.
+        batch_norm: in the layers.
+    """
+
+    def __init__(
+        self,
+        centres: int | None,
+        radii: Sequence[float],
+        neighbours: Sequence[int],
+        feature_channels: int,
+        channels: Sequence[Sequence[int]],
+        batch_norm: bool = True,
+    ) -> None:
+        super().__init__()
+        scales = 1 if centres is None else len(radii)
+        if len(channels) != scales or (centres is not None and len(neighbours) != scales):
+            found = f"{len(radii)} radii, {len(neighbours)} neighbours, {len(channels)} channels"
+            raise ValueError(f"scales: found {found}, expected as many of each, or one group's channels alone")
+        self.centres = centres
+        self.radii = tuple(radii)
+        self.neighbours = tuple(neighbours)
+        self.mlps = nn.ModuleList([PointLayers((3 + feature_channels, *outer), batch_norm) for outer in channels])
+
+    @property
+    def out_channels(self) -> int:
+        """Of all scales together."""
+        return sum(layers[-1].conv.out_channels for layers in self.mlps)
+
+    def forward(self, points: Tensor, features: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Abstract B point sets.
+
+        Args:
+            points: float32 (B, N, 3), m.
+            features: (B, N, feature_channels), None where there are none.
+
+        Returns:
+            the centres (B, M, 3) and their features (B, M, out_channels); for one group the origin, M being 1.
+        """
+        if self.centres is None:
+            rows = self._first_layer(self.mlps[0], points, features)
+            return torch.zeros_like(points[:, :1]), rows.amax(dim=1, keepdim=True)
+        centres = group(points, furthest_point_sample(points, self.centres))
+        scales = zip(self.mlps, self.radii, self.neighbours, strict=True)
+        pooled = [self._around(centres, points, features, *scale) for scale in scales]
+        return centres, torch.cat(pooled, dim=2)
+
+    def _first_layer(self, layers: PointLayers, relative: Tensor, features: Tensor | None) -> Tensor:
+        """All layers on rows whose neighbours need no gathering."""
+        matrix, bias = layers.first.affine()
+        rows = coordinate_product(relative, matrix, bias)
+        if features is not None:
+            rows = rows + functional.linear(features, matrix[:, 3:])
+        return layers.after_first_product(rows)
+
+    def _around(
+        self,
+        centres: Tensor,
+        points: Tensor,
+        features: Tensor | None,
+        layers: PointLayers,
+        radius: float,
+        neighbours: int,
+    ) -> Tensor:
+        """Features (B, M, C) of the centres at one scale."""
+        matrix, bias = layers.first.affine()
+        index, found = ball_query(points, centres, radius, neighbours)
+        products = None if features is None else functional.linear(features, matrix[:, 3:])
+        if self.training:
+            relative = group(points, index) - centres[:, :, None]
+            rows = coordinate_product(relative, matrix, bias)
+            if products is not None:
+                rows = rows + group(products, index)
+            return layers.after_first_product(rows).amax(dim=2)
+
+        # Row r belongs to centre `owner[r]`; rows, points and centres of all scenes are numbered through.
+        batch, count, _ = centres.shape
+        there = torch.arange(neighbours, device=index.device) < found.clamp(min=1)[..., None]
+        of_scene = torch.arange(batch, device=index.device)[:, None, None] * points.shape[1]
+        neighbour = (index + of_scene)[there][None]
+        lengths = found.clamp(min=1).flatten()
+        owner = torch.repeat_interleave(lengths)[None]
+        relative = group(points.flatten(0, 1)[None], neighbour) - group(centres.flatten(0, 1)[None], owner)
+        rows = coordinate_product(relative, matrix, bias)
+        if products is not None:
+            rows += group(products.flatten(0, 1)[None], neighbour)
+        rows = layers.after_first_product(rows)[0]
+        starts = functional.pad(lengths.cumsum(0), (1, 0))
+        return segment_max(rows, starts).view(batch, count, -1)
+
+
+class FeaturePropagation(nn.Module):
+    """Features of known points carried to more points: the three nearest, weighted by inverse distance, and layers.
+
+    The first layer's product is made on the known points and then interpolated: both are linear.
+
+    Args:
+        known_channels: features of the known points.
+        own_channels: features that the other points have themselves; 0 for none.
+        channels: of the layers.
+    """
+
+    def __init__(self, known_channels: int, own_channels: int, channels: Sequence[int]) -> None:
+        super().__init__()
+        self.known_channels = known_channels
+        self.mlp = PointLayers((known_channels + own_channels, *channels))
+
+    def forward(self, points: Tensor, known: Tensor, own_features: Tensor | None, known_features: Tensor) -> Tensor:
+        """Carry features from `known` to `points`.
+
+        Args:
+            points: float32 (B, N, 3).
+            known: float32 (B, M, 3).
+            own_features: (B, N, own_channels), None where there are none.
+            known_features: (B, M, known_channels).
+
+        Returns:
+            (B, N, channels[-1]).
+        """
+        matrix, bias = self.mlp.first.affine()
+        squared_distance, index = three_nearest(points, known)
+        closeness = 1 / (squared_distance.sqrt() + 1e-8)
+        weight = closeness / closeness.sum(dim=2, keepdim=True)
+        products = functional.linear(known_features, matrix[:, : self.known_channels])
+        rows = interpolate(products, index, weight.to(products.dtype))
+        if own_features is not None:
+            rows = rows + functional.linear(own_features, matrix[:, self.known_channels :])
+        if bias is not None:
+            rows = rows + bias.to(rows.dtype)
+        return self.mlp.after_first_product(rows)
+
+
+def coordinate_product(coordinates: Tensor, matrix: Tensor, bias: Tensor | None) -> Tensor:
+    """Coordinates (..., 3) times the first three columns of `matrix`: in float32 under autocast too.
+
+    bfloat16 has three digits; of the product, rounding it to them is enough.
+    """
+    with torch.autocast(coordinates.device.type, enabled=False):
+        product = functional.linear(coordinates.float(), matrix[:, :3].float(), None if bias is None else bias.float())
+    dtype = torch.get_autocast_dtype(coordinates.device.type)
+    return product.to(dtype) if torch.is_autocast_enabled(coordinates.device.type) else product

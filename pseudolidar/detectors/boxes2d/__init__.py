@@ -1,5 +1,8 @@
 """2D boxes that start a frustum: from labels, from files, from a trained detector."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from pseudolidar.detectors.boxes2d.boxes import (
     Boxes2d,
     ground_truth_boxes,
@@ -9,11 +12,33 @@ from pseudolidar.detectors.boxes2d.boxes import (
     read_result_boxes,
 )
 
+if TYPE_CHECKING:
+    from pseudolidar.detectors.boxes2d.detector2d import Detector2d, detect_boxes2d
+    from pseudolidar.detectors.boxes2d.training import Detector2dTraining, train_detector2d
+
 __all__ = [
     "Boxes2d",
+    "Detector2d",
+    "Detector2dTraining",
+    "detect_boxes2d",
     "ground_truth_boxes",
     "jitter_reach",
     "jittered_box",
     "read_detections_file",
     "read_result_boxes",
+    "train_detector2d",
 ]
+
+# Imported when they are asked for: most programs start from boxes and do without torchvision, slow to import.
+_MODULE_OF = {
+    "Detector2d": "detector2d",
+    "Detector2dTraining": "training",
+    "detect_boxes2d": "detector2d",
+    "train_detector2d": "training",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)

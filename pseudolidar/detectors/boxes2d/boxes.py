@@ -113,6 +113,25 @@ def read_detections_file(path: str | Path) -> dict[str, Boxes2d]:
     }
 
 
+def clipped_to_image(
+    box2d: NDArray[np.float64], image_size: tuple[int, int]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_], int]:
+    """Clip boxes to an image.
+
+    Args:
+        box2d: (N, 4) px.
+        image_size: (height, width) px.
+
+    Returns:
+        the boxes (N, 4), clipped to the centres of the outermost pixels; which of them (N,) still have an area; and how
+        many of those were changed.
+    """
+    height, width = image_size
+    clipped = np.clip(box2d, 0, [width - 1, height - 1, width - 1, height - 1])
+    inside = (clipped[:, 2] > clipped[:, 0]) & (clipped[:, 3] > clipped[:, 1])
+    return clipped, inside, int((clipped != box2d)[inside].any(axis=1).sum())
+
+
 def jittered_box(box2d: NDArray[np.float64], generator: np.random.Generator, share: float = 0.1) -> NDArray[np.float64]:
     """Move and resize a box (4,) at random, as in the published training.
 

@@ -1,0 +1,125 @@
+"""2D detection: a trained network and an image in, 2D boxes out; KITTI result files of a split."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from pseudolidar.detectors.boxes2d.boxes import Boxes2d, clipped_to_image
+from pseudolidar.detectors.boxes2d.networks import MIN_SCORE, FasterRCNN, LightFCOS, detector_network
+from pseudolidar.detectors.boxes2d.training_data import resized
+from pseudolidar.kitti import FormatError, ObjectDataset, Objects, require_file, track, write_objects
+from pseudolidar.training import Arithmetic, arithmetic_of, load_checkpoint, require_device
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Detector2d:
+    """A trained 2D detector; see `Detector2dTraining`."""
+
+    model: LightFCOS | FasterRCNN
+    class_names: tuple[str, ...]
+    image_height: int
+    arithmetic: Arithmetic
+
+    @classmethod
+    def from_checkpoint(cls, checkpoint: str | Path, device: str = "cpu") -> "Detector2d":
+        """Load a checkpoint of `train_detector2d`.
+
+        Raises:
+            FormatError: no such file, or a checkpoint of something else.
+            ValueError: no such device.
+        """
+        require_device(device)
+        content = load_checkpoint(require_file(checkpoint, "a 2D detector's checkpoint"))
+        try:
+            settings: dict[str, Any] = content["arguments"]["detector2d"]
+            classes = tuple(settings["classes"])
+            model = detector_network(settings["network"], len(classes), settings["frozen_batch_norm"])
+            model.load_state_dict(content["state_dict"])
+            arithmetic = arithmetic_of(settings["precision"], device)
+            image_height = int(settings["image_height"])
+        except (KeyError, TypeError, RuntimeError) as error:
+            found = str(error).splitlines()[0]
+            raise FormatError(checkpoint, "arguments and weights", found, "a 2D detector's checkpoint") from error
+        model = model.eval().to(device, memory_format=torch.channels_last)
+        return cls(model, classes, image_height, arithmetic)
+
+    @torch.inference_mode()
+    def boxes(self, image: NDArray[np.uint8]) -> Boxes2d:
+        """The objects in one image, best first.
+
+        Args:
+            image: uint8 (H, W, 3) RGB, of any size; it is resized to the rows that the network was trained on.
+
+        Returns:
+            boxes of at least 1 px within the image, with scores from 0.05 to 1.
+
+        Raises:
+            ValueError: another shape or type.
+        """
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+            raise ValueError(f"image: found {image.dtype} {image.shape}, expected uint8 (H, W, 3) RGB")
+        device = next(self.model.parameters()).device
+        tensor = torch.from_numpy(np.ascontiguousarray(resized(image, self.image_height))).to(device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.arithmetic == "bfloat16"):
+            (found,) = self.model([tensor.permute(2, 0, 1).float() / 255])
+        factor = image.shape[0] / self.image_height
+        boxes = (found["boxes"].double().cpu().numpy() + 0.5) * factor - 0.5
+        names = np.array(self.class_names)[found["labels"].cpu().numpy() - self.model.first_label]
+        boxes, inside, _ = clipped_to_image(boxes, (image.shape[0], image.shape[1]))
+        kept = inside & (boxes[:, 2:] - boxes[:, :2] >= 1).all(axis=1)
+        return Boxes2d(names[kept], boxes[kept], found["scores"].double().cpu().numpy()[kept])
+
+
+def detect_boxes2d(
+    checkpoint: str | Path,
+    dataset: ObjectDataset,
+    output_dir: str | Path,
+    min_score: float = MIN_SCORE,
+    device: str = "cpu",
+) -> None:
+    """Write the 2D boxes of every frame as KITTI result files, `output_dir`/ID.txt, without 3D boxes.
+
+    Result files that are there already are left alone. `read_result_boxes` reads them, our evaluation scores them in
+    the 2D view.
+
+    Args:
+        checkpoint: see `train_detector2d`.
+        dataset: frames with left images; labels are not read.
+        output_dir: made if missing.
+        min_score: boxes of lower scores are left out.
+        device: where to compute.
+
+    Raises:
+        FormatError: no such checkpoint, or a missing or broken image.
+        ValueError: no such device, or a score outside of [0, 1].
+    """
+    if not 0 <= min_score <= 1:
+        raise ValueError(f"min_score: found {min_score}, expected a number from 0 to 1")
+    detector = Detector2d.from_checkpoint(checkpoint, device)
+    output = Path(output_dir)
+    frames = [frame for frame in dataset if not (output / f"{frame.frame_id}.txt").is_file()]
+    found = 0
+    for frame in track(frames, f"2D boxes ({', '.join(detector.class_names)})"):
+        boxes = detector.boxes(frame.left_image())
+        objects = objects_of(boxes)
+        assert objects.score is not None
+        objects = objects[objects.score >= min_score]
+        write_objects(output / f"{frame.frame_id}.txt", objects)
+        found += len(objects)
+    logger.info("%s: %d 2D boxes in %d frames", ", ".join(detector.class_names), found, len(frames))
+
+
+def objects_of(boxes: Boxes2d) -> Objects:
+    """2D boxes as the objects of a KITTI result file, in which the 3D box and all else is not given."""
+    count = len(boxes)
+    not_given = np.tile([-1000.0, -1000.0, -1000.0, -1.0, -1.0, -1.0, -10.0], (count, 1))
+    score = np.ones(count) if boxes.score is None else boxes.score
+    return Objects(boxes.class_name, np.full(count, -1.0), np.full(count, -1), np.full(count, -10.0), boxes.box2d,
+                   not_given, score)  # fmt: skip

@@ -1,0 +1,125 @@
+"""Training of a 2D detector on the 2D labels of a split."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from pseudolidar.detectors.boxes2d.networks import FasterRCNN, LightFCOS, Network, detector_network
+from pseudolidar.detectors.boxes2d.training_data import Boxes2dBatch, Boxes2dBatches, Crops2d
+from pseudolidar.detectors.boxes2d.weights import load_pretrained
+from pseudolidar.kitti import ObjectDataset
+from pseudolidar.training import Precision, fit, one_cycle
+
+
+@dataclass(frozen=True)
+class Detector2dTraining:
+    """How a 2D detector is trained.
+
+    Attributes:
+        network: `fcos_resnet18` (for processors and small images) or `faster_rcnn_resnet50` (for GPUs).
+        steps: optimizer steps.
+        image_height: images are resized to so many rows, their aspect kept, in training and detection.
+        crop: height and width of the training crops, px of the resized images.
+        classes: to be found.
+        weights: to start from: a file of weights on disk, `download` for torchvision's own, None for random ones; see
+            `load_pretrained`.
+        frozen_batch_norm: see `detector_network`; for pretrained weights alone.
+        batch_size: crops a step.
+        learning_rate: peak of the one-cycle schedule (AdamW).
+        weight_decay: of AdamW.
+        max_gradient_norm: gradients of a larger norm are scaled down to it.
+        scale, flip, colour, min_box_height_px: of the crops, see `Crops2d`.
+        precision: of the arithmetic, in training and detection.
+        checkpoint_every: steps.
+        threads: processor threads; None: as many as PyTorch takes.
+    """
+
+    network: Network
+    steps: int
+    image_height: int
+    crop: tuple[int, int]
+    classes: tuple[str, ...] = ("Car", "Pedestrian", "Cyclist")
+    weights: str | None = None
+    frozen_batch_norm: bool = False
+    batch_size: int = 8
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+    max_gradient_norm: float = 10.0
+    scale: float = 0.3
+    flip: bool = True
+    colour: float = 0.3
+    min_box_height_px: float = 8.0
+    precision: Precision = "auto"
+    checkpoint_every: int = 100
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.frozen_batch_norm and self.weights is None:
+            raise ValueError(
+                "frozen_batch_norm: found true without weights, expected weights whose statistics it keeps"
+            )
+        if not self.classes or len(set(self.classes)) < len(self.classes):
+            raise ValueError(f"classes: found {list(self.classes)}, expected at least one, none of them twice")
+
+
+def train_detector2d(
+    settings: Detector2dTraining, dataset: ObjectDataset, checkpoint: Path, seed: int, device: str = "cpu"
+) -> None:
+    """Train a 2D detector and write its checkpoint; resumable, see `training.fit`.
+
+    DontCare regions, Van for cars and Person_sitting for pedestrians are neither right nor wrong in the loss. Labels
+    are clipped to the image; those outside of it are skipped and counted in the log.
+
+    Args:
+        settings: how.
+        dataset: the labelled training split.
+        checkpoint: the file to write; `Detector2d.from_checkpoint` reads it.
+        seed: of initial weights, order and augmentation.
+        device: where to train.
+
+    Raises:
+        FormatError: a missing or broken file, or no object of the classes to train on.
+        ValueError: an unknown network or device.
+        FloatingPointError: the loss is not finite; names the frames.
+    """
+    crops = Crops2d(
+        settings.image_height,
+        (settings.crop[0], settings.crop[1]),
+        settings.scale,
+        settings.flip,
+        settings.colour,
+        settings.min_box_height_px,
+    )
+    batches = Boxes2dBatches(dataset, settings.classes, settings.batch_size, crops, seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = detector_network(settings.network, len(settings.classes), settings.frozen_batch_norm)
+    if settings.weights is not None:
+        load_pretrained(model, settings.network, settings.weights)
+    model.to(memory_format=torch.channels_last)
+    fit(
+        model,
+        batches,
+        batch_loss,
+        settings.steps,
+        torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay),
+        one_cycle(settings.learning_rate, settings.steps),
+        checkpoint,
+        f"2D detector ({', '.join(settings.classes)})",
+        precision=settings.precision,
+        checkpoint_every=settings.checkpoint_every,
+        device=device,
+        arguments={"detector2d": dataclasses.asdict(settings)},
+        max_gradient_norm=settings.max_gradient_norm,
+        seed=seed,
+        threads=settings.threads,
+    )
+
+
+def batch_loss(model: LightFCOS | FasterRCNN, batch: Boxes2dBatch) -> Tensor:
+    """The sum of the network's losses on a batch, a scalar."""
+    losses: dict[str, Tensor] = model(list(batch.images), batch.targets(model.first_label))
+    return torch.stack(list(losses.values())).sum()

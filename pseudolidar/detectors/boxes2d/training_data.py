@@ -1,0 +1,251 @@
+"""Training batches for 2D detectors: crops of a split's left images, and which boxes count, or don't, in them."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pseudolidar.detectors.boxes2d.boxes import clipped_to_image
+from pseudolidar.detectors.boxes2d.networks import IMAGE_MEAN, Target
+from pseudolidar.kitti import FormatError, ObjectDataset
+
+logger = logging.getLogger(__name__)
+
+NEIGHBOURS = {"Van": "Car", "Person_sitting": "Pedestrian"}
+"""Labels that are neither right nor wrong for the class they resemble (KITTI's protocol); DontCare is so for all."""
+
+# Share of the crops that are centred near an object; the others lie anywhere.
+_OBJECT_PROBABILITY = 0.7
+# An object of which less lies in the crop is ignored rather than found.
+_MIN_VISIBLE_SHARE = 0.4
+# Weights of red, green and blue in the grey of a colour (ITU-R BT.601).
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+
+
+@dataclass(frozen=True)
+class Boxes2dBatch:
+    """Crops of B images with N boxes to be found and K boxes that are ignored.
+
+    Attributes:
+        frame_ids: the frames.
+        images: float32 (B, 3, H, W), RGB in 0..1.
+        boxes: float32 (N, 4), left, top, right, bottom, px of the crop.
+        classes: int64 (N,), index into the classes asked for.
+        image_of_box: int64 (N,).
+        ignored_boxes: float32 (K, 4).
+        ignored_classes: bool (K, C), for which classes.
+        image_of_ignored: int64 (K,).
+    """
+
+    frame_ids: tuple[str, ...]
+    images: Tensor
+    boxes: Tensor
+    classes: Tensor
+    image_of_box: Tensor
+    ignored_boxes: Tensor
+    ignored_classes: Tensor
+    image_of_ignored: Tensor
+
+    def targets(self, first_label: int) -> list[Target]:
+        """What the networks want to know of every image; the first class has the label `first_label`."""
+        targets = []
+        for image in range(len(self.images)):
+            own, ignored = self.image_of_box == image, self.image_of_ignored == image
+            targets.append(
+                {
+                    "boxes": self.boxes[own],
+                    "labels": self.classes[own] + first_label,
+                    "ignored_boxes": self.ignored_boxes[ignored],
+                    "ignored_classes": self.ignored_classes[ignored],
+                }
+            )
+        return targets
+
+
+@dataclass(frozen=True)
+class Crops2d:
+    """How crops are cut and changed.
+
+    Attributes:
+        image_height: images are resized to so many rows, their aspect kept.
+        size: height and width of a crop, px; images that are smaller are filled up with grey.
+        scale: the resized image is larger or smaller by up to the factor 1 + scale.
+        flip: mirror every second crop.
+        colour: brightness, contrast and saturation change by up to this share.
+        min_box_height_px: objects lower than this in the crop are ignored.
+    """
+
+    image_height: int
+    size: tuple[int, int]
+    scale: float
+    flip: bool
+    colour: float
+    min_box_height_px: float
+
+
+@dataclass(frozen=True, eq=False)
+class _Labels:
+    """The boxes of one frame, px of the image: those to be found first, then those that are ignored.
+
+    Attributes:
+        boxes: float64 (M, 4).
+        class_index: int64 (M,), -1 for ignored boxes.
+        ignored_classes: bool (M, C), for which classes a box is ignored where it is not found itself.
+    """
+
+    boxes: NDArray[np.float64]
+    class_index: NDArray[np.int64]
+    ignored_classes: NDArray[np.bool_]
+
+
+class Boxes2dBatches:
+    """The batch of every step of a training run; called with a step, it depends on `seed` and the step alone.
+
+    Every frame is seen once before any is seen again, frames without any object too: they are background.
+
+    Args:
+        dataset: the labelled split.
+        classes: to be found; objects of other classes are background, but for `NEIGHBOURS` and DontCare.
+        batch_size: crops in a batch.
+        crops: how they are cut.
+        seed: of every random choice.
+
+    Raises:
+        FormatError: a missing or broken label file, or no object of the classes in the split.
+    """
+
+    def __init__(
+        self, dataset: ObjectDataset, classes: Sequence[str], batch_size: int, crops: Crops2d, seed: int
+    ) -> None:
+        self._dataset = dataset
+        self._batch_size = batch_size
+        self._crops = crops
+        self._seed = seed
+        self._labels = _read_labels(dataset, classes)
+
+    def __call__(self, step: int) -> Boxes2dBatch:
+        """The batch of a step."""
+        random = np.random.default_rng([self._seed, step])
+        indices = [self._index_at(step * self._batch_size + place) for place in range(self._batch_size)]
+        crops = [self._crop(index, random) for index in indices]
+        found = [labels.class_index >= 0 for _, labels in crops]
+        boxes = [labels.boxes[mask] for (_, labels), mask in zip(crops, found, strict=True)]
+        ignored = [labels.boxes[~mask] for (_, labels), mask in zip(crops, found, strict=True)]
+        pairs = list(zip(crops, found, strict=True))
+        return Boxes2dBatch(
+            tuple(self._dataset.frame_ids[index] for index in indices),
+            torch.from_numpy(np.stack([image for image, _ in crops])).permute(0, 3, 1, 2).contiguous(),
+            torch.from_numpy(np.concatenate(boxes)).float(),
+            torch.from_numpy(np.concatenate([labels.class_index[mask] for (_, labels), mask in pairs])),
+            torch.from_numpy(np.repeat(np.arange(len(boxes)), [len(part) for part in boxes])),
+            torch.from_numpy(np.concatenate(ignored)).float(),
+            torch.from_numpy(np.concatenate([labels.ignored_classes[~mask] for (_, labels), mask in pairs])),
+            torch.from_numpy(np.repeat(np.arange(len(ignored)), [len(part) for part in ignored])),
+        )
+
+    def _index_at(self, count: int) -> int:
+        epoch, place = divmod(count, len(self._dataset))
+        # The second seed keeps the order of an epoch apart from the random choices of a step.
+        return int(np.random.default_rng([self._seed, epoch, 1]).permutation(len(self._dataset))[place])
+
+    def _crop(self, index: int, random: np.random.Generator) -> tuple[NDArray[np.float32], _Labels]:
+        image, labels = self._dataset[index].left_image(), self._labels[index]
+        crops = self._crops
+        reach = np.log1p(crops.scale)
+        height = max(1, round(crops.image_height * np.exp(random.uniform(-reach, reach))))
+        factor = height / image.shape[0]
+        image = resized(image, height)
+        boxes = (labels.boxes + 0.5) * factor - 0.5
+        flipped = crops.flip and random.random() < 0.5
+        if flipped:
+            image = image[:, ::-1]
+            boxes = np.stack([image.shape[1] - 1 - boxes[:, 2], boxes[:, 1], image.shape[1] - 1 - boxes[:, 0],
+                              boxes[:, 3]], axis=1)  # fmt: skip
+        top, left = _place(image.shape[:2], crops.size, boxes[labels.class_index >= 0],
+                           labels.class_index[labels.class_index >= 0], random)  # fmt: skip
+        part = _recoloured(image[top : top + crops.size[0], left : left + crops.size[1]], crops.colour, random)
+        # Grey of the mean colour, which the normalised image has as zero.
+        filled = np.empty((*crops.size, 3), np.float32)
+        filled[:] = IMAGE_MEAN
+        filled[: part.shape[0], : part.shape[1]] = part
+        return filled, _labels_in_crop(labels, boxes - [left, top, left, top], part.shape[:2], crops.min_box_height_px)
+
+
+def resized(image: NDArray[np.uint8], height: int) -> NDArray[np.uint8]:
+    """An image (H, W, 3) with `height` rows, aspect kept; pixel x goes to (x + 1/2) height / H - 1/2, so does y."""
+    if image.shape[0] == height:
+        return image
+    width = max(1, round(image.shape[1] * height / image.shape[0]))
+    how = cv2.INTER_AREA if height < image.shape[0] else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, (width, height), interpolation=how), np.uint8)
+
+
+def _read_labels(dataset: ObjectDataset, classes: Sequence[str]) -> list[_Labels]:
+    labels, clipped, skipped = [], 0, 0
+    for frame in dataset:
+        objects = frame.objects()
+        boxes, inside, changed = clipped_to_image(objects.box2d, frame.image_size())
+        clipped += changed
+        skipped += int((~inside).sum())
+        names = objects.class_name[inside]
+        class_index = np.array([classes.index(name) if name in classes else -1 for name in names], np.int64)
+        # Those to be found are ignored for their own class where too little of them is in a crop.
+        ignored = np.array(
+            [[name == "DontCare" or NEIGHBOURS.get(str(name), name) == each for each in classes] for name in names],
+            bool,
+        ).reshape(len(names), len(classes))
+        kept = (class_index >= 0) | ignored.any(axis=1)
+        labels.append(_Labels(boxes[inside][kept], class_index[kept], ignored[kept]))
+    found = sum(int((each.class_index >= 0).sum()) for each in labels)
+    if not found:
+        place = f"{', '.join(classes)} objects in {len(dataset)} frames"
+        raise FormatError(dataset.root, place, "none to train on", "at least one with a 2D box in the image")
+    logger.info("2D boxes to train on: %d in %d frames; clipped to the image: %d; skipped, outside of it: %d",
+                found, len(dataset), clipped, skipped)  # fmt: skip
+    return labels
+
+
+def _place(
+    image: tuple[int, ...],
+    crop: tuple[int, int],
+    boxes: NDArray[np.float64],
+    classes: NDArray[np.int64],
+    random: np.random.Generator,
+) -> tuple[int, int]:
+    """Top and left of a crop; near an object of a class that is drawn evenly, so that rare ones are seen often."""
+    room = np.maximum(np.array(image) - crop, 0)
+    place = random.random(2)
+    if len(boxes) and random.random() < _OBJECT_PROBABILITY:
+        one = random.choice(np.flatnonzero(classes == random.choice(np.unique(classes))))
+        centre = np.array([boxes[one, 1] + boxes[one, 3], boxes[one, 0] + boxes[one, 2]]) / 2
+        # The object's centre falls in the middle half of the crop.
+        first = np.clip(np.rint(centre - np.array(crop) * (0.25 + 0.5 * place)), 0, room)
+    else:
+        first = np.floor(place * (room + 1))
+    return int(first[0]), int(first[1])
+
+
+def _labels_in_crop(
+    labels: _Labels, boxes: NDArray[np.float64], size: tuple[int, ...], min_height_px: float
+) -> _Labels:
+    clipped, inside, _ = clipped_to_image(boxes, (size[0], size[1]))
+    area = np.maximum((boxes[:, 2:] - boxes[:, :2]).prod(axis=1), 1e-9)
+    visible = (clipped[:, 2:] - clipped[:, :2]).prod(axis=1) / area
+    too_little = (visible < _MIN_VISIBLE_SHARE) | (clipped[:, 3] - clipped[:, 1] < min_height_px)
+    class_index = np.where(too_little, -1, labels.class_index)
+    return _Labels(clipped[inside], class_index[inside], labels.ignored_classes[inside])
+
+
+def _recoloured(image: NDArray[np.uint8], strength: float, random: np.random.Generator) -> NDArray[np.float32]:
+    """The image in 0..1, its look changed."""
+    brightness, contrast, saturation = (1 + random.uniform(-strength, strength, 3)).astype(np.float32)
+    values = image.astype(np.float32) / np.float32(255)
+    mean = values.mean()
+    values = (values - mean) * contrast + mean * brightness
+    grey = (values @ _LUMA)[..., None]
+    return np.asarray((grey + (values - grey) * saturation).clip(0, 1), np.float32)

@@ -1,4 +1,4 @@
-"""Speed, memory and accuracy on this machine: benchmark.py cloud | coverage | evaluation | psmnet [NAME=VALUE ...]."""
+"""Speed, memory and accuracy here: benchmark.py cloud | coverage | evaluation | frusta | psmnet [NAME=VALUE ...]."""
 
 import argparse
 import importlib
@@ -12,7 +12,9 @@ from pseudolidar.command_line import clear_errors
 def main() -> None:
     """Measure one part of the package and print its tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("name", choices=("cloud", "coverage", "evaluation", "psmnet"), help="what is measured")
+    parser.add_argument(
+        "name", choices=("cloud", "coverage", "evaluation", "frusta", "psmnet"), help="what is measured"
+    )
     parser.add_argument("settings", nargs="*", metavar="NAME=VALUE", help="what it is measured on")
     arguments = parser.parse_args()
     with clear_errors():

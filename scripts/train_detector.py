@@ -18,7 +18,7 @@ def main(config: DictConfig) -> None:
             instantiate(config.training),
             ObjectDataset(config.data, config.split),
             Path(config.clouds),
-            config.class_name,
+            [config.class_name],
             Path(config.output),
             config.seed,
             config.max_depth,

@@ -307,13 +307,13 @@ class CaseStudy:
                 training,
                 self.frames("train"),
                 self.store.folder(clouds),
-                run.class_name,
+                [run.class_name],
                 folder / "model.pt",
                 seed,
                 max_depth,
             )
 
-        return Stage(f"frustum-{run.name}", settings, 2, make, (self.data, clouds))
+        return Stage(f"frustum-{run.name}", settings, 3, make, (self.data, clouds))
 
     def _detection_stage(self, run: DetectorRun) -> Stage:
         detector, clouds = self.detectors[run], self.clouds[run.source, run.near_only]

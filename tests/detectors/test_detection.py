@@ -38,7 +38,7 @@ BRIEF = dataclasses.replace(
 @pytest.fixture(scope="module")
 def trained(street: ObjectDataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     checkpoint = tmp_path_factory.mktemp("trained") / "car.pt"
-    train_frustum_pointnet(SETTINGS, street, street.root / "clouds", "Car", checkpoint, seed=0)
+    train_frustum_pointnet(SETTINGS, street, street.root / "clouds", ["Car"], checkpoint, seed=0)
     return checkpoint
 
 
@@ -84,8 +84,9 @@ def test_bad_boxes_are_skipped_and_counted(
     found = read_objects(tmp_path / f"{frame_id}.txt", scored=True)
     np.testing.assert_allclose(found.box2d, good[None], atol=1e-3)
     assert "skipped 1: 2D boxes under 8 px" in caplog.text
-    # Two boxes outside of the image and one on the sky, where no disparity is.
-    assert "skipped 3: frusta under 5 points" in caplog.text
+    assert "skipped 2: 2D boxes outside of the image" in caplog.text
+    # On the sky, where no disparity is.
+    assert "skipped 1: frusta under 5 points" in caplog.text
     # Frames without an entry have no boxes, hence empty result files.
     assert (tmp_path / f"{street.frame_ids[1]}.txt").read_text() == ""
 
@@ -139,7 +140,7 @@ def test_a_checkpoint_of_something_else_is_refused(tmp_path: Path) -> None:
 
 def test_the_same_seed_gives_the_same_bytes(street: ObjectDataset, clouds: Path, tmp_path: Path) -> None:
     for name, seed in (("one", 0), ("two", 0), ("three", 1)):
-        train_frustum_pointnet(BRIEF, street, clouds, "Car", tmp_path / f"{name}.pt", seed)
+        train_frustum_pointnet(BRIEF, street, clouds, ["Car"], tmp_path / f"{name}.pt", seed)
     one, two, three = ((tmp_path / f"{name}.pt").read_bytes() for name in ("one", "two", "three"))
     assert one == two
     assert one != three
@@ -148,7 +149,7 @@ def test_the_same_seed_gives_the_same_bytes(street: ObjectDataset, clouds: Path,
 def test_an_interrupted_training_ends_with_the_same_bytes(
     street: ObjectDataset, clouds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    train_frustum_pointnet(BRIEF, street, clouds, "Car", tmp_path / "whole.pt", seed=0)
+    train_frustum_pointnet(BRIEF, street, clouds, ["Car"], tmp_path / "whole.pt", seed=0)
     from pseudolidar.detectors.frustum_pointnet import samples
 
     batch_at = samples.BatchSource.batch_at
@@ -160,16 +161,16 @@ def test_an_interrupted_training_ends_with_the_same_bytes(
 
     monkeypatch.setattr(samples.BatchSource, "batch_at", killed_at_three)
     with pytest.raises(KeyboardInterrupt):
-        train_frustum_pointnet(BRIEF, street, clouds, "Car", tmp_path / "broken.pt", seed=0)
+        train_frustum_pointnet(BRIEF, street, clouds, ["Car"], tmp_path / "broken.pt", seed=0)
     assert not (tmp_path / "broken.pt").exists()
     monkeypatch.undo()
-    train_frustum_pointnet(BRIEF, street, clouds, "Car", tmp_path / "broken.pt", seed=0)
+    train_frustum_pointnet(BRIEF, street, clouds, ["Car"], tmp_path / "broken.pt", seed=0)
     assert (tmp_path / "broken.pt").read_bytes() == (tmp_path / "whole.pt").read_bytes()
 
 
 def test_mean_size_of_the_training_set(street: ObjectDataset, clouds: Path, tmp_path: Path) -> None:
     settings = dataclasses.replace(BRIEF, steps=1, mean_size="training_set", precision="bfloat16")
-    train_frustum_pointnet(settings, street, clouds, "Car", tmp_path / "car.pt", seed=0)
+    train_frustum_pointnet(settings, street, clouds, ["Car"], tmp_path / "car.pt", seed=0)
     sizes = np.concatenate([frame.objects().box3d[:, [5, 4, 3]] for frame in street])
     mean_sizes = load_checkpoint(tmp_path / "car.pt")["arguments"]["network"]["mean_sizes_m"]
     assert mean_sizes[0] == pytest.approx(sizes.mean(axis=0), rel=1e-5)
@@ -178,9 +179,9 @@ def test_mean_size_of_the_training_set(street: ObjectDataset, clouds: Path, tmp_
 
 def test_nothing_to_train_on_is_an_error(street: ObjectDataset, clouds: Path, tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="Pedestrian objects in 8 frames: found none to train on"):
-        train_frustum_pointnet(BRIEF, street, clouds, "Pedestrian", tmp_path / "none.pt", seed=0)
-    with pytest.raises(ValueError, match="'Tram', expected one of Car, Pedestrian, Cyclist"):
-        train_frustum_pointnet(BRIEF, street, clouds, "Tram", tmp_path / "none.pt", seed=0)
+        train_frustum_pointnet(BRIEF, street, clouds, ["Pedestrian"], tmp_path / "none.pt", seed=0)
+    with pytest.raises(ValueError, match="Tram, expected one or several of Car, Pedestrian, Cyclist"):
+        train_frustum_pointnet(BRIEF, street, clouds, ["Tram"], tmp_path / "none.pt", seed=0)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -195,7 +196,9 @@ def test_near_only_pedestrians(tmp_path: Path) -> None:
         Labels(labels.class_name, labels.truncation, labels.occlusion, labels.alpha, labels.box2d, moved),
     )
     settings = dataclasses.replace(BRIEF, steps=1, min_box_height_px=4)
-    train_frustum_pointnet(settings, street, tmp_path / "clouds", "Pedestrian", tmp_path / "near.pt", 0, max_depth=20.0)
+    train_frustum_pointnet(
+        settings, street, tmp_path / "clouds", ["Pedestrian"], tmp_path / "near.pt", 0, max_depth=20.0
+    )
     assert load_checkpoint(tmp_path / "near.pt")["arguments"]["max_depth"] == 20.0
     detector = FrustumDetector.from_checkpoint(tmp_path / "near.pt")
     beyond = np.array([[25.0, 0, 0, 1]] * 50, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""Frusta: extraction against brute force, the turn to the frustum's frame, points in a 3D box, sampling."""
+"""Frusta: the turn to the frustum's frame, points in a 3D box, sampling."""
 
 from pathlib import Path
 
@@ -7,48 +7,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pseudolidar.detectors.frustum_pointnet.extraction import extract_frusta
 from pseudolidar.detectors.frustum_pointnet.frustums import (
     from_frustum_frame,
     frustum_angle,
     points_in_box3d,
-    project_cloud,
     sample_indices,
     to_frustum_frame,
 )
-from pseudolidar.kitti import Calibration, ObjectDataset, box3d_corners
+from pseudolidar.kitti import ObjectDataset, box3d_corners
 from tests.detectors.street_of_boxes import make_calibration
-
-
-def brute_force(points: np.ndarray, calibration: Calibration, box2d: np.ndarray) -> list[int]:
-    inside = []
-    for i, point in enumerate(points[:, :3].astype(np.float64)):
-        rectified = calibration.R0_rect @ (calibration.Tr_velo_to_cam @ [*point, 1.0])
-        u, v, w = calibration.P2 @ [*rectified, 1.0]
-        in_box = box2d[0] <= u / w < box2d[2] and box2d[1] <= v / w < box2d[3]
-        if point[0] > 2 and rectified[2] > 0 and in_box:
-            inside.append(i)
-    return inside
-
-
-@settings(deadline=None, max_examples=20)
-@given(st.integers(0, 2**31))
-def test_extraction_against_brute_force(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    calibration = make_calibration()
-    points = rng.uniform([-10, -20, -2, 0], [40, 20, 2, 1], (400, 4)).astype(np.float32)
-    left, top = rng.uniform(-50, 350), rng.uniform(-20, 100)
-    box2d = np.array([left, top, left + rng.uniform(5, 200), top + rng.uniform(5, 100)])
-    cloud = project_cloud(points, calibration)
-    found = cloud[cloud.in_box(box2d)].points
-    expected = points[brute_force(points, calibration, box2d)]
-    np.testing.assert_allclose(found[:, :3], calibration.velodyne_to_rect(expected), atol=1e-4)
-    np.testing.assert_array_equal(found[:, 3], expected[:, 3])
-
-
-def test_near_only_clouds_end_before_the_limit() -> None:
-    points = np.array([[1.9, 0, 0, 1], [2.1, 0, 0, 1], [19.9, 0, 0, 1], [20.0, 0, 0, 1], [30, 0, 0, 1]], np.float32)
-    assert len(project_cloud(points, make_calibration())) == 4
-    assert len(project_cloud(points, make_calibration(), max_depth=20.0)) == 2
 
 
 def test_the_box_centre_ray_becomes_the_z_axis() -> None:
@@ -94,7 +62,8 @@ def test_real_objects_hold_their_points(kitti_sample: Path) -> None:
     dataset = ObjectDataset(kitti_sample / "object", None)
     frame = dataset.frame("000000")
     labels = frame.objects()
-    cloud = project_cloud(frame.velodyne(), frame.calibration)
+    everywhere = np.array([[-1e4, -1e4, 1e4, 1e4]])
+    cloud = extract_frusta(frame.velodyne(), frame.calibration, everywhere)[0]
     inside = points_in_box3d(cloud.points, labels.box3d[0])  # a pedestrian at 8.4 m
     assert inside.sum() > 300
     in_box2d = np.isin(np.flatnonzero(inside), cloud.in_box(labels.box2d[0]))

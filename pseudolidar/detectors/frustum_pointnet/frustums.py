@@ -1,62 +1,9 @@
-"""Frusta: the points of a cloud that a 2D box of the image holds, and the turn to the frustum's own frame."""
-
-from dataclasses import dataclass
+"""The frustum's own frame, the points inside a 3D box, and the random choice of points."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pseudolidar.kitti import Calibration
-
-MIN_DEPTH_M = 2.0
-"""Points nearer than this (velodyne x) are left out, as in the published extraction."""
-
-
-@dataclass(frozen=True, eq=False)
-class ProjectedCloud:
-    """A cloud beside its projection.
-
-    Attributes:
-        points: float32 (N, 4) x y z m in the rectified camera frame, and intensity.
-        pixels: float32 (N, 2) u, v in the left colour image.
-    """
-
-    points: NDArray[np.float32]
-    pixels: NDArray[np.float32]
-
-    def __len__(self) -> int:
-        return len(self.points)
-
-    def __getitem__(self, index: NDArray[np.bool_] | NDArray[np.integer]) -> "ProjectedCloud":
-        return ProjectedCloud(self.points[index], self.pixels[index])
-
-    def in_box(self, box2d: NDArray[np.float64]) -> NDArray[np.int64]:
-        """Indices of the points whose projection lies in a box (4,) px; right and bottom border excluded."""
-        left, top, right, bottom = box2d.astype(np.float32)
-        u, v = self.pixels[:, 0], self.pixels[:, 1]
-        return np.flatnonzero((u >= left) & (u < right) & (v >= top) & (v < bottom))
-
-
-def project_cloud(
-    points_velo: NDArray[np.float32], calibration: Calibration, max_depth: float | None = None
-) -> ProjectedCloud:
-    """Bring a cloud (N, 4) from the velodyne to the rectified camera frame and project it.
-
-    Points with x_velo up to 2 m, or at `max_depth` m and beyond (near-only), are left out.
-    """
-    keep = points_velo[:, 0] > MIN_DEPTH_M
-    if max_depth is not None:
-        keep &= points_velo[:, 0] < max_depth
-    kept = points_velo[keep]
-    # One affine map in float32, its entries computed in float64: a tenth of a millimetre at 100 m.
-    transform = calibration.R0_rect @ calibration.Tr_velo_to_cam
-    rectified = kept[:, :3] @ transform[:, :3].T.astype(np.float32) + transform[:, 3].astype(np.float32)
-    in_front = rectified[:, 2] > 0
-    if not in_front.all():
-        rectified, kept = rectified[in_front], kept[in_front]
-    P2 = calibration.P2.astype(np.float32)
-    homogeneous = rectified @ P2[:, :3].T + P2[:, 3]
-    pixels = homogeneous[:, :2] / homogeneous[:, 2:]
-    return ProjectedCloud(np.concatenate([rectified, kept[:, 3:4]], axis=1), pixels)
 
 
 def frustum_angle(box2d: NDArray[np.float64], calibration: Calibration) -> float:

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from pseudolidar.detectors.boxes2d import Boxes2d
 from pseudolidar.detectors.frustum_pointnet.coding import decode_heading, decode_size
+from pseudolidar.detectors.frustum_pointnet.extraction import extract_frusta
 from pseudolidar.detectors.frustum_pointnet.frustums import (
     from_frustum_frame,
     frustum_angle,
-    project_cloud,
     sample_indices,
     to_frustum_frame,
 )
@@ -26,10 +26,10 @@ from pseudolidar.training import load_checkpoint, require_device
 
 @dataclass(frozen=True)
 class FrustumDetector:
-    """A trained network and the rules it was trained under; see `FrustumTraining`."""
+    """A trained network, the classes that it finds, and the rules it was trained under; see `FrustumTraining`."""
 
     model: FrustumPointNet
-    class_name: str
+    class_names: tuple[str, ...]
     points: int
     min_box_height_px: float
     min_points: int
@@ -52,7 +52,7 @@ class FrustumDetector:
             settings = arguments["settings"]
             detector = cls(
                 model.eval().to(device),
-                arguments["class_name"],
+                tuple(arguments["class_names"]),
                 settings["points"],
                 settings["min_box_height_px"],
                 settings["min_points"],
@@ -62,11 +62,6 @@ class FrustumDetector:
             found = str(error).splitlines()[0]
             raise FormatError(checkpoint, "arguments and weights", found, "a Frustum PointNet's checkpoint") from error
         return detector
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """The class that it finds."""
-        return (self.class_name,)
 
     @property
     def starts_from_boxes2d(self) -> bool:
@@ -87,44 +82,39 @@ class FrustumDetector:
         boxes: Boxes2d,
         seed: int,
     ) -> tuple[Objects, Counter[str]]:
-        """Detect one object in each 2D box of the detector's class.
+        """Detect one object in each 2D box of the detector's classes.
+
+        Boxes that lie outside of the image, that are too low, or that hold too few points are skipped.
 
         Args:
             points_velo: float32 (N, 4), velodyne frame.
             calibration: the frame's.
-            image_size: (height, width) px; not looked at.
+            image_size: (height, width) of the left image, px.
             boxes: of any class; the others' are not looked at.
             seed: of the choice of points.
 
         Returns:
             the objects, and how many boxes were skipped for which reason.
         """
-        boxes = boxes.of_classes(self.class_names)
-        skipped: Counter[str] = Counter()
-        cloud = project_cloud(points_velo, calibration, self.max_depth)
+        boxes, skipped = self._usable(boxes.of_classes(self.class_names), image_size)
+        clouds = extract_frusta(points_velo, calibration, boxes.box2d, self.max_depth)
         generator = np.random.default_rng(seed)
         taken, frusta, angles = [], [], []
-        for i, box2d in enumerate(boxes.box2d):
-            if box2d[3] - box2d[1] < self.min_box_height_px:
-                skipped[f"2D boxes under {self.min_box_height_px:g} px"] += 1
-                continue
-            index = cloud.in_box(box2d)
-            if len(index) < self.min_points:
-                # Boxes outside of the image end here too: nothing of the cloud projects into them.
+        for i, (box2d, cloud) in enumerate(zip(boxes.box2d, clouds, strict=True)):
+            if len(cloud) < self.min_points:
                 skipped[f"frusta under {self.min_points} points"] += 1
                 continue
-            angle = frustum_angle(box2d, calibration)
-            index = index[sample_indices(len(index), self.points, generator)]
+            index = sample_indices(len(cloud), self.points, generator)
             taken.append(i)
-            angles.append(angle)
-            frusta.append(to_frustum_frame(cloud.points[index], angle))
+            angles.append(frustum_angle(box2d, calibration))
+            frusta.append(to_frustum_frame(cloud.points[index], angles[-1]))
         if not taken:
             return Objects.empty(scored=True), skipped
         device = self.model.mean_sizes_m.device
         keys = generator.random((len(taken), self.points), dtype=np.float32)
         output = self.model(
             torch.from_numpy(np.stack(frusta)).to(device),
-            one_hot(self.class_name, len(taken)).to(device),
+            one_hot([str(name) for name in boxes.class_name[taken]]).to(device),
             torch.from_numpy(keys).to(device),
         )
         box3d, score = decode(output, self.model.mean_sizes_m, np.array(angles))
@@ -132,7 +122,7 @@ class FrustumDetector:
             score += np.log(boxes.score[taken])
         count = len(taken)
         detected = Objects(
-            class_name=np.full(count, self.class_name),
+            class_name=boxes.class_name[taken],
             truncation=np.full(count, -1.0),
             occlusion=np.full(count, -1),
             alpha=wrapped(box3d[:, 6] - np.arctan2(box3d[:, 0], box3d[:, 2])),
@@ -141,6 +131,19 @@ class FrustumDetector:
             score=score,
         )
         return detected, skipped
+
+    def _usable(self, boxes: Boxes2d, image_size: tuple[int, int]) -> tuple[Boxes2d, Counter[str]]:
+        """The boxes that are tall enough and meet the image, and how many others there are."""
+        left, top, right, bottom = boxes.box2d.T
+        height, width = image_size
+        # A LiDAR sees beyond the image's borders, so that a box there may well hold points.
+        outside = (right < 0) | (bottom < 0) | (left > width - 1) | (top > height - 1)
+        low = ~outside & (bottom - top < self.min_box_height_px)
+        skipped = Counter({f"2D boxes under {self.min_box_height_px:g} px": int(low.sum())})
+        skipped["2D boxes outside of the image"] = int(outside.sum())
+        usable = ~(outside | low)
+        score = None if boxes.score is None else boxes.score[usable]
+        return Boxes2d(boxes.class_name[usable], boxes.box2d[usable], score), +skipped
 
 
 def decode(

@@ -1,4 +1,4 @@
-"""Training samples of one class: frusta of a split, kept in memory, and the batches drawn from them."""
+"""Training samples: frusta of a split, kept in memory, and the batches drawn from them."""
 
 import functools
 import logging
@@ -14,16 +14,15 @@ from torch import Tensor
 
 from pseudolidar.detectors.boxes2d import jitter_reach, jittered_box
 from pseudolidar.detectors.frustum_pointnet.coding import ONE_HOT_CLASSES, SIZE_CLUSTERS
+from pseudolidar.detectors.frustum_pointnet.extraction import ProjectedCloud, extract_frusta
 from pseudolidar.detectors.frustum_pointnet.frustums import (
-    ProjectedCloud,
     frustum_angle,
     points_in_box3d,
-    project_cloud,
     sample_indices,
     to_frustum_frame,
 )
 from pseudolidar.detectors.frustum_pointnet.losses import FrustumTargets
-from pseudolidar.kitti import Calibration, ObjectDataset, read_points, track
+from pseudolidar.kitti import Calibration, ObjectDataset, Objects, read_points, track
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +33,7 @@ class FrustumSample:
 
     Attributes:
         frame_id: where it comes from.
+        class_name: of the object.
         calibration: the frame's.
         cloud: points that a jittered version of the 2D box can hold.
         inside: (N,) bool, points inside the 3D box.
@@ -42,6 +42,7 @@ class FrustumSample:
     """
 
     frame_id: str
+    class_name: str
     calibration: Calibration
     cloud: ProjectedCloud
     inside: NDArray[np.bool_]
@@ -91,18 +92,18 @@ class Selection:
 def collect_samples(
     dataset: ObjectDataset,
     clouds_dir: str | Path,
-    class_name: str,
+    class_names: Sequence[str],
     selection: Selection,
     jitter: float,
     max_stored_points: int,
     seed: int,
 ) -> list[FrustumSample]:
-    """All labelled objects of a class that can be trained on; how many were left out, and why, goes to the log.
+    """All labelled objects of some classes that can be trained on; how many were left out, and why, goes to the log.
 
     Args:
         dataset: frames with labels and calibration.
         clouds_dir: ID.bin of every frame, velodyne frame.
-        class_name: exactly this class; Van is no Car.
+        class_names: exactly these classes; Van is no Car.
         selection: which objects.
         jitter: share by which 2D boxes will be jittered; the points of all jittered boxes are kept.
         max_stored_points: a random choice of so many points is kept of a larger frustum, to bound the memory.
@@ -113,37 +114,50 @@ def collect_samples(
     """
     samples: list[FrustumSample] = []
     left_out: Counter[str] = Counter()
-    for number, frame in enumerate(track(dataset, f"frusta ({class_name})", len(dataset))):
+    names = ", ".join(class_names)
+    for number, frame in enumerate(track(dataset, f"frusta ({names})", len(dataset))):
         labels = frame.objects()
-        labels = labels[labels.class_name == class_name]
+        labels = labels[np.isin(labels.class_name, class_names)]
+        labels = labels[_selected(labels, selection, left_out)]
         if not len(labels):
             continue
         calibration = frame.calibration
         points_velo = read_points(Path(clouds_dir) / f"{frame.frame_id}.bin")
-        cloud = project_cloud(points_velo, calibration, selection.max_depth)
+        reach = np.array([jitter_reach(box2d, jitter) for box2d in labels.box2d])
+        clouds = extract_frusta(points_velo, calibration, reach, selection.max_depth)
         generator = np.random.default_rng([seed, 0, number])
-        for i in range(len(labels)):
-            box2d, box3d = labels.box2d[i], labels.box3d[i]
-            if box2d[3] - box2d[1] < selection.min_box_height_px:
-                left_out[f"2D boxes under {selection.min_box_height_px:g} px"] += 1
-                continue
-            if labels.occlusion[i] > selection.max_occlusion or labels.truncation[i] > selection.max_truncation:
-                left_out["occluded or truncated too much"] += 1
-                continue
-            if selection.max_depth is not None and box3d[2] > selection.max_depth:
-                left_out[f"beyond {selection.max_depth:g} m"] += 1
-                continue
-            stored = cloud[cloud.in_box(jitter_reach(box2d, jitter))]
-            if len(stored) > max_stored_points:
-                stored = stored[sample_indices(len(stored), max_stored_points, generator)]
-            inside = points_in_box3d(stored.points, box3d)
-            if len(stored.in_box(box2d)) < selection.min_points or not inside.any():
+        for name, box2d, box3d, cloud in zip(labels.class_name, labels.box2d, labels.box3d, clouds, strict=True):
+            if len(cloud) > max_stored_points:
+                cloud = cloud[sample_indices(len(cloud), max_stored_points, generator)]
+            inside = points_in_box3d(cloud.points, box3d)
+            if len(cloud.in_box(box2d)) < selection.min_points or not inside.any():
                 left_out[f"frusta under {selection.min_points} points, or none of the object's"] += 1
                 continue
-            samples.append(FrustumSample(frame.frame_id, calibration, stored, inside, box2d, box3d))
+            samples.append(FrustumSample(frame.frame_id, str(name), calibration, cloud, inside, box2d, box3d))
     reasons = "".join(f"; left out {count}: {reason}" for reason, count in sorted(left_out.items()))
-    logger.info("%s: %d frusta of %d frames%s", class_name, len(samples), len(dataset), reasons)
+    logger.info("%s: %d frusta of %d frames%s", names, len(samples), len(dataset), reasons)
     return samples
+
+
+def _selected(labels: Objects, selection: Selection, left_out: Counter[str]) -> NDArray[np.bool_]:
+    """Which labels (N,) are trained on as far as the labels tell; the others are counted, each for the first reason."""
+    selected = np.ones(len(labels), np.bool_)
+    deepest = np.inf if selection.max_depth is None else selection.max_depth
+    for reason, applies in (
+        (
+            f"2D boxes under {selection.min_box_height_px:g} px",
+            labels.box2d[:, 3] - labels.box2d[:, 1] < selection.min_box_height_px,
+        ),
+        (
+            "occluded or truncated too much",
+            (labels.occlusion > selection.max_occlusion) | (labels.truncation > selection.max_truncation),
+        ),
+        (f"beyond {deepest:g} m", labels.box3d[:, 2] > deepest),
+    ):
+        if (selected & applies).any():
+            left_out[reason] += int((selected & applies).sum())
+        selected &= ~applies
+    return selected
 
 
 @dataclass(frozen=True)
@@ -166,7 +180,6 @@ class BatchSource:
 
     Args:
         samples: not empty.
-        class_name: for one-hot vector and size cluster.
         batch_size: frusta a batch.
         points: points a frustum.
         augmentation: what is changed at random.
@@ -177,7 +190,6 @@ class BatchSource:
     def __init__(
         self,
         samples: Sequence[FrustumSample],
-        class_name: str,
         batch_size: int,
         points: int,
         augmentation: Augmentation,
@@ -185,7 +197,6 @@ class BatchSource:
         seed: int,
     ) -> None:
         self.samples = samples
-        self.class_name = class_name
         self.batch_size = batch_size
         self.points = points
         self.augmentation = augmentation
@@ -207,13 +218,13 @@ class BatchSource:
         return FrustumBatch(
             frame_ids=[sample.frame_id for sample in chosen],
             points=torch.from_numpy(points),
-            one_hot=one_hot(self.class_name, self.batch_size),
+            one_hot=one_hot([sample.class_name for sample in chosen]),
             keys=torch.from_numpy(generator.random((self.batch_size, self.points), dtype=np.float32)),
             inside=torch.from_numpy(inside),
             centre=torch.from_numpy(centre.astype(np.float32)),
             size=torch.from_numpy(size.astype(np.float32)),
             heading=torch.from_numpy(heading.astype(np.float32)),
-            cluster=torch.full((self.batch_size,), SIZE_CLUSTERS.index(self.class_name)),
+            cluster=torch.tensor([SIZE_CLUSTERS.index(sample.class_name) for sample in chosen]),
         )
 
     def _order_of_epoch(self, epoch: int) -> NDArray[np.int64]:
@@ -248,8 +259,7 @@ class BatchSource:
         return points, sample.inside[index], centre, np.array([length, width, height]), np.array(heading)
 
 
-def one_hot(class_name: str, count: int) -> Tensor:
-    """The one-hot vector of a class, float32 (count, 3)."""
-    vector = torch.zeros(count, len(ONE_HOT_CLASSES))
-    vector[:, ONE_HOT_CLASSES.index(class_name)] = 1
-    return vector
+def one_hot(class_names: Sequence[str]) -> Tensor:
+    """The one-hot vectors of N classes, float32 (N, 3)."""
+    index = [ONE_HOT_CLASSES.index(name) for name in class_names]
+    return torch.eye(len(ONE_HOT_CLASSES))[index]

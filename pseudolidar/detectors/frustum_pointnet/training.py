@@ -1,4 +1,4 @@
-"""Training of a Frustum PointNet for one class on the clouds of one disparity model."""
+"""Training of a Frustum PointNet, for one class or several, on the clouds of one disparity model."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -38,8 +38,8 @@ class FrustumTraining:
         object_points: points of the object after segmentation.
         dropout: in the segmentation network.
         centre_depth: see `FrustumPointNet`.
-        mean_size: of the class: `published` (KITTI's), or `training_set` (the mean of the objects trained on, for
-            data whose cars or people are of other sizes).
+        mean_size: of the classes: `published` (KITTI's), or `training_set` (the means of the objects trained on,
+            for data whose cars or people are of other sizes).
         jitter: of the 2D boxes, share of their width and height.
         flip: mirror every second sample.
         depth_shift: standard deviation, share of the distance.
@@ -75,40 +75,45 @@ def train_frustum_pointnet(
     settings: FrustumTraining,
     dataset: ObjectDataset,
     clouds_dir: str | Path,
-    class_name: str,
+    class_names: Sequence[str],
     checkpoint: Path,
     seed: int,
     max_depth: float | None = None,
     device: str = "cpu",
 ) -> None:
-    """Train a detector for one class and write its checkpoint; resumable, see `training.fit`.
+    """Train a detector and write its checkpoint; resumable, see `training.fit`.
+
+    The frusta are extracted once and kept in memory, some 20 bytes a point: see `FrustumSample`.
 
     Args:
         settings: how.
         dataset: the labelled training split.
         clouds_dir: ID.bin of every frame, velodyne frame.
-        class_name: Car, Pedestrian or Cyclist.
+        class_names: of Car, Pedestrian and Cyclist, one or several; the network is told each frustum's class.
         checkpoint: the file to write; `detect` reads it.
         seed: of initial weights, order, augmentation, sampling and dropout.
         max_depth: m; objects and points beyond are left out (near-only).
         device: where to train.
 
     Raises:
-        FormatError: a missing or broken file, or no object of the class to train on.
-        ValueError: a class that the one-hot vector doesn't know.
+        FormatError: a missing or broken file, or no object of one of the classes to train on.
+        ValueError: no class, one twice, or one that the one-hot vector doesn't know.
     """
-    if class_name not in ONE_HOT_CLASSES:
-        raise ValueError(f"class_name: found {class_name!r}, expected one of {', '.join(ONE_HOT_CLASSES)}")
+    if not class_names or len({*class_names}) < len(class_names) or not {*class_names} <= {*ONE_HOT_CLASSES}:
+        found = ", ".join(class_names) or "none"
+        raise ValueError(f"class_names: found {found}, expected one or several of {', '.join(ONE_HOT_CLASSES)}")
+    names = ", ".join(class_names)
     selection = Selection(
         settings.min_box_height_px, settings.min_points, settings.max_occlusion, settings.max_truncation, max_depth
     )
     stored_points = 4 * settings.points
-    samples = collect_samples(dataset, clouds_dir, class_name, selection, settings.jitter, stored_points, seed)
-    if not samples:
-        place = f"{class_name} objects in {len(dataset)} frames"
-        raise FormatError(dataset.root, place, "none to train on", f"at least one that passes {selection}")
+    samples = collect_samples(dataset, clouds_dir, class_names, selection, settings.jitter, stored_points, seed)
+    for name in class_names:
+        if not any(sample.class_name == name for sample in samples):
+            place = f"{name} objects in {len(dataset)} frames"
+            raise FormatError(dataset.root, place, "none to train on", f"at least one that passes {selection}")
     network: dict[str, Any] = {
-        "mean_sizes_m": size_clusters(class_name, samples if settings.mean_size == "training_set" else None),
+        "mean_sizes_m": size_clusters(samples if settings.mean_size == "training_set" else []),
         "width": settings.width,
         "object_points": settings.object_points,
         "dropout": settings.dropout,
@@ -120,7 +125,6 @@ def train_frustum_pointnet(
     model.to(device)
     source = BatchSource(
         samples,
-        class_name,
         settings.batch_size,
         settings.points,
         Augmentation(settings.jitter, settings.flip, settings.depth_shift),
@@ -135,12 +139,12 @@ def train_frustum_pointnet(
         torch.optim.Adam(model.parameters(), lr=settings.learning_rate),
         one_cycle(settings.learning_rate, settings.steps),
         checkpoint,
-        f"frustum network ({class_name})",
+        f"frustum network ({names})",
         precision=settings.precision,
         checkpoint_every=settings.checkpoint_every,
         device=device,
         arguments={
-            "class_name": class_name,
+            "class_names": list(class_names),
             "max_depth": max_depth,
             "network": network,
             "settings": dataclasses.asdict(settings),
@@ -154,10 +158,11 @@ def batch_loss(model: FrustumPointNet, batch: FrustumBatch) -> Tensor:
     return frustum_loss(model(batch.points, batch.one_hot, batch.keys), batch.targets, model.mean_sizes_m)
 
 
-def size_clusters(class_name: str, samples: Sequence[FrustumSample] | None) -> list[list[float]]:
-    """Mean sizes l w h m of the 8 clusters; with samples, the class's own is the mean of theirs."""
+def size_clusters(samples: Sequence[FrustumSample]) -> list[list[float]]:
+    """Mean sizes l w h m of the 8 clusters: of these samples for their classes, the published ones for the others."""
     sizes = {name: list(size) for name, size in MEAN_SIZES_M.items()}
-    if samples is not None:
-        height, width, length = np.mean([sample.box3d[3:6] for sample in samples], axis=0).tolist()
-        sizes[class_name] = [length, width, height]
+    for name in {sample.class_name for sample in samples}:
+        own = [sample.box3d[3:6] for sample in samples if sample.class_name == name]
+        height, width, length = np.mean(own, axis=0).tolist()
+        sizes[name] = [length, width, height]
     return [sizes[name] for name in SIZE_CLUSTERS]

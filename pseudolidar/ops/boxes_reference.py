@@ -4,15 +4,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from pseudolidar.ops.boxes import box_frames
-
 # Of a pair's size: how far beyond an edge a corner still counts as on it.
 _ON_EDGE = 1e-12
 
 
 def bev_iou(a: Tensor, b: Tensor) -> Tensor:
     """As `ops.bev_iou`."""
-    return _share(_rotated_intersection(a.double(), b.double()), _area(a), _area(b)).to(a.dtype)
+    return _share(_rotated_intersection(a, b), _area(a), _area(b)).to(a.dtype)
 
 
 def bev_iou_axis_aligned(a: Tensor, b: Tensor) -> Tensor:
@@ -23,7 +21,7 @@ def bev_iou_axis_aligned(a: Tensor, b: Tensor) -> Tensor:
 
 def iou_3d(a: Tensor, b: Tensor) -> Tensor:
     """As `ops.iou_3d`."""
-    common = _rotated_intersection(a.double(), b.double()) * _common_height(a.double(), b.double())
+    common = _rotated_intersection(a, b) * _common_height(a, b)
     return _share(common, _area(a) * a[:, 3].double(), _area(b) * b[:, 3].double()).to(a.dtype)
 
 
@@ -72,6 +70,25 @@ def _inside(points: Tensor, boxes: Tensor) -> Tensor:
     return (along.abs() <= half_length) & (across.abs() <= half_width) & (dy <= 0) & (dy >= -height)
 
 
+def box_frames(boxes: Tensor) -> Tensor:
+    """What a point is compared with, made once for all backends, so that they agree to the last bit.
+
+    Args:
+        boxes: float32 (B, M, 7), x y z h w l ry in the rectified camera frame.
+
+    Returns:
+        float32 (B, M, 8): x, y and z of the bottom face's centre, height, half the length, half the width (m), cosine
+        and sine of ry; contiguous. Length and width count without their sign; of a box with no volume, or a negative
+        height, half the length is -1, which no distance is within.
+    """
+    x, y, z, height, width, length, ry = boxes.unbind(dim=-1)
+    length, width = length.abs(), width.abs()
+    solid = (height > 0) & (width > 0) & (length > 0)
+    half_length = torch.where(solid, length / 2, -1.0)
+    angle = ry.double()
+    return torch.stack((x, y, z, height, half_length, width / 2, angle.cos().float(), angle.sin().float()), dim=-1)
+
+
 def _area(boxes: Tensor) -> Tensor:
     return (boxes[:, 4].double() * boxes[:, 5].double()).abs()
 
@@ -82,17 +99,17 @@ def _share(common: Tensor, size_a: Tensor, size_b: Tensor) -> Tensor:
 
 
 def _extent(a: Tensor, b: Tensor, centre: int, size: int) -> Tensor:
-    """Common extent (N, M) along an axis, of intervals given by the columns of their centres and sizes."""
-    half_a, half_b = a[:, size].double().abs() / 2, b[:, size].double().abs() / 2
-    low = torch.maximum((a[:, centre] - half_a)[:, None], b[:, centre] - half_b)
-    high = torch.minimum((a[:, centre] + half_a)[:, None], b[:, centre] + half_b)
-    return (high - low).clamp(min=0)
+    """Common extent (N, M), along an axis, of intervals given by the columns of their centres and sizes."""
+    half_a, half_b = a[:, None, size].double().abs() / 2, b[:, size].double().abs() / 2
+    apart = b[:, centre].double() - a[:, None, centre].double()
+    common = torch.minimum(half_a, apart + half_b) - torch.maximum(-half_a, apart - half_b)
+    return common.minimum(2 * half_a).minimum(2 * half_b).clamp(min=0)
 
 
 def _common_height(a: Tensor, b: Tensor) -> Tensor:
     """Of boxes that fill [y - h, y]: (N, M)."""
-    height_a, height_b = a[:, None, 3], b[:, 3]
-    below = b[:, 1] - a[:, None, 1]
+    height_a, height_b = a[:, None, 3].double(), b[:, 3].double()
+    below = b[:, 1].double() - a[:, None, 1].double()
     common = below.clamp(max=0) - torch.maximum(-height_a, below - height_b)
     return common.minimum(height_a).minimum(height_b).clamp(min=0)
 
@@ -111,11 +128,12 @@ def _cross(u: Tensor, v: Tensor) -> Tensor:
 
 
 def _rotated_intersection(a: Tensor, b: Tensor) -> Tensor:
-    """Common area (N, M), m^2, of ground rectangles in float64.
+    """Common area (N, M), m^2, of ground rectangles, in float64.
 
     The intersection is convex, and its corners are corners of one that lie in the other, or points where edges cross:
     taken together, sorted by their direction from their mean, they give its area.
     """
+    a, b = a.double(), b.double()
     # With the centre of a as the origin no digits are lost far from the sensor.
     origin = a[:, None].clone()
     moved = b.expand(len(a), -1, -1).clone()

@@ -3,8 +3,10 @@
 from torch import Tensor
 from torch.library import custom_op
 
+from pseudolidar.ops import boxes_cpu
 from pseudolidar.ops import boxes_reference as reference
-from pseudolidar.ops.boxes import require_alike, require_boxes
+from pseudolidar.ops.boxes import check_boxes, finite_boxes, gpu_backend
+from pseudolidar.ops.point_sets import check_device
 
 
 def bev_iou(a: Tensor, b: Tensor) -> Tensor:
@@ -23,29 +25,28 @@ def bev_iou(a: Tensor, b: Tensor) -> Tensor:
     Raises:
         ValueError: other shapes or types, or two devices.
     """
-    _require(a, b)
-    result: Tensor = _bev_iou(a.detach(), b.detach())
-    return result
+    _check(a, b)
+    return _bev_iou(finite_boxes(a), finite_boxes(b))
 
 
 def bev_iou_axis_aligned(a: Tensor, b: Tensor) -> Tensor:
     """`bev_iou` as if every ry were 0: rectangles x +- l / 2, z +- w / 2 (PointRCNN's "normal" overlap)."""
-    _require(a, b)
-    result: Tensor = _bev_iou_axis_aligned(a.detach(), b.detach())
-    return result
+    _check(a, b)
+    return _bev_iou_axis_aligned(finite_boxes(a), finite_boxes(b))
 
 
 def iou_3d(a: Tensor, b: Tensor) -> Tensor:
     """`bev_iou` of the volumes: boxes fill y - h to y; one of negative height overlaps with nothing."""
-    _require(a, b)
-    result: Tensor = _iou_3d(a.detach(), b.detach())
-    return result
+    _check(a, b)
+    return _iou_3d(finite_boxes(a), finite_boxes(b))
 
 
-def _require(a: Tensor, b: Tensor) -> None:
-    require_boxes("a", a, 2)
-    require_boxes("b", b, 2)
-    require_alike("b", b, "a", a)
+def _check(a: Tensor, b: Tensor) -> None:
+    check_boxes("a", a)
+    check_boxes("b", b)
+    if a.dtype != b.dtype:
+        raise ValueError(f"b: found {b.dtype}, expected {a.dtype} as of a")
+    check_device("b", b, a)
 
 
 @custom_op("pseudolidar::bev_iou", mutates_args=())
@@ -53,6 +54,17 @@ def _bev_iou(a: Tensor, b: Tensor) -> Tensor:
     return reference.bev_iou(a, b)
 
 
+@_bev_iou.register_kernel("cpu")
+def _bev_iou_on_cpu(a: Tensor, b: Tensor) -> Tensor:
+    return boxes_cpu.bev_iou(a, b)
+
+
+@_bev_iou.register_kernel("cuda")
+def _bev_iou_on_cuda(a: Tensor, b: Tensor) -> Tensor:
+    return gpu_backend().bev_iou(a, b)
+
+
+# On every device as fast as a kernel: a few operations on whole matrices.
 @custom_op("pseudolidar::bev_iou_axis_aligned", mutates_args=())
 def _bev_iou_axis_aligned(a: Tensor, b: Tensor) -> Tensor:
     return reference.bev_iou_axis_aligned(a, b)
@@ -61,6 +73,16 @@ def _bev_iou_axis_aligned(a: Tensor, b: Tensor) -> Tensor:
 @custom_op("pseudolidar::iou_3d", mutates_args=())
 def _iou_3d(a: Tensor, b: Tensor) -> Tensor:
     return reference.iou_3d(a, b)
+
+
+@_iou_3d.register_kernel("cpu")
+def _iou_3d_on_cpu(a: Tensor, b: Tensor) -> Tensor:
+    return boxes_cpu.iou_3d(a, b)
+
+
+@_iou_3d.register_kernel("cuda")
+def _iou_3d_on_cuda(a: Tensor, b: Tensor) -> Tensor:
+    return gpu_backend().iou_3d(a, b)
 
 
 @_bev_iou.register_fake

@@ -4,8 +4,10 @@ import torch
 from torch import Tensor
 from torch.library import custom_op
 
+from pseudolidar.ops import boxes_cpu
 from pseudolidar.ops import boxes_reference as reference
-from pseudolidar.ops.boxes import require_alike, require_boxes
+from pseudolidar.ops.boxes import gpu_backend
+from pseudolidar.ops.point_sets import check_beside, check_count, check_points
 
 
 def points_in_boxes(points: Tensor, boxes: Tensor) -> Tensor:
@@ -25,9 +27,8 @@ def points_in_boxes(points: Tensor, boxes: Tensor) -> Tensor:
     Raises:
         ValueError: other shapes or types, or two devices.
     """
-    _require(points, boxes)
-    result: Tensor = _points_in_boxes(points.detach(), boxes.detach())
-    return result
+    _check(points, boxes)
+    return _points_in_boxes(points.detach(), boxes.detach())
 
 
 def region_points(points: Tensor, boxes: Tensor, count: int) -> tuple[Tensor, Tensor]:
@@ -45,22 +46,18 @@ def region_points(points: Tensor, boxes: Tensor, count: int) -> tuple[Tensor, Te
     Raises:
         ValueError: other shapes or types, two devices, a count under 1.
     """
-    _require(points, boxes)
-    if count < 1:
-        raise ValueError(f"count: found {count}, expected 1 or more")
-    result: tuple[Tensor, Tensor] = _region_points(points.detach(), boxes.detach(), count)
-    return result
+    _check(points, boxes)
+    check_count(count)
+    return _region_points(points.detach(), boxes.detach(), count)
 
 
-def _require(points: Tensor, boxes: Tensor) -> None:
-    if points.ndim != 3 or points.shape[2] != 3:
-        raise ValueError(f"points: found shape {tuple(points.shape)}, expected (B, N, 3)")
-    if points.dtype != torch.float32:
-        raise ValueError(f"points: found {points.dtype}, expected float32")
-    require_boxes("boxes", boxes, 3)
-    if len(boxes) != len(points):
-        raise ValueError(f"boxes: found {len(boxes)} scenes, expected {len(points)}, as many as of points")
-    require_alike("boxes", boxes, "points", points)
+def _check(points: Tensor, boxes: Tensor) -> None:
+    check_points("points", points)
+    if boxes.ndim != 3 or boxes.shape[2] != 7:
+        raise ValueError(f"boxes: found shape {tuple(boxes.shape)}, expected (B, M, 7)")
+    if boxes.dtype != torch.float32:
+        raise ValueError(f"boxes: found {boxes.dtype}, expected torch.float32")
+    check_beside("boxes", boxes, points)
 
 
 @custom_op("pseudolidar::points_in_boxes", mutates_args=())
@@ -68,9 +65,29 @@ def _points_in_boxes(points: Tensor, boxes: Tensor) -> Tensor:
     return reference.points_in_boxes(points, boxes)
 
 
+@_points_in_boxes.register_kernel("cpu")
+def _points_in_boxes_on_cpu(points: Tensor, boxes: Tensor) -> Tensor:
+    return boxes_cpu.points_in_boxes(points, boxes)
+
+
+@_points_in_boxes.register_kernel("cuda")
+def _points_in_boxes_on_cuda(points: Tensor, boxes: Tensor) -> Tensor:
+    return gpu_backend().points_in_boxes(points, boxes)
+
+
 @custom_op("pseudolidar::region_points", mutates_args=())
 def _region_points(points: Tensor, boxes: Tensor, count: int) -> tuple[Tensor, Tensor]:
     return reference.region_points(points, boxes, count)
+
+
+@_region_points.register_kernel("cpu")
+def _region_points_on_cpu(points: Tensor, boxes: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    return boxes_cpu.region_points(points, boxes, count)
+
+
+@_region_points.register_kernel("cuda")
+def _region_points_on_cuda(points: Tensor, boxes: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    return gpu_backend().region_points(points, boxes, count)
 
 
 @_points_in_boxes.register_fake

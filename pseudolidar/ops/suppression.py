@@ -4,8 +4,10 @@ import torch
 from torch import Tensor
 from torch.library import custom_op, get_ctx
 
+from pseudolidar.ops import boxes_cpu
 from pseudolidar.ops import boxes_reference as reference
-from pseudolidar.ops.boxes import require_boxes, require_same_device
+from pseudolidar.ops.boxes import check_boxes, finite_boxes, gpu_backend
+from pseudolidar.ops.point_sets import check_device
 
 
 def nms(boxes: Tensor, scores: Tensor, threshold: float, rotated: bool, max_kept: int | None = None) -> Tensor:
@@ -25,24 +27,33 @@ def nms(boxes: Tensor, scores: Tensor, threshold: float, rotated: bool, max_kept
     Raises:
         ValueError: other shapes or types, two devices, a threshold or max_kept out of range.
     """
-    require_boxes("boxes", boxes, 2)
+    check_boxes("boxes", boxes)
     if scores.shape != boxes.shape[:1]:
         raise ValueError(f"scores: found shape {tuple(scores.shape)}, expected ({len(boxes)},), one a box")
     if not scores.is_floating_point():
         raise ValueError(f"scores: found {scores.dtype}, expected a floating type")
-    require_same_device("scores", scores, "boxes", boxes)
+    check_device("scores", scores, boxes)
     if not 0 <= threshold <= 1:
         raise ValueError(f"threshold: found {threshold}, expected 0 to 1")
     if max_kept is not None and max_kept < 1:
         raise ValueError(f"max_kept: found {max_kept}, expected 1 or more")
     most = len(boxes) if max_kept is None else max_kept
-    result: Tensor = _nms(boxes.detach(), scores.detach(), threshold, rotated, most)
-    return result
+    return _nms(finite_boxes(boxes), scores.detach(), threshold, rotated, most)
 
 
 @custom_op("pseudolidar::nms", mutates_args=())
 def _nms(boxes: Tensor, scores: Tensor, threshold: float, rotated: bool, max_kept: int) -> Tensor:
     return reference.nms(boxes, scores, threshold, rotated, max_kept)
+
+
+@_nms.register_kernel("cpu")
+def _on_cpu(boxes: Tensor, scores: Tensor, threshold: float, rotated: bool, max_kept: int) -> Tensor:
+    return boxes_cpu.nms(boxes, scores, threshold, rotated, max_kept)
+
+
+@_nms.register_kernel("cuda")
+def _on_cuda(boxes: Tensor, scores: Tensor, threshold: float, rotated: bool, max_kept: int) -> Tensor:
+    return gpu_backend().nms(boxes, scores, threshold, rotated, max_kept)
 
 
 @_nms.register_fake

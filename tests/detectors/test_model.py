@@ -5,13 +5,9 @@ import torch
 from torch import nn
 
 from pseudolidar.detectors.frustum_pointnet.coding import MEAN_SIZES_M
-from pseudolidar.detectors.frustum_pointnet.model import (
-    CoordinateLayer,
-    FrustumPointNet,
-    PooledLayer,
-    masked_points,
-    object_mask,
-)
+from pseudolidar.detectors.frustum_pointnet.layers import CoordinateLayer, PooledLayer
+from pseudolidar.detectors.frustum_pointnet.model import FrustumPointNet, masked_points, object_mask
+from pseudolidar.detectors.frustum_pointnet.networks_v1 import SegmentationNet
 
 MEAN_SIZES = list(MEAN_SIZES_M.values())
 
@@ -21,7 +17,7 @@ def shapes(module: nn.Module) -> list[tuple[int, ...]]:
 
 
 def test_published_layers() -> None:
-    model = FrustumPointNet(MEAN_SIZES)
+    model = FrustumPointNet(1, MEAN_SIZES)
     assert shapes(model.segmentation) == [
         *((64, 4), (64, 64), (64, 64), (128, 64), (1024, 128)),
         # The decoder's first layer has 64 + 1024 + 3 inputs, in two parts.
@@ -32,9 +28,9 @@ def test_published_layers() -> None:
         *((128, 3), (128, 128), (256, 128), (512, 256), (512, 515), (256, 512)),
         (3 + 2 * 12 + 4 * 8, 256),
     ]
-    assert model.segmentation.dropout.p == 0.5
     assert model.object_points == 512
-    assert shapes(FrustumPointNet(MEAN_SIZES, width=0.25).segmentation)[4] == (256, 32)
+    assert SegmentationNet(1.0, dropout=0.5).dropout.p == 0.5
+    assert shapes(FrustumPointNet(1, MEAN_SIZES, width=0.25).segmentation)[4] == (256, 32)
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -88,7 +84,7 @@ def test_a_pooled_layer_in_bfloat16_has_no_negative_variance() -> None:
 
 def test_the_decoder_sees_the_global_feature_beside_each_point() -> None:
     torch.manual_seed(0)
-    model = FrustumPointNet(MEAN_SIZES, width=0.25).segmentation.eval()
+    model = SegmentationNet(0.25, dropout=0.0).eval()
     points, one_hot = torch.randn(2, 9, 4), torch.eye(3)[:2]
     local = model.local(model.coordinates(points.reshape(18, 4)))
     pooled = model.pool(model.lift(local), 2)
@@ -135,7 +131,7 @@ def test_a_frustum_without_an_object_point_takes_the_likeliest() -> None:
 
 def test_depth_centring_makes_the_network_blind_to_depth() -> None:
     torch.manual_seed(0)
-    model = FrustumPointNet(MEAN_SIZES, width=0.25, object_points=8, centre_depth=True).eval()
+    model = FrustumPointNet(1, MEAN_SIZES, width=0.25, object_points=8, centre_depth=True).eval()
     points, one_hot, keys = torch.randn(3, 32, 4), torch.eye(3), torch.rand(3, 32)
     near = model(points, one_hot, keys)
     points[:, :, 2] += 16

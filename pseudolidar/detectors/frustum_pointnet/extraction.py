@@ -76,13 +76,15 @@ def extract_frusta(
     to_rect = _rows(to_camera)
     to_image = _rows(calibration.P2 @ np.vstack([to_camera, [0, 0, 0, 1]]))
     deepest = np.inf if max_depth is None else max_depth
+    # fmin and fmax pass over the NaN of a box that is none.
+    reach = (*np.fmin.reduce(boxes[:, :2]).tolist(), *np.fmax.reduce(boxes[:, 2:]).tolist())
 
     def indices(share: int, shares: int) -> list[NDArray[np.int64]]:
         first, end = len(points) * share // shares, len(points) * (share + 1) // shares
         # Room for every point in every box; the system gives memory to the pages that are written alone.
         index = np.empty((len(boxes), end - first), np.int64)
         count = np.zeros(len(boxes), np.int64)
-        _find(points, to_rect, to_image, deepest, boxes, first, end, index, count)
+        _find(points, to_rect, to_image, deepest, boxes, reach, first, end, index, count)
         return [row[:n] for row, n in zip(index, count, strict=True)]
 
     shares = in_shares(indices, len(points) // _SMALLEST_SHARE, threads)
@@ -114,17 +116,20 @@ def _find(
     to_image: Rows,
     max_depth: float,
     boxes: NDArray[np.float64],
+    reach: Row,
     first: int,
     end: int,
     index: NDArray[np.int64],
     count: NDArray[np.int64],
 ) -> None:
-    """Write the indices of the points first .. end - 1 that lie in box k to `index[k]`, how many to `count[k]`."""
+    """Write the indices of the points first .. end - 1 that lie in box k to `index[k]`, how many to `count[k]`.
+
+    All boxes (K, 4) lie within `reach`: left, top, right, bottom.
+    """
     x, y, z = np.empty(_BLOCK, np.float64), np.empty(_BLOCK, np.float64), np.empty(_BLOCK, np.float64)
     u, v = np.empty(_BLOCK, np.float64), np.empty(_BLOCK, np.float64)
     near_u, near_v, near = np.empty(_BLOCK, np.float64), np.empty(_BLOCK, np.float64), np.empty(_BLOCK, np.int64)
-    left, top = boxes[:, 0].min(), boxes[:, 1].min()
-    right, bottom = boxes[:, 2].max(), boxes[:, 3].max()
+    left, top, right, bottom = reach
     for start in range(first, end, _BLOCK):
         size = min(_BLOCK, end - start)
         # A loop of its own: with the coordinates side by side the next one becomes vector code.

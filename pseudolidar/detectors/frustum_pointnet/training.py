@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pseudolidar.detectors.frustum_pointnet.coding import MEAN_SIZES_M, ONE_HOT_CLASSES, SIZE_CLUSTERS
 from pseudolidar.detectors.frustum_pointnet.losses import frustum_loss
-from pseudolidar.detectors.frustum_pointnet.model import FrustumPointNet
+from pseudolidar.detectors.frustum_pointnet.model import FrustumPointNet, Version
 from pseudolidar.detectors.frustum_pointnet.samples import (
     Augmentation,
     BatchSource,
@@ -31,9 +31,11 @@ class FrustumTraining:
 
     Attributes:
         steps: optimizer steps.
+        version: of Frustum PointNet: 1 on plain PointNets, 2 on PointNet++.
         batch_size: frusta a step.
         learning_rate: peak of the one-cycle schedule (Adam).
         width: multiplies the network's channels; 1 is the published network.
+        density: multiplies v2's numbers of centres and of neighbours; 1 is the published network.
         points: points a frustum.
         object_points: points of the object after segmentation.
         dropout: in the segmentation network.
@@ -52,9 +54,11 @@ class FrustumTraining:
     """
 
     steps: int
+    version: Version = 1
     batch_size: int = 32
     learning_rate: float = 0.001
     width: float = 1.0
+    density: float = 1.0
     points: int = 1024
     object_points: int = 512
     dropout: float = 0.5
@@ -113,8 +117,10 @@ def train_frustum_pointnet(
             place = f"{name} objects in {len(dataset)} frames"
             raise FormatError(dataset.root, place, "none to train on", f"at least one that passes {selection}")
     network: dict[str, Any] = {
+        "version": settings.version,
         "mean_sizes_m": size_clusters(samples if settings.mean_size == "training_set" else []),
         "width": settings.width,
+        "density": settings.density,
         "object_points": settings.object_points,
         "dropout": settings.dropout,
         "centre_depth": settings.centre_depth,

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pseudolidar.ops import grouping_cpu as cpu
 from pseudolidar.ops import point_sets_reference as reference
 from pseudolidar.ops.point_sets import check_beside, check_device, check_features, check_index, gpu_backend
 
@@ -36,6 +37,11 @@ def _group(features: Tensor, index: Tensor) -> Tensor:
     return reference.group(features, index)
 
 
+@_group.register_kernel("cpu")
+def _group_on_cpu(features: Tensor, index: Tensor) -> Tensor:
+    return cpu.group(features, index)
+
+
 @_group.register_fake
 def _group_shape(features: Tensor, index: Tensor) -> Tensor:
     return features.new_empty((*index.shape, features.shape[2]))
@@ -44,6 +50,11 @@ def _group_shape(features: Tensor, index: Tensor) -> Tensor:
 @torch.library.custom_op("pseudolidar::group_backward", mutates_args=())
 def _group_backward(gradient: Tensor, index: Tensor, points: int) -> Tensor:
     return reference.group_backward(gradient, index, points)
+
+
+@_group_backward.register_kernel("cpu")
+def _group_backward_on_cpu(gradient: Tensor, index: Tensor, points: int) -> Tensor:
+    return cpu.group_backward(gradient, index, points)
 
 
 @_group_backward.register_fake
@@ -95,29 +106,43 @@ def _interpolate(features: Tensor, index: Tensor, weight: Tensor) -> Tensor:
     return reference.interpolate(features, index, weight)
 
 
+@_interpolate.register_kernel("cpu")
+def _interpolate_on_cpu(features: Tensor, index: Tensor, weight: Tensor) -> Tensor:
+    return cpu.interpolate(features, index, weight)
+
+
 @_interpolate.register_fake
 def _interpolate_shape(features: Tensor, index: Tensor, weight: Tensor) -> Tensor:
     return features.new_empty((*index.shape[:2], features.shape[2]))
 
 
 @torch.library.custom_op("pseudolidar::interpolate_backward", mutates_args=())
-def _interpolate_backward(gradient: Tensor, features: Tensor, index: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    return reference.interpolate_backward(gradient, features, index, weight)
+def _interpolate_backward(gradient: Tensor, index: Tensor, weight: Tensor, points: int) -> Tensor:
+    return reference.interpolate_backward(gradient, index, weight, points)
+
+
+@_interpolate_backward.register_kernel("cpu")
+def _interpolate_backward_on_cpu(gradient: Tensor, index: Tensor, weight: Tensor, points: int) -> Tensor:
+    return cpu.interpolate_backward(gradient, index, weight, points)
 
 
 @_interpolate_backward.register_fake
-def _interpolate_backward_shapes(
-    gradient: Tensor, features: Tensor, index: Tensor, weight: Tensor
-) -> tuple[Tensor, Tensor]:
-    return features.new_empty(features.shape), weight.new_empty(weight.shape)
+def _interpolate_backward_shape(gradient: Tensor, index: Tensor, weight: Tensor, points: int) -> Tensor:
+    return gradient.new_empty((len(index), points, gradient.shape[2]))
 
 
 def _keep_for_interpolate(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
     ctx.save_for_backward(*inputs)
 
 
-def _through_interpolate(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, Tensor]:
-    of_features, of_weight = _interpolate_backward(gradient, *ctx.saved_tensors)
+def _through_interpolate(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, None, Tensor | None]:
+    features, index, weight = ctx.saved_tensors
+    of_features = of_weight = None
+    if ctx.needs_input_grad[0]:
+        of_features = _interpolate_backward(gradient, index, weight, features.shape[1])
+    if ctx.needs_input_grad[2]:
+        # Plain PyTorch: weights by distance, as PointNet++ has them, need none.
+        of_weight = reference.interpolate_backward_weight(gradient, features, index).to(weight.dtype)
     return of_features, None, of_weight
 
 
@@ -151,6 +176,11 @@ def _segment_max(rows: Tensor, starts: Tensor) -> tuple[Tensor, Tensor]:
     return reference.segment_max(rows, starts)
 
 
+@_segment_max.register_kernel("cpu")
+def _segment_max_on_cpu(rows: Tensor, starts: Tensor) -> tuple[Tensor, Tensor]:
+    return cpu.segment_max(rows, starts)
+
+
 @_segment_max.register_kernel("cuda")
 def _segment_max_on_cuda(rows: Tensor, starts: Tensor) -> tuple[Tensor, Tensor]:
     return gpu_backend().segment_max(rows.contiguous(), starts.contiguous())
@@ -165,6 +195,11 @@ def _segment_max_shapes(rows: Tensor, starts: Tensor) -> tuple[Tensor, Tensor]:
 @torch.library.custom_op("pseudolidar::segment_max_backward", mutates_args=())
 def _segment_max_backward(gradient: Tensor, first: Tensor, rows: int) -> Tensor:
     return reference.segment_max_backward(gradient, first, rows)
+
+
+@_segment_max_backward.register_kernel("cpu")
+def _segment_max_backward_on_cpu(gradient: Tensor, first: Tensor, rows: int) -> Tensor:
+    return cpu.segment_max_backward(gradient, first, rows)
 
 
 @_segment_max_backward.register_fake

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from pseudolidar.ops import point_sets_reference as reference
+from pseudolidar.ops import searches_cpu
 from pseudolidar.ops.point_sets import check_count, check_points, gpu_backend
 
 
@@ -38,6 +39,13 @@ def ball_query(points: Tensor, centres: Tensor, radius: float, count: int) -> tu
 @torch.library.custom_op("pseudolidar::ball_query", mutates_args=())
 def _ball_query(points: Tensor, centres: Tensor, squared_radius: float, count: int) -> tuple[Tensor, Tensor]:
     return reference.ball_query(points, centres, squared_radius, count)
+
+
+@_ball_query.register_kernel("cpu")
+def _ball_query_on_cpu(points: Tensor, centres: Tensor, squared_radius: float, count: int) -> tuple[Tensor, Tensor]:
+    arrays = points.contiguous().numpy(), centres.contiguous().numpy()
+    index, found = searches_cpu.ball_query(*arrays, squared_radius, count)
+    return torch.from_numpy(index), torch.from_numpy(found)
 
 
 @_ball_query.register_kernel("cuda")
@@ -76,6 +84,12 @@ def three_nearest(points: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
 @torch.library.custom_op("pseudolidar::three_nearest", mutates_args=())
 def _three_nearest(points: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
     return reference.three_nearest(points, known)
+
+
+@_three_nearest.register_kernel("cpu")
+def _three_nearest_on_cpu(points: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+    squared, index = searches_cpu.three_nearest(points.contiguous().numpy(), known.contiguous().numpy())
+    return torch.from_numpy(squared), torch.from_numpy(index)
 
 
 @_three_nearest.register_kernel("cuda")

@@ -72,13 +72,17 @@ def interpolate(features: Tensor, index: Tensor, weight: Tensor) -> Tensor:
     return ((weighted[:, :, 0] + weighted[:, :, 1]) + weighted[:, :, 2]).to(features.dtype)
 
 
-def interpolate_backward(gradient: Tensor, features: Tensor, index: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Gradients of the features (B, M, C) and of the weights (B, N, 3) from that of the sums (B, N, C)."""
-    wide = gradient.to(_wide(features))
+def interpolate_backward(gradient: Tensor, index: Tensor, weight: Tensor, points: int) -> Tensor:
+    """Gradient (B, M, C) of the features from that of the sums (B, N, C)."""
+    wide = gradient.to(_wide(gradient))
     of_rows = weight.to(wide.dtype)[..., None] * wide[:, :, None]
-    of_features = group_backward(of_rows.flatten(1, 2), index.flatten(1), features.shape[1])
-    of_weight = (features.to(wide.dtype)[_scenes(index), index] * wide[:, :, None]).sum(dim=-1)
-    return of_features.to(features.dtype), of_weight.to(weight.dtype)
+    return group_backward(of_rows.flatten(1, 2), index.flatten(1), points).to(gradient.dtype)
+
+
+def interpolate_backward_weight(gradient: Tensor, features: Tensor, index: Tensor) -> Tensor:
+    """Gradient (B, N, 3) of the weights from that of the sums (B, N, C)."""
+    wide = gradient.to(_wide(gradient))
+    return (features.to(wide.dtype)[_scenes(index), index] * wide[:, :, None]).sum(dim=-1)
 
 
 def segment_max(rows: Tensor, starts: Tensor) -> tuple[Tensor, Tensor]:

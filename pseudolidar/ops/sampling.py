@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from pseudolidar.ops import point_sets_reference as reference
+from pseudolidar.ops import searches_cpu
 from pseudolidar.ops.point_sets import check_count, check_points, gpu_backend
 
 
@@ -34,6 +35,11 @@ def furthest_point_sample(points: Tensor, count: int) -> Tensor:
 @torch.library.custom_op("pseudolidar::furthest_point_sample", mutates_args=())
 def _furthest_point_sample(points: Tensor, count: int) -> Tensor:
     return reference.furthest_point_sample(points, count)
+
+
+@_furthest_point_sample.register_kernel("cpu")
+def _on_cpu(points: Tensor, count: int) -> Tensor:
+    return torch.from_numpy(searches_cpu.furthest_point_sample(points.contiguous().numpy(), count))
 
 
 @_furthest_point_sample.register_kernel("cuda")

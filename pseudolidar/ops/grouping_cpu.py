@@ -1,0 +1,188 @@
+"""Features by index on the processor: gathered by PyTorch; weighted, summed and compared by numba kernels."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pseudolidar.kernels import cpu_kernel, in_shares
+
+Values = NDArray[Any]
+Ints = NDArray[np.int64]
+
+# Numbers moved that are worth a thread.
+_SMALLEST_SHARE = 50_000
+
+
+def group(features: Tensor, index: Tensor) -> Tensor:
+    """Rows (B, K, C) of features (B, N, C); index int64 (B, K)."""
+    scenes, points, channels = features.shape
+    check_range(index, points)
+    # Measured: PyTorch's own is as fast as the memory, its indexing by several tensors takes twice as long.
+    row = index + points * torch.arange(scenes)[:, None]
+    return features.reshape(-1, channels).index_select(0, row.flatten()).view(*index.shape, channels)
+
+
+def group_backward(gradient: Tensor, index: Tensor, points: int, threads: int | None = None) -> Tensor:
+    """Gradient (B, N, C) of the features from that of their rows (B, K, C)."""
+    return _sum_rows(gradient, index[..., None], torch.ones(*index.shape, 1), points, threads)
+
+
+def interpolate(features: Tensor, index: Tensor, weight: Tensor, threads: int | None = None) -> Tensor:
+    """Weighted sums (B, N, C) of three rows of features (B, M, C) each; index and weight (B, N, 3)."""
+    check_range(index, features.shape[1])
+    rows, of_row = _wide(features), index.contiguous().numpy()
+    factor = weight.numpy(force=True).astype(rows.dtype, copy=False)
+    sums = np.empty((*index.shape[:2], rows.shape[2]), rows.dtype)
+
+    def add(share: int, shares: int) -> None:
+        _interpolate(rows, of_row, factor, share, shares, sums)
+
+    in_shares(add, sums.size // _SMALLEST_SHARE, threads)
+    return torch.from_numpy(sums).to(features.dtype)
+
+
+def interpolate_backward(
+    gradient: Tensor, index: Tensor, weight: Tensor, points: int, threads: int | None = None
+) -> Tensor:
+    """Gradient (B, M, C) of the features from that of the sums (B, N, C)."""
+    return _sum_rows(gradient, index, weight, points, threads)
+
+
+def segment_max(rows: Tensor, starts: Tensor, threads: int | None = None) -> tuple[Tensor, Tensor]:
+    """Maxima (S, C) of the segments of rows (R, C), and the row int64 (S, C) of each first maximum, -1 for none."""
+    values, start = _wide(rows), starts.contiguous().numpy()
+    if start[0] < 0 or start[-1] > len(values) or (np.diff(start) < 0).any():
+        found = f"{start[0]} to {start[-1]}" + (", not ascending" if (np.diff(start) < 0).any() else "")
+        raise ValueError(f"starts: found {found}, expected ascending numbers from 0 to {len(values)}")
+    shape = (len(start) - 1, values.shape[1])
+    maxima, first = np.zeros(shape, values.dtype), np.full(shape, -1, np.int64)
+
+    def compare(share: int, shares: int) -> None:
+        _segment_max(values, start, share, shares, maxima, first)
+
+    in_shares(compare, values.size // _SMALLEST_SHARE, threads)
+    return torch.from_numpy(maxima).to(rows.dtype), torch.from_numpy(first)
+
+
+def segment_max_backward(gradient: Tensor, first: Tensor, rows: int, threads: int | None = None) -> Tensor:
+    """Gradient (R, C) of the rows from that of the maxima (S, C), and from the rows that they came from."""
+    summed = torch.zeros((rows, gradient.shape[1]), dtype=gradient.dtype)
+    # Only moved, so that their bits are enough: numpy knows no bfloat16.
+    bits = {2: torch.int16, 4: torch.int32, 8: torch.int64}[gradient.element_size()]
+    source, target = gradient.contiguous().view(bits).numpy(), summed.view(bits).numpy()
+    row = first.contiguous().numpy()
+
+    def move(share: int, shares: int) -> None:
+        _move(source, row, share, shares, target)
+
+    in_shares(move, gradient.numel() // _SMALLEST_SHARE, threads)
+    return summed
+
+
+def check_range(index: Tensor, rows: int) -> None:
+    """Raise ValueError unless all of an index are from 0 to rows - 1."""
+    if index.numel():
+        low, high = map(int, torch.aminmax(index))
+        if low < 0 or high >= rows:
+            raise ValueError(f"index: found {low} to {high}, expected 0 to {rows - 1}")
+
+
+def _wide(values: Tensor) -> Values:
+    """As float32, or float64 if it is that, in one piece."""
+    array: Values = values.to(torch.promote_types(values.dtype, torch.float32)).contiguous().numpy(force=True)
+    return array
+
+
+def _sum_rows(gradient: Tensor, index: Tensor, weight: Tensor, points: int, threads: int | None) -> Tensor:
+    """Sums (B, N, C) of the rows of gradient (B, K, C), each entered at index (B, K, E) times weight (B, K, E).
+
+    Each thread has targets of its own, and sums their rows in the order of the rows: any number of threads gives the
+    same bits.
+    """
+    rows, target = _wide(gradient), index.contiguous().numpy()
+    factor = weight.numpy(force=True).astype(rows.dtype, copy=False)
+    sums = np.zeros((len(rows), points, rows.shape[2]), rows.dtype)
+
+    def add(share: int, shares: int) -> None:
+        _add_rows(rows, target, factor, share, shares, sums)
+
+    in_shares(add, rows.size // _SMALLEST_SHARE, threads)
+    return torch.from_numpy(sums).to(gradient.dtype)
+
+
+@cpu_kernel
+def _add_rows(rows: Values, index: Ints, weight: Values, share: int, shares: int, sums: Values) -> None:
+    scenes, points, channels = sums.shape
+    width = index.shape[2]
+    start_of_share, end_of_share = scenes * points * share // shares, scenes * points * (share + 1) // shares
+    for scene in range(scenes):
+        first = max(start_of_share - scene * points, 0)
+        end = min(end_of_share - scene * points, points)
+        if first >= end:
+            continue
+        # The entries of each target, in their order: a counting sort.
+        at = np.zeros(end - first + 1, np.int64)
+        for k in range(rows.shape[1]):
+            for slot in range(width):
+                target = index[scene, k, slot]
+                if target >= first and target < end:
+                    at[target - first + 1] += 1
+        for t in range(end - first):
+            at[t + 1] += at[t]
+        entry = np.empty(at[end - first], np.int64)
+        for k in range(rows.shape[1]):
+            for slot in range(width):
+                target = index[scene, k, slot]
+                if target >= first and target < end:
+                    entry[at[target - first]] = k * width + slot
+                    at[target - first] += 1
+        e = 0
+        for t in range(end - first):
+            total = sums[scene, first + t]
+            while e < at[t]:
+                row, factor = rows[scene, entry[e] // width], weight[scene, entry[e] // width, entry[e] % width]
+                for c in range(channels):
+                    total[c] += factor * row[c]
+                e += 1
+
+
+@cpu_kernel
+def _interpolate(rows: Values, index: Ints, weight: Values, share: int, shares: int, sums: Values) -> None:
+    scenes, points, channels = sums.shape
+    for p in range(scenes * points * share // shares, scenes * points * (share + 1) // shares):
+        scene, n = p // points, p % points
+        a, b, c = rows[scene, index[scene, n, 0]], rows[scene, index[scene, n, 1]], rows[scene, index[scene, n, 2]]
+        of_a, of_b, of_c = weight[scene, n, 0], weight[scene, n, 1], weight[scene, n, 2]
+        total = sums[scene, n]
+        for channel in range(channels):
+            total[channel] = (of_a * a[channel] + of_b * b[channel]) + of_c * c[channel]
+
+
+@cpu_kernel
+def _segment_max(rows: Values, start: Ints, share: int, shares: int, maxima: Values, first: Ints) -> None:
+    segments, channels = maxima.shape
+    for s in range(segments * share // shares, segments * (share + 1) // shares):
+        if start[s] == start[s + 1]:
+            continue
+        maximum, at = maxima[s], first[s]
+        for c in range(channels):
+            maximum[c], at[c] = rows[start[s], c], start[s]
+        for r in range(start[s] + 1, start[s + 1]):
+            row = rows[r]
+            for c in range(channels):
+                # NaN is the largest of all: it must reach the loss.
+                is_larger = (row[c] > maximum[c]) | ((row[c] != row[c]) & (maximum[c] == maximum[c]))
+                maximum[c] = row[c] if is_larger else maximum[c]
+                at[c] = r if is_larger else at[c]
+
+
+@cpu_kernel
+def _move(source: Values, row: Ints, share: int, shares: int, target: Values) -> None:
+    segments, channels = source.shape
+    for s in range(segments * share // shares, segments * (share + 1) // shares):
+        for c in range(channels):
+            if row[s, c] >= 0:
+                target[row[s, c], c] = source[s, c]

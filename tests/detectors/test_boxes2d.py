@@ -38,7 +38,7 @@ def test_a_detections_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("a/000001.png 4 0.9 1 2 3 4", r"line 2, field 2 \(class_id\): found 4"),
+        ("a/000001.png -1 0.9 1 2 3 4", r"line 2, field 2 \(class_id\): found -1"),
         ("a/000001.png Car 0.9 1 2 3 4", r"line 2, field 2 \(class_id\): found Car"),
         ("a/000001.png 2 0.9 1 2 3", r"line 2: found 6 fields"),
         ("a/000001.png 2 0.9 1 2 x 4", r"line 2, field 6: found x"),

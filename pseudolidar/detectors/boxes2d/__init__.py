@@ -5,12 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 from pseudolidar.detectors.boxes2d.boxes import (
     Boxes2d,
+    boxes_of_frames,
+    clipped_to_image,
     ground_truth_boxes,
     jitter_reach,
     jittered_box,
-    read_detections_file,
-    read_result_boxes,
 )
+from pseudolidar.detectors.boxes2d.files import read_detections_file, read_result_boxes, write_detections_file
 
 if TYPE_CHECKING:
     from pseudolidar.detectors.boxes2d.detector2d import Detector2d, detect_boxes2d
@@ -20,6 +21,8 @@ __all__ = [
     "Boxes2d",
     "Detector2d",
     "Detector2dTraining",
+    "boxes_of_frames",
+    "clipped_to_image",
     "detect_boxes2d",
     "ground_truth_boxes",
     "jitter_reach",
@@ -27,6 +30,7 @@ __all__ = [
     "read_detections_file",
     "read_result_boxes",
     "train_detector2d",
+    "write_detections_file",
 ]
 
 # Imported when they are asked for: most programs start from boxes and do without torchvision, slow to import.

@@ -14,6 +14,7 @@ from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign, box_iou
+from torchvision.ops.feature_pyramid_network import ExtraFPNBlock, LastLevelMaxPool, LastLevelP6P7
 
 Network = Literal["fcos_resnet18", "faster_rcnn_resnet50"]
 Target: TypeAlias = dict[str, Tensor]
@@ -26,11 +27,12 @@ MIN_SCORE = 0.05
 # Statistics of ImageNet, RGB in 0..1, which torchvision's weights were trained with.
 IMAGE_MEAN = (0.485, 0.456, 0.406)
 _IMAGE_DEVIATION = (0.229, 0.224, 0.225)
-_STAGES = ("layer1", "layer2", "layer3", "layer4")
 _STRIDES = (4, 8, 16, 32, 64)
 # Channels of the light network's pyramid and head, and layers of the head: a quarter and a half of the published.
 _LIGHT_CHANNELS = 64
 _LIGHT_HEAD_LAYERS = 2
+# From a location to the sides of the box it first predicts, in strides; a level finds objects that reach 4 to 8.
+_FIRST_SIDE = 3.0
 # A logit whose focal loss is nothing.
 _CERTAINLY_NOTHING = -20.0
 # Share of a proposal or anchor that an ignored box must cover for it to be ignored.
@@ -59,6 +61,8 @@ def detector_network(network: Network, classes: int, frozen_batch_norm: bool) ->
 class LightFCOS(FCOS):
     """FCOS (Tian et al., ICCV 2019) with a narrow head that looks from stride 4 on: small images have small objects.
 
+    The ResNet ends with its third stage, which sees 211 px around; two strided convolutions go on to strides 32 and 64.
+
     In training a list of images (3, H, W) in 0..1 and targets give the losses, else images give boxes, labels, scores.
     """
 
@@ -68,15 +72,17 @@ class LightFCOS(FCOS):
         body = resnet18(weights=None, norm_layer=_norm(frozen_batch_norm))
         anchors = AnchorGenerator(tuple((stride,) for stride in _STRIDES), ((1.0,),) * len(_STRIDES))
         super().__init__(
-            _pyramid(body, (64, 128, 256, 512), _LIGHT_CHANNELS, nn.BatchNorm2d),
+            _pyramid(
+                body, (64, 128, 256), _LIGHT_CHANNELS, nn.BatchNorm2d, LastLevelP6P7(_LIGHT_CHANNELS, _LIGHT_CHANNELS)
+            ),
             classes,
-            image_mean=IMAGE_MEAN,
-            image_std=_IMAGE_DEVIATION,
             anchor_generator=anchors,
             head=_IgnoringFCOSHead(_LIGHT_CHANNELS, 1, classes, _LIGHT_HEAD_LAYERS),
             score_thresh=MIN_SCORE,
-            _skip_resize=True,
         )
+        self.transform = _Unresized()
+        # A rectifier follows, which starts half dead around 0: boxes begin at the sizes that their level is for.
+        nn.init.constant_(self.head.regression_head.bbox_reg.bias, _FIRST_SIDE)
 
 
 class _IgnoringFCOSHead(FCOSHead):
@@ -126,7 +132,7 @@ class FasterRCNN(GeneralizedRCNN):
         anchors = AnchorGenerator(sizes, ((0.5, 1.0, 2.0),) * len(_STRIDES))
         pool = MultiScaleRoIAlign(featmap_names=["0", "1", "2", "3"], output_size=7, sampling_ratio=2)
         super().__init__(
-            _pyramid(body, (256, 512, 1024, 2048), channels, None),
+            _pyramid(body, (256, 512, 1024, 2048), channels, None, LastLevelMaxPool()),
             _IgnoringProposals(
                 anchors,
                 RPNHead(channels, anchors.num_anchors_per_location()[0]),
@@ -151,8 +157,7 @@ class FasterRCNN(GeneralizedRCNN):
                 nms_thresh=0.5,
                 detections_per_img=100,
             ),
-            # The sizes are not looked at: images come resized.
-            GeneralizedRCNNTransform(0, 0, list(IMAGE_MEAN), list(_IMAGE_DEVIATION), _skip_resize=True),
+            _Unresized(),
         )
 
 
@@ -179,6 +184,16 @@ class _IgnoringRegions(RoIHeads):
         return super().select_training_samples(kept, targets)
 
 
+class _Unresized(GeneralizedRCNNTransform):
+    """Normalises images and pads them to strides; they come resized."""
+
+    def __init__(self) -> None:
+        super().__init__(0, 0, list(IMAGE_MEAN), list(_IMAGE_DEVIATION))
+
+    def resize(self, image: Tensor, target: Target | None = None) -> tuple[Tensor, Target | None]:
+        return image, target
+
+
 def _covered(boxes: Tensor, ignored: Tensor) -> Tensor:
     """Which of the boxes (N, 4) lie mostly in one of the ignored (K, 4): bool (N,)."""
     corner = torch.maximum(boxes[:, None, :2], ignored[None, :, :2])
@@ -188,10 +203,15 @@ def _covered(boxes: Tensor, ignored: Tensor) -> Tensor:
 
 
 def _pyramid(
-    body: nn.Module, widths: tuple[int, ...], channels: int, norm_layer: type[nn.Module] | None
+    body: nn.Module,
+    widths: tuple[int, ...],
+    channels: int,
+    norm_layer: type[nn.Module] | None,
+    further_levels: ExtraFPNBlock,
 ) -> BackboneWithFPN:
-    layers = {stage: str(level) for level, stage in enumerate(_STAGES)}
-    return BackboneWithFPN(body, layers, list(widths), channels, norm_layer=norm_layer)
+    """A pyramid on the first stages of a ResNet; the later ones are dropped."""
+    layers = {f"layer{level + 1}": str(level) for level in range(len(widths))}
+    return BackboneWithFPN(body, layers, list(widths), channels, further_levels, norm_layer)
 
 
 def _norm(frozen: bool) -> type[nn.Module]:

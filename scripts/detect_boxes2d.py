@@ -1,0 +1,26 @@
+"""Detect 2D boxes: python scripts/detect_boxes2d.py model=FILE data=DIR split=val output=DIR."""
+
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig
+
+from pseudolidar.command_line import clear_errors
+from pseudolidar.detectors.boxes2d import detect_boxes2d, read_result_boxes, write_detections_file
+from pseudolidar.kitti import ObjectDataset
+
+
+@hydra.main(version_base="1.3", config_path="../configs", config_name="detect_boxes2d")
+def main(config: DictConfig) -> None:
+    """Write a KITTI result file for every frame of the split; files that are there are kept."""
+    with clear_errors():
+        dataset = ObjectDataset(config.data, config.split)
+        detect_boxes2d(config.model, dataset, Path(config.output), config.min_score, config.device)
+        print(f"2D boxes: {config.output}")
+        if config.detections is not None:
+            write_detections_file(config.detections, read_result_boxes(config.output, dataset.frame_ids))
+            print(f"2D boxes in one file: {config.detections}")
+
+
+if __name__ == "__main__":
+    main()

@@ -37,7 +37,7 @@ class PointLayer(nn.Module):
         return self.conv.weight.flatten(1)
 
     def affine(self) -> tuple[Tensor, Tensor | None]:
-        """Matrix (outer, inner) and bias (outer,) of what comes before `finish`; in evaluation with batch norm in them."""
+        """Matrix (outer, inner) and bias (outer,) of what comes before `finish`; in evaluation with the norm in them."""
         if self.training or self.bn is None:
             return self.matrix, self.conv.bias
         norm = self.bn["bn"]
@@ -45,14 +45,16 @@ class PointLayer(nn.Module):
         return self.matrix * scale[:, None], norm.bias - norm.get_buffer("running_mean") * scale
 
     def finish(self, rows: Tensor) -> Tensor:
-        """What follows the affine part, in place: batch norm in training, ReLU."""
+        """What follows the affine part on rows (rows, outer), in place: batch norm in training, ReLU."""
         if self.bn is not None and self.training:
-            rows = self.bn["bn"](rows.flatten(0, -2)).view(rows.shape)
+            rows = self.bn["bn"](rows)
         return torch.relu_(rows) if self.relu else rows
 
     def forward(self, rows: Tensor) -> Tensor:
         """(..., inner) -> (..., outer)."""
-        return self.finish(functional.linear(rows, *self.affine()))
+        # As a matrix: autograd copies what is changed in place through a view.
+        matrix = self.finish(functional.linear(rows.flatten(0, -2), *self.affine()))
+        return matrix.view(*rows.shape[:-1], -1)
 
 
 class PointLayers(nn.Sequential):
@@ -71,7 +73,7 @@ class PointLayers(nn.Sequential):
         return layer
 
     def after_first_product(self, rows: Tensor) -> Tensor:
-        """The rest, from what the first layer's affine part gives (changed in place)."""
+        """The rest, from what the first layer's affine part gives: rows (rows, channels), changed in place."""
         rows = self.first.finish(rows)
         for layer in itertools.islice(self, 1, None):
             rows = layer(rows)
@@ -130,20 +132,20 @@ class SetAbstraction(nn.Module):
             the centres (B, M, 3) and their features (B, M, out_channels); for one group the origin, M being 1.
         """
         if self.centres is None:
-            rows = self._first_layer(self.mlps[0], points, features)
-            return torch.zeros_like(points[:, :1]), rows.amax(dim=1, keepdim=True)
+            return torch.zeros_like(points[:, :1]), self._of_all(points, features)
         centres = group(points, furthest_point_sample(points, self.centres))
         scales = zip(self.mlps, self.radii, self.neighbours, strict=True)
         pooled = [self._around(centres, points, features, *scale) for scale in scales]
         return centres, torch.cat(pooled, dim=2)
 
-    def _first_layer(self, layers: PointLayers, relative: Tensor, features: Tensor | None) -> Tensor:
-        """All layers on rows whose neighbours need no gathering."""
+    def _of_all(self, points: Tensor, features: Tensor | None) -> Tensor:
+        """Features (B, 1, C) of all points together."""
+        layers: PointLayers = self.mlps[0]
         matrix, bias = layers.first.affine()
-        rows = coordinate_product(relative, matrix, bias)
+        rows = coordinate_product(points.flatten(0, 1), matrix, bias)
         if features is not None:
-            rows = rows + functional.linear(features, matrix[:, 3:])
-        return layers.after_first_product(rows)
+            rows = rows + functional.linear(features.flatten(0, 1), matrix[:, 3:])
+        return largest(layers.after_first_product(rows), points.shape[1])[:, None]
 
     def _around(
         self,
@@ -160,10 +162,10 @@ class SetAbstraction(nn.Module):
         products = None if features is None else functional.linear(features, matrix[:, 3:])
         if self.training:
             relative = group(points, index) - centres[:, :, None]
-            rows = coordinate_product(relative, matrix, bias)
+            rows = coordinate_product(relative.flatten(0, 2), matrix, bias)
             if products is not None:
-                rows = rows + group(products, index)
-            return layers.after_first_product(rows).amax(dim=2)
+                rows = rows + group(products, index).flatten(0, 2)
+            return largest(layers.after_first_product(rows), neighbours).view(*centres.shape[:2], -1)
 
         # Row r belongs to centre `owner[r]`; rows, points and centres of all scenes are numbered through.
         batch, count, _ = centres.shape
@@ -173,10 +175,10 @@ class SetAbstraction(nn.Module):
         lengths = found.clamp(min=1).flatten()
         owner = torch.repeat_interleave(lengths)[None]
         relative = group(points.flatten(0, 1)[None], neighbour) - group(centres.flatten(0, 1)[None], owner)
-        rows = coordinate_product(relative, matrix, bias)
+        rows = coordinate_product(relative[0], matrix, bias)
         if products is not None:
-            rows += group(products.flatten(0, 1)[None], neighbour)
-        rows = layers.after_first_product(rows)[0]
+            rows += group(products.flatten(0, 1)[None], neighbour)[0]
+        rows = layers.after_first_product(rows)
         starts = functional.pad(lengths.cumsum(0), (1, 0))
         return segment_max(rows, starts).view(batch, count, -1)
 
@@ -214,12 +216,19 @@ class FeaturePropagation(nn.Module):
         closeness = 1 / (squared_distance.sqrt() + 1e-8)
         weight = closeness / closeness.sum(dim=2, keepdim=True)
         products = functional.linear(known_features, matrix[:, : self.known_channels])
-        rows = interpolate(products, index, weight.to(products.dtype))
+        rows = interpolate(products, index, weight.to(products.dtype)).flatten(0, 1)
         if own_features is not None:
-            rows = rows + functional.linear(own_features, matrix[:, self.known_channels :])
+            rows = rows + functional.linear(own_features.flatten(0, 1), matrix[:, self.known_channels :])
         if bias is not None:
             rows = rows + bias.to(rows.dtype)
-        return self.mlp.after_first_product(rows)
+        return self.mlp.after_first_product(rows).view(*points.shape[:2], -1)
+
+
+def largest(rows: Tensor, count: int) -> Tensor:
+    """The maximum over each `count` rows that follow each other: (G * count, C) -> (G, C)."""
+    starts = torch.arange(0, len(rows) + 1, count, device=rows.device)
+    pooled: Tensor = segment_max(rows, starts)
+    return pooled
 
 
 def coordinate_product(coordinates: Tensor, matrix: Tensor, bias: Tensor | None) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from pseudolidar.kernels import cpu_kernel, in_shares
 from pseudolidar.ops.boxes_reference import box_frames, by_score
-from pseudolidar.ops.rectangles import VERTICES, common_height, rectangle_intersection
+from pseudolidar.ops.rectangles import VERTICES, common_extent, common_height, rectangle_intersection
 
 # Items that are worth a thread: it starts after some 0.1 ms.
 _SMALLEST_SHARE_OF_PAIRS = 4_000
@@ -84,8 +84,8 @@ def _suppress_axis_aligned(boxes: Doubles, threshold: float, kept: Integers) -> 
         for first in range(0, count, _CHUNK):
             highest = 0.0
             for k in range(first, min(first + _CHUNK, count)):
-                common_x = _common_extent(half_length[k], own_half_length, own_x - x[k])
-                common = common_x * _common_extent(half_width[k], own_half_width, own_z - z[k])
+                common_x = common_extent(half_length[k], own_half_length, own_x - x[k])
+                common = common_x * common_extent(half_width[k], own_half_width, own_z - z[k])
                 if common > 0.0:
                     highest = max(highest, common / (area[k] + own - common))
             if highest > threshold:
@@ -96,13 +96,6 @@ def _suppress_axis_aligned(boxes: Doubles, threshold: float, kept: Integers) -> 
             half_length[count], half_width[count] = own_half_length, own_half_width
             count += 1
     return count
-
-
-@cpu_kernel
-def _common_extent(half_a: float, half_b: float, apart: float) -> float:
-    """Of two intervals, by half their sizes and how far b's centre is from a's."""
-    common = min(half_a, apart + half_b) - max(-half_a, apart - half_b)
-    return max(0.0, min(common, 2.0 * half_a, 2.0 * half_b))
 
 
 @cpu_kernel

@@ -1,4 +1,4 @@
-"""The common area of two rotated rectangles on the ground, in double precision: numba alone, no PyTorch.
+"""What two rotated boxes have in common, on the ground and in height, in double precision: numba, no PyTorch.
 
 numba keeps compiled code by the file of the outermost kernel: who changes this file deletes the caches of those who
 call it (`__pycache__/*.nb?` of ops/ and evaluation/).
@@ -84,3 +84,10 @@ def common_height(a: np.ndarray, b: np.ndarray) -> float:
     below = b[1] - a[1]
     common = min(0.0, below) - max(-a[3], below - b[3])
     return max(0.0, min(common, a[3], b[3]))
+
+
+@cpu_kernel
+def common_extent(half_a: float, half_b: float, apart: float) -> float:
+    """Common extent of two intervals, by half their sizes and how far b's centre is from a's: at most either's size."""
+    common = min(half_a, apart + half_b) - max(-half_a, apart - half_b)
+    return max(0.0, min(common, 2.0 * half_a, 2.0 * half_b))

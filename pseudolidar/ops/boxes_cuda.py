@@ -1,0 +1,217 @@
+"""Operations on rotated boxes on an NVIDIA GPU: numba-cuda kernels, a thread a pair, point or box."""
+
+import operator
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+from numba import cuda
+from numba.cuda import libdevice
+from torch import Tensor
+
+from pseudolidar.kernels.cuda import launch, rounded_product
+from pseudolidar.ops import rectangles
+from pseudolidar.ops.boxes_reference import box_frames, by_score
+from pseudolidar.ops.rectangles import VERTICES
+
+# Bits of a mask's word.
+_WORD = 64
+
+# In single precision, and never fused with a sum.
+_product: Any = operator.mul if numba.config.ENABLE_CUDASIM else libdevice.fmul_rn
+
+
+def _on_device(kernel: Any) -> Any:
+    return cuda.jit(device=True)(kernel.py_func)
+
+
+# The processor's own functions, compiled once more.
+_rectangle_intersection = _on_device(rectangles.rectangle_intersection)
+_common_height = _on_device(rectangles.common_height)
+_common_extent = _on_device(rectangles.common_extent)
+
+
+def bev_iou(a: Tensor, b: Tensor) -> Tensor:
+    """As `ops.bev_iou`."""
+    return _rotated(a, b, solid=False)
+
+
+def iou_3d(a: Tensor, b: Tensor) -> Tensor:
+    """As `ops.iou_3d`."""
+    return _rotated(a, b, solid=True)
+
+
+def _rotated(a: Tensor, b: Tensor, solid: bool) -> Tensor:
+    overlaps = torch.empty((len(a), len(b)), dtype=torch.float64, device=a.device)
+    launch(_fill_rotated, overlaps.numel(), a.double().contiguous(), b.double().contiguous(), solid, overlaps)
+    return overlaps.to(a.dtype)
+
+
+@cuda.jit
+def _fill_rotated(a: Any, b: Any, solid: Any, overlaps: Any, pairs: Any) -> None:
+    pair = cuda.grid(1)
+    if pair < pairs:
+        i, j = pair // len(b), pair % len(b)
+        polygon = cuda.local.array((VERTICES, 2), numba.float64)
+        scratch = cuda.local.array((VERTICES, 2), numba.float64)
+        common, size_a, size_b = _rectangle_intersection(a[i], b[j], polygon, scratch), _area(a[i]), _area(b[j])
+        if solid:
+            common = rounded_product(common, _common_height(a[i], b[j]))
+            size_a, size_b = rounded_product(size_a, a[i, 3]), rounded_product(size_b, b[j, 3])
+        overlaps[i, j] = _share(common, size_a, size_b)
+
+
+@cuda.jit(device=True)
+def _area(box: Any) -> Any:
+    return abs(rounded_product(box[4], box[5]))
+
+
+@cuda.jit(device=True)
+def _share(common: Any, size_a: Any, size_b: Any) -> Any:
+    return common / (size_a + size_b - common) if common > 0.0 else 0.0
+
+
+def nms(boxes: Tensor, scores: Tensor, threshold: float, rotated: bool, max_kept: int) -> Tensor:
+    """As `ops.nms`; takes N^2 / 8 bytes of the GPU's memory."""
+    order = by_score(scores)
+    if len(order) == 0:
+        return order
+    best_first = boxes[order].double().contiguous()
+    words = -(-len(order) // _WORD)
+    masks = torch.empty((len(order), words), dtype=torch.int64, device=boxes.device)
+    launch(_mask_rotated if rotated else _mask_axis_aligned, masks.numel(), best_first, threshold, masks)
+    suppressed = torch.zeros(words, dtype=torch.int64, device=boxes.device)
+    kept = torch.empty(min(len(order), max_kept), dtype=torch.int64, device=boxes.device)
+    number = torch.zeros(1, dtype=torch.int64, device=boxes.device)
+    # A single item: one block, of which all threads take part.
+    launch(_keep, 1, masks, suppressed, kept, number)
+    # The one wait for the device: the host must know how many boxes stay.
+    return order[kept[: int(number)]]
+
+
+@cuda.jit
+def _mask_axis_aligned(boxes: Any, threshold: Any, masks: Any, words: Any) -> None:
+    """Bit j of row i: whether box i, if it stays, suppresses box j, which comes after it."""
+    item = cuda.grid(1)
+    if item < words:
+        i, word = item // masks.shape[1], item % masks.shape[1]
+        mask = np.int64(0)
+        for j in range(max(i + 1, _WORD * word), min(len(boxes), _WORD * (word + 1))):
+            common_x = _common_extent(0.5 * abs(boxes[i, 5]), 0.5 * abs(boxes[j, 5]), boxes[j, 0] - boxes[i, 0])
+            common_z = _common_extent(0.5 * abs(boxes[i, 4]), 0.5 * abs(boxes[j, 4]), boxes[j, 2] - boxes[i, 2])
+            if _share(rounded_product(common_x, common_z), _area(boxes[i]), _area(boxes[j])) > threshold:
+                mask |= np.int64(1) << np.int64(j - _WORD * word)
+        masks[i, word] = mask
+
+
+@cuda.jit
+def _mask_rotated(boxes: Any, threshold: Any, masks: Any, words: Any) -> None:
+    """As `_mask_axis_aligned`."""
+    item = cuda.grid(1)
+    if item < words:
+        i, word = item // masks.shape[1], item % masks.shape[1]
+        polygon = cuda.local.array((VERTICES, 2), numba.float64)
+        scratch = cuda.local.array((VERTICES, 2), numba.float64)
+        mask = np.int64(0)
+        for j in range(max(i + 1, _WORD * word), min(len(boxes), _WORD * (word + 1))):
+            common = _rectangle_intersection(boxes[i], boxes[j], polygon, scratch)
+            if _share(common, _area(boxes[i]), _area(boxes[j])) > threshold:
+                mask |= np.int64(1) << np.int64(j - _WORD * word)
+        masks[i, word] = mask
+
+
+@cuda.jit
+def _keep(masks: Any, suppressed: Any, kept: Any, number: Any, _: Any) -> None:
+    """One block goes through the boxes: what stays enters its mask into `suppressed`, (words,), zeros at first."""
+    thread = cuda.threadIdx.x
+    count = 0
+    for i in range(len(masks)):
+        # All threads read the same, and so meet at the same barriers.
+        if (suppressed[i // _WORD] >> np.int64(i % _WORD)) & 1 == 0:
+            cuda.syncthreads()
+            if thread == 0:
+                kept[count] = i
+            for word in range(thread, len(suppressed), cuda.blockDim.x):
+                suppressed[word] |= masks[i, word]
+            count += 1
+            cuda.syncthreads()
+            if count == len(kept):
+                break
+    if thread == 0:
+        number[0] = count
+
+
+def points_in_boxes(points: Tensor, boxes: Tensor) -> Tensor:
+    """As `ops.points_in_boxes`."""
+    box_of = torch.empty(points.shape[:2], dtype=torch.int64, device=points.device)
+    launch(_label, box_of.numel(), points.contiguous(), box_frames(boxes), box_of)
+    return box_of
+
+
+@cuda.jit
+def _label(points: Any, frames: Any, box_of: Any, items: Any) -> None:
+    item = cuda.grid(1)
+    if item < items:
+        scene, i = item // points.shape[1], item % points.shape[1]
+        box_of[scene, i] = -1
+        for m in range(frames.shape[1]):
+            if _inside(points, scene, i, frames, m):
+                box_of[scene, i] = m
+                break
+
+
+@cuda.jit(device=True)
+def _inside(points: Any, scene: Any, i: Any, frames: Any, m: Any) -> Any:
+    dx = points[scene, i, 0] - frames[scene, m, 0]
+    dy = points[scene, i, 1] - frames[scene, m, 1]
+    dz = points[scene, i, 2] - frames[scene, m, 2]
+    cos, sin = frames[scene, m, 6], frames[scene, m, 7]
+    along = _product(cos, dx) - _product(sin, dz)
+    across = _product(sin, dx) + _product(cos, dz)
+    level = dy <= 0 and dy >= -frames[scene, m, 3]
+    return level and abs(along) <= frames[scene, m, 4] and abs(across) <= frames[scene, m, 5]
+
+
+def region_points(points: Tensor, boxes: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """As `ops.region_points`."""
+    scenes, regions, words = len(boxes), boxes.shape[1], -(-points.shape[1] // _WORD)
+    masks = torch.empty((scenes, regions, words), dtype=torch.int64, device=points.device)
+    launch(_mask_points, masks.numel(), points.contiguous(), box_frames(boxes), masks)
+    index = torch.empty((scenes, regions, count), dtype=torch.int64, device=points.device)
+    found = torch.empty((scenes, regions), dtype=torch.int64, device=points.device)
+    launch(_collect, found.numel(), masks, index, found)
+    return index, found
+
+
+@cuda.jit
+def _mask_points(points: Any, frames: Any, masks: Any, words: Any) -> None:
+    """Bit i of row m: whether box m holds point i."""
+    item = cuda.grid(1)
+    if item < words:
+        # Neighbouring threads have the same points, and the next box.
+        m, rest = item % masks.shape[1], item // masks.shape[1]
+        word, scene = rest % masks.shape[2], rest // masks.shape[2]
+        mask = np.int64(0)
+        for i in range(_WORD * word, min(points.shape[1], _WORD * (word + 1))):
+            if _inside(points, scene, i, frames, m):
+                mask |= np.int64(1) << np.int64(i - _WORD * word)
+        masks[scene, m, word] = mask
+
+
+@cuda.jit
+def _collect(masks: Any, index: Any, found: Any, regions: Any) -> None:
+    region = cuda.grid(1)
+    if region < regions:
+        scene, m = region // masks.shape[1], region % masks.shape[1]
+        count, filled = index.shape[2], 0
+        for word in range(masks.shape[2]):
+            mask = masks[scene, m, word]
+            if mask != 0 and filled < count:
+                for bit in range(_WORD):
+                    if (mask >> np.int64(bit)) & 1 and filled < count:
+                        index[scene, m, filled] = _WORD * word + bit
+                        filled += 1
+        found[scene, m] = filled
+        for slot in range(filled, count):
+            index[scene, m, slot] = index[scene, m, slot - filled] if filled > 0 else 0

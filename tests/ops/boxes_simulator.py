@@ -1,0 +1,77 @@
+"""The CUDA kernels for rotated boxes in numba's simulator, against plain PyTorch; `test_boxes_cuda.py` runs this file.
+
+The simulator is chosen for a whole process by NUMBA_ENABLE_CUDASIM=1, before numba is imported.
+"""
+
+import numba
+import pytest
+import torch
+
+from pseudolidar.ops import boxes_cuda as cuda
+from pseudolidar.ops import boxes_reference as reference
+from pseudolidar.ops.boxes import finite_boxes
+from tests.ops.box_scenes import crowded_points, hard_boxes, random_boxes
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::numba.core.errors.NumbaPerformanceWarning"),
+    # Infinite coordinates are among the points.
+    pytest.mark.filterwarnings("ignore:invalid value encountered:RuntimeWarning"),
+]
+
+
+def test_this_is_the_simulator() -> None:
+    assert numba.config.ENABLE_CUDASIM
+
+
+@pytest.mark.parametrize("name", ["bev_iou", "iou_3d"])
+def test_overlaps(name: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    a, b = random_boxes(9, generator), random_boxes(11, generator)
+    hard = finite_boxes(hard_boxes())
+    for first, second in ((a, b), (a.float(), b.float()), (hard, hard[:12]), (a, b[:0])):
+        overlaps = getattr(cuda, name)(first, second)
+        torch.testing.assert_close(overlaps, getattr(reference, name)(first, second), rtol=0, atol=1e-6)
+    assert (getattr(cuda, name)(a, a).diagonal() == 1).all()
+
+
+@pytest.mark.parametrize("rotated", [False, True])
+def test_suppression(rotated: bool) -> None:
+    generator = torch.Generator().manual_seed(1)
+    # Beyond one word of a mask, and its last bit.
+    boxes, scores = random_boxes(70, generator, 8), torch.randint(0, 20, (70,), generator=generator).float()
+    for threshold, max_kept in ((0.1, 70), (0.5, 5)):
+        expected = reference.nms(boxes, scores, threshold, rotated, max_kept)
+        assert torch.equal(cuda.nms(boxes, scores, threshold, rotated, max_kept), expected)
+    few = boxes[:1].repeat(66, 1)
+    few[63:65, 0] += 50
+    few[65, 0] -= 50
+    assert cuda.nms(few, -torch.arange(66.0), 0.5, rotated, 66).tolist() == [0, 63, 65]
+    assert cuda.nms(boxes[:0], scores[:0], 0.5, rotated, 5).tolist() == []
+    hard = finite_boxes(hard_boxes())
+    order = torch.arange(len(hard)).float()
+    expected = reference.nms(hard, order, 0.3, rotated, 99)
+    assert torch.equal(cuda.nms(hard, order, 0.3, rotated, 99), expected)
+
+
+def test_points_and_regions() -> None:
+    generator = torch.Generator().manual_seed(2)
+    points = crowded_points(2, 130, generator)
+    boxes = torch.stack([torch.cat((random_boxes(6, generator, 6), hard_boxes())).float() for _ in range(2)])
+    labels = cuda.points_in_boxes(points, boxes)
+    assert torch.equal(labels, reference.points_in_boxes(points, boxes))
+    assert len(labels.unique()) > 3
+    for count in (1, 5, 200):
+        for ours, expected in zip(
+            cuda.region_points(points, boxes, count), reference.region_points(points, boxes, count), strict=True
+        ):
+            assert torch.equal(ours, expected)
+
+
+def test_no_points_and_no_boxes() -> None:
+    points, boxes = torch.ones(2, 0, 3), torch.ones(2, 3, 7)
+    assert cuda.points_in_boxes(points, boxes).shape == (2, 0)
+    index, found = cuda.region_points(points, boxes, 4)
+    assert index.tolist() == [[[0] * 4] * 3] * 2
+    assert not found.any()
+    assert cuda.region_points(torch.ones(2, 5, 3), boxes[:, :0], 4)[0].shape == (2, 0, 4)
+    assert cuda.points_in_boxes(torch.ones(2, 5, 3), boxes[:, :0]).tolist() == [[-1] * 5] * 2

@@ -1,6 +1,7 @@
 """How kernels run on an NVIDIA GPU: numba-cuda, on a tensor's own memory and PyTorch's current stream."""
 
 import operator
+from collections.abc import Sequence
 from typing import Any
 
 import numba
@@ -16,6 +17,8 @@ _THREADS = 128
 # numba's simulator (NUMBA_ENABLE_CUDASIM=1) runs kernels as Python and has no such functions.
 rounded_sum: Any = operator.add if numba.config.ENABLE_CUDASIM else libdevice.dadd_rn
 rounded_product: Any = operator.mul if numba.config.ENABLE_CUDASIM else libdevice.dmul_rn
+rounded_sum_float32: Any = operator.add if numba.config.ENABLE_CUDASIM else libdevice.fadd_rn
+rounded_product_float32: Any = operator.mul if numba.config.ENABLE_CUDASIM else libdevice.fmul_rn
 
 
 def cuda_kernels_run() -> bool:
@@ -32,12 +35,26 @@ def launch(kernel: Any, items: int, *arguments: Tensor | tuple[float, ...] | flo
         arguments: contiguous tensors of one device, handed over as they lie in memory, and numbers; in the simulator
             the tensors are the processor's.
     """
-    if items == 0:
+    _start(kernel, -(-items // _THREADS), _THREADS, (*arguments, items))
+
+
+def launch_blocks(kernel: Any, blocks: int, threads: int, *arguments: Tensor | tuple[float, ...] | float) -> None:
+    """Start a kernel of one block an item, whose threads share memory, like `launch`.
+
+    Args:
+        kernel: made by `numba.cuda.jit`.
+        blocks: how many.
+        threads: of each block; a multiple of 32, at most 1024.
+        arguments: as for `launch`; nothing is added to them.
+    """
+    _start(kernel, blocks, threads, arguments)
+
+
+def _start(kernel: Any, blocks: int, threads: int, arguments: Sequence[Tensor | tuple[float, ...] | float]) -> None:
+    if blocks == 0:
         return
-    blocks = -(-items // _THREADS)
     if numba.config.ENABLE_CUDASIM:
-        arrays = [argument.numpy() if isinstance(argument, Tensor) else argument for argument in arguments]
-        kernel[blocks, _THREADS](*arrays, items)
+        kernel[blocks, threads](*(value.numpy() if isinstance(value, Tensor) else value for value in arguments))
         return
     device = next(argument.device for argument in arguments if isinstance(argument, Tensor))
     with cuda.gpus[device.index]:
@@ -46,4 +63,4 @@ def launch(kernel: Any, items: int, *arguments: Tensor | tuple[float, ...] | flo
             cuda.as_cuda_array(argument, sync=False) if isinstance(argument, Tensor) else argument
             for argument in arguments
         ]
-        kernel[blocks, _THREADS, stream](*arrays, items)
+        kernel[blocks, threads, stream](*arrays)

@@ -33,7 +33,7 @@ def adversarial_cloud(kind: str, count: int = 300) -> Tensor:
     if kind == "equal":
         points[:] = points[:, :1].clone()
     elif kind == "duplicates":
-        points[:, 100:200] = points[:, :100]
+        points[:, count // 3 : 2 * (count // 3)] = points[:, : count // 3]
     elif kind == "plane":
         points[..., 1] = 0
     elif kind == "line":

@@ -1,0 +1,63 @@
+"""The CUDA kernels on point sets in numba's simulator, to the last bit; `test_point_sets_cuda.py` runs this file.
+
+The simulator is chosen for a whole process by NUMBA_ENABLE_CUDASIM=1, before numba is imported.
+"""
+
+import numba
+import pytest
+import torch
+from torch import Tensor
+
+from pseudolidar.ops import point_sets_cuda as gpu
+from pseudolidar.ops import point_sets_reference as reference
+from tests.ops.clouds import ADVERSARIAL, adversarial_cloud, random_cloud
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::numba.core.errors.NumbaPerformanceWarning"),
+    # numpy's warnings where a kernel runs as Python: overflow and NaN are wanted here.
+    pytest.mark.filterwarnings("ignore::RuntimeWarning"),
+]
+
+
+def assert_same(found: tuple[Tensor, ...], expected: tuple[Tensor, ...]) -> None:
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours.dtype == theirs.dtype
+        assert torch.equal(ours, theirs)
+
+
+def test_this_is_the_simulator() -> None:
+    assert numba.config.ENABLE_CUDASIM
+
+
+@pytest.mark.parametrize("kind", ["random", *ADVERSARIAL])
+def test_searches(kind: str) -> None:
+    points = random_cloud(0, 2, 40) if kind == "random" else adversarial_cloud(kind, 12)
+    # More than there are, where there are few.
+    count = 5 if kind == "random" else 14
+    chosen = reference.furthest_point_sample(points, count)
+    assert torch.equal(gpu.furthest_point_sample(points, count), chosen)
+    centres = points[:, :7].contiguous()
+    assert_same(gpu.ball_query(points, centres, 100.0, 4), reference.ball_query(points, centres, 100.0, 4))
+    assert_same(gpu.three_nearest(centres, points), reference.three_nearest(centres, points))
+
+
+def test_too_few_to_search() -> None:
+    points = random_cloud(0, 1, 3)
+    nothing = points[:, :0].contiguous()
+    assert_same(gpu.ball_query(nothing, points, 1.0, 2), reference.ball_query(nothing, points, 1.0, 2))
+    assert_same(gpu.ball_query(points, nothing, 1.0, 2), reference.ball_query(points, nothing, 1.0, 2))
+    assert_same(gpu.three_nearest(points, nothing), reference.three_nearest(points, nothing))
+    two = points[:, :2].contiguous()
+    assert_same(gpu.three_nearest(points, two), reference.three_nearest(points, two))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_segment_max(dtype: torch.dtype) -> None:
+    rows = torch.randn((30, 5), generator=torch.Generator().manual_seed(0)).round(decimals=1).to(dtype)
+    rows[3:5, 1] = torch.nan
+    rows[8, 2] = -torch.inf
+    starts = torch.tensor([0, 3, 8, 9, 9, 26])
+    maxima, first = gpu.segment_max(rows, starts)
+    expected, expected_first = reference.segment_max(rows, starts)
+    assert torch.equal(first, expected_first)
+    torch.testing.assert_close(maxima, expected, rtol=0, atol=0, equal_nan=True)

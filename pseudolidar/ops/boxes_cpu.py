@@ -71,31 +71,42 @@ def nms(boxes: Tensor, scores: Tensor, threshold: float, rotated: bool, max_kept
 @cpu_kernel
 def _suppress_axis_aligned(boxes: Doubles, threshold: float, kept: Integers) -> int:
     """Fill `kept` with the rows that stay, as many as it has room for, and count them."""
-    # Of the boxes kept: a row of each number, so that boxes are compared side by side in vector registers.
-    rows = np.zeros((5, len(kept)))
-    x, z, half_length, half_width, area = rows
+    # Of the boxes kept x, z, half length, half width and area, a chunk of each, compared in vector registers.
+    chunks = np.zeros((-(-len(kept) // _CHUNK), 5, _CHUNK))
+    above = np.zeros(_CHUNK, np.uint8)
+    words = above.view(np.uint64)
     count = 0
     for i in range(len(boxes)):
         if count == len(kept):
             break
-        own_x, own_z, own = boxes[i, 0], boxes[i, 2], _area(boxes[i])
-        own_half_length, own_half_width = 0.5 * abs(boxes[i, 5]), 0.5 * abs(boxes[i, 4])
+        x, z, own = boxes[i, 0], boxes[i, 2], _area(boxes[i])
+        half_length, half_width = 0.5 * abs(boxes[i, 5]), 0.5 * abs(boxes[i, 4])
         stays = True
-        for first in range(0, count, _CHUNK):
-            highest = 0.0
-            for k in range(first, min(first + _CHUNK, count)):
-                common_x = common_extent(half_length[k], own_half_length, own_x - x[k])
-                common = common_x * common_extent(half_width[k], own_half_width, own_z - z[k])
-                if common > 0.0:
-                    highest = max(highest, common / (area[k] + own - common))
-            if highest > threshold:
+        for chunk in range(-(-count // _CHUNK)):
+            for k in range(_CHUNK):
+                common = common_extent(chunks[chunk, 2, k], half_length, x - chunks[chunk, 0, k])
+                common *= common_extent(chunks[chunk, 3, k], half_width, z - chunks[chunk, 1, k])
+                # NaN, of two boxes without area, is above nothing.
+                above[k] = common / (chunks[chunk, 4, k] + own - common) > threshold
+            if _some(words):
                 stays = False
                 break
         if stays:
-            x[count], z[count], area[count], kept[count] = own_x, own_z, own, i
-            half_length[count], half_width[count] = own_half_length, own_half_width
+            chunk, k = count // _CHUNK, count % _CHUNK
+            chunks[chunk, 0, k], chunks[chunk, 1, k], chunks[chunk, 4, k] = x, z, own
+            chunks[chunk, 2, k], chunks[chunk, 3, k] = half_length, half_width
+            kept[count] = i
             count += 1
     return count
+
+
+@cpu_kernel
+def _some(words: Words) -> bool:
+    """Whether any of the bytes in these words is set."""
+    some = words[0]
+    for word in range(1, len(words)):
+        some |= words[word]
+    return some != 0
 
 
 @cpu_kernel
@@ -202,10 +213,7 @@ def _test(chunks: Floats, scene: int, chunk: int, frames: Floats, m: int, inside
         # Bitwise: no branches, so that it becomes vector code. Comparisons with NaN are false.
         level = (dy <= np.float32(0)) & (dy >= -height)
         inside[i] = (np.abs(along) <= half_length) & (np.abs(across) <= half_width) & level
-    some = words[0]
-    for word in range(1, len(words)):
-        some |= words[word]
-    return some != 0
+    return _some(words)
 
 
 def _doubles(boxes: Tensor) -> Doubles:

@@ -4,6 +4,7 @@ from pseudolidar.viewing.birds_eye import birds_eye_figure
 from pseudolidar.viewing.boxes import draw_boxes2d, draw_boxes3d
 from pseudolidar.viewing.canvas import figure_to_rgb, figure_to_svg, save_figure
 from pseudolidar.viewing.curves import precision_recall_figure, range_figure
+from pseudolidar.viewing.detections import Detections, detections_figure
 from pseudolidar.viewing.disparity import colourise_disparity, disparity_figure
 from pseudolidar.viewing.frame import boxes_on_image, frame_figure
 from pseudolidar.viewing.report import Picture, Report, Section, render_report, tables_of, write_report
@@ -11,6 +12,7 @@ from pseudolidar.viewing.scene import SceneError, show_scene
 from pseudolidar.viewing.tables import Heading, Row, Table, print_table, print_tables
 
 __all__ = [
+    "Detections",
     "Heading",
     "Picture",
     "Report",
@@ -21,6 +23,7 @@ __all__ = [
     "birds_eye_figure",
     "boxes_on_image",
     "colourise_disparity",
+    "detections_figure",
     "disparity_figure",
     "draw_boxes2d",
     "draw_boxes3d",

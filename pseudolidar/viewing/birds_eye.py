@@ -51,7 +51,7 @@ def visible_points(
     return rectified[seen], np.asarray(points[seen, 2], dtype=np.float64)
 
 
-def _heights_image(
+def heights_image(
     points_rect: NDArray[np.float64],
     heights: NDArray[np.float64],
     half_width: float,
@@ -69,7 +69,7 @@ def _heights_image(
     return image
 
 
-def _view_edges(calibration: Calibration, image_size: tuple[int, int], max_depth: float) -> NDArray[np.float64]:
+def view_edges(calibration: Calibration, image_size: tuple[int, int], max_depth: float) -> NDArray[np.float64]:
     """What the camera sees from above: x and z of its left far corner, its own place, its right far corner, (3, 2)."""
     columns = np.array([[-0.5, 0.0], [image_size[1] - 0.5, 0.0]])
     left, right = calibration.image_to_rect(columns, np.full(2, max_depth))[:, [0, 2]]
@@ -186,7 +186,7 @@ def birds_eye_figure(
     Returns:
         A figure 10 inches wide.
     """
-    view = _view_edges(calibration, image_size, max_depth)
+    view = view_edges(calibration, image_size, max_depth)
     half_width, width, height = _panel_size(len(clouds), [truth, *detections.values()], view, max_depth)
     seen = {name: visible_points(points, calibration, image_size, max_depth) for name, points in clouds.items()}
     heights = np.concatenate([np.zeros(0), *(h for _, h in seen.values())])
@@ -197,7 +197,7 @@ def birds_eye_figure(
         for i, (name, (points_rect, point_heights)) in enumerate(seen.items()):
             axes = axes_at(figure, _MARGIN_IN + i * (width + _GAP_IN), _TITLE_IN, width, height)
             cells_per_m = width * _CELLS_PER_INCH / (2 * half_width)
-            image = _heights_image(points_rect, point_heights, half_width, max_depth, cells_per_m)
+            image = heights_image(points_rect, point_heights, half_width, max_depth, cells_per_m)
             _draw_panel(axes, image, norm, view, half_width)
             _draw_boxes(axes, truth, TRUTH, True, max_depth)
             found = detections.get(name)

@@ -99,6 +99,14 @@ def visible_edges(
     return clip_segments(corners[_EDGES[:, 0]], corners[_EDGES[:, 1]], image_size)
 
 
+def visible_front(
+    box3d: NDArray[np.floating], calibration: Calibration, image_size: tuple[int, int]
+) -> NDArray[np.float64]:
+    """The visible part of one box's front face (at +l/2), (M, 2) px; arguments as for `visible_edges`, M may be 0."""
+    corners = _homogeneous_pixels(box3d_corners(box3d)[0], calibration)
+    return clip_polygon(corners[list(_FRONT)], image_size)
+
+
 def _fixed_point(pixels: NDArray[np.float64]) -> NDArray[np.int32]:
     return np.rint(pixels * (1 << _SUBPIXEL_BITS)).astype(np.int32)
 
@@ -131,8 +139,7 @@ def draw_boxes3d(
     boxes = solid_objects(objects).box3d
     # Far ones first, so that near ones lie on top.
     for box in boxes[np.argsort(-boxes[:, 2], kind="stable")]:
-        corners = _homogeneous_pixels(box3d_corners(box)[0], calibration)
-        front = clip_polygon(corners[list(_FRONT)], image_size)
+        front = visible_front(box, calibration, image_size)
         if len(front) >= 3:
             tinted = drawn.copy()
             cv2.fillPoly(tinted, [_fixed_point(front)], rgb255(colour), cv2.LINE_AA, _SUBPIXEL_BITS)

@@ -27,6 +27,12 @@ DETECTION = "#ff5fb0"
 """Detected boxes."""
 HEIGHTS = LinearSegmentedColormap.from_list("heights", ["#38577f", "#5a8aba", "#a2c6e2", "#f6fafc"])
 """Heights of points on a dark ground, low to high: blues, so that neither kind of box gets lost in them."""
+CLASS_COLOURS = {"Car": "#ffb000", "Pedestrian": "#ff4f9a", "Cyclist": "#78a5ff"}
+"""Detected boxes where several classes share a picture: amber, magenta, blue, which stay apart for the colour-blind."""
+OTHER_CLASS = "#ffffff"
+"""Detected boxes of all other classes."""
+GREY_HEIGHTS = LinearSegmentedColormap.from_list("grey heights", ["#48525d", "#7c8792", "#b4bcc4", "#eef1f4"])
+"""Heights of points on a dark ground where boxes have the colours of their classes."""
 UNKNOWN_RGB = (56, 56, 56)
 """Pixels without a disparity: a dark grey that the disparity colours don't contain."""
 

@@ -1,0 +1,17 @@
+"""u, r and v in a row: a rectified stereo pair in, a KITTI result file and a picture out."""
+
+from pseudolidar.pipeline.detection import Drawing, GivenBoxes, Summary, detect_frames
+from pseudolidar.pipeline.frames import PairFrame, raw_drive
+from pseudolidar.pipeline.models import DETECTOR_KINDS, DetectorKind, Models
+
+__all__ = [
+    "DETECTOR_KINDS",
+    "DetectorKind",
+    "Drawing",
+    "GivenBoxes",
+    "Models",
+    "PairFrame",
+    "Summary",
+    "detect_frames",
+    "raw_drive",
+]

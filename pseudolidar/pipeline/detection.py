@@ -1,0 +1,258 @@
+"""From stereo pairs to objects: disparity, cloud, 2D boxes and detectors, frame by frame, results and pictures."""
+
+import json
+import zlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pseudolidar.cloud import disparity_to_points, sparsify_points
+from pseudolidar.detectors.boxes2d import Boxes2d, clipped_to_image, read_detections_file, read_result_boxes
+from pseudolidar.kitti import (
+    Calibration,
+    FormatError,
+    Frame,
+    Objects,
+    replacing,
+    require_file,
+    track,
+    write_image,
+    write_objects,
+)
+from pseudolidar.pipeline.models import DetectorKind, Models, kind_of
+from pseudolidar.viewing import Detections, detections_figure, figure_to_rgb
+
+SETTINGS_FILE = "detect.json"
+"""Beside results and pictures: what made them, so that a folder never holds results of two systems."""
+
+_SCORES = {"frustum": "log probability", "pointrcnn": "logit"}
+
+
+@dataclass(frozen=True)
+class GivenBoxes:
+    """2D boxes from files, in place of a 2D detector's.
+
+    Attributes:
+        name: of the file or folder.
+        by_frame: boxes of any class, px.
+    """
+
+    name: str
+    by_frame: Mapping[str, Boxes2d]
+
+    @classmethod
+    def from_path(cls, path: str | Path, frame_ids: Sequence[str]) -> "GivenBoxes":
+        """A file in the published format (`read_detections_file`), or a folder of KITTI results for these frames.
+
+        Raises:
+            FormatError: neither is there, or a broken one; a frame that the folder lacks.
+        """
+        path = Path(path)
+        return cls(path.name, read_result_boxes(path, frame_ids) if path.is_dir() else read_detections_file(path))
+
+    def of_frame(self, frame_id: str, image_size: tuple[int, int], skipped: Counter[str]) -> Boxes2d:
+        """A frame's boxes, clipped to its image; `skipped` counts those outside of it, and frames without an entry."""
+        boxes = self.by_frame.get(frame_id)
+        if boxes is None:
+            skipped[f"frames without 2D boxes in {self.name}"] += 1
+            return Boxes2d.empty()
+        box2d, inside, _ = clipped_to_image(boxes.box2d, image_size)
+        if not inside.all():
+            skipped["2D boxes outside of the image"] += int((~inside).sum())
+        return Boxes2d(boxes.class_name, box2d, boxes.score)[inside]
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What the pictures show; results hold everything.
+
+    Attributes:
+        score_threshold: by kind of detector, the lowest score that is drawn. Frustum PointNet's scores are log
+            probabilities, PointRCNN's are logits.
+        max_depth: how far the cloud is shown, m.
+    """
+
+    score_threshold: Mapping[DetectorKind, float]
+    max_depth: float = 60.0
+
+
+@dataclass
+class Summary:
+    """What a run did.
+
+    Attributes:
+        frames: detected in now; those that were finished before are not counted.
+        finished_before: how many those are.
+        found: objects by class.
+        skipped: what detectors passed over, by reason.
+    """
+
+    frames: int = 0
+    finished_before: int = 0
+    found: Counter[str] = field(default_factory=Counter)
+    skipped: Counter[str] = field(default_factory=Counter)
+
+
+def detect_frames(
+    models: Models,
+    frames: Sequence[Frame],
+    output_dir: str | Path,
+    drawing: Drawing,
+    boxes: GivenBoxes | None = None,
+    max_height: float | None = 1.0,
+) -> Summary:
+    """Write `output_dir`/results/ID.txt, a KITTI result file, and `output_dir`/pictures/ID.png for every frame.
+
+    Frames that have both already are left alone; the same models and frames give the same bytes. A result equals the
+    one that disparity maps, clouds and results one after the other in files give. Labels are drawn where there are
+    any, and otherwise not looked at. Pairs have to be rectified; one that isn't can't be told from one without
+    objects.
+
+    Args:
+        models: of the system.
+        frames: with pairs and calibrations.
+        output_dir: made if missing.
+        drawing: what the pictures show.
+        boxes: 2D boxes instead of those that `models.boxes2d` finds.
+        max_height: m, winsorization of the clouds; the one that the detectors were trained with.
+
+    Raises:
+        FormatError: missing files, found before any work; broken ones, images of two sizes, a calibration for other
+            images; an output folder with results of other models or settings.
+        ValueError: no 2D boxes and no model for them, while a detector starts from them.
+    """
+    output = Path(output_dir)
+    if models.starts_from_boxes2d and boxes is None and models.boxes2d is None:
+        raise ValueError(
+            "boxes: found none, expected boxes2d.pt among the models, or boxes=FILE_OR_FOLDER: frustum detectors start "
+            "from 2D boxes"
+        )
+    for frame in frames:
+        for kind, what in (("image_2", "the left image"), ("image_3", "the right image"), ("calib", "calibration")):
+            require_file(frame.path(kind), what)
+    _agree_on_settings(output / SETTINGS_FILE, _settings(models, drawing, boxes, max_height))
+    missing = [frame for frame in frames if not all(path.is_file() for path in _outputs(output, frame))]
+    summary = Summary(frames=len(missing), finished_before=len(frames) - len(missing))
+    for frame in track(missing, "detection") if missing else ():
+        _detect_one(models, frame, output, drawing, boxes, max_height, summary)
+    return summary
+
+
+def _detect_one(
+    models: Models,
+    frame: Frame,
+    output: Path,
+    drawing: Drawing,
+    boxes: GivenBoxes | None,
+    max_height: float | None,
+    summary: Summary,
+) -> None:
+    calibration = frame.calibration
+    left, right = frame.stereo_pair()
+    _require_calibration_of(left, calibration, frame)
+    points = disparity_to_points(models.disparity.predict(left, right), calibration, max_height)
+    sparse = sparsify_points(points) if any(d.wants_sparse_cloud for d in models.detectors.values()) else points
+    size = (left.shape[0], left.shape[1])
+    boxes2d = Boxes2d.empty()
+    if boxes is not None:
+        boxes2d = boxes.of_frame(frame.frame_id, size, summary.skipped)
+    elif models.boxes2d is not None:
+        boxes2d = models.boxes2d.boxes(left)
+    parts = [Objects.empty(scored=True)]
+    shown = [Objects.empty(scored=True)]
+    used: dict[str, NDArray[np.float64]] = {}
+    for name, detector in models.detectors.items():
+        # The seed is the frame's own, as in `detectors.detect`, so that a resumed run writes the same bytes.
+        seed = zlib.crc32(frame.frame_id.encode())
+        cloud = sparse if detector.wants_sparse_cloud else points
+        objects, skipped = detector.objects(cloud, calibration, size, boxes2d, seed)
+        parts.append(objects)
+        score = np.zeros(0) if objects.score is None else objects.score
+        shown.append(objects[score >= drawing.score_threshold[kind_of(name)]])
+        if detector.starts_from_boxes2d:
+            used |= {c: boxes2d.of_classes((c,)).box2d for c in detector.class_names}
+        summary.skipped += skipped
+        summary.found += Counter(str(class_name) for class_name in objects.class_name)
+    found, drawn = Objects.concatenate(parts), Objects.concatenate(shown)
+    truth = frame.objects() if frame.path("label_2").is_file() else None
+    lines = _header(models, frame, left, calibration, drawing, boxes, len(found) - len(drawn))
+    sheet = Detections(left, calibration, drawn, truth, used, points)
+    figure = detections_figure(frame.frame_id, lines, sheet, drawing.max_depth)
+    results_path, picture_path = _outputs(output, frame)
+    write_objects(results_path, found)
+    write_image(picture_path, figure_to_rgb(figure))
+
+
+def _outputs(output: Path, frame: Frame) -> tuple[Path, Path]:
+    return output / "results" / f"{frame.frame_id}.txt", output / "pictures" / f"{frame.frame_id}.png"
+
+
+def _require_calibration_of(image: NDArray[np.uint8], calibration: Calibration, frame: Frame) -> None:
+    """A camera looks at some point of its image; with a calibration for larger images the point lies outside."""
+    height, width = image.shape[:2]
+    centre_x, centre_y = calibration.P2[:2, 2]
+    if not (0 < centre_x < width and 0 < centre_y < height):
+        found = f"the image centre at ({centre_x:.1f}, {centre_y:.1f}) px"
+        expected = f"one within {frame.path('image_2').name}, {width} x {height} px: P2 of this size of images"
+        raise FormatError(frame.path("calib"), "P2", found, expected)
+
+
+def _boxes_name(models: Models, boxes: GivenBoxes | None) -> str | None:
+    if not models.starts_from_boxes2d:
+        return None
+    return "boxes2d.pt" if boxes is None else boxes.name
+
+
+def _header(
+    models: Models,
+    frame: Frame,
+    image: NDArray[np.uint8],
+    calibration: Calibration,
+    drawing: Drawing,
+    boxes: GivenBoxes | None,
+    not_drawn: int,
+) -> list[str]:
+    boxes_name = _boxes_name(models, boxes)
+    kinds = sorted({kind_of(name) for name in models.detectors})
+    limits = ", ".join(f"{drawing.score_threshold[kind]:g} ({_SCORES[kind]})" for kind in kinds)
+    rest = f"; {not_drawn} below, in the result file alone" if not_drawn else ""
+    return [
+        f"{frame.path('image_2').name}, {image.shape[1]} × {image.shape[0]} px, focal length "
+        f"{calibration.focal_px:.1f} px, baseline {calibration.baseline_m:.3f} m",
+        f"disparity: {models.disparity_name}  ·  "
+        + (f"2D boxes: {boxes_name}  ·  " if boxes_name is not None else "")
+        + f"detectors: {', '.join(models.detectors)}",
+        f"drawn from a score of {limits.replace('-', chr(0x2212))} on{rest}",
+    ]
+
+
+def _settings(models: Models, drawing: Drawing, boxes: GivenBoxes | None, max_height: float | None) -> dict[str, Any]:
+    return {
+        "models": dict(models.digests),
+        "disparity": models.disparity_name,
+        "boxes2d": _boxes_name(models, boxes),
+        "max_height": max_height,
+        "score_threshold": dict(drawing.score_threshold),
+        "max_depth": drawing.max_depth,
+    }
+
+
+def _agree_on_settings(path: Path, settings: Mapping[str, Any]) -> None:
+    if not path.is_file():
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(settings, indent=1))
+        return
+    try:
+        made_with = json.loads(path.read_text())
+        there = {key: made_with[key] for key in settings}
+    except (ValueError, KeyError, TypeError) as error:
+        raise FormatError(path, "file", "no settings of detections", "what an earlier run wrote") from error
+    for key, value in settings.items():
+        if there[key] != value:
+            expected = f"{value}, as asked for now; take another folder, or remove this one"
+            raise FormatError(path, key, there[key], expected)

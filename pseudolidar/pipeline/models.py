@@ -1,0 +1,157 @@
+"""A folder of trained models, known by their names: disparity, 2D boxes, detectors."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from pseudolidar.detectors import Detector, load_detector
+from pseudolidar.kitti import FormatError
+from pseudolidar.stereo import DisparityModel, SemiGlobalMatching, TrainedPSMNet
+
+if TYPE_CHECKING:
+    from pseudolidar.detectors.boxes2d import Detector2d
+
+DetectorKind = Literal["frustum", "pointrcnn"]
+DETECTOR_KINDS: tuple[DetectorKind, ...] = ("frustum", "pointrcnn")
+"""Kinds of detectors, as their files' names begin."""
+
+_WEIGHTS = (".pt", ".pth", ".tar", ".safetensors")
+_LAYOUT = "disparity.*, boxes2d.pt, frustum_NAME.pt and pointrcnn_NAME.pt"
+
+
+def kind_of(name: str) -> DetectorKind:
+    """The kind of detector that a file's name says."""
+    return "frustum" if name.startswith("frustum_") else "pointrcnn"
+
+
+@dataclass(frozen=True)
+class Models:
+    """The models of one system; `from_folder` says what a folder of them looks like.
+
+    Attributes:
+        disparity: u.
+        disparity_name: its file's name, or what stands in for it.
+        boxes2d: finds the 2D boxes that frustum detectors start from; None where the folder has none.
+        detectors: by their files' names; no two of them find the same class.
+        digests: SHA-256 of every file in use, by name.
+    """
+
+    disparity: DisparityModel
+    disparity_name: str
+    boxes2d: "Detector2d | None"
+    detectors: Mapping[str, Detector]
+    digests: Mapping[str, str]
+
+    @classmethod
+    def from_folder(
+        cls,
+        folder: str | Path,
+        kind: DetectorKind | None = None,
+        device: str = "cpu",
+        align_corners: bool | None = None,
+        max_disparity: int | None = None,
+    ) -> "Models":
+        """Load the models of a folder:
+
+            disparity.pt         a PSMNet: any file that `pseudolidar.stereo.load_psmnet` reads, also .pth, .tar and
+                                 .safetensors; left out, semi-global matching takes its place
+            boxes2d.pt           2D boxes for frustum detectors: a checkpoint of `train_detector2d`
+            frustum_NAME.pt      Frustum PointNets, one or several: checkpoints of `train_detector`
+            pointrcnn_NAME.pt    PointRCNNs, likewise
+
+        NAME is up to the user and says what a detector finds (`frustum_car.pt`). Files with other suffixes are not
+        looked at.
+
+        Args:
+            folder: see above.
+            kind: only detectors of this kind; None: all. Where a class is found by both kinds, a choice is needed.
+            device: `cpu` or `cuda`.
+            align_corners: see `load_psmnet`; for weights that don't record it.
+            max_disparity: of the search, px; None: what the network records, or 192.
+
+        Raises:
+            FormatError: no such folder, no detector in it, two that find the same class, weights of another name, or
+                a file that holds another model than its name says.
+            ValueError: no such kind or device.
+        """
+        folder = Path(folder)
+        if kind is not None and kind not in DETECTOR_KINDS:
+            raise ValueError(f"detectors: found {kind!r}, expected one of {', '.join(DETECTOR_KINDS)}")
+        if not folder.is_dir():
+            raise FormatError(folder, "folder", "nothing there", f"a folder of models: {_LAYOUT}")
+        disparity, boxes2d, files = _sorted_by_name(folder)
+        files = [path for path in files if kind in (None, kind_of(path.name))]
+        if not files:
+            found = ", ".join(sorted(path.name for path in folder.iterdir())[:8]) or "nothing"
+            expected = " or ".join(f"{name}_NAME.pt" for name in DETECTOR_KINDS if kind in (None, name))
+            raise FormatError(folder, "detectors", found, expected)
+        detectors = {path.name: _detector(path, device) for path in files}
+        _require_one_each(folder, detectors)
+        if all(kind_of(name) != "frustum" for name in detectors):
+            boxes2d = None
+        used = [path for path in (disparity, boxes2d, *files) if path is not None]
+        return cls(
+            _disparity_model(disparity, device, align_corners, max_disparity),
+            "semi-global matching" if disparity is None else disparity.name,
+            None if boxes2d is None else _detector2d(boxes2d, device),
+            detectors,
+            {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in used},
+        )
+
+    @property
+    def starts_from_boxes2d(self) -> bool:
+        """Whether one of the detectors looks into 2D boxes alone."""
+        return any(detector.starts_from_boxes2d for detector in self.detectors.values())
+
+
+def _sorted_by_name(folder: Path) -> tuple[Path | None, Path | None, list[Path]]:
+    """The files of the disparity model, of the 2D boxes, of the detectors."""
+    disparities, boxes2d, detectors = [], None, []
+    for path in sorted(path for path in folder.iterdir() if path.suffix in _WEIGHTS and path.is_file()):
+        if path.stem == "disparity":
+            disparities.append(path)
+        elif path.name == "boxes2d.pt":
+            boxes2d = path
+        elif path.suffix == ".pt" and path.stem.startswith(tuple(f"{kind}_" for kind in DETECTOR_KINDS)):
+            detectors.append(path)
+        else:
+            raise FormatError(path, "name", path.name, f"one of {_LAYOUT}, which say what a file holds")
+    if len(disparities) > 1:
+        found = ", ".join(path.name for path in disparities)
+        raise FormatError(folder, "disparity models", found, "one of them")
+    return disparities[0] if disparities else None, boxes2d, detectors
+
+
+def _detector2d(path: Path, device: str) -> "Detector2d":
+    # Here, since it imports torchvision, which takes its time.
+    from pseudolidar.detectors.boxes2d import Detector2d
+
+    return Detector2d.from_checkpoint(path, device)
+
+
+def _detector(path: Path, device: str) -> Detector:
+    detector = load_detector(path, device)
+    found = "frustum" if detector.starts_from_boxes2d else "pointrcnn"
+    if kind_of(path.name) != found:
+        raise FormatError(path, "name", path.stem.partition("_")[0], f"{found}, which is what the file holds")
+    return detector
+
+
+def _require_one_each(folder: Path, detectors: Mapping[str, Detector]) -> None:
+    finder: dict[str, str] = {}
+    for name, detector in detectors.items():
+        for class_name in detector.class_names:
+            if class_name in finder:
+                expected = "one detector a class: detectors=frustum or detectors=pointrcnn chooses a kind"
+                raise FormatError(folder, f"class {class_name}", f"{finder[class_name]} and {name}", expected)
+            finder[class_name] = name
+
+
+def _disparity_model(
+    path: Path | None, device: str, align_corners: bool | None, max_disparity: int | None
+) -> DisparityModel:
+    if path is not None:
+        return TrainedPSMNet(path, align_corners, max_disparity, device=device)
+    return SemiGlobalMatching() if max_disparity is None else SemiGlobalMatching(max_disparity)

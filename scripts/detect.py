@@ -1,0 +1,60 @@
+"""Objects from stereo pairs: python scripts/detect.py models=DIR left=FILE right=FILE calib=FILE (or data=, drive=)."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig
+
+from pseudolidar.command_line import clear_errors
+from pseudolidar.kitti import Frame, ObjectDataset
+from pseudolidar.pipeline import DETECTOR_KINDS, Drawing, GivenBoxes, Models, PairFrame, detect_frames, raw_drive
+
+
+@hydra.main(version_base="1.3", config_path="../configs", config_name="detect")
+def main(config: DictConfig) -> None:
+    """Write a KITTI result file and a picture for every frame, say where they are and what was found."""
+    with clear_errors():
+        run(config)
+
+
+def run(config: DictConfig) -> None:
+    """Detect in one pair, in a data set or in a drive."""
+    frames = frames_of(config)
+    models = Models.from_folder(
+        config.models, config.detectors, config.device, config.align_corners, config.max_disparity
+    )
+    frame_ids = [frame.frame_id for frame in frames]
+    boxes = None if config.boxes is None else GivenBoxes.from_path(config.boxes, frame_ids)
+    drawing = Drawing({kind: config.score_threshold[kind] for kind in DETECTOR_KINDS}, config.max_depth)
+    if models.disparity_name == "semi-global matching":
+        print(f"disparity: by semi-global matching, since {config.models} has no disparity.pt")
+    summary = detect_frames(models, frames, config.output, drawing, boxes, config.max_height)
+    print(f"frames: {summary.frames}, finished before: {summary.finished_before}; found: {_listed(summary.found)}")
+    if summary.skipped:
+        print(f"skipped: {_listed(summary.skipped)}")
+    print(f"results: {Path(config.output) / 'results'}, pictures: {Path(config.output) / 'pictures'}")
+
+
+def frames_of(config: DictConfig) -> Sequence[Frame]:
+    """The frames that `left` with `right` and `calib`, or `data`, or `drive` name."""
+    pair = [config.left, config.right, config.calib]
+    sources = [any(part is not None for part in pair), config.data is not None, config.drive is not None]
+    if sum(sources) != 1 or (sources[0] and None in pair):
+        given = [name for name in ("left", "right", "calib", "data", "drive") if config[name] is not None]
+        found = ", ".join(given) or "none of them"
+        raise ValueError(f"found {found}; expected left=FILE right=FILE calib=FILE, or data=DIR, or drive=DIR")
+    if config.data is not None:
+        return list(ObjectDataset(config.data, config.split))
+    if config.drive is not None:
+        return list(raw_drive(config.drive))
+    return [PairFrame.from_files(*pair)]
+
+
+def _listed(counts: Counter[str]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "nothing"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,191 @@
+"""scripts/detect.py: pairs in, result files and pictures out; its mistakes in one line each."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pseudolidar.cloud import write_clouds
+from pseudolidar.detectors import detect as detect_from_files
+from pseudolidar.detectors import load_detector, read_detections_file
+from pseudolidar.kitti import ObjectDataset, read_image, read_objects, write_image, write_raw_drive
+from pseudolidar.stereo import PSMNet, SemiGlobalMatching, predict_disparities, save_psmnet
+from tests.pipeline.conftest import MAX_DISPARITY, REPOSITORY
+
+Detect = Callable[..., tuple[int, str, str]]
+
+
+def bytes_of(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def pair_of(street: ObjectDataset, frame_id: str) -> dict[str, Path]:
+    frame = street.frame(frame_id)
+    return {"left": frame.path("image_2"), "right": frame.path("image_3"), "calib": frame.path("calib")}
+
+
+def test_a_data_set_gives_what_the_stages_give_one_after_the_other(
+    street: ObjectDataset, models: Path, boxes: Path, tmp_path: Path, detect: Detect
+) -> None:
+    settings = {"models": models, "data": street.root, "split": "train", "boxes": boxes, "max_disparity": MAX_DISPARITY}
+    code, said, errors = detect(**settings, output=tmp_path / "out")
+    assert code == 0, errors
+    assert "frames: 2, finished before: 0; found: 2 Car" in said
+    assert f"semi-global matching, since {models} has no disparity.pt" in said
+    predict_disparities(SemiGlobalMatching(MAX_DISPARITY), street, tmp_path / "disparity", "disparity")
+    write_clouds(tmp_path / "disparity", street.folder / "calib", tmp_path / "clouds", street.frame_ids)
+    detector = load_detector(models / "frustum_car.pt")
+    detect_from_files(detector, street, tmp_path / "clouds", tmp_path / "results", read_detections_file(boxes))
+    for frame in street:
+        result, picture = (tmp_path / "out" / name / frame.frame_id for name in ("results", "pictures"))
+        expected = tmp_path / "results" / f"{frame.frame_id}.txt"
+        assert result.with_suffix(".txt").read_text() == expected.read_text()
+        found = read_objects(expected, scored=True)
+        assert np.abs(found.box3d[0, :3] - frame.objects().box3d[0, :3]).max() < 2.0
+        assert read_image(picture.with_suffix(".png")).shape[1] == 1920
+    assert len(bytes_of(tmp_path / "out")) == 5
+
+
+def test_finished_frames_are_left_alone_and_the_rest_comes_out_the_same(
+    street: ObjectDataset, models: Path, boxes: Path, tmp_path: Path, detect: Detect
+) -> None:
+    settings = {"models": models, "data": street.root, "boxes": boxes, "output": tmp_path, "max_disparity": 16}
+    assert detect(**settings)[0] == 0
+    first = bytes_of(tmp_path)
+    (tmp_path / "results" / "000001.txt").unlink()
+    untouched = (tmp_path / "pictures" / "000000.png").stat().st_mtime_ns
+    code, said, _ = detect(**settings)
+    assert code == 0 and "frames: 1, finished before: 1" in said
+    assert bytes_of(tmp_path) == first
+    assert (tmp_path / "pictures" / "000000.png").stat().st_mtime_ns == untouched
+    (tmp_path / "pictures" / "000001.png").unlink()
+    assert detect(**settings)[0] == 0
+    assert bytes_of(tmp_path) == first
+    code, _, errors = detect(**settings, max_height=2.5)
+    assert code == 2 and "max_height: found 1.0, expected 2.5, as asked for now; take another folder" in errors
+    assert bytes_of(tmp_path) == first
+
+
+def test_one_pair_with_psmnet_and_without_a_lidar(
+    street: ObjectDataset, models: Path, boxes: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(models, tmp_path / "models")
+    network = PSMNet(width=8, max_disparity=32, pool_sizes=(8, 4), blocks=(1, 1, 1, 1))
+    save_psmnet(tmp_path / "models" / "disparity.pt", network.eval())
+    pair = pair_of(street, "000001")
+    lines = pair["calib"].read_text().splitlines()
+    (tmp_path / "camera.txt").write_text("\n".join(line for line in lines if line[:2] in ("P2", "P3")))
+    left = read_image(pair["left"])
+    write_image(tmp_path / "000001.jpg", left)
+    arguments = [f"models={tmp_path / 'models'}", "left=000001.jpg", f"right={pair['right']}", "calib=camera.txt"]
+    command = [sys.executable, str(REPOSITORY / "scripts" / "detect.py"), *arguments, f"boxes={boxes}"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "semi-global matching" not in done.stdout
+    assert sorted(path.name for path in (tmp_path / "detections").iterdir()) == ["detect.json", "pictures", "results"]
+    assert '"disparity": "disparity.pt"' in (tmp_path / "detections" / "detect.json").read_text()
+    assert (tmp_path / "detections" / "results" / "000001.txt").is_file()
+
+
+def test_a_raw_drive(street: ObjectDataset, models: Path, boxes: Path, tmp_path: Path, detect: Detect) -> None:
+    drive = write_raw_drive([street[0], street[1]], tmp_path / "raw", "2011_09_26", "0001")
+    (tmp_path / "boxes.txt").write_text(boxes.read_text().splitlines()[0].replace("000000.png", "0000000000.png"))
+    settings = {"models": models, "boxes": tmp_path / "boxes.txt", "max_disparity": 16, "output": tmp_path / "out"}
+    code, said, errors = detect(**settings, drive=drive.folder)
+    assert code == 0, errors
+    assert "found: 1 Car" in said and "skipped: 1 frames without 2D boxes in boxes.txt" in said
+    found = read_objects(tmp_path / "out" / "results" / "0000000000.txt", scored=True)
+    assert np.abs(found.box3d[0, :3] - street[0].objects().box3d[0, :3]).max() < 2.0
+    assert (tmp_path / "out" / "results" / "0000000001.txt").read_text() == ""
+    code, _, errors = detect(**settings, drive=tmp_path / "raw")
+    assert code == 2 and "expected DATE/DATE_drive_NUMBER_sync" in errors
+
+
+def test_what_is_below_the_threshold_is_in_the_result_and_not_in_the_picture(
+    street: ObjectDataset, models: Path, boxes: Path, tmp_path: Path, detect: Detect
+) -> None:
+    settings = {"models": models, **pair_of(street, "000000"), "boxes": boxes, "max_disparity": 16}
+    for name, threshold in (("all", -50), ("none", 50)):
+        assert detect(**settings, output=tmp_path / name, **{"score_threshold.frustum": threshold})[0] == 0
+    assert len({(tmp_path / name / "results" / "000000.txt").read_text() for name in ("all", "none")}) == 1
+    drawn, bare = (read_image(tmp_path / name / "pictures" / "000000.png") for name in ("all", "none"))
+    assert drawn.shape == bare.shape, "sheets of one camera have one size"
+    amber = np.array([0xFF, 0xB0, 0x00])
+    more = [(np.abs(picture.astype(int) - amber).max(axis=2) < 12).sum() for picture in (drawn, bare)]
+    assert more[0] > more[1] + 300
+
+
+def test_mistakes_end_in_one_line(
+    street: ObjectDataset, models: Path, boxes: Path, tmp_path: Path, detect: Detect
+) -> None:
+    pair = pair_of(street, "000000")
+    (tmp_path / "empty").mkdir()
+    write_image(tmp_path / "small.png", np.zeros((40, 60, 3), np.uint8))
+    lines = pair["calib"].read_text().splitlines(keepends=True)
+    (tmp_path / "no_P3.txt").write_text("".join(line for line in lines if not line.startswith("P3")))
+    (tmp_path / "large.txt").write_text("".join(lines).replace("3.600000000000e+01", "6.095000000000e+02"))
+    without_right = tmp_path / "data"
+    shutil.copytree(street.root, without_right)
+    (without_right / "training" / "image_3" / "000001.png").unlink()
+    common = {"models": models, "boxes": boxes, "max_disparity": 16, "output": tmp_path / "out"}
+    for settings, expected in [
+        (common, "found none of them; expected left=FILE right=FILE calib=FILE, or data=DIR, or drive=DIR"),
+        (common | {"left": pair["left"], "calib": pair["calib"]}, "found left, calib; expected left=FILE right=FILE"),
+        (common | pair | {"data": street.root}, "found left, right, calib, data; expected left=FILE right=FILE"),
+        (common | pair | {"right": "nowhere.png"}, "nowhere.png: file: found nothing there, expected the right image"),
+        (common | pair | {"right": tmp_path / "small.png"}, "found 60 x 40 px, expected 72 x 40 px, the size of"),
+        (common | pair | {"calib": tmp_path / "no_P3.txt"}, "no_P3.txt: matrix P3: found only P2"),
+        (common | pair | {"calib": tmp_path / "large.txt"}, "expected one within 000000.png, 72 x 40 px"),
+        (common | {"data": without_right}, "image_3/000001.png: file: found nothing there, expected the right image"),
+        (common | pair | {"models": tmp_path / "empty"}, "detectors: found nothing, expected frustum_NAME.pt or"),
+        (common | pair | {"models": tmp_path / "none"}, "none: folder: found nothing there, expected a folder of"),
+        (common | pair | {"detectors": "pointrcnn"}, "found frustum_car.pt, expected pointrcnn_NAME.pt"),
+        (common | pair | {"detectors": "yolo"}, "detectors: found 'yolo', expected one of frustum, pointrcnn"),
+        (common | pair | {"boxes": "null"}, "expected boxes2d.pt among the models, or boxes=FILE_OR_FOLDER"),
+        (common | pair | {"boxes": "no.txt"}, "no.txt: file: found nothing there, expected 2D detections"),
+    ]:
+        code, _, errors = detect(**settings)
+        assert code == 2 and expected in errors, errors
+        assert errors.count("error: ") == 1
+    assert not list(tmp_path.glob("out/*/*")), "no result and no picture"
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["car.pt"], "car.pt: name: found car.pt, expected one of disparity.*, boxes2d.pt, frustum_NAME.pt"),
+        (["pointrcnn_car.pt"], "name: found pointrcnn, expected frustum, which is what the file holds"),
+        (["frustum_a.pt", "frustum_b.pt"], "class Car: found frustum_a.pt and frustum_b.pt, expected one detector a"),
+        (["frustum_car.pt", "disparity.pt", "disparity.tar"], "found disparity.pt, disparity.tar, expected one of"),
+    ],
+)
+def test_files_are_known_by_their_names(
+    street: ObjectDataset, models: Path, tmp_path: Path, detect: Detect, names: list[str], expected: str
+) -> None:
+    for name in names:
+        shutil.copy(models / "frustum_car.pt", tmp_path / name)
+    code, _, errors = detect(models=tmp_path, **pair_of(street, "000000"), output=tmp_path / "out")
+    assert code == 2 and expected in errors, errors
+
+
+def test_labels_are_drawn_where_there_are_any(
+    street: ObjectDataset, models: Path, boxes: Path, tmp_path: Path, detect: Detect
+) -> None:
+    bare = tmp_path / "bare"
+    shutil.copytree(street.root, bare)
+    shutil.rmtree(bare / "training" / "label_2")
+    (bare / "ImageSets" / "train.txt").write_text("000000\n")
+    (street.root / "ImageSets" / "one.txt").write_text("000000\n")
+    pictures = []
+    for name, root, split in (("labelled", street.root, "one"), ("bare", bare, "train")):
+        settings = {"models": models, "data": root, "split": split, "boxes": boxes, "max_disparity": 16}
+        assert detect(**settings, output=tmp_path / name)[0] == 0
+        pictures.append(read_image(tmp_path / name / "pictures" / "000000.png").astype(int))
+    # The car's texture holds any colour, this green among them, in both pictures.
+    labelled, bare_green = ((np.abs(picture - [0x2F, 0xE0, 0xA0]).max(axis=2) < 12).sum() for picture in pictures)
+    assert labelled > bare_green + 300
+    assert bytes_of(tmp_path / "labelled" / "results") == bytes_of(tmp_path / "bare" / "results")

@@ -1,4 +1,4 @@
-"""Speed, memory and accuracy here: benchmark.py cloud | coverage | evaluation | frusta | psmnet [NAME=VALUE ...]."""
+"""Speed, memory and accuracy on this machine, of one part of the package: benchmark.py NAME [SETTING=VALUE ...]."""
 
 import argparse
 import importlib
@@ -8,14 +8,14 @@ from omegaconf import OmegaConf
 
 from pseudolidar.command_line import clear_errors
 
+_NAMES = ("cloud", "coverage", "evaluation", "frusta", "point_sets", "psmnet")
+
 
 def main() -> None:
     """Measure one part of the package and print its tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "name", choices=("cloud", "coverage", "evaluation", "frusta", "psmnet"), help="what is measured"
-    )
-    parser.add_argument("settings", nargs="*", metavar="NAME=VALUE", help="what it is measured on")
+    parser.add_argument("name", choices=_NAMES, help="what is measured")
+    parser.add_argument("settings", nargs="*", metavar="SETTING=VALUE", help="what it is measured on")
     arguments = parser.parse_args()
     with clear_errors():
         measure = importlib.import_module(f"pseudolidar.benchmarks.{arguments.name}").main

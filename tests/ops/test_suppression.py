@@ -8,8 +8,8 @@ import torchvision
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pseudolidar import ops
 from pseudolidar.ops import boxes_reference as reference
+from pseudolidar.ops import nms
 from tests.ops.box_scenes import hard_boxes, random_boxes
 
 
@@ -29,7 +29,7 @@ def test_kernels_equal_the_reference(
     boxes = random_boxes(number, generator, extent)
     # Few levels: many scores are equal.
     scores = torch.randint(0, 30, (number,), generator=generator) / 10 - 1
-    kept = ops.nms(boxes, scores, threshold, rotated, max_kept)
+    kept = nms(boxes, scores, threshold, rotated, max_kept)
     assert torch.equal(kept, reference.nms(boxes, scores, threshold, rotated, max_kept or number))
 
 
@@ -41,8 +41,8 @@ def test_axis_aligned_like_torchvision(number: int) -> None:
     corners = torch.cat((boxes[:, [0, 2]] - half, boxes[:, [0, 2]] + half), dim=1)
     for threshold in (0.1, 0.8):
         kept = torchvision.ops.nms(corners, scores.double(), threshold)
-        assert torch.equal(ops.nms(boxes, scores, threshold, rotated=False), kept)
-        assert torch.equal(ops.nms(boxes, scores, threshold, rotated=False, max_kept=9), kept[:9])
+        assert torch.equal(nms(boxes, scores, threshold, rotated=False), kept)
+        assert torch.equal(nms(boxes, scores, threshold, rotated=False, max_kept=9), kept[:9])
     assert len(kept) < number or number == 1
 
 
@@ -51,10 +51,10 @@ def test_ties_and_the_threshold_itself(rotated: bool) -> None:
     # The second covers half of the first: exactly 0.5. The third is the first again.
     boxes = torch.tensor([[0.0, 0, 10, 1, 2, 4, 0], [0.0, 0, 10, 1, 2, 2, 0], [0.0, 0, 10, 1, 2, 4, 0]])
     scores = torch.ones(3)
-    assert ops.nms(boxes, scores, 0.5, rotated).tolist() == [0, 1]
-    assert ops.nms(boxes, scores, 0.49, rotated).tolist() == [0]
-    assert ops.nms(boxes, scores, 1.0, rotated).tolist() == [0, 1, 2]
-    assert ops.nms(boxes, torch.tensor([1.0, 1.0, 2.0]), 0.5, rotated).tolist() == [2, 1]
+    assert nms(boxes, scores, 0.5, rotated).tolist() == [0, 1]
+    assert nms(boxes, scores, 0.49, rotated).tolist() == [0]
+    assert nms(boxes, scores, 1.0, rotated).tolist() == [0, 1, 2]
+    assert nms(boxes, torch.tensor([1.0, 1.0, 2.0]), 0.5, rotated).tolist() == [2, 1]
 
 
 @pytest.mark.parametrize("rotated", [False, True])
@@ -63,13 +63,13 @@ def test_numbers_that_are_not_finite(rotated: bool) -> None:
     boxes[:, 3:6] = 1
     boxes[:, 0] = torch.arange(5) * 10
     scores = torch.tensor([math.nan, -math.inf, 0.5, math.nan, math.inf])
-    assert ops.nms(boxes, scores, 0.1, rotated).tolist() == [4, 2, 1, 0, 3]
+    assert nms(boxes, scores, 0.1, rotated).tolist() == [4, 2, 1, 0, 3]
     # A box with NaN neither suppresses nor is suppressed.
     boxes = boxes[:1].repeat(4, 1)
     boxes[1, 5] = boxes[2, 0] = math.nan
-    assert ops.nms(boxes, torch.tensor([0.1, 0.9, 0.8, 0.7]), 0.1, rotated).tolist() == [1, 2, 3]
+    assert nms(boxes, torch.tensor([0.1, 0.9, 0.8, 0.7]), 0.1, rotated).tolist() == [1, 2, 3]
     hard = hard_boxes()
-    kept = ops.nms(hard, torch.zeros(len(hard)), 0.3, rotated).tolist()
+    kept = nms(hard, torch.zeros(len(hard)), 0.3, rotated).tolist()
     assert kept[0] == 0
     assert 1 not in kept
     assert set(range(14, 21)) <= set(kept)
@@ -78,18 +78,18 @@ def test_numbers_that_are_not_finite(rotated: bool) -> None:
 def test_refused() -> None:
     boxes, scores = torch.ones(2, 7), torch.ones(2)
     with pytest.raises(ValueError, match=r"scores: found shape \(1,\), expected \(2,\)"):
-        ops.nms(boxes, scores[:1], 0.5, True)
+        nms(boxes, scores[:1], 0.5, True)
     with pytest.raises(ValueError, match=r"scores: found torch\.int64"):
-        ops.nms(boxes, scores.long(), 0.5, True)
+        nms(boxes, scores.long(), 0.5, True)
     with pytest.raises(ValueError, match=r"scores: found .* meta"):
-        ops.nms(boxes, scores.to("meta"), 0.5, True)
+        nms(boxes, scores.to("meta"), 0.5, True)
     with pytest.raises(ValueError, match=r"boxes: found shape \(2, 5\)"):
-        ops.nms(boxes[:, :5], scores, 0.5, True)
+        nms(boxes[:, :5], scores, 0.5, True)
     for threshold in (-0.1, 1.1, math.nan):
         with pytest.raises(ValueError, match="threshold: found"):
-            ops.nms(boxes, scores, threshold, True)
+            nms(boxes, scores, threshold, True)
     with pytest.raises(ValueError, match="max_kept: found 0"):
-        ops.nms(boxes, scores, 0.5, True, 0)
+        nms(boxes, scores, 0.5, True, 0)
 
 
 def test_as_custom_operator() -> None:
@@ -97,6 +97,6 @@ def test_as_custom_operator() -> None:
     scores = torch.arange(9.0, requires_grad=True)
     for rotated in (False, True):
         torch.library.opcheck(torch.ops.pseudolidar.nms.default, (boxes, scores.detach(), 0.5, rotated, 4))
-        assert not ops.nms(boxes, scores, 0.5, rotated).requires_grad
+        assert not nms(boxes, scores, 0.5, rotated).requires_grad
     # bfloat16 scores, as a network under autocast gives them.
-    assert ops.nms(boxes, scores.bfloat16(), 1.0, True, 1).tolist() == [8]
+    assert nms(boxes, scores.bfloat16(), 1.0, True, 1).tolist() == [8]

@@ -1,5 +1,6 @@
 """2D boxes: from labels, detections files and result files, jittered, and refused where they are wrong."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pseudolidar.detectors import ground_truth_boxes, jittered_box, read_detections_file, read_result_boxes
-from pseudolidar.detectors.boxes2d import jitter_reach
+from pseudolidar.detectors.boxes2d import (
+    Boxes2d,
+    boxes_of_frames,
+    clipped_to_image,
+    jitter_reach,
+    write_detections_file,
+)
 from pseudolidar.kitti import FormatError, ObjectDataset, Objects, write_objects
 
 
@@ -102,3 +109,71 @@ def test_jitter_moves_boxes_both_ways() -> None:
     # Uniform over +- 0.1 of the size: standard deviation 0.2 / sqrt(12).
     np.testing.assert_allclose(centre.std(axis=0), np.array([10, 20]) * 0.2 / np.sqrt(12), rtol=0.15)
     np.testing.assert_allclose(centre.mean(axis=0), [5, 10], atol=0.2)
+
+
+def test_lines_of_other_classes_are_skipped_and_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "detections.txt"
+    path.write_text("a/000001.png 8 0.9 1 2 3 4\na/000001.png 8 0.9 1 2 3 4\na/000002.png 2 0.9 1 2 3 4\n")
+    with caplog.at_level(logging.INFO):
+        boxes = read_detections_file(path)
+    assert {frame_id: found.class_name.tolist() for frame_id, found in boxes.items()} == {
+        "000001": [],
+        "000002": ["Car"],
+    }
+    assert boxes["000001"].box2d.shape == (0, 4)
+    assert "lines of other classes, skipped: 8 (2)" in caplog.text
+    path.write_text("a/000001.png 8 0.9 1 2 3 4\n")
+    with pytest.raises(FormatError, match=r"no other classes than 8 \(1\), expected some of 1 \(Pedestrian\)"):
+        read_detections_file(path)
+
+
+def test_a_detections_file_reads_back(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    boxes = {
+        "000000": Boxes2d(np.array(["Car", "Tram"]), np.array([[1.5, 2, 30, 40.25]] * 2), np.array([0.25, 0.5])),
+        "000001": Boxes2d(np.array(["Cyclist"]), np.array([[0.0, 0, 1, 1]])),
+        "000002": Boxes2d.empty(),
+    }
+    with caplog.at_level(logging.INFO):
+        write_detections_file(tmp_path / "detections.txt", boxes)
+    assert "2 2D boxes; left out, of other classes than Pedestrian, Car, Cyclist: 1" in caplog.text
+    read = read_detections_file(tmp_path / "detections.txt")
+    assert list(read) == ["000000", "000001"]
+    assert read["000000"].class_name.tolist() == ["Car"] and read["000001"].class_name.tolist() == ["Cyclist"]
+    np.testing.assert_array_equal(read["000000"].box2d, [[1.5, 2, 30, 40.25]])
+    assert read["000000"].score == pytest.approx([0.25]) and read["000001"].score == pytest.approx([1.0])
+
+
+def test_boxes_are_fitted_to_the_frames(street: ObjectDataset, caplog: pytest.LogCaptureFixture) -> None:
+    first, second, *others = street.frame_ids
+    box2d = np.array([[10.0, 20, 30, 40], [-5, 100, 20, 300], [416, 10, 500, 60], [-9, 3, -1, 9]])
+    boxes = {
+        first: Boxes2d(np.array(["Car", "Car", "Tram", "Car"]), box2d, np.array([0.1, 0.2, 0.3, 0.4])),
+        second: Boxes2d.empty(),
+        "900000": Boxes2d(np.array(["Car"]), box2d[:1]),
+    }
+    with caplog.at_level(logging.INFO):
+        fitted = boxes_of_frames(boxes, street)
+    assert list(fitted) == street.frame_ids
+    np.testing.assert_array_equal(fitted[first].box2d, [[10, 20, 30, 40], [0, 100, 20, 127]])
+    assert fitted[first].class_name.tolist() == ["Car", "Car"]
+    np.testing.assert_array_equal(fitted[first].score, [0.1, 0.2])
+    assert all(len(fitted[frame_id]) == 0 for frame_id in (second, *others))
+    assert (
+        f"2 in {len(street)} frames; clipped to the image: 1; skipped, outside of it: 2; "
+        f"frames without an entry: {len(others)}; entries of other frames, left out: 1" in caplog.text
+    )
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.tuples(*[st.floats(-50, 150)] * 4), max_size=6))
+def test_clipped_boxes_lie_in_the_image(rows: list[tuple[float, float, float, float]]) -> None:
+    boxes = np.array(rows, dtype=np.float64).reshape(-1, 4)
+    boxes = np.concatenate([np.minimum(boxes[:, :2], boxes[:, 2:]), np.maximum(boxes[:, :2], boxes[:, 2:])], axis=1)
+    clipped, inside, changed = clipped_to_image(boxes, (60, 100))
+    assert ((clipped >= 0) & (clipped <= [99, 59, 99, 59])).all()
+    # A box keeps an area exactly where a part of it lies between the centres of the outermost pixels.
+    overlaps = (boxes[:, :2] < [99, 59]).all(axis=1) & (boxes[:, 2:] > 0).all(axis=1)
+    np.testing.assert_array_equal(inside, overlaps & (boxes[:, 2:] > boxes[:, :2]).all(axis=1))
+    untouched = ((boxes >= 0) & (boxes <= [99, 59, 99, 59])).all(axis=1)
+    np.testing.assert_array_equal(clipped[untouched], boxes[untouched])
+    assert changed == (inside & ~untouched).sum()

@@ -63,9 +63,8 @@ def load_pretrained(model: nn.Module, network: Network, weights: str) -> None:
         if own_name is not None and own[own_name].shape == value.shape:
             fitting[own_name] = value
         else:
-            left_out.append(str(name))
-    # Counts of batches are no weights.
-    unfilled = [key for key in own if key not in fitting and not key.endswith("num_batches_tracked")]
+            left_out.append(str(name).removeprefix("module."))
+    unfilled = [key for key in own if key not in fitting]
     if not any(value.dim() > 1 for value in fitting.values()):
         expected = f"tensors of {network} or of its ResNet"
         raise FormatError(path, "tensors", f"{len(left_out)} of which none fits", expected)
@@ -83,9 +82,8 @@ def _name_in(own: Mapping[str, Tensor], name: str) -> str | None:
 
 
 def _summary(names: list[str]) -> str:
-    """Names by the module that holds them, with counts."""
-    if not names:
-        return "nothing"
-    counts = Counter(name.rsplit(".", 1)[0] for name in names)
-    shown = ", ".join(f"{module} ({count})" for module, count in list(counts.items())[:6])
-    return shown + (f" and {len(counts) - 6} modules more" if len(counts) > 6 else "")
+    """Tensors counted by the part of the network that they belong to."""
+    # Counts of batches are no weights.
+    weights = [name for name in names if not name.endswith("num_batches_tracked")]
+    parts = Counter(".".join(name.split(".")[:-1][:2]) for name in weights)
+    return ", ".join(f"{part} ({count})" for part, count in parts.items()) or "nothing"

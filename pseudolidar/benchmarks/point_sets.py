@@ -73,7 +73,7 @@ def plain_nearest(points: Tensor, known: Tensor) -> Tensor:
 
 
 def _sampling(points: Tensor, count: int, repetitions: int) -> Table:
-    contenders: dict[str, Callable[[], object]] = {_PLAIN: lambda: plain_sample(points, count)}
+    contenders: dict[str, Callable[[], object]] = {}
     if importlib.util.find_spec("fpsample") is not None:
         library, arrays = importlib.import_module("fpsample"), list(points.numpy())
 
@@ -82,6 +82,7 @@ def _sampling(points: Tensor, count: int, repetitions: int) -> Table:
                 library.bucket_fps_kdline_sampling(array, count, h=_FPSAMPLE_HEIGHT, start_idx=0)
 
         contenders[f"fpsample, buckets, height {_FPSAMPLE_HEIGHT}"] = by_library
+    contenders[_PLAIN] = lambda: plain_sample(points, count)
     contenders[_OURS] = lambda: furthest_point_sample(points, count)
     size = f"{len(points)} x {points.shape[1]} -> {count} points"
     return _table("Furthest point sampling", size, contenders, repetitions)
@@ -92,8 +93,8 @@ def _balls(points: Tensor, centres: Tensor, radius: float, repetitions: int) -> 
         return cKDTree(points[0].numpy()).query_ball_point(centres[0].numpy(), radius, return_sorted=True)
 
     contenders: dict[str, Callable[[], object]] = {
-        _PLAIN: lambda: plain_ball(points, centres, radius, _NEIGHBOURS),
         "scipy, cKDTree": by_tree,
+        _PLAIN: lambda: plain_ball(points, centres, radius, _NEIGHBOURS),
         _OURS: lambda: ball_query(points, centres, radius, _NEIGHBOURS),
     }
     size = f"{centres.shape[1]} centres in {points.shape[1]} points, {radius} m, {_NEIGHBOURS} neighbours"
@@ -103,8 +104,8 @@ def _balls(points: Tensor, centres: Tensor, radius: float, repetitions: int) -> 
 def _nearest(points: Tensor, known: Tensor, repetitions: int) -> Table:
     threads = torch.get_num_threads()
     contenders: dict[str, Callable[[], object]] = {
-        _PLAIN: lambda: plain_nearest(points, known),
         "scipy, cKDTree": lambda: cKDTree(known[0].numpy()).query(points[0].numpy(), k=3, workers=threads),
+        _PLAIN: lambda: plain_nearest(points, known),
         _OURS: lambda: three_nearest(points, known),
     }
     size = f"{points.shape[1]} points, {known.shape[1]} known"

@@ -116,37 +116,17 @@ def _sum_rows(gradient: Tensor, index: Tensor, weight: Tensor, points: int, thre
 @cpu_kernel
 def _add_rows(rows: Values, index: Ints, weight: Values, share: int, shares: int, sums: Values) -> None:
     scenes, points, channels = sums.shape
-    width = index.shape[2]
-    start_of_share, end_of_share = scenes * points * share // shares, scenes * points * (share + 1) // shares
+    first_of_share, end_of_share = scenes * points * share // shares, scenes * points * (share + 1) // shares
     for scene in range(scenes):
-        first = max(start_of_share - scene * points, 0)
-        end = min(end_of_share - scene * points, points)
+        first, end = max(first_of_share - scene * points, 0), min(end_of_share - scene * points, points)
         if first >= end:
             continue
-        # The entries of each target, in their order: a counting sort.
-        at = np.zeros(end - first + 1, np.int64)
         for k in range(rows.shape[1]):
-            for slot in range(width):
-                target = index[scene, k, slot]
+            for slot in range(index.shape[2]):
+                target, factor = index[scene, k, slot], weight[scene, k, slot]
                 if target >= first and target < end:
-                    at[target - first + 1] += 1
-        for t in range(end - first):
-            at[t + 1] += at[t]
-        entry = np.empty(at[end - first], np.int64)
-        for k in range(rows.shape[1]):
-            for slot in range(width):
-                target = index[scene, k, slot]
-                if target >= first and target < end:
-                    entry[at[target - first]] = k * width + slot
-                    at[target - first] += 1
-        e = 0
-        for t in range(end - first):
-            total = sums[scene, first + t]
-            while e < at[t]:
-                row, factor = rows[scene, entry[e] // width], weight[scene, entry[e] // width, entry[e] % width]
-                for c in range(channels):
-                    total[c] += factor * row[c]
-                e += 1
+                    for c in range(channels):
+                        sums[scene, target, c] += factor * rows[scene, k, c]
 
 
 @cpu_kernel

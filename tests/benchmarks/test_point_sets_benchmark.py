@@ -28,4 +28,4 @@ def test_every_table_compares_plain_pytorch_with_ours() -> None:
     assert len(tables) == 8
     for table in tables:
         names = [row.cells[0] for row in table.rows]
-        assert names[0] == "plain PyTorch" and names[-1] == "pseudolidar"
+        assert "plain PyTorch" in names[:2] and names[-1] == "pseudolidar"

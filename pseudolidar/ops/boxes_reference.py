@@ -1,4 +1,4 @@
-"""Operations on rotated boxes in plain PyTorch, on any device: what every kernel is held to."""
+"""Operations on rotated boxes in plain PyTorch, on any device with float64: what every kernel is held to."""
 
 import torch
 from torch import Tensor

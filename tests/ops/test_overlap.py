@@ -27,7 +27,7 @@ def by_shapely(a: Tensor, b: Tensor) -> Tensor:
     return overlaps
 
 
-@settings(deadline=None, max_examples=15)
+@settings(deadline=None, max_examples=8)
 @given(seed=st.integers(0, 2**31), threads=st.integers(1, 3))
 def test_kernels_equal_the_reference_and_the_evaluation(seed: int, threads: int) -> None:
     generator = torch.Generator().manual_seed(seed)

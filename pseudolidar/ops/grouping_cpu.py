@@ -22,7 +22,7 @@ def group(features: Tensor, index: Tensor) -> Tensor:
     check_range(index, points)
     # Measured: PyTorch's own is as fast as the memory, its indexing by several tensors takes twice as long.
     row = index + points * torch.arange(scenes)[:, None]
-    return features.reshape(-1, channels).index_select(0, row.flatten()).view(*index.shape, channels)
+    return features.flatten(0, 1).index_select(0, row.flatten()).view(*index.shape, channels)
 
 
 def group_backward(gradient: Tensor, index: Tensor, points: int, threads: int | None = None) -> Tensor:
@@ -34,7 +34,7 @@ def interpolate(features: Tensor, index: Tensor, weight: Tensor, threads: int | 
     """Weighted sums (B, N, C) of three rows of features (B, M, C) each; index and weight (B, N, 3)."""
     check_range(index, features.shape[1])
     rows, of_row = _wide(features), index.contiguous().numpy()
-    factor = weight.numpy(force=True).astype(rows.dtype, copy=False)
+    factor = _wide(weight).astype(rows.dtype, copy=False)
     sums = np.empty((*index.shape[:2], rows.shape[2]), rows.dtype)
 
     def add(share: int, shares: int) -> None:
@@ -103,7 +103,7 @@ def _sum_rows(gradient: Tensor, index: Tensor, weight: Tensor, points: int, thre
     same bits.
     """
     rows, target = _wide(gradient), index.contiguous().numpy()
-    factor = weight.numpy(force=True).astype(rows.dtype, copy=False)
+    factor = _wide(weight).astype(rows.dtype, copy=False)
     sums = np.zeros((len(rows), points, rows.shape[2]), rows.dtype)
 
     def add(share: int, shares: int) -> None:

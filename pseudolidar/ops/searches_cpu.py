@@ -17,8 +17,9 @@ Ints = NDArray[np.int64]
 # Points of a box at most; measured on 16,384 points.
 _SAMPLED = 512
 _SEARCHED = 64
-# Queries that are worth a thread.
-_SMALLEST_SHARE = 200
+# What is worth a thread, which starts after some 0.1 ms: coordinates times samples; queries.
+_SMALLEST_SAMPLING = 2_000_000
+_SMALLEST_SEARCH = 200
 # The bits of infinity in float32; the rank of nothing; where a rank holds an index.
 _INFINITE = 0x7F800000
 _FURTHEST = np.int64(_INFINITE << 32)
@@ -32,7 +33,7 @@ def furthest_point_sample(points: Floats, count: int, threads: int | None = None
     def sample(share: int, shares: int) -> None:
         _sample_scenes(points, _SAMPLED, share, shares, index)
 
-    in_shares(sample, min(len(points), points.size * count // _SMALLEST_SHARE), threads)
+    in_shares(sample, min(len(points), points.size * count // _SMALLEST_SAMPLING), threads)
     return index
 
 
@@ -46,7 +47,7 @@ def ball_query(
     def query(share: int, shares: int) -> None:
         _balls(points, centres, np.float32(squared_radius), _SEARCHED, share, shares, index, found)
 
-    in_shares(query, centres.size // 3 // _SMALLEST_SHARE, threads)
+    in_shares(query, centres.size // 3 // _SMALLEST_SEARCH, threads)
     return index, found
 
 
@@ -58,7 +59,7 @@ def three_nearest(points: Floats, known: Floats, threads: int | None = None) -> 
     def query(share: int, shares: int) -> None:
         _nearest(points, known, _SEARCHED, share, shares, squared, index)
 
-    in_shares(query, points.size // 3 // _SMALLEST_SHARE, threads)
+    in_shares(query, points.size // 3 // _SMALLEST_SEARCH, threads)
     return squared, index
 
 

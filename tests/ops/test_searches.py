@@ -112,6 +112,15 @@ def test_any_strides() -> None:
     assert_same(three_nearest(strided, strided), three_nearest(points, points))
 
 
+def test_scenes_in_threads() -> None:
+    # As many as are worth several threads, of which each takes some.
+    points = random_cloud(5, 8, 1000)
+    expected = [reference.furthest_point_sample(scene[None], 300) for scene in points]
+    for threads in (1, 2, 3):
+        chosen = searches_cpu.furthest_point_sample(points.numpy(), 300, threads)
+        assert torch.equal(torch.from_numpy(chosen), torch.cat(expected))
+
+
 def test_custom_operators() -> None:
     points = random_cloud(0, 2, 20)
     ops = torch.ops.pseudolidar

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torchvision.models import resnet18
 from torchvision.models.detection import fasterrcnn_resnet50_fpn
+from torchvision.models.detection.image_list import ImageList
 
 from pseudolidar.detectors.boxes2d.networks import FasterRCNN, LightFCOS, Target, detector_network
 from pseudolidar.detectors.boxes2d.weights import load_pretrained
@@ -99,6 +100,24 @@ def test_a_loss_for_every_kind_of_image(name: str, request: pytest.FixtureReques
     total.backward()
     assert all(p.grad is None or torch.isfinite(p.grad).all() for p in model.parameters())
     model.zero_grad(set_to_none=True)
+
+
+@pytest.mark.parametrize("name", ["fcos", "faster_rcnn"])
+def test_mixed_precision_keeps_places_exact(name: str, request: pytest.FixtureRequest) -> None:
+    model = request.getfixturevalue(name)
+    wide = torch.zeros(1, 3, 64, 1280)
+    strides = (4, 8, 16, 32, 64)
+    features = [torch.zeros(1, 4, 64 // stride, 1280 // stride, dtype=torch.bfloat16) for stride in strides]
+    generator = model.anchor_generator if name == "fcos" else model.rpn.anchor_generator
+    shapes = ImageList(wide, [(64, 1280)])
+    (exact,) = generator(shapes, [feature.float() for feature in features])
+    (anchors,) = generator(shapes, features)
+    torch.testing.assert_close(anchors, exact, rtol=0, atol=0)
+    model.eval()
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        (found,) = model([image()])
+    model.train()
+    assert found["boxes"].dtype == found["scores"].dtype == torch.float32
 
 
 def test_an_unknown_network_is_refused() -> None:

@@ -72,6 +72,20 @@ def test_what_is_neither_right_nor_wrong(tmp_path: Path) -> None:
     assert target["labels"].tolist() == [1, 2]
 
 
+def test_real_labels(kitti_sample: Path) -> None:
+    dataset = ObjectDataset(kitti_sample / "object", None)
+    whole = Crops2d(375, (376, 1248), scale=0.0, flip=False, colour=0.0, min_box_height_px=1.0)
+    batch = Boxes2dBatches(dataset, ("Car", "Pedestrian", "Cyclist"), len(dataset), whole, seed=0)(0)
+    found = dict(zip(batch.frame_ids, batch.targets(0), strict=True))
+    labels = {frame.frame_id: frame.objects().class_name.tolist() for frame in dataset}
+    for frame_id, target in found.items():
+        names = [("Car", "Pedestrian", "Cyclist")[label] for label in target["labels"]]
+        assert names == [name for name in labels[frame_id] if name in ("Car", "Pedestrian", "Cyclist")]
+        assert len(target["ignored_boxes"]) == labels[frame_id].count("DontCare")
+        assert target["ignored_classes"].all()
+    np.testing.assert_allclose(found["000002"]["boxes"], [[657.39, 190.13, 700.07, 223.39]], atol=1e-3)
+
+
 def test_low_and_cut_objects_are_ignored_for_their_class(tmp_path: Path) -> None:
     low = dataclasses.replace(PLAIN, min_box_height_px=8.0)
     batch = one_frame(tmp_path / "low", ["Car", "Pedestrian"], [[10, 10, 40, 30], [60, 10, 64, 17]], low)

@@ -10,6 +10,7 @@ from torchvision.models.detection.backbone_utils import BackboneWithFPN
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
 from torchvision.models.detection.fcos import FCOS, FCOSHead
 from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
+from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
@@ -70,7 +71,7 @@ class LightFCOS(FCOS):
 
     def __init__(self, classes: int, frozen_batch_norm: bool) -> None:
         body = resnet18(weights=None, norm_layer=_norm(frozen_batch_norm))
-        anchors = AnchorGenerator(tuple((stride,) for stride in _STRIDES), ((1.0,),) * len(_STRIDES))
+        anchors = _ExactAnchors(tuple((stride,) for stride in _STRIDES), ((1.0,),) * len(_STRIDES))
         super().__init__(
             _pyramid(
                 body, (64, 128, 256), _LIGHT_CHANNELS, nn.BatchNorm2d, LastLevelP6P7(_LIGHT_CHANNELS, _LIGHT_CHANNELS)
@@ -129,13 +130,13 @@ class FasterRCNN(GeneralizedRCNN):
         channels, representation = 256, 1024
         body = resnet50(weights=None, norm_layer=_norm(frozen_batch_norm))
         sizes = tuple((6 * stride,) for stride in _STRIDES)
-        anchors = AnchorGenerator(sizes, ((0.5, 1.0, 2.0),) * len(_STRIDES))
+        anchors = _ExactAnchors(sizes, ((0.5, 1.0, 2.0),) * len(_STRIDES))
         pool = MultiScaleRoIAlign(featmap_names=["0", "1", "2", "3"], output_size=7, sampling_ratio=2)
         super().__init__(
             _pyramid(body, (256, 512, 1024, 2048), channels, None, LastLevelMaxPool()),
             _IgnoringProposals(
                 anchors,
-                RPNHead(channels, anchors.num_anchors_per_location()[0]),
+                _ExactProposalHead(channels, anchors.num_anchors_per_location()[0]),
                 fg_iou_thresh=0.7,
                 bg_iou_thresh=0.3,
                 batch_size_per_image=256,
@@ -147,7 +148,7 @@ class FasterRCNN(GeneralizedRCNN):
             _IgnoringRegions(
                 pool,
                 TwoMLPHead(channels * 7 * 7, representation),
-                FastRCNNPredictor(representation, 1 + classes),
+                _ExactPredictor(representation, 1 + classes),
                 fg_iou_thresh=0.5,
                 bg_iou_thresh=0.5,
                 batch_size_per_image=512,
@@ -182,6 +183,31 @@ class _IgnoringRegions(RoIHeads):
             found = (box_iou(proposal, target["boxes"]) >= self.proposal_matcher.high_threshold).any(dim=1)
             kept.append(proposal[found | ~_covered(proposal, target["ignored_boxes"])])
         return super().select_training_samples(kept, targets)
+
+
+class _ExactProposalHead(RPNHead):
+    """Out of mixed precision: boxes in bfloat16 would be off by pixels."""
+
+    def forward(self, x: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        objectness, boxes = super().forward(x)
+        return [part.float() for part in objectness], [part.float() for part in boxes]
+
+
+class _ExactPredictor(FastRCNNPredictor):
+    """Out of mixed precision, likewise."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        scores, boxes = super().forward(x)
+        return scores.float(), boxes.float()
+
+
+class _ExactAnchors(AnchorGenerator):
+    """Anchors in float32, whatever the features are in: bfloat16 would place them to 4 px beyond column 512."""
+
+    def forward(self, image_list: ImageList, feature_maps: list[Tensor]) -> list[Tensor]:
+        # Only shape, type and device of the features are looked at.
+        shapes = [feature.new_zeros((), dtype=torch.float32).expand(feature.shape) for feature in feature_maps]
+        return super().forward(image_list, shapes)
 
 
 class _Unresized(GeneralizedRCNNTransform):

@@ -7,7 +7,7 @@ from pseudolidar.detectors.boxes2d import (
     read_detections_file,
     read_result_boxes,
 )
-from pseudolidar.detectors.detection import Detector, detect, load_detector
+from pseudolidar.detectors.detection import Detector, detect, load_detector, train_detector
 
 __all__ = [
     "Boxes2d",
@@ -18,4 +18,5 @@ __all__ = [
     "load_detector",
     "read_detections_file",
     "read_result_boxes",
+    "train_detector",
 ]

@@ -1,9 +1,9 @@
-"""What every detector offers, and the loop that writes KITTI result files with any of them."""
+"""What every detector offers: training, loading, and the loop that writes KITTI result files."""
 
 import logging
 import zlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pseudolidar.detectors.boxes2d import Boxes2d
-from pseudolidar.detectors.frustum_pointnet.inference import FrustumDetector
+from pseudolidar.detectors.frustum_pointnet import FrustumDetector, FrustumTraining, train_frustum_pointnet
+from pseudolidar.detectors.pointrcnn import PointRCNNDetector, PointRCNNTraining, train_pointrcnn
 from pseudolidar.kitti import Calibration, ObjectDataset, Objects, read_points, require_file, track, write_objects
+from pseudolidar.training import load_plain
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +63,36 @@ def load_detector(checkpoint: str | Path, device: str = "cpu") -> Detector:
         FormatError: no such file, or no detector's checkpoint.
         ValueError: no such device.
     """
-    return FrustumDetector.from_checkpoint(Path(checkpoint), device)
+    path = Path(checkpoint)
+    content = load_plain(path, "a detector's checkpoint")
+    arguments = content.get("arguments") if isinstance(content, dict) else None
+    # Only published checkpoints, PointRCNN's, lack them.
+    if arguments is None or arguments.get("detector") == "pointrcnn":
+        return PointRCNNDetector.from_checkpoint(path, device)
+    return FrustumDetector.from_checkpoint(path, device)
+
+
+def train_detector(
+    settings: FrustumTraining | PointRCNNTraining,
+    dataset: ObjectDataset,
+    clouds_dir: str | Path,
+    class_names: Sequence[str],
+    checkpoint: Path,
+    seed: int,
+    max_depth: float | None = None,
+    device: str = "cpu",
+) -> None:
+    """Train the detector that `settings` are of; see `train_frustum_pointnet` and `train_pointrcnn`.
+
+    Raises:
+        ValueError: several classes for a detector of one; else as those two.
+    """
+    if isinstance(settings, FrustumTraining):
+        train_frustum_pointnet(settings, dataset, clouds_dir, class_names, checkpoint, seed, max_depth, device)
+        return
+    if len(class_names) != 1:
+        raise ValueError(f"class_names: found {', '.join(class_names)}, expected one: PointRCNN finds one class")
+    train_pointrcnn(settings, dataset, clouds_dir, class_names[0], checkpoint, seed, max_depth, device)
 
 
 def detect(

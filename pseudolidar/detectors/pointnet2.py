@@ -26,10 +26,19 @@ class PointLayer(nn.Module):
 
     def __init__(self, inner: int, outer: int, batch_norm: bool = True, relu: bool = True, dims: int = 2) -> None:
         super().__init__()
-        convolution = nn.Conv1d if dims == 1 else nn.Conv2d
-        self.conv = convolution(inner, outer, 1, bias=not batch_norm)
+        bias = not batch_norm
+        self.conv = nn.Conv1d(inner, outer, 1, bias=bias) if dims == 1 else nn.Conv2d(inner, outer, 1, bias=bias)
         self.bn = nn.ModuleDict({"bn": nn.BatchNorm1d(outer)}) if batch_norm else None
         self.relu = relu
+
+    def start_at_bias(self, bias: float) -> None:
+        """Set all biases."""
+        assert self.conv.bias is not None
+        nn.init.constant_(self.conv.bias, bias)
+
+    def start_small(self) -> None:
+        """Draw weights near zero: the layer starts by saying what its biases say."""
+        nn.init.normal_(self.conv.weight, std=0.001)
 
     @property
     def matrix(self) -> Tensor:
@@ -37,10 +46,11 @@ class PointLayer(nn.Module):
         return self.conv.weight.flatten(1)
 
     def affine(self) -> tuple[Tensor, Tensor | None]:
-        """Matrix (outer, inner) and bias (outer,) of what comes before `finish`; in evaluation with the norm in them."""
+        """Matrix (outer, inner) and bias (outer,) before `finish`; in evaluation with the norm in them."""
         if self.training or self.bn is None:
             return self.matrix, self.conv.bias
         norm = self.bn["bn"]
+        assert isinstance(norm, nn.BatchNorm1d)
         scale = norm.weight * torch.rsqrt(norm.get_buffer("running_var") + norm.eps)
         return self.matrix * scale[:, None], norm.bias - norm.get_buffer("running_mean") * scale
 
@@ -62,6 +72,7 @@ class PointLayers(nn.Sequential):
 
     def __init__(self, channels: Sequence[int], batch_norm: bool = True) -> None:
         super().__init__()
+        self.out_channels = channels[-1]
         for i, (inner, outer) in enumerate(itertools.pairwise(channels)):
             self.add_module(f"layer{i}", PointLayer(inner, outer, batch_norm))
 
@@ -116,11 +127,6 @@ class SetAbstraction(nn.Module):
         self.neighbours = tuple(neighbours)
         self.mlps = nn.ModuleList([PointLayers((3 + feature_channels, *outer), batch_norm) for outer in channels])
 
-    @property
-    def out_channels(self) -> int:
-        """Of all scales together."""
-        return sum(layers[-1].conv.out_channels for layers in self.mlps)
-
     def forward(self, points: Tensor, features: Tensor | None) -> tuple[Tensor, Tensor]:
         """Abstract B point sets.
 
@@ -134,13 +140,24 @@ class SetAbstraction(nn.Module):
         if self.centres is None:
             return torch.zeros_like(points[:, :1]), self._of_all(points, features)
         centres = group(points, furthest_point_sample(points, self.centres))
-        scales = zip(self.mlps, self.radii, self.neighbours, strict=True)
-        pooled = [self._around(centres, points, features, *scale) for scale in scales]
+        pooled = [
+            self._around(centres, points, features, layers, radius, neighbours)
+            for layers, radius, neighbours in zip(self._scales, self.radii, self.neighbours, strict=True)
+        ]
         return centres, torch.cat(pooled, dim=2)
+
+    @property
+    def out_channels(self) -> int:
+        """Of all scales together."""
+        return sum(layers.out_channels for layers in self._scales)
+
+    @property
+    def _scales(self) -> list[PointLayers]:
+        return [layers for layers in self.mlps if isinstance(layers, PointLayers)]
 
     def _of_all(self, points: Tensor, features: Tensor | None) -> Tensor:
         """Features (B, 1, C) of all points together."""
-        layers: PointLayers = self.mlps[0]
+        (layers,) = self._scales
         matrix, bias = layers.first.affine()
         rows = coordinate_product(points.flatten(0, 1), matrix, bias)
         if features is not None:
@@ -216,7 +233,7 @@ class FeaturePropagation(nn.Module):
         closeness = 1 / (squared_distance.sqrt() + 1e-8)
         weight = closeness / closeness.sum(dim=2, keepdim=True)
         products = functional.linear(known_features, matrix[:, : self.known_channels])
-        rows = interpolate(products, index, weight.to(products.dtype)).flatten(0, 1)
+        rows = interpolate(products, index, weight).flatten(0, 1)
         if own_features is not None:
             rows = rows + functional.linear(own_features.flatten(0, 1), matrix[:, self.known_channels :])
         if bias is not None:

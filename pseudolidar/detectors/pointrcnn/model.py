@@ -77,6 +77,11 @@ class RegionShape:
     head: Sequence[int] = (256, 256)
 
 
+PUBLISHED_BACKBONE = BackboneShape()
+PUBLISHED_REGION = RegionShape()
+PUBLISHED_PROPOSALS = ProposalSettings()
+
+
 @dataclass(frozen=True)
 class FirstStage:
     """What the first stage says of B scenes with N points.
@@ -140,9 +145,9 @@ class PointRCNN(nn.Module):
     def __init__(
         self,
         mean_size_m: Sequence[float] = CAR_MEAN_SIZE_M,
-        backbone: BackboneShape = BackboneShape(),
-        region: RegionShape = RegionShape(),
-        proposals: ProposalSettings = ProposalSettings(),
+        backbone: BackboneShape = PUBLISHED_BACKBONE,
+        region: RegionShape = PUBLISHED_REGION,
+        proposals: ProposalSettings = PUBLISHED_PROPOSALS,
     ) -> None:
         super().__init__()
         self.proposals = proposals
@@ -194,8 +199,10 @@ class RegionProposalNetwork(nn.Module):
         self.rpn_cls_layer = _point_head(shape, 1)
         self.rpn_reg_layer = _point_head(shape, regression_channels)
         # Points of objects are rare: start where they have a probability of 1 % (Lin et al., ICCV 2017, section 3.3).
-        nn.init.constant_(self.rpn_cls_layer[2].conv.bias, -4.595)
-        nn.init.normal_(self.rpn_reg_layer[2].conv.weight, std=0.001)
+        output, regression = self.rpn_cls_layer[2], self.rpn_reg_layer[2]
+        assert isinstance(output, PointLayer) and isinstance(regression, PointLayer)
+        output.start_at_bias(-4.595)
+        regression.start_small()
 
     def forward(self, points: Tensor) -> FirstStage:
         """Points float32 (B, N, 3)."""
@@ -210,10 +217,11 @@ class Backbone(nn.Module):
         super().__init__()
         self.SA_modules = nn.ModuleList()
         channels = [0]
-        for level in zip(shape.centres, shape.radii, shape.neighbours, shape.channels, strict=True):
-            centres, radii, neighbours, layers = level
-            self.SA_modules.append(SetAbstraction(centres, radii, neighbours, channels[-1], layers))
-            channels.append(sum(scale[-1] for scale in layers))
+        for centres, radii, neighbours, scales in zip(
+            shape.centres, shape.radii, shape.neighbours, shape.channels, strict=True
+        ):
+            self.SA_modules.append(SetAbstraction(centres, radii, neighbours, channels[-1], scales))
+            channels.append(sum(layers[-1] for layers in scales))
         self.FP_modules = nn.ModuleList()
         for level, layers in enumerate(shape.propagation):
             is_last = level + 1 == len(shape.propagation)
@@ -254,7 +262,9 @@ class RegionNetwork(nn.Module):
             channels = layers[-1]
         self.cls_layer = _region_head(channels, shape.head, 1)
         self.reg_layer = _region_head(channels, shape.head, regression_channels)
-        nn.init.normal_(self.reg_layer[-1].conv.weight, std=0.001)
+        regression = self.reg_layer[-1]
+        assert isinstance(regression, PointLayer)
+        regression.start_small()
 
     def forward(self, points: Tensor, first: FirstStage, regions: Tensor) -> tuple[Tensor, Tensor]:
         """Judge and refine regions.
@@ -295,13 +305,13 @@ class RegionNetwork(nn.Module):
         return own, group(first.features, index) * there
 
     def judge(self, own: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Confidence (R, 1) and refinement (R, channels) of regions: own features (R, P, 5), first stage's (R, P, C)."""
+        """Confidence (R, 1) and refinement (R, channels): own features (R, P, 5), first stage's (R, P, C)."""
         coordinates = own[..., :3].contiguous()
         # Metres and centimetres: bfloat16 would not tell them apart.
         with torch.autocast(own.device.type, enabled=False):
-            product = functional.linear(own, *self.xyz_up_layer.first.affine())
-        raised = self.xyz_up_layer.after_first_product(product)
-        merged = self.merge_down_layer(torch.cat([raised, features.to(raised.dtype)], dim=-1))
+            product = functional.linear(own.flatten(0, 1), *self.xyz_up_layer.first.affine())
+        raised = self.xyz_up_layer.after_first_product(product).view(*own.shape[:2], -1)
+        merged = self.merge_down_layer(torch.cat([raised, features.to(raised.dtype)], dim=2))
         for abstraction in self.SA_modules:
             coordinates, merged = abstraction(coordinates, merged)
         region = merged[:, 0]

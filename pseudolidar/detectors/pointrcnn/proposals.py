@@ -15,7 +15,8 @@ class ProposalSettings:
     Attributes:
         considered: the best boxes that suppression sees.
         kept: regions a scene.
-        overlap: axis-aligned BEV IoU above which the worse box goes.
+        overlap: BEV IoU above which the worse box goes.
+        rotated: whether that IoU is the boxes' own; else, as published, that of boxes without their heading.
         near_m: where near ends.
         far_m: where far ends; boxes behind the camera or beyond are left out.
         near_share: of both counts.
@@ -24,6 +25,7 @@ class ProposalSettings:
     considered: int = 9000
     kept: int = 100
     overlap: float = 0.8
+    rotated: bool = False
     near_m: float = 40.0
     far_m: float = 80.0
     near_share: float = 0.7
@@ -65,5 +67,6 @@ def _near_and_far(boxes: Tensor, scores: Tensor, settings: ProposalSettings) -> 
         (far, far_considered, settings.kept - near_kept),
     ):
         index = index[:considered]
-        parts.append(boxes[index[nms(boxes[index], scores[index], settings.overlap, False, kept)]])
+        kept_index = nms(boxes[index], scores[index], settings.overlap, settings.rotated, kept)
+        parts.append(boxes[index[kept_index]])
     return torch.cat(parts)

@@ -1,0 +1,207 @@
+"""Scenes: a frame's cloud as PointRCNN sees it, the objects in it, and the training batches made of them."""
+
+import functools
+import logging
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pseudolidar.detectors.pointrcnn.augmentation import ObjectDatabase, SceneAugmentation
+from pseudolidar.kitti import Calibration, FormatError, Frame, ObjectDataset, read_points, track
+
+logger = logging.getLogger(__name__)
+
+AREA_M = ((-40.0, 40.0), (-1.0, 3.0), (0.0, 70.4))
+"""x, y, z in the rectified camera frame that the detector looks at (PointRCNN, section 4.1)."""
+
+FAR_M = 40.0
+"""Points beyond are few and all taken, as long as they fit (published code)."""
+
+SIMILAR_CLASSES = {"Car": ("Van",), "Pedestrian": ("Person_sitting",)}
+"""Classes whose objects are trained on as if they were of the class (published code)."""
+
+
+def scene_points(
+    points_velo: NDArray[np.float32],
+    calibration: Calibration,
+    image_size: tuple[int, int],
+    max_depth: float | None = None,
+) -> NDArray[np.float32]:
+    """The points of a cloud that the detector looks at: in its area, seen in the left image.
+
+    Args:
+        points_velo: float32 (N, >= 3), velodyne frame; points that are not finite are dropped.
+        calibration: the frame's.
+        image_size: (height, width), px.
+        max_depth: m; points with x_velo from here on are dropped (near-only).
+
+    Returns:
+        float32 (M, 3), rectified camera frame, in the cloud's order.
+    """
+    if max_depth is not None:
+        points_velo = points_velo[points_velo[:, 0] < max_depth]
+    # One affine map in float32, its entries computed in float64: a tenth of a millimetre at 100 m.
+    transform = calibration.R0_rect @ calibration.Tr_velo_to_cam
+    points = points_velo[:, :3] @ transform[:, :3].T.astype(np.float32) + transform[:, 3].astype(np.float32)
+    keep = np.ones(len(points), dtype=bool)
+    for axis, (low, high) in enumerate(AREA_M):
+        # NaN fails both.
+        keep &= (points[:, axis] >= low) & (points[:, axis] <= high)
+    points = points[keep & (points[:, 2] > 0)]
+    P2 = calibration.P2.astype(np.float32)
+    homogeneous = points @ P2[:, :3].T + P2[:, 3]
+    u, v = homogeneous[:, 0] / homogeneous[:, 2], homogeneous[:, 1] / homogeneous[:, 2]
+    height, width = image_size
+    seen = (u >= 0) & (u < width) & (v >= 0) & (v < height)
+    return np.ascontiguousarray(points[seen])
+
+
+def sample_scene(points: NDArray[np.float32], count: int, generator: np.random.Generator) -> NDArray[np.float32]:
+    """`count` points (count, 3) of a scene (N >= 1, 3) in random order; far ones first, if there are too many.
+
+    Random, since neighbours are taken in this order. Where there are too few, some come again.
+    """
+    total = len(points)
+    if total > count:
+        far = np.flatnonzero(points[:, 2] >= FAR_M)
+        near = np.flatnonzero(points[:, 2] < FAR_M)
+        if len(far) >= count:
+            index = generator.choice(total, count, replace=False)
+        else:
+            index = np.concatenate([far, generator.choice(near, count - len(far), replace=False)])
+    else:
+        index = np.concatenate([np.arange(total), generator.integers(0, total, count - total)])
+    generator.shuffle(index)
+    return points[index]
+
+
+@dataclass(frozen=True)
+class SceneBatch:
+    """B training scenes.
+
+    Attributes:
+        frame_ids: where they come from.
+        points: float32 (B, N, 3), rectified camera frame.
+        boxes: float32 (B, M, 7), their objects, rows of zeros where there are fewer.
+        seed: of the random numbers that the loss draws.
+    """
+
+    frame_ids: Sequence[str]
+    points: Tensor
+    boxes: Tensor
+    seed: int
+
+
+@dataclass(frozen=True)
+class TrainingFrame:
+    """A frame that can be trained on: float64 (M, 7) boxes of its objects."""
+
+    frame: Frame
+    boxes: NDArray[np.float64]
+
+
+class SceneSource:
+    """Training scenes of one class; a batch depends on the seed and the step alone.
+
+    Args:
+        dataset: frames with labels and calibration.
+        clouds_dir: ID.bin of every frame, velodyne frame.
+        class_name: the class; see `SIMILAR_CLASSES`.
+        points: of a scene.
+        augmentation: what is changed at random.
+        max_depth: m; objects and points beyond are left out (near-only).
+        seed: of everything.
+
+    Raises:
+        FormatError: a missing or broken file, or no object to train on.
+    """
+
+    def __init__(
+        self,
+        dataset: ObjectDataset,
+        clouds_dir: str | Path,
+        class_name: str,
+        points: int,
+        augmentation: SceneAugmentation,
+        max_depth: float | None,
+        seed: int,
+    ) -> None:
+        self.clouds_dir = Path(clouds_dir)
+        self.points = points
+        self.augmentation = augmentation
+        self.max_depth = max_depth
+        self.seed = seed
+        self.frames: list[TrainingFrame] = []
+        self.database = ObjectDatabase()
+        self._collect(dataset, class_name)
+        if not self.frames:
+            place = f"{class_name} objects in {len(dataset)} frames"
+            raise FormatError(
+                dataset.root, place, "none to train on", "at least one with points in the detector's area"
+            )
+        # Each epoch goes through all frames in its own order.
+        self._order = functools.lru_cache(maxsize=4)(self._order_of_epoch)
+
+    def mean_size_m(self) -> list[float]:
+        """Mean height, width, length of the objects trained on."""
+        sizes = np.concatenate([frame.boxes for frame in self.frames])[:, 3:6]
+        return [float(value) for value in sizes.mean(axis=0)]
+
+    def batch_at(self, step: int, batch_size: int) -> SceneBatch:
+        """The batch of a step."""
+        generator = np.random.default_rng([self.seed, 1, step])
+        chosen = []
+        for position in range(step * batch_size, (step + 1) * batch_size):
+            epoch, place = divmod(position, len(self.frames))
+            chosen.append(self.frames[self._order(epoch)[place]])
+        points, boxes = [], []
+        for frame in chosen:
+            scene, objects = self.augmentation.apply(self._points(frame.frame), frame.boxes, self.database, generator)
+            points.append(sample_scene(scene, self.points, generator))
+            boxes.append(objects)
+        filled = np.zeros((batch_size, max(map(len, boxes)), 7), dtype=np.float32)
+        for i, objects in enumerate(boxes):
+            filled[i, : len(objects)] = objects
+        return SceneBatch(
+            [frame.frame.frame_id for frame in chosen],
+            torch.from_numpy(np.stack(points)),
+            torch.from_numpy(filled),
+            int(generator.integers(2**31)),
+        )
+
+    def _points(self, frame: Frame) -> NDArray[np.float32]:
+        cloud = read_points(self.clouds_dir / f"{frame.frame_id}.bin")
+        return scene_points(cloud, frame.calibration, frame.image_size(), self.max_depth)
+
+    def _collect(self, dataset: ObjectDataset, class_name: str) -> None:
+        names = (class_name, *SIMILAR_CLASSES.get(class_name, ()))
+        low, high = np.array(AREA_M).T
+        left_out: Counter[str] = Counter()
+        for frame in track(dataset, f"scenes ({class_name})", len(dataset)):
+            labels = frame.objects()
+            boxes = labels.box3d[np.isin(labels.class_name, names)]
+            in_area = ((boxes[:, :3] >= low) & (boxes[:, :3] <= high)).all(axis=1)
+            if self.max_depth is not None:
+                in_area &= boxes[:, 2] <= self.max_depth
+            boxes = boxes[in_area]
+            if not len(boxes):
+                left_out["without an object"] += 1
+                continue
+            points = self._points(frame)
+            if not len(points):
+                left_out["without a point"] += 1
+                continue
+            self.frames.append(TrainingFrame(frame, boxes))
+            self.database.add(points, boxes)
+        reasons = "".join(f"; left out {count}: {reason}" for reason, count in sorted(left_out.items()))
+        objects = sum(len(frame.boxes) for frame in self.frames)
+        logger.info("%s: %d objects in %d of %d frames%s", class_name, objects, len(self.frames), len(dataset), reasons)
+
+    def _order_of_epoch(self, epoch: int) -> NDArray[np.int64]:
+        return np.random.default_rng([self.seed, 2, epoch]).permutation(len(self.frames))

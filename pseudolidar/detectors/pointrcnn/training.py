@@ -1,0 +1,211 @@
+"""Training of PointRCNN for one class: the first stage, then the second with the first fixed; or both at once."""
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from pseudolidar.detectors.pointrcnn.augmentation import SceneAugmentation
+from pseudolidar.detectors.pointrcnn.losses import box_loss, confidence_loss, segmentation_loss
+from pseudolidar.detectors.pointrcnn.model import BackboneShape, FirstStage, PointRCNN, RegionShape
+from pseudolidar.detectors.pointrcnn.proposals import ProposalSettings, propose
+from pseudolidar.detectors.pointrcnn.scenes import SceneBatch, SceneSource
+from pseudolidar.detectors.pointrcnn.targets import RegionSampling, augment_regions, label_points, sample_regions
+from pseudolidar.kitti import ObjectDataset
+from pseudolidar.training import Precision, fit, one_cycle
+
+MEAN_SIZES_M = {
+    "Car": (1.52563191462, 1.62856739989, 3.88311640418),
+    "Pedestrian": (1.763, 0.661, 0.844),
+    "Cyclist": (1.737, 0.597, 1.763),
+}
+"""Mean height, width, length in m of KITTI's classes."""
+
+_MAX_GRADIENT_NORM = 1.0
+
+
+@dataclass(frozen=True)
+class PointRCNNTraining:
+    """How a PointRCNN is trained; the defaults but for steps are the published ones.
+
+    Attributes:
+        rpn_steps: of the first stage; with `joint` none.
+        rcnn_steps: of the second stage, the first being fixed; with `joint` of both together.
+        joint: one phase for both stages.
+        rpn_batch_size: scenes a step of the first stage.
+        rcnn_batch_size: scenes a step of the second stage, or of both.
+        learning_rate: peak of the one-cycle schedule (Adam with decoupled weight decay).
+        weight_decay: of it.
+        points: of a scene.
+        mean_size: of the class: `published` (KITTI's), or `training_set` (the mean of the objects trained on).
+        backbone: shape of the first stage.
+        region: shape of the second stage.
+        training_proposals: how regions are proposed in training.
+        proposals: how they are in detection.
+        sampling: which of them are trained on.
+        augmentation: of scenes.
+        score_threshold: detections with a lower confidence are left out.
+        overlap: rotated BEV IoU above which the less confident detection goes.
+        precision: of the arithmetic.
+        checkpoint_every: steps.
+        threads: processor threads; None: as many as PyTorch takes.
+    """
+
+    rpn_steps: int
+    rcnn_steps: int
+    joint: bool = False
+    rpn_batch_size: int = 16
+    rcnn_batch_size: int = 4
+    learning_rate: float = 0.002
+    weight_decay: float = 0.001
+    points: int = 16384
+    mean_size: Literal["published", "training_set"] = "published"
+    backbone: BackboneShape = field(default_factory=BackboneShape)
+    region: RegionShape = field(default_factory=RegionShape)
+    training_proposals: ProposalSettings = field(default_factory=lambda: ProposalSettings(kept=512, overlap=0.85))
+    proposals: ProposalSettings = field(default_factory=ProposalSettings)
+    sampling: RegionSampling = field(default_factory=RegionSampling)
+    augmentation: SceneAugmentation = field(default_factory=SceneAugmentation)
+    score_threshold: float = 0.3
+    overlap: float = 0.1
+    precision: Precision = "float32"
+    checkpoint_every: int = 100
+    threads: int | None = None
+
+
+def train_pointrcnn(
+    settings: PointRCNNTraining,
+    dataset: ObjectDataset,
+    clouds_dir: str | Path,
+    class_name: str,
+    checkpoint: Path,
+    seed: int,
+    max_depth: float | None = None,
+    device: str = "cpu",
+) -> None:
+    """Train a detector for one class and write its checkpoint; resumable, see `training.fit`.
+
+    The finished first stage lies beside it, with the suffix `.rpn.pt`, until the second is finished too.
+
+    Args:
+        settings: how.
+        dataset: the labelled training split.
+        clouds_dir: ID.bin of every frame, velodyne frame.
+        class_name: Car, Pedestrian or Cyclist.
+        checkpoint: the file to write.
+        seed: of initial weights, order, augmentation, sampling and dropout.
+        max_depth: m; objects and points beyond are left out (near-only).
+        device: where to train.
+
+    Raises:
+        FormatError: a missing or broken file, or no object of the class to train on.
+        ValueError: a class without a mean size.
+    """
+    if class_name not in MEAN_SIZES_M:
+        raise ValueError(f"class_name: found {class_name!r}, expected one of {', '.join(MEAN_SIZES_M)}")
+    source = SceneSource(dataset, clouds_dir, class_name, settings.points, settings.augmentation, max_depth, seed)
+    network: dict[str, Any] = {
+        "mean_size_m": list(MEAN_SIZES_M[class_name]) if settings.mean_size == "published" else source.mean_size_m(),
+        "backbone": dataclasses.asdict(settings.backbone),
+        "region": dataclasses.asdict(settings.region),
+        "proposals": dataclasses.asdict(settings.proposals),
+    }
+    arguments: dict[str, Any] = {
+        "detector": "pointrcnn",
+        "class_name": class_name,
+        "max_depth": max_depth,
+        "network": network,
+        "settings": dataclasses.asdict(settings),
+        "seed": seed,
+    }
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = PointRCNN.from_arguments(network)
+    common: dict[str, Any] = {
+        "precision": settings.precision,
+        "checkpoint_every": settings.checkpoint_every,
+        "device": device,
+        "max_gradient_norm": _MAX_GRADIENT_NORM,
+        "seed": seed,
+        "threads": settings.threads,
+    }
+    first_stage = checkpoint.with_suffix(".rpn.pt")
+    if not settings.joint and not checkpoint.exists():
+        fit(
+            model,
+            lambda step: source.batch_at(step, settings.rpn_batch_size),
+            first_stage_loss,
+            settings.rpn_steps,
+            _optimizer(model.rpn, settings),
+            one_cycle(settings.learning_rate, settings.rpn_steps),
+            first_stage,
+            f"PointRCNN ({class_name}), first stage",
+            arguments={**arguments, "phase": "first stage"},
+            **common,
+        )
+
+    def loss(model: PointRCNN, batch: SceneBatch) -> Tensor:
+        if settings.joint:
+            first = model.rpn(batch.points)
+            return _loss_of_points(model, batch, first) + second_stage_loss(model, batch, first, settings)
+        # Fixed: its running statistics too.
+        model.rpn.eval()
+        with torch.no_grad():
+            first = model.rpn(batch.points)
+        return second_stage_loss(model, batch, first, settings)
+
+    fit(
+        model,
+        # Other scenes than in the first phase: that one ends anywhere in an epoch.
+        lambda step: source.batch_at(step, settings.rcnn_batch_size),
+        loss,
+        settings.rcnn_steps,
+        _optimizer(model if settings.joint else model.rcnn_net, settings),
+        one_cycle(settings.learning_rate, settings.rcnn_steps),
+        checkpoint,
+        f"PointRCNN ({class_name}), {'both stages' if settings.joint else 'second stage'}",
+        arguments=arguments,
+        **common,
+    )
+    first_stage.unlink(missing_ok=True)
+
+
+def first_stage_loss(model: PointRCNN, batch: SceneBatch) -> Tensor:
+    """Segmentation and box regression of the points, a scalar."""
+    return _loss_of_points(model, batch, model.rpn(batch.points))
+
+
+def _loss_of_points(model: PointRCNN, batch: SceneBatch, first: FirstStage) -> Tensor:
+    labels = label_points(batch.points, batch.boxes)
+    is_foreground = labels.foreground == 1
+    points, boxes = batch.points[is_foreground], labels.box
+    # The first stage codes the middle of the box.
+    centre = torch.stack([boxes[:, 0], boxes[:, 1] - boxes[:, 3] / 2, boxes[:, 2]], dim=1)
+    targets = model.rpn_coding.encode(centre - points, boxes[:, 3:6], boxes[:, 6], model.mean_size_m)
+    return segmentation_loss(first.rpn_cls[..., 0], labels.foreground) + box_loss(
+        model.rpn_coding, first.rpn_reg[is_foreground], targets
+    )
+
+
+def second_stage_loss(model: PointRCNN, batch: SceneBatch, first: FirstStage, settings: PointRCNNTraining) -> Tensor:
+    """Confidence and refinement of sampled regions, a scalar."""
+    generator = torch.Generator().manual_seed(batch.seed)
+    with torch.no_grad():
+        boxes = model.boxes_of_points(batch.points, first)
+        proposals = propose(boxes, first.rpn_cls[..., 0], settings.training_proposals)
+        labels = sample_regions(proposals, batch.boxes, settings.sampling, generator)
+    own, features = model.rcnn_net.pooled(batch.points, first, labels.regions)
+    own, (offsets, sizes, headings) = augment_regions(own.flatten(0, 1), labels, generator)
+    rcnn_cls, rcnn_reg = model.rcnn_net.judge(own, features.flatten(0, 1))
+    refined = labels.refined.flatten()
+    targets = model.rcnn_coding.encode(offsets[refined], sizes[refined], headings[refined], model.mean_size_m)
+    return confidence_loss(rcnn_cls[:, 0], labels.confidence.flatten()) + box_loss(
+        model.rcnn_coding, rcnn_reg[refined], targets
+    )
+
+
+def _optimizer(part: torch.nn.Module, settings: PointRCNNTraining) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(part.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)

@@ -2,14 +2,18 @@
 
 import dataclasses
 import logging
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from pseudolidar.detectors import Boxes2d, detect, ground_truth_boxes, load_detector
 from pseudolidar.detectors.frustum_pointnet import FrustumTraining, train_frustum_pointnet
-from pseudolidar.detectors.frustum_pointnet.inference import FrustumDetector
+from pseudolidar.detectors.frustum_pointnet.coding import MEAN_SIZES_M
+from pseudolidar.detectors.frustum_pointnet.inference import FrustumDetector, decode
+from pseudolidar.detectors.frustum_pointnet.model import FrustumOutput
 from pseudolidar.evaluation import bev_iou
 from pseudolidar.kitti import FormatError, ObjectDataset, read_objects, read_points, write_objects
 from pseudolidar.kitti import Objects as Labels
@@ -33,6 +37,7 @@ SETTINGS = FrustumTraining(
 BRIEF = dataclasses.replace(
     SETTINGS, steps=4, batch_size=4, points=64, object_points=32, dropout=0.3, checkpoint_every=2
 )
+BRIEF_V2 = dataclasses.replace(BRIEF, version=2, density=0.125, width=0.125, precision="bfloat16")
 
 
 @pytest.fixture(scope="module")
@@ -91,17 +96,43 @@ def test_bad_boxes_are_skipped_and_counted(
     assert (tmp_path / f"{street.frame_ids[1]}.txt").read_text() == ""
 
 
-def test_2d_scores_count_in_the_score(street: ObjectDataset, clouds: Path, trained: Path) -> None:
-    detector = FrustumDetector.from_checkpoint(trained)
+def test_2d_scores_count_where_they_are_asked_for(street: ObjectDataset, clouds: Path, trained: Path) -> None:
+    published = FrustumDetector.from_checkpoint(trained)
     frame = street[0]
     points = read_points(clouds / f"{frame.frame_id}.bin")
     certain = ground_truth_boxes(street, ["Car"])[frame.frame_id]
     detected = Boxes2d(certain.class_name, certain.box2d, np.full(len(certain), 0.25))
-    first, _ = detector.objects(points, frame.calibration, (128, 416), certain, seed=1)
-    second, _ = detector.objects(points, frame.calibration, (128, 416), detected, seed=1)
-    assert first.score is not None and second.score is not None
-    np.testing.assert_allclose(second.score, first.score + np.log(0.25), rtol=1e-6)
-    np.testing.assert_array_equal(second.box3d, first.box3d)
+    for detector, difference in ((published, 0.0), (dataclasses.replace(published, add_box_score=True), np.log(0.25))):
+        first, _ = detector.objects(points, frame.calibration, (128, 416), certain, seed=1)
+        second, _ = detector.objects(points, frame.calibration, (128, 416), detected, seed=1)
+        assert first.score is not None and second.score is not None
+        np.testing.assert_allclose(second.score, first.score + difference, rtol=1e-6)
+        np.testing.assert_array_equal(second.box3d, first.box3d)
+
+
+def test_the_score_is_that_of_mask_heading_and_size() -> None:
+    mask_logits = torch.tensor([[[0.0, 2.0], [0.0, 1.0], [3.0, 0.0]]])
+    heading_scores, size_scores = torch.zeros(1, 12), torch.zeros(1, 8)
+    heading_scores[0, 4], size_scores[0, 1] = 3.0, 2.0
+    output = FrustumOutput(
+        mask_logits=mask_logits,
+        mask=torch.tensor([[True, True, False]]),
+        stage1_centre=torch.zeros(1, 3),
+        centre=torch.tensor([[0.0, 1.0, 10.0]]),
+        heading_scores=heading_scores,
+        heading_residuals=torch.zeros(1, 12),
+        size_scores=size_scores,
+        size_residuals=torch.zeros(1, 8, 3),
+    )
+    mean_sizes = torch.tensor(list(MEAN_SIZES_M.values()))
+    box3d, score = decode(output, mean_sizes, np.array([0.1]))
+    # Mean probability of the two points of the mask, not of the third.
+    mask = (1 / (1 + math.exp(-2)) + 1 / (1 + math.exp(-1))) / 2
+    heading, size = math.exp(3) / (math.exp(3) + 11), math.exp(2) / (math.exp(2) + 7)
+    assert score[0] == pytest.approx(math.log(mask) + math.log(heading) + math.log(size), rel=1e-6)
+    length, width, height = MEAN_SIZES_M["Van"]
+    expected = [10 * math.sin(0.1), 1 + height / 2, 10 * math.cos(0.1), height, width, length, math.radians(120) + 0.1]
+    np.testing.assert_allclose(box3d[0], expected, rtol=1e-5)
 
 
 def test_an_empty_cloud_gives_an_empty_result(trained: Path) -> None:
@@ -138,9 +169,12 @@ def test_a_checkpoint_of_something_else_is_refused(tmp_path: Path) -> None:
         load_detector(path)
 
 
-def test_the_same_seed_gives_the_same_bytes(street: ObjectDataset, clouds: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("settings", [BRIEF, BRIEF_V2], ids=["v1", "v2"])
+def test_the_same_seed_gives_the_same_bytes(
+    settings: FrustumTraining, street: ObjectDataset, clouds: Path, tmp_path: Path
+) -> None:
     for name, seed in (("one", 0), ("two", 0), ("three", 1)):
-        train_frustum_pointnet(BRIEF, street, clouds, ["Car"], tmp_path / f"{name}.pt", seed)
+        train_frustum_pointnet(settings, street, clouds, ["Car"], tmp_path / f"{name}.pt", seed)
     one, two, three = ((tmp_path / f"{name}.pt").read_bytes() for name in ("one", "two", "three"))
     assert one == two
     assert one != three
@@ -185,6 +219,34 @@ def test_nothing_to_train_on_is_an_error(street: ObjectDataset, clouds: Path, tm
     assert list(tmp_path.iterdir()) == []
 
 
+def test_classes_that_are_none_or_twice_are_refused(street: ObjectDataset, clouds: Path, tmp_path: Path) -> None:
+    for class_names in ([], ["Car", "Car"]):
+        with pytest.raises(ValueError, match="class_names: found"):
+            train_frustum_pointnet(BRIEF, street, clouds, class_names, tmp_path / "none.pt", seed=0)
+
+
+@pytest.mark.parametrize("settings", [BRIEF, BRIEF_V2], ids=["v1", "v2"])
+def test_several_classes_together(settings: FrustumTraining, tmp_path: Path) -> None:
+    street = write_street(tmp_path, frames=2, seed=1)
+    for frame in street:
+        labels = frame.objects()
+        names = np.where(np.arange(len(labels)) == 0, "Pedestrian", labels.class_name)
+        write_objects(frame.path("label_2"), dataclasses.replace(labels, class_name=names))
+    settings = dataclasses.replace(settings, mean_size="training_set")
+    classes = ["Car", "Pedestrian"]
+    train_frustum_pointnet(settings, street, tmp_path / "clouds", classes, tmp_path / "both.pt", seed=0)
+    detector = FrustumDetector.from_checkpoint(tmp_path / "both.pt")
+    assert detector.class_names == ("Car", "Pedestrian")
+    frame = street[0]
+    points = read_points(tmp_path / "clouds" / f"{frame.frame_id}.bin")
+    box2d = frame.objects().box2d[[0, 0, 0]]
+    boxes = Boxes2d(np.array(["Pedestrian", "Cyclist", "Car"]), box2d)
+    objects, _ = detector.objects(points, frame.calibration, (128, 416), boxes, seed=0)
+    assert objects.class_name.tolist() == ["Pedestrian", "Car"]
+    # The same points, told apart by the one-hot vector alone.
+    assert (objects.box3d[0] != objects.box3d[1]).any()
+
+
 def test_near_only_pedestrians(tmp_path: Path) -> None:
     street = write_street(tmp_path, frames=2, seed=1, class_name="Pedestrian")
     far = street.frame_ids[0]
@@ -195,7 +257,7 @@ def test_near_only_pedestrians(tmp_path: Path) -> None:
         street.frame(far).path("label_2"),
         Labels(labels.class_name, labels.truncation, labels.occlusion, labels.alpha, labels.box2d, moved),
     )
-    settings = dataclasses.replace(BRIEF, steps=1, min_box_height_px=4)
+    settings = dataclasses.replace(BRIEF_V2, steps=1, min_box_height_px=4)
     train_frustum_pointnet(
         settings, street, tmp_path / "clouds", ["Pedestrian"], tmp_path / "near.pt", 0, max_depth=20.0
     )

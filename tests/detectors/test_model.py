@@ -6,8 +6,10 @@ from torch import nn
 
 from pseudolidar.detectors.frustum_pointnet.coding import MEAN_SIZES_M
 from pseudolidar.detectors.frustum_pointnet.layers import CoordinateLayer, PooledLayer
-from pseudolidar.detectors.frustum_pointnet.model import FrustumPointNet, masked_points, object_mask
+from pseudolidar.detectors.frustum_pointnet.model import FrustumPointNet, Version, masked_points, object_mask
 from pseudolidar.detectors.frustum_pointnet.networks_v1 import SegmentationNet
+from pseudolidar.detectors.pointnet2 import PointLayers as SetLayers
+from pseudolidar.detectors.pointnet2 import SetAbstraction
 
 MEAN_SIZES = list(MEAN_SIZES_M.values())
 
@@ -31,6 +33,64 @@ def test_published_layers() -> None:
     assert model.object_points == 512
     assert SegmentationNet(1.0, dropout=0.5).dropout.p == 0.5
     assert shapes(FrustumPointNet(1, MEAN_SIZES, width=0.25).segmentation)[4] == (256, 32)
+
+
+def points_layers(module: nn.Module) -> list[list[int]]:
+    """Channels, from the first layer's inputs on, of each stack of PointNet++ layers."""
+    stacks = []
+    for layers in module.modules():
+        if isinstance(layers, SetLayers):
+            weights = [p for name, p in layers.named_parameters() if name.endswith("conv.weight")]
+            stacks.append([weights[0].shape[1], *(len(weight) for weight in weights)])
+    return stacks
+
+
+def abstractions(module: nn.Module) -> list[tuple[int | None, tuple[float, ...], tuple[int, ...]]]:
+    return [(m.centres, m.radii, m.neighbours) for m in module.modules() if isinstance(m, SetAbstraction)]
+
+
+def test_published_layers_of_v2() -> None:
+    model = FrustumPointNet(2, MEAN_SIZES)
+    assert abstractions(model.segmentation) == [
+        (128, (0.2, 0.4, 0.8), (32, 64, 128)),
+        (32, (0.4, 0.8, 1.6), (64, 64, 128)),
+        (None, (), ()),
+    ]
+    assert points_layers(model.segmentation) == [
+        # Coordinates and intensity in; three scales; 64 + 128 + 128 features out.
+        *([4, 32, 32, 64], [4, 64, 64, 128], [4, 64, 96, 128]),
+        *([323, 64, 64, 128], [323, 128, 128, 256], [323, 128, 128, 256]),
+        [643, 128, 256, 1024],
+        # Back: the group's feature with the one-hot vector, the features of centres, the points themselves.
+        *([1024 + 3 + 640, 128, 128], [128 + 320, 128, 128], [128 + 4, 128, 128], [128, 128]),
+    ]
+    assert abstractions(model.box_net) == [(128, (0.2,), (64,)), (32, (0.4,), (64,)), (None, (), ())]
+    assert points_layers(model.box_net) == [[3, 64, 64, 128], [131, 128, 128, 256], [259, 256, 256, 512]]
+    assert shapes(model.box_net) == [(512, 515), (256, 512), (3 + 2 * 12 + 4 * 8, 256)]
+    assert shapes(model.t_net) == shapes(FrustumPointNet(1, MEAN_SIZES).t_net)
+    assert abstractions(FrustumPointNet(2, MEAN_SIZES, density=0.25).box_net)[0] == (32, (0.2,), (16,))
+
+
+def test_an_unknown_version_is_refused() -> None:
+    with pytest.raises(ValueError, match="version: found 3, expected 1 or 2"):
+        FrustumPointNet(3, MEAN_SIZES)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+def test_v2_learns_in_all_its_layers(autocast: bool) -> None:
+    torch.manual_seed(0)
+    model = FrustumPointNet(2, MEAN_SIZES, 0.25, 0.125, object_points=16)
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        # Close together: a centre without neighbours sees its own coordinates alone, and these are 0.
+        output = model(torch.rand(2, 32, 4) / 2, torch.eye(3)[:2], torch.rand(2, 32))
+    assert output.mask_logits.shape == (2, 32, 2) and output.mask_logits.dtype == torch.float32
+    assert output.size_residuals.shape == (2, 8, 3) and output.size_residuals.dtype == torch.float32
+    shaped = [output.mask_logits, output.centre, output.heading_scores, output.heading_residuals]
+    sum(value.square().sum() for value in [*shaped, output.size_scores, output.size_residuals]).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+        # Batch norm takes a linear layer's bias away again.
+        assert parameter.grad.any() or name.endswith("conv.bias"), name
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -129,9 +189,10 @@ def test_a_frustum_without_an_object_point_takes_the_likeliest() -> None:
     assert object_mask(logits).tolist() == [[False, False, False, True, False], [True, False, True, False, False]]
 
 
-def test_depth_centring_makes_the_network_blind_to_depth() -> None:
+@pytest.mark.parametrize("version", [1, 2])
+def test_depth_centring_makes_the_network_blind_to_depth(version: Version) -> None:
     torch.manual_seed(0)
-    model = FrustumPointNet(1, MEAN_SIZES, width=0.25, object_points=8, centre_depth=True).eval()
+    model = FrustumPointNet(version, MEAN_SIZES, width=0.25, density=0.25, object_points=8, centre_depth=True).eval()
     points, one_hot, keys = torch.randn(3, 32, 4), torch.eye(3), torch.rand(3, 32)
     near = model(points, one_hot, keys)
     points[:, :, 2] += 16

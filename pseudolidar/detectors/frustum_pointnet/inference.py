@@ -34,6 +34,7 @@ class FrustumDetector:
     min_box_height_px: float
     min_points: int
     max_depth: float | None
+    add_box_score: bool
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Path, device: str = "cpu") -> "FrustumDetector":
@@ -57,6 +58,7 @@ class FrustumDetector:
                 settings["min_box_height_px"],
                 settings["min_points"],
                 arguments["max_depth"],
+                settings["add_box_score"],
             )
         except (KeyError, TypeError, RuntimeError) as error:
             found = str(error).splitlines()[0]
@@ -118,7 +120,7 @@ class FrustumDetector:
             torch.from_numpy(keys).to(device),
         )
         box3d, score = decode(output, self.model.mean_sizes_m, np.array(angles))
-        if boxes.score is not None:
+        if self.add_box_score and boxes.score is not None:
             score += np.log(boxes.score[taken])
         count = len(taken)
         detected = Objects(

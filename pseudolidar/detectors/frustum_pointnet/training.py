@@ -47,6 +47,8 @@ class FrustumTraining:
         depth_shift: standard deviation, share of the distance.
         min_box_height_px: lower 2D boxes are left out, in training and detection.
         min_points: frusta with fewer points are left out, in training and detection.
+        add_box_score: in detection add the logarithm of a 2D box's own score to the object's, which keeps boxes that
+            the 2D detector doubts from ranking high; the published score leaves it out.
         max_occlusion: of the objects trained on.
         max_truncation: of the objects trained on.
         precision: of the arithmetic.
@@ -69,6 +71,7 @@ class FrustumTraining:
     depth_shift: float = 0.05
     min_box_height_px: float = 25.0
     min_points: int = 5
+    add_box_score: bool = False
     max_occlusion: int = 2
     max_truncation: float = 0.5
     precision: Literal["float32", "bfloat16"] = "float32"

@@ -73,7 +73,8 @@ class Drawing:
 
     Attributes:
         score_threshold: by kind of detector, the lowest score that is drawn. Frustum PointNet's scores are log
-            probabilities, PointRCNN's are logits.
+            probabilities, PointRCNN's are logits. 2D boxes are drawn where the logarithm of their own score, which
+            bounds that of a frustum's object, reaches it.
         max_depth: how far the cloud is shown, m.
     """
 
@@ -173,9 +174,11 @@ def _detect_one(
         objects, skipped = detector.objects(cloud, calibration, size, boxes2d, seed)
         parts.append(objects)
         score = np.zeros(0) if objects.score is None else objects.score
-        shown.append(objects[score >= drawing.score_threshold[kind_of(name)]])
+        threshold = drawing.score_threshold[kind_of(name)]
+        shown.append(objects[score >= threshold])
         if detector.starts_from_boxes2d:
-            used |= {c: boxes2d.of_classes((c,)).box2d for c in detector.class_names}
+            strong = boxes2d if boxes2d.score is None else boxes2d[np.log(boxes2d.score) >= threshold]
+            used |= {c: strong.of_classes((c,)).box2d for c in detector.class_names}
         summary.skipped += skipped
         summary.found += Counter(str(class_name) for class_name in objects.class_name)
     found, drawn = Objects.concatenate(parts), Objects.concatenate(shown)

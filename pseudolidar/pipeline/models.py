@@ -59,7 +59,7 @@ class Models:
                                  .safetensors; left out, semi-global matching takes its place
             boxes2d.pt           2D boxes for frustum detectors: a checkpoint of `train_detector2d`
             frustum_NAME.pt      Frustum PointNets, one or several: checkpoints of `train_detector`
-            pointrcnn_NAME.pt    PointRCNNs, likewise
+            pointrcnn_NAME.pt    PointRCNNs, likewise, or published weights, also .pth
 
         NAME is up to the user and says what a detector finds (`frustum_car.pt`). Files with other suffixes are not
         looked at.
@@ -114,7 +114,7 @@ def _sorted_by_name(folder: Path) -> tuple[Path | None, Path | None, list[Path]]
             disparities.append(path)
         elif path.name == "boxes2d.pt":
             boxes2d = path
-        elif path.suffix == ".pt" and path.stem.startswith(tuple(f"{kind}_" for kind in DETECTOR_KINDS)):
+        elif path.suffix in (".pt", ".pth") and path.stem.startswith(tuple(f"{kind}_" for kind in DETECTOR_KINDS)):
             detectors.append(path)
         else:
             raise FormatError(path, "name", path.name, f"one of {_LAYOUT}, which say what a file holds")

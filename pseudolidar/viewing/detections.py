@@ -192,7 +192,7 @@ def _draw_from_above(axes: Axes, detections: Detections, max_depth: float, width
         aspect="auto",
         zorder=2,
     )
-    _draw_view_and_rings(axes, view, half_width, max_depth)
+    rings = _draw_view_and_rings(axes, view, half_width, max_depth, max_depth / height_in)
     if detections.truth is not None:
         for i in _far_to_near(detections.truth):
             _draw_footprint(axes, detections.truth.box3d[i], TRUTH, dashed=True)
@@ -209,11 +209,17 @@ def _draw_from_above(axes: Axes, detections: Detections, max_depth: float, width
     extents = np.concatenate([footprints.min(axis=1), footprints.max(axis=1)], axis=1)
     shown = (extents[:, 1] < max_depth) & (extents[:, 3] > 0) & (np.abs(footprints[..., 0]).min(axis=1) < half_width)
     order = [i for i in _best_first(found) if shown[i]]
-    _write_labels(axes, extents[order], [_score_text(found, i) for i in order], found.class_name[order])
+    _write_labels(axes, extents[order], [_score_text(found, i) for i in order], found.class_name[order], rings)
 
 
-def _draw_view_and_rings(axes: Axes, view: NDArray[np.float64], half_width: float, max_depth: float) -> None:
-    """Range rings about the camera, named beside the view's right edge; what lies outside of the view is lighter."""
+def _draw_view_and_rings(
+    axes: Axes, view: NDArray[np.float64], half_width: float, max_depth: float, metres_per_inch: float
+) -> list[Text]:
+    """Range rings about the camera, named beside the view's right edge; what lies outside of the view is lighter.
+
+    Returns:
+        The rings' names.
+    """
     far = 4 * max_depth
     for corner, side in ((view[0], -far), (view[2], far)):
         wedge = [view[1], corner, (side, max_depth), (side, 0.0)]
@@ -222,11 +228,18 @@ def _draw_view_and_rings(axes: Axes, view: NDArray[np.float64], half_width: floa
     step = 5 if max_depth <= 25 else 10 if max_depth <= 80 else 20
     direction = (view[2] - view[1]) / np.linalg.norm(view[2] - view[1])
     beside = np.array([direction[1], -direction[0]])
+    gap, room = 0.08 * metres_per_inch, 0.4 * metres_per_inch
+    names = []
     for radius in range(step, int(np.hypot(half_width, max_depth)) + 1, step):
         axes.add_patch(Circle(tuple(view[1]), radius, fill=False, edgecolor=_RING, linewidth=0.6, zorder=1.5))
-        x, z = view[1] + radius * direction + 0.012 * max_depth * beside
-        if x < 0.94 * half_width and z < 0.98 * max_depth:
-            axes.text(x, z, f"{radius:g} m", fontsize=6.5, color=_EDGE_OF_VIEW, ha="left", va="center", zorder=3)
+        # Where the edge of the view has left the panel, on the ring near the panel's own edge.
+        x, z = view[1] + radius * direction + gap * beside
+        if x > half_width - room:
+            x = half_width - room
+            z = np.sqrt(max(radius**2 - x**2, 0.0)) + gap
+        if z < max_depth - gap:
+            names.append(axes.text(x, z, f"{radius} m", fontsize=6.5, color=_EDGE_OF_VIEW, va="center", zorder=3))
+    return names
 
 
 def _draw_footprint(axes: Axes, box3d: NDArray[np.float64], colour: str, dashed: bool) -> None:
@@ -251,9 +264,16 @@ def _draw_footprint(axes: Axes, box3d: NDArray[np.float64], colour: str, dashed:
 
 
 def _write_labels(
-    axes: Axes, extents: NDArray[np.float64], texts: Sequence[str], class_names: NDArray[np.str_]
+    axes: Axes,
+    extents: NDArray[np.float64],
+    texts: Sequence[str],
+    class_names: NDArray[np.str_],
+    others: Sequence[Text] = (),
 ) -> None:
-    """Texts beside rectangles (N, 4), two opposite corners in the axes' coordinates, in the colour of their class."""
+    """Texts beside rectangles (N, 4), two opposite corners in the axes' coordinates, in the colour of their class.
+
+    `others` are texts that are there already.
+    """
     if not texts:
         return
     drawn = [
@@ -271,9 +291,10 @@ def _write_labels(
     corners = to_pixels.transform(extents.reshape(-1, 2)).reshape(-1, 2, 2)
     boxes = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
     padding = 0.12 * _LABEL_SIZE / 72 * SCREEN_DPI
-    sizes = np.array([_size_px(text) for text in drawn]) + 2 * padding
+    sizes = np.array([_extent_px(text)[2:] - _extent_px(text)[:2] for text in drawn]) + 2 * padding
+    taken = np.array([_extent_px(text) for text in others]).reshape(-1, 4)
     window = axes.bbox
-    places = place_labels(boxes, sizes, (window.x0, window.y0, window.x1, window.y1))
+    places = place_labels(boxes, sizes, (window.x0, window.y0, window.x1, window.y1), taken)
     for text, place in zip(drawn, places, strict=True):
         if np.isfinite(place).all():
             text.set_position(tuple(to_pixels.inverted().transform(place + padding)))
@@ -281,12 +302,12 @@ def _write_labels(
             text.remove()
 
 
-def _size_px(text: Text) -> tuple[float, float]:
+def _extent_px(text: Text) -> NDArray[np.float64]:
     canvas = text.figure.canvas if text.figure is not None else None
     assert isinstance(canvas, FigureCanvasAgg)
     # Without the frame around it.
     extent = Text.get_window_extent(text, canvas.get_renderer())
-    return extent.width, extent.height
+    return np.array([extent.x0, extent.y0, extent.x1, extent.y1])
 
 
 def _draw_legend(axes: Axes, detections: Detections) -> None:

@@ -7,7 +7,10 @@ _GAP = 2.0
 
 
 def place_labels(
-    boxes: NDArray[np.float64], sizes: NDArray[np.float64], bounds: tuple[float, float, float, float]
+    boxes: NDArray[np.float64],
+    sizes: NDArray[np.float64],
+    bounds: tuple[float, float, float, float],
+    taken: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """Places for labels: above, below or beside their boxes, where they cover as little of the other boxes as possible.
 
@@ -17,12 +20,12 @@ def place_labels(
         boxes: (N, 4) x0, y0, x1, y1 of what is labelled, px, y upwards.
         sizes: (N, 2) width and height of the labels, px.
         bounds: x0, y0, x1, y1 that no label leaves, px.
+        taken: (M, 4) x0, y0, x1, y1 of other texts, px.
 
     Returns:
         (N, 2) lower left corners, px; NaN for a label that has no place of its own.
     """
     places = np.full((len(boxes), 2), np.nan)
-    taken = np.zeros((0, 4))
     for i, (width, height) in enumerate(sizes):
         candidates = _candidates(boxes[i], width, height, bounds)
         inside = (candidates[:, :2] >= bounds[:2]).all(axis=1) & (candidates[:, 2:] <= bounds[2:]).all(axis=1)

@@ -1,0 +1,102 @@
+"""Which cloud and which 2D boxes each detector gets, and what may share a folder."""
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from pseudolidar.cloud import LIDAR_GRID, disparity_to_points
+from pseudolidar.detectors.boxes2d import Boxes2d, Detector2dTraining, train_detector2d
+from pseudolidar.kitti import Calibration, ObjectDataset, Objects, read_objects
+from pseudolidar.pipeline import Drawing, GivenBoxes, Models, detect_frames
+from pseudolidar.stereo import SemiGlobalMatching
+from tests.pipeline.conftest import MAX_DISPARITY
+
+DRAWING = Drawing({"frustum": -50.0, "pointrcnn": -50.0})
+
+
+@dataclass
+class PointCounter:
+    """A detector that needs no training: it finds one object, whose score is the number of points that it was given."""
+
+    class_names: tuple[str, ...]
+    starts_from_boxes2d: bool
+    wants_sparse_cloud: bool
+
+    def objects(
+        self,
+        points_velo: NDArray[np.float32],
+        calibration: Calibration,
+        image_size: tuple[int, int],
+        boxes: Boxes2d,
+        seed: int,
+    ) -> tuple[Objects, Counter[str]]:
+        assert image_size == (40, 72)
+        zeros = np.zeros(1)
+        box3d = np.array([[0, 1.6, 10.0 + len(boxes), 1.5, 1.6, 4, 0]])
+        names = np.array(self.class_names)
+        return Objects(
+            names, zeros, zeros.astype(int), zeros, np.ones((1, 4)), box3d, zeros + len(points_velo)
+        ), Counter()
+
+
+def test_each_detector_gets_the_cloud_that_it_wants(street: ObjectDataset, tmp_path: Path) -> None:
+    detectors = {
+        "frustum_person.pt": PointCounter(("Pedestrian",), True, False),
+        "pointrcnn_car.pt": PointCounter(("Car",), False, True),
+    }
+    matching = SemiGlobalMatching(MAX_DISPARITY)
+    boxes = GivenBoxes(
+        "two.txt", {"000000": Boxes2d(np.array(["Car"] * 2), np.array([[1.0, 2, 3, 4], [80, 2, 90, 4]]))}
+    )
+    summary = detect_frames(Models(matching, "matching", None, detectors, {}), [street[0]], tmp_path, DRAWING, boxes)
+    assert summary.found == {"Pedestrian": 1, "Car": 1}
+    assert summary.skipped == {"2D boxes outside of the image": 1}
+    found = read_objects(tmp_path / "results" / "000000.txt", scored=True)
+    disparity, calibration = matching.predict(*street[0].stereo_pair()), street[0].calibration
+    dense = disparity_to_points(disparity, calibration, 1.0)
+    sparse = disparity_to_points(disparity, calibration, 1.0, grid=LIDAR_GRID)
+    assert len(sparse) < len(dense)
+    assert found.score is not None
+    assert dict(zip(found.class_name, found.score, strict=True)) == {"Pedestrian": len(dense), "Car": len(sparse)}
+    assert found.box3d[:, 2].tolist() == [11, 11], "one box of the two lies within the image"
+
+
+def test_detectors_that_start_from_clouds_need_no_boxes(street: ObjectDataset, tmp_path: Path) -> None:
+    matching = SemiGlobalMatching(MAX_DISPARITY)
+    alone = Models(matching, "matching", None, {"pointrcnn_car.pt": PointCounter(("Car",), False, False)}, {})
+    assert detect_frames(alone, [street[0]], tmp_path, DRAWING).found == {"Car": 1}
+    frustum = Models(matching, "matching", None, {"frustum_car.pt": PointCounter(("Car",), True, False)}, {})
+    with pytest.raises(ValueError, match=r"boxes: found none, expected boxes2d\.pt among the models"):
+        detect_frames(frustum, [street[1]], tmp_path, DRAWING)
+    with pytest.raises(ValueError, match=r"detect\.json: boxes2d: found None, expected two\.txt, as asked for now"):
+        detect_frames(frustum, [street[1]], tmp_path, DRAWING, GivenBoxes("two.txt", {}))
+
+
+def test_a_2d_detector_from_the_folder(
+    street: ObjectDataset, models: Path, tmp_path: Path, detect: Callable[..., tuple[int, str, str]]
+) -> None:
+    folder = tmp_path / "models"
+    shutil.copytree(models, folder)
+    training = Detector2dTraining("fcos_resnet18", 1, image_height=40, crop=(40, 64), classes=("Car",), batch_size=1)
+    train_detector2d(training, street, folder / "boxes2d.pt", seed=0)
+    settings = {"data": street.root, "split": "train", "max_disparity": MAX_DISPARITY, "output": tmp_path / "out"}
+    code, said, errors = detect(models=folder, **settings)
+    assert code == 0, errors
+    assert "frames: 2, finished before: 0" in said
+    made_with = json.loads((tmp_path / "out" / "detect.json").read_text())
+    assert made_with["boxes2d"] == "boxes2d.pt" and sorted(made_with["models"]) == ["boxes2d.pt", "frustum_car.pt"]
+    # Another model in the same place makes other results.
+    (folder / "boxes2d.pt").write_bytes((folder / "frustum_car.pt").read_bytes())
+    code, _, errors = detect(models=folder, **settings)
+    assert code == 2 and "expected a 2D detector's checkpoint" in errors
+    train_detector2d(training, street, folder / "other.pt", seed=1)
+    (folder / "other.pt").replace(folder / "boxes2d.pt")
+    code, _, errors = detect(models=folder, **settings)
+    assert code == 2 and "detect.json: models: found" in errors

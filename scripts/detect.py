@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 from pseudolidar.command_line import clear_errors
 from pseudolidar.kitti import Frame, ObjectDataset
-from pseudolidar.pipeline import DETECTOR_KINDS, Drawing, GivenBoxes, Models, PairFrame, detect_frames, raw_drive
+from pseudolidar.pipeline import Drawing, GivenBoxes, Models, PairFrame, detect_frames, raw_drive
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="detect")
@@ -27,7 +27,7 @@ def run(config: DictConfig) -> None:
     )
     frame_ids = [frame.frame_id for frame in frames]
     boxes = None if config.boxes is None else GivenBoxes.from_path(config.boxes, frame_ids)
-    drawing = Drawing({kind: config.score_threshold[kind] for kind in DETECTOR_KINDS}, config.max_depth)
+    drawing = Drawing(**config.drawing)
     if models.disparity_name == "semi-global matching":
         print(f"disparity: by semi-global matching, since {config.models} has no disparity.pt")
     summary = detect_frames(models, frames, config.output, drawing, boxes, config.max_height)

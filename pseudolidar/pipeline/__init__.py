@@ -2,10 +2,9 @@
 
 from pseudolidar.pipeline.detection import Drawing, GivenBoxes, Summary, detect_frames
 from pseudolidar.pipeline.frames import PairFrame, raw_drive
-from pseudolidar.pipeline.models import DETECTOR_KINDS, DetectorKind, Models
+from pseudolidar.pipeline.models import DetectorKind, Models
 
 __all__ = [
-    "DETECTOR_KINDS",
     "DetectorKind",
     "Drawing",
     "GivenBoxes",

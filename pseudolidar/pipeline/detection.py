@@ -4,7 +4,7 @@ import json
 import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,11 @@ from pseudolidar.kitti import (
     write_image,
     write_objects,
 )
-from pseudolidar.pipeline.models import DetectorKind, Models, kind_of
+from pseudolidar.pipeline.models import Models
 from pseudolidar.viewing import Detections, detections_figure, figure_to_rgb
 
 SETTINGS_FILE = "detect.json"
 """Beside results and pictures: what made them, so that a folder never holds results of two systems."""
-
-_SCORES = {"frustum": "log probability", "pointrcnn": "logit"}
 
 
 @dataclass(frozen=True)
@@ -69,16 +67,18 @@ class GivenBoxes:
 
 @dataclass(frozen=True)
 class Drawing:
-    """What the pictures show; results hold everything.
+    """What the pictures show; result files hold everything.
 
     Attributes:
-        score_threshold: by kind of detector, the lowest score that is drawn. Frustum PointNet's scores are log
-            probabilities, PointRCNN's are logits. 2D boxes are drawn where the logarithm of their own score, which
-            bounds that of a frustum's object, reaches it.
+        frustum_score: the lowest score of a Frustum PointNet's object that is drawn, a log probability.
+        pointrcnn_score: of a PointRCNN's object, a logit.
+        box2d_score: of a 2D box, a probability; objects from weaker boxes are not drawn either.
         max_depth: how far the cloud is shown, m.
     """
 
-    score_threshold: Mapping[DetectorKind, float]
+    frustum_score: float = -2.5
+    pointrcnn_score: float = 0.0
+    box2d_score: float = 0.3
     max_depth: float = 60.0
 
 
@@ -124,10 +124,12 @@ def detect_frames(
 
     Raises:
         FormatError: missing files, found before any work; broken ones, images of two sizes, a calibration for other
-            images; an output folder with results of other models or settings.
-        ValueError: no 2D boxes and no model for them, while a detector starts from them.
+            images; an output folder with results of other models, settings, or frames of another folder.
+        ValueError: no frames; no 2D boxes and no model for them, while a detector starts from them.
     """
     output = Path(output_dir)
+    if not frames:
+        raise ValueError("frames: found none, expected at least one")
     if models.starts_from_boxes2d and boxes is None and models.boxes2d is None:
         raise ValueError(
             "boxes: found none, expected boxes2d.pt among the models, or boxes=FILE_OR_FOLDER: frustum detectors start "
@@ -136,7 +138,7 @@ def detect_frames(
     for frame in frames:
         for kind, what in (("image_2", "the left image"), ("image_3", "the right image"), ("calib", "calibration")):
             require_file(frame.path(kind), what)
-    _agree_on_settings(output / SETTINGS_FILE, _settings(models, drawing, boxes, max_height))
+    _agree_on_settings(output / SETTINGS_FILE, _settings(models, frames, drawing, boxes, max_height))
     missing = [frame for frame in frames if not all(path.is_file() for path in _outputs(output, frame))]
     summary = Summary(frames=len(missing), finished_before=len(frames) - len(missing))
     for frame in track(missing, "detection") if missing else ():
@@ -164,31 +166,36 @@ def _detect_one(
         boxes2d = boxes.of_frame(frame.frame_id, size, summary.skipped)
     elif models.boxes2d is not None:
         boxes2d = models.boxes2d.boxes(left)
-    parts = [Objects.empty(scored=True)]
-    shown = [Objects.empty(scored=True)]
-    used: dict[str, NDArray[np.float64]] = {}
-    for name, detector in models.detectors.items():
+    parts, shown = [Objects.empty(scored=True)], [Objects.empty(scored=True)]
+    strong = boxes2d if boxes2d.score is None else boxes2d[boxes2d.score >= drawing.box2d_score]
+    shown_boxes: dict[str, NDArray[np.float64]] = {}
+    for detector in models.detectors.values():
         # The seed is the frame's own, as in `detectors.detect`, so that a resumed run writes the same bytes.
         seed = zlib.crc32(frame.frame_id.encode())
         cloud = sparse if detector.wants_sparse_cloud else points
         objects, skipped = detector.objects(cloud, calibration, size, boxes2d, seed)
         parts.append(objects)
-        score = np.zeros(0) if objects.score is None else objects.score
-        threshold = drawing.score_threshold[kind_of(name)]
-        shown.append(objects[score >= threshold])
         if detector.starts_from_boxes2d:
-            strong = boxes2d if boxes2d.score is None else boxes2d[np.log(boxes2d.score) >= threshold]
-            used |= {c: strong.of_classes((c,)).box2d for c in detector.class_names}
+            # An object keeps the box that it was found in.
+            has_strong_box = (objects.box2d[:, None] == strong.box2d[None]).all(axis=2).any(axis=1)
+            shown.append(_at_least(objects[has_strong_box], drawing.frustum_score))
+            shown_boxes |= {name: strong.of_classes((name,)).box2d for name in detector.class_names}
+        else:
+            shown.append(_at_least(objects, drawing.pointrcnn_score))
         summary.skipped += skipped
-        summary.found += Counter(str(class_name) for class_name in objects.class_name)
+        summary.found += Counter(str(name) for name in objects.class_name)
     found, drawn = Objects.concatenate(parts), Objects.concatenate(shown)
     truth = frame.objects() if frame.path("label_2").is_file() else None
     lines = _header(models, frame, left, calibration, drawing, boxes, len(found) - len(drawn))
-    sheet = Detections(left, calibration, drawn, truth, used, points)
+    sheet = Detections(left, calibration, drawn, truth, shown_boxes, points)
     figure = detections_figure(frame.frame_id, lines, sheet, drawing.max_depth)
     results_path, picture_path = _outputs(output, frame)
     write_objects(results_path, found)
     write_image(picture_path, figure_to_rgb(figure))
+
+
+def _at_least(objects: Objects, score: float) -> Objects:
+    return objects if objects.score is None else objects[objects.score >= score]
 
 
 def _outputs(output: Path, frame: Frame) -> tuple[Path, Path]:
@@ -221,27 +228,34 @@ def _header(
     not_drawn: int,
 ) -> list[str]:
     boxes_name = _boxes_name(models, boxes)
-    kinds = sorted({kind_of(name) for name in models.detectors})
-    limits = ", ".join(f"{drawing.score_threshold[kind]:g} ({_SCORES[kind]})" for kind in kinds)
-    rest = f"; {not_drawn} below, in the result file alone" if not_drawn else ""
+    limits = []
+    if any(not detector.starts_from_boxes2d for detector in models.detectors.values()):
+        limits.append(f"PointRCNN {drawing.pointrcnn_score:g} (logit)")
+    if boxes_name is not None:
+        limits.append(f"Frustum PointNet {drawing.frustum_score:g} (log probability)")
+        limits.append(f"2D boxes {drawing.box2d_score:g}")
+    rest = f"; {not_drawn} objects below, in the result file alone" if not_drawn else ""
     return [
         f"{frame.path('image_2').name}, {image.shape[1]} × {image.shape[0]} px, focal length "
         f"{calibration.focal_px:.1f} px, baseline {calibration.baseline_m:.3f} m",
         f"disparity: {models.disparity_name}  ·  "
         + (f"2D boxes: {boxes_name}  ·  " if boxes_name is not None else "")
         + f"detectors: {', '.join(models.detectors)}",
-        f"drawn from a score of {limits.replace('-', chr(0x2212))} on{rest}",
+        f"lowest score drawn: {', '.join(limits)}{rest}".replace("-", "\N{MINUS SIGN}"),
     ]
 
 
-def _settings(models: Models, drawing: Drawing, boxes: GivenBoxes | None, max_height: float | None) -> dict[str, Any]:
+def _settings(
+    models: Models, frames: Sequence[Frame], drawing: Drawing, boxes: GivenBoxes | None, max_height: float | None
+) -> dict[str, Any]:
     return {
+        # Frames of another folder may have the same names.
+        "frames": sorted({str(frame.folder.resolve()) for frame in frames}),
         "models": dict(models.digests),
         "disparity": models.disparity_name,
         "boxes2d": _boxes_name(models, boxes),
         "max_height": max_height,
-        "score_threshold": dict(drawing.score_threshold),
-        "max_depth": drawing.max_depth,
+        "drawing": asdict(drawing),
     }
 
 

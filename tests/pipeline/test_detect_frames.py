@@ -18,7 +18,7 @@ from pseudolidar.pipeline import Drawing, GivenBoxes, Models, detect_frames
 from pseudolidar.stereo import SemiGlobalMatching
 from tests.pipeline.conftest import MAX_DISPARITY
 
-DRAWING = Drawing({"frustum": -50.0, "pointrcnn": -50.0})
+DRAWING = Drawing(frustum_score=-50.0, pointrcnn_score=-50.0)
 
 
 @dataclass

@@ -70,6 +70,17 @@ def test_finished_frames_are_left_alone_and_the_rest_comes_out_the_same(
     assert bytes_of(tmp_path) == first
 
 
+def test_pairs_of_one_name_from_two_folders_do_not_share_results(
+    street: ObjectDataset, models: Path, boxes: Path, tmp_path: Path, detect: Detect
+) -> None:
+    pair = pair_of(street, "000000")
+    settings = pair | {"models": models, "boxes": boxes, "max_disparity": 16, "output": tmp_path / "out"}
+    assert detect(**settings)[0] == 0
+    shutil.copy(pair["left"], tmp_path / "000000.png")
+    code, _, errors = detect(**settings | {"left": tmp_path / "000000.png"})
+    assert code == 2 and "detect.json: frames: found" in errors
+
+
 def test_one_pair_with_psmnet_and_without_a_lidar(
     street: ObjectDataset, models: Path, boxes: Path, tmp_path: Path
 ) -> None:
@@ -109,14 +120,18 @@ def test_what_is_below_the_threshold_is_in_the_result_and_not_in_the_picture(
     street: ObjectDataset, models: Path, boxes: Path, tmp_path: Path, detect: Detect
 ) -> None:
     settings = {"models": models, **pair_of(street, "000000"), "boxes": boxes, "max_disparity": 16}
-    for name, threshold in (("all", -50), ("none", 50)):
-        assert detect(**settings, output=tmp_path / name, **{"score_threshold.frustum": threshold})[0] == 0
-    assert len({(tmp_path / name / "results" / "000000.txt").read_text() for name in ("all", "none")}) == 1
-    drawn, bare = (read_image(tmp_path / name / "pictures" / "000000.png") for name in ("all", "none"))
-    assert drawn.shape == bare.shape, "sheets of one camera have one size"
+    everything = {"drawing.frustum_score": -50, "drawing.box2d_score": 0.5}
+    weak, weak_box = everything | {"drawing.frustum_score": 50}, everything | {"drawing.box2d_score": 0.95}
+    results, pictures = set(), []
+    for name, drawing in (("all", everything), ("weak", weak), ("weak_box", weak_box)):
+        assert detect(**settings, output=tmp_path / name, **drawing)[0] == 0
+        results.add((tmp_path / name / "results" / "000000.txt").read_text())
+        pictures.append(read_image(tmp_path / name / "pictures" / "000000.png"))
+    assert len(results) == 1 and "Car" in results.pop()
+    assert len({picture.shape for picture in pictures}) == 1, "sheets of one camera have one size"
     amber = np.array([0xFF, 0xB0, 0x00])
-    more = [(np.abs(picture.astype(int) - amber).max(axis=2) < 12).sum() for picture in (drawn, bare)]
-    assert more[0] > more[1] + 300
+    drawn, *bare = [(np.abs(picture.astype(int) - amber).max(axis=2) < 12).sum() for picture in pictures]
+    assert drawn > max(bare) + 300 and bare[1] < bare[0], "a weak 2D box isn't drawn either"
 
 
 def test_mistakes_end_in_one_line(

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pseudolidar.cloud import disparity_to_points, sparsify_points
+from pseudolidar.detectors import Detector
 from pseudolidar.detectors.boxes2d import Boxes2d, clipped_to_image, read_detections_file, read_result_boxes
 from pseudolidar.kitti import (
     Calibration,
@@ -78,7 +79,7 @@ class Drawing:
 
     frustum_score: float = -2.5
     pointrcnn_score: float = 0.0
-    box2d_score: float = 0.3
+    box2d_score: float = 0.5
     max_depth: float = 60.0
 
 
@@ -159,39 +160,48 @@ def _detect_one(
     left, right = frame.stereo_pair()
     _require_calibration_of(left, calibration, frame)
     points = disparity_to_points(models.disparity.predict(left, right), calibration, max_height)
-    sparse = sparsify_points(points) if any(d.wants_sparse_cloud for d in models.detectors.values()) else points
     size = (left.shape[0], left.shape[1])
     boxes2d = Boxes2d.empty()
     if boxes is not None:
         boxes2d = boxes.of_frame(frame.frame_id, size, summary.skipped)
     elif models.boxes2d is not None:
         boxes2d = models.boxes2d.boxes(left)
-    parts, shown = [Objects.empty(scored=True)], [Objects.empty(scored=True)]
-    strong = boxes2d if boxes2d.score is None else boxes2d[boxes2d.score >= drawing.box2d_score]
-    shown_boxes: dict[str, NDArray[np.float64]] = {}
+    by_detector = []
     for detector in models.detectors.values():
         # The seed is the frame's own, as in `detectors.detect`, so that a resumed run writes the same bytes.
         seed = zlib.crc32(frame.frame_id.encode())
-        cloud = sparse if detector.wants_sparse_cloud else points
+        cloud = sparsify_points(points) if detector.wants_sparse_cloud else points
         objects, skipped = detector.objects(cloud, calibration, size, boxes2d, seed)
-        parts.append(objects)
-        if detector.starts_from_boxes2d:
-            # An object keeps the box that it was found in.
-            has_strong_box = (objects.box2d[:, None] == strong.box2d[None]).all(axis=2).any(axis=1)
-            shown.append(_at_least(objects[has_strong_box], drawing.frustum_score))
-            shown_boxes |= {name: strong.of_classes((name,)).box2d for name in detector.class_names}
-        else:
-            shown.append(_at_least(objects, drawing.pointrcnn_score))
+        by_detector.append((detector, objects))
         summary.skipped += skipped
-        summary.found += Counter(str(name) for name in objects.class_name)
-    found, drawn = Objects.concatenate(parts), Objects.concatenate(shown)
+    found = Objects.concatenate([objects for _, objects in by_detector])
+    summary.found += Counter(str(name) for name in found.class_name)
+    drawn, drawn_boxes = _drawn(by_detector, boxes2d, drawing)
     truth = frame.objects() if frame.path("label_2").is_file() else None
     lines = _header(models, frame, left, calibration, drawing, boxes, len(found) - len(drawn))
-    sheet = Detections(left, calibration, drawn, truth, shown_boxes, points)
+    sheet = Detections(left, calibration, drawn, truth, drawn_boxes, points)
     figure = detections_figure(frame.frame_id, lines, sheet, drawing.max_depth)
     results_path, picture_path = _outputs(output, frame)
     write_objects(results_path, found)
     write_image(picture_path, figure_to_rgb(figure))
+
+
+def _drawn(
+    by_detector: Sequence[tuple[Detector, Objects]], boxes2d: Boxes2d, drawing: Drawing
+) -> tuple[Objects, dict[str, NDArray[np.float64]]]:
+    """The objects that reach the scores of the drawing, and the 2D boxes (N, 4) by class that do."""
+    strong = boxes2d if boxes2d.score is None else boxes2d[boxes2d.score >= drawing.box2d_score]
+    drawn: list[Objects] = []
+    drawn_boxes: dict[str, NDArray[np.float64]] = {}
+    for detector, objects in by_detector:
+        if detector.starts_from_boxes2d:
+            # An object keeps the box that it was found in.
+            has_strong_box = (objects.box2d[:, None] == strong.box2d[None]).all(axis=2).any(axis=1)
+            drawn.append(_at_least(objects[has_strong_box], drawing.frustum_score))
+            drawn_boxes |= {name: strong.of_classes((name,)).box2d for name in detector.class_names}
+        else:
+            drawn.append(_at_least(objects, drawing.pointrcnn_score))
+    return Objects.concatenate(drawn), drawn_boxes
 
 
 def _at_least(objects: Objects, score: float) -> Objects:
@@ -252,7 +262,7 @@ def _settings(
         # Frames of another folder may have the same names.
         "frames": sorted({str(frame.folder.resolve()) for frame in frames}),
         "models": dict(models.digests),
-        "disparity": models.disparity_name,
+        "disparity": {"model": models.disparity_name, **models.disparity_settings},
         "boxes2d": _boxes_name(models, boxes),
         "max_height": max_height,
         "drawing": asdict(drawing),

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pseudolidar.detectors import Detector, load_detector
 from pseudolidar.kitti import FormatError
@@ -33,6 +33,7 @@ class Models:
     Attributes:
         disparity: u.
         disparity_name: its file's name, or what stands in for it.
+        disparity_settings: what was chosen for it, by name.
         boxes2d: finds the 2D boxes that frustum detectors start from; None where the folder has none.
         detectors: by their files' names; no two of them find the same class.
         digests: SHA-256 of every file in use, by name.
@@ -40,6 +41,7 @@ class Models:
 
     disparity: DisparityModel
     disparity_name: str
+    disparity_settings: Mapping[str, Any]
     boxes2d: "Detector2d | None"
     detectors: Mapping[str, Detector]
     digests: Mapping[str, str]
@@ -95,6 +97,7 @@ class Models:
         return cls(
             _disparity_model(disparity, device, align_corners, max_disparity),
             "semi-global matching" if disparity is None else disparity.name,
+            {"align_corners": align_corners, "max_disparity": max_disparity},
             None if boxes2d is None else _detector2d(boxes2d, device),
             detectors,
             {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in used},

@@ -291,7 +291,8 @@ def _write_labels(
     corners = to_pixels.transform(extents.reshape(-1, 2)).reshape(-1, 2, 2)
     boxes = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
     padding = 0.12 * _LABEL_SIZE / 72 * SCREEN_DPI
-    sizes = np.array([_extent_px(text)[2:] - _extent_px(text)[:2] for text in drawn]) + 2 * padding
+    own = np.array([_extent_px(text) for text in drawn])
+    sizes = own[:, 2:] - own[:, :2] + 2 * padding
     taken = np.array([_extent_px(text) for text in others]).reshape(-1, 4)
     window = axes.bbox
     places = place_labels(boxes, sizes, (window.x0, window.y0, window.x1, window.y1), taken)

@@ -55,7 +55,9 @@ def test_each_detector_gets_the_cloud_that_it_wants(street: ObjectDataset, tmp_p
     boxes = GivenBoxes(
         "two.txt", {"000000": Boxes2d(np.array(["Car"] * 2), np.array([[1.0, 2, 3, 4], [80, 2, 90, 4]]))}
     )
-    summary = detect_frames(Models(matching, "matching", None, detectors, {}), [street[0]], tmp_path, DRAWING, boxes)
+    summary = detect_frames(
+        Models(matching, "matching", {}, None, detectors, {}), [street[0]], tmp_path, DRAWING, boxes
+    )
     assert summary.found == {"Pedestrian": 1, "Car": 1}
     assert summary.skipped == {"2D boxes outside of the image": 1}
     found = read_objects(tmp_path / "results" / "000000.txt", scored=True)
@@ -70,9 +72,9 @@ def test_each_detector_gets_the_cloud_that_it_wants(street: ObjectDataset, tmp_p
 
 def test_detectors_that_start_from_clouds_need_no_boxes(street: ObjectDataset, tmp_path: Path) -> None:
     matching = SemiGlobalMatching(MAX_DISPARITY)
-    alone = Models(matching, "matching", None, {"pointrcnn_car.pt": PointCounter(("Car",), False, False)}, {})
+    alone = Models(matching, "matching", {}, None, {"pointrcnn_car.pt": PointCounter(("Car",), False, False)}, {})
     assert detect_frames(alone, [street[0]], tmp_path, DRAWING).found == {"Car": 1}
-    frustum = Models(matching, "matching", None, {"frustum_car.pt": PointCounter(("Car",), True, False)}, {})
+    frustum = Models(matching, "matching", {}, None, {"frustum_car.pt": PointCounter(("Car",), True, False)}, {})
     with pytest.raises(ValueError, match=r"boxes: found none, expected boxes2d\.pt among the models"):
         detect_frames(frustum, [street[1]], tmp_path, DRAWING)
     with pytest.raises(ValueError, match=r"detect\.json: boxes2d: found None, expected two\.txt, as asked for now"):

@@ -1,5 +1,6 @@
 """scripts/detect.py: pairs in, result files and pictures out; its mistakes in one line each."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -67,6 +68,8 @@ def test_finished_frames_are_left_alone_and_the_rest_comes_out_the_same(
     assert bytes_of(tmp_path) == first
     code, _, errors = detect(**settings, max_height=2.5)
     assert code == 2 and "max_height: found 1.0, expected 2.5, as asked for now; take another folder" in errors
+    code, _, errors = detect(**settings | {"max_disparity": 32})
+    assert code == 2 and "detect.json: disparity: found" in errors
     assert bytes_of(tmp_path) == first
 
 
@@ -98,7 +101,8 @@ def test_one_pair_with_psmnet_and_without_a_lidar(
     assert done.returncode == 0, done.stderr
     assert "semi-global matching" not in done.stdout
     assert sorted(path.name for path in (tmp_path / "detections").iterdir()) == ["detect.json", "pictures", "results"]
-    assert '"disparity": "disparity.pt"' in (tmp_path / "detections" / "detect.json").read_text()
+    made_with = json.loads((tmp_path / "detections" / "detect.json").read_text())
+    assert made_with["disparity"]["model"] == "disparity.pt"
     assert (tmp_path / "detections" / "results" / "000001.txt").is_file()
 
 

@@ -23,7 +23,7 @@ def main(config: DictConfig) -> None:
     """Write a KITTI result file for every frame of the split; files that are there are kept."""
     with clear_errors():
         dataset = ObjectDataset(config.data, config.split)
-        detector = load_detector(config.model)
+        detector = load_detector(config.model, config.device)
         boxes = boxes_of(dataset, detector.class_names, config.boxes) if detector.starts_from_boxes2d else None
         detect(detector, dataset, Path(config.clouds), Path(config.output), boxes)
         print(f"results: {config.output}")

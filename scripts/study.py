@@ -9,7 +9,14 @@ from rich.console import Console
 
 from pseudolidar.command_line import clear_errors, instantiate
 from pseudolidar.kitti import replacing
-from pseudolidar.study import ArtifactStore, CaseStudy, CaseStudySettings, Scores, case_study_report
+from pseudolidar.study import (
+    ArtifactStore,
+    CaseStudy,
+    CaseStudySettings,
+    Scores,
+    case_study_report,
+    write_model_folders,
+)
 from pseudolidar.viewing import print_tables, tables_of, write_report
 
 
@@ -21,7 +28,7 @@ def main(config: DictConfig) -> None:
 
 
 def run(settings: CaseStudySettings, output: Path, configuration: str) -> None:
-    """Run the study in `output`, print its tables, write report.html, results.json and config.yaml."""
+    """Run the study in `output`, print its tables, write report.html, results.json, config.yaml, models/."""
     study = CaseStudy(settings, ArtifactStore(output / "artifacts"))
     with replacing(output / "config.yaml") as temporary:
         temporary.write_text(configuration)
@@ -33,6 +40,8 @@ def run(settings: CaseStudySettings, output: Path, configuration: str) -> None:
     disparity = {source: study.disparity_errors(source) for source in study.errors}
     with replacing(output / "results.json") as temporary:
         temporary.write_text(json.dumps({"average_precision": scores.to_dict(), "disparity": disparity}, indent=1))
+    write_model_folders(study, output / "models")
+    Console().print(f"models: {output / 'models'}", highlight=False, soft_wrap=True)
     Console().print(f"report: {output / 'report.html'}", highlight=False, soft_wrap=True)
 
 

@@ -1,4 +1,4 @@
-"""Train a detector: python scripts/train_detector.py data=DIR clouds=DIR class_name=Car output=model.pt."""
+"""Train a detector: train_detector.py data=DIR clouds=DIR class_name=Car output=model.pt [detector@training=...]."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import hydra
 from omegaconf import DictConfig
 
 from pseudolidar.command_line import clear_errors, instantiate
-from pseudolidar.detectors.frustum_pointnet import train_frustum_pointnet
+from pseudolidar.detectors import train_detector
 from pseudolidar.kitti import ObjectDataset
 
 
@@ -14,14 +14,16 @@ from pseudolidar.kitti import ObjectDataset
 def main(config: DictConfig) -> None:
     """Train; a killed run goes on where it was."""
     with clear_errors():
-        train_frustum_pointnet(
+        names = config.class_name
+        train_detector(
             instantiate(config.training),
             ObjectDataset(config.data, config.split),
             Path(config.clouds),
-            [config.class_name],
+            [names] if isinstance(names, str) else list(names),
             Path(config.output),
             config.seed,
             config.max_depth,
+            config.device,
         )
         print(f"model: {config.output}")
 

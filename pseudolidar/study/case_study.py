@@ -3,13 +3,22 @@
 import dataclasses
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pseudolidar.cloud import write_clouds, write_lidar_clouds
-from pseudolidar.detectors import detect, ground_truth_boxes, load_detector, read_detections_file
-from pseudolidar.detectors.frustum_pointnet import FrustumTraining, train_frustum_pointnet
+from pseudolidar.cloud import LIDAR_GRID, write_clouds, write_lidar_clouds
+from pseudolidar.detectors import (
+    Boxes2d,
+    detect,
+    ground_truth_boxes,
+    load_detector,
+    read_detections_file,
+    read_result_boxes,
+    train_detector,
+)
+from pseudolidar.detectors.boxes2d import Detector2dTraining, detect_boxes2d, train_detector2d
+from pseudolidar.detectors.frustum_pointnet import FrustumTraining
+from pseudolidar.detectors.pointrcnn import PointRCNNTraining
 from pseudolidar.evaluation import LOOSE_OVERLAP, Evaluation, evaluate
 from pseudolidar.kitti import ObjectDataset, read_objects, replacing
 from pseudolidar.stereo import (
@@ -23,101 +32,25 @@ from pseudolidar.stereo import (
     train_stereo,
 )
 from pseudolidar.study.artifacts import ArtifactStore, Stage
+from pseudolidar.study.settings import (
+    FILE_NAMES,
+    PAPER_SOURCES,
+    PAPER_UPSTREAM,
+    CaseStudySettings,
+    DetectionsFile,
+    DetectorKind,
+    DetectorRun,
+    FolderData,
+    SemiGlobalMatchingRow,
+    Source,
+    TownData,
+)
 from pseudolidar.synthetic import PRESETS, RENDERER_VERSION, write_town
 
-Source = Literal["u", "u'", "SGM", "y"]
-"""Where a cloud's depth comes from: u (trained on depth error), u' (on disparity error), semi-global matching (not
-trained), y (the oracle)."""
+DETECTOR_KINDS: tuple[DetectorKind, ...] = ("P-RCNN", "F-PTNET")
 
-PAPER_SOURCES: tuple[Source, ...] = ("u", "u'", "y")
-PAPER_UPSTREAM: tuple[Source, ...] = ("u", "u'")
-
-_FILE_NAMES: Mapping[Source, str] = {
-    "u": "u-depth-mae",
-    "u'": "u-disparity-mae",
-    "SGM": "semi-global-matching",
-    "y": "y-oracle",
-}
-
-
-@dataclass(frozen=True)
-class TownData:
-    """A synthetic town, made by the study: the preset's name, and the number of frames of both splits."""
-
-    preset: str
-    train: int
-    val: int
-
-    def __post_init__(self) -> None:
-        if self.preset not in PRESETS:
-            raise ValueError(f"preset: found {self.preset!r}, expected one of {', '.join(PRESETS)}")
-
-
-@dataclass(frozen=True)
-class FolderData:
-    """A data set of the user's in KITTI's object layout, with ImageSets/train.txt and ImageSets/val.txt."""
-
-    root: str | Path
-
-
-@dataclass(frozen=True)
-class SemiGlobalMatchingRow:
-    """Semi-global matching beside u and u', for scale.
-
-    Attributes:
-        max_disparity: of the search, px, a multiple of 16.
-        detectors: whether detectors are trained on its clouds too (Tables 1 and 3), or its disparity alone is measured
-            (Table 2), which takes seconds.
-    """
-
-    max_disparity: int
-    detectors: bool
-
-
-@dataclass(frozen=True)
-class CaseStudySettings:
-    """Everything that determines the case study.
-
-    Attributes:
-        name: of the experiment, for the report.
-        data: the frames.
-        pretraining: the disparity model that u and u' start from (SceneFlow weights in the paper); None: from scratch.
-        depth_mae: the training of u.
-        disparity_mae: the training of u'.
-        semi_global_matching: a disparity model without training as one more row; None: no such row.
-        detectors: by class, the detector's training.
-        max_height_m: winsorization: points this high above the sensor, or higher, are dropped.
-        near_m: the reach of near-only clouds and of the pedestrians' score, m.
-        detections_file: 2D boxes for testing, in the published format; None: the labels' boxes.
-        seed: of the town, of every training.
-    """
-
-    name: str
-    data: TownData | FolderData
-    pretraining: StereoTraining | None
-    depth_mae: StereoTraining
-    disparity_mae: StereoTraining
-    semi_global_matching: SemiGlobalMatchingRow | None
-    detectors: Mapping[str, FrustumTraining]
-    max_height_m: float
-    near_m: float
-    detections_file: str | Path | None
-    seed: int
-
-
-@dataclass(frozen=True)
-class DetectorRun:
-    """One detector of the study: the cloud it was trained and tested on, its class, and whether on near-only clouds."""
-
-    source: Source
-    class_name: str
-    near_only: bool = False
-
-    @property
-    def name(self) -> str:
-        """As in file names, e.g. pedestrian-near-y-oracle."""
-        near = "-near" if self.near_only else ""
-        return f"{self.class_name.lower()}{near}-{_FILE_NAMES[self.source]}"
+# Raised when the same settings give another detector.
+_DETECTOR_VERSIONS: Mapping[DetectorKind, int] = {"P-RCNN": 1, "F-PTNET": 3}
 
 
 class CaseStudy:
@@ -149,14 +82,19 @@ class CaseStudy:
         if matching is not None:
             self.disparities["SGM"] = self._matching_stage(matching)
         self.errors = {source: self._error_stage(source) for source in self.upstream}
-        self.clouds = {
-            (source, near): self._cloud_stage(source, near) for source in self.sources for near in (False, True)
-        }
-        # (class, near only): each class on whole clouds and, as in the paper's Table 3, pedestrians on near ones too.
-        self.kinds = [(name, False) for name in settings.detectors]
-        self.kinds += [(name, True) for name in settings.detectors if name == "Pedestrian"]
-        self.runs = [DetectorRun(source, name, near) for name, near in self.kinds for source in self.sources]
-        self.detectors = {run: self._detector_stage(run) for run in self.runs}
+        # (detector, class, near only): pedestrians on near clouds too, as in the paper's Table 3.
+        trainings: Mapping[DetectorKind, Mapping[str, FrustumTraining | PointRCNNTraining]]
+        trainings = {"P-RCNN": settings.pointrcnn, "F-PTNET": settings.frustum_pointnet}
+        self.kinds: list[tuple[DetectorKind, str, bool]] = []
+        for kind in DETECTOR_KINDS:
+            self.kinds += [(kind, name, False) for name in trainings[kind]]
+            self.kinds += [(kind, name, True) for name in trainings[kind] if name == "Pedestrian"]
+        self.runs = [
+            DetectorRun(kind, source, name, near) for kind, name, near in self.kinds for source in self.sources
+        ]
+        self._clouds: dict[tuple[Source, bool, bool], Stage] = {}
+        self.boxes2d = self._boxes2d_stage()
+        self.detectors = {run: self._detector_stage(run, trainings[run.kind][run.class_name]) for run in self.runs}
         self.detections = {run: self._detection_stage(run) for run in self.runs}
 
     def stages(self) -> list[Stage]:
@@ -225,9 +163,9 @@ class CaseStudy:
             initial = self._training_stage("stereo-pretrained", self.settings.pretraining, parents, None)
             parents = (self.data, initial)
         return {
-            "u": self._training_stage(f"stereo-{_FILE_NAMES['u']}", self.settings.depth_mae, parents, initial),
+            "u": self._training_stage(f"stereo-{FILE_NAMES['u']}", self.settings.depth_mae, parents, initial),
             "u'": self._training_stage(
-                f"stereo-{_FILE_NAMES[PAPER_UPSTREAM[1]]}", self.settings.disparity_mae, parents, initial
+                f"stereo-{FILE_NAMES[PAPER_UPSTREAM[1]]}", self.settings.disparity_mae, parents, initial
             ),
         }
 
@@ -249,7 +187,7 @@ class CaseStudy:
             network = TrainedPSMNet(self.store.folder(model) / "model.pt", device=training.device)
             self._predict(network, source, ("train", "val"), folder)
 
-        return Stage(f"disparity-{_FILE_NAMES[source]}", {}, 2, make, (self.data, model))
+        return Stage(f"disparity-{FILE_NAMES[source]}", {}, 2, make, (self.data, model))
 
     def _matching_stage(self, matching: SemiGlobalMatchingRow) -> Stage:
         # Without detectors nobody asks for the training split.
@@ -260,7 +198,7 @@ class CaseStudy:
             self._predict(matcher, "SGM", splits, folder)
 
         settings = {"max_disparity": matching.max_disparity, "splits": splits}
-        return Stage(f"disparity-{_FILE_NAMES['SGM']}", settings, 1, make, (self.data,))
+        return Stage(f"disparity-{FILE_NAMES['SGM']}", settings, 1, make, (self.data,))
 
     def _predict(self, model: DisparityModel, source: Source, splits: tuple[str, ...], folder: Path) -> None:
         for split in splits:
@@ -275,35 +213,72 @@ class CaseStudy:
             with replacing(folder / "errors.json") as temporary:
                 temporary.write_text(json.dumps(metrics.to_dict(), indent=1))
 
-        return Stage(f"error-{_FILE_NAMES[source]}", {}, 2, make, (self.data, disparity))
+        return Stage(f"error-{FILE_NAMES[source]}", {}, 2, make, (self.data, disparity))
 
-    def _cloud_stage(self, source: Source, near_only: bool) -> Stage:
-        max_depth = self.settings.near_m if near_only else None
-        settings = {"max_height_m": self.settings.max_height_m, "max_depth_m": max_depth}
+    def cloud(self, source: Source, near_only: bool = False, sparse: bool = False) -> Stage:
+        """The stage that writes the clouds of one source; `sparse` as PointRCNN takes them."""
+        key = (source, near_only, sparse)
+        if key not in self._clouds:
+            self._clouds[key] = self._cloud_stage(*key)
+        return self._clouds[key]
+
+    def _cloud_stage(self, source: Source, near_only: bool, sparse: bool) -> Stage:
+        max_height, max_depth = self.settings.max_height_m, self.settings.near_m if near_only else None
+        settings: dict[str, Any] = {"max_height_m": max_height, "max_depth_m": max_depth}
+        if sparse:
+            settings["grid"] = dataclasses.asdict(LIDAR_GRID)
         parents = (self.data,) if source == "y" else (self.data, self.disparities[source])
 
         def make(folder: Path) -> None:
             train, val = self.frames("train"), self.frames("val")
             frame_ids = [*train.frame_ids, *val.frame_ids]
-            max_height = self.settings.max_height_m
             if source == "y" and not val[0].has_exact_disparity():
+                # A sweep is sparse as it is.
                 write_lidar_clouds(val.folder / "velodyne", folder, frame_ids, max_height, max_depth)
                 return
             disparities = val.folder / "disparity" if source == "y" else self.store.folder(self.disparities[source])
-            write_clouds(disparities, val.folder / "calib", folder, frame_ids, max_height, max_depth)
+            grid = LIDAR_GRID if sparse else None
+            write_clouds(disparities, val.folder / "calib", folder, frame_ids, max_height, max_depth, grid=grid)
 
-        near = "-near" if near_only else ""
-        return Stage(f"cloud{near}-{_FILE_NAMES[source]}", settings, 1, make, parents)
+        name = f"cloud{'-near' if near_only else ''}{'-sparse' if sparse else ''}-{FILE_NAMES[source]}"
+        return Stage(name, settings, 1, make, parents)
 
-    def _detector_stage(self, run: DetectorRun) -> Stage:
-        training = self.settings.detectors[run.class_name]
-        clouds = self.clouds[run.source, run.near_only]
+    def _cloud_of(self, run: DetectorRun) -> Stage:
+        return self.cloud(run.source, run.near_only, sparse=run.kind == "P-RCNN")
+
+    def _boxes2d_stage(self) -> Stage | None:
+        """2D boxes of the validation split by a detector trained on the training split, where that is asked for."""
+        training, seed = self.settings.boxes2d, self.settings.seed
+        if not isinstance(training, Detector2dTraining) or not self.settings.frustum_pointnet:
+            return None
+
+        def train(folder: Path) -> None:
+            train_detector2d(training, self.frames("train"), folder / "model.pt", seed)
+
+        detector = Stage("boxes2d-detector", {**dataclasses.asdict(training), "seed": seed}, 1, train, (self.data,))
+
+        def find(folder: Path) -> None:
+            detect_boxes2d(self.store.folder(detector) / "model.pt", self.frames("val"), folder)
+
+        return Stage("boxes2d", {}, 1, find, (self.data, detector))
+
+    def boxes2d_of(self, class_name: str) -> Mapping[str, Boxes2d]:
+        """The 2D boxes that F-PTNET starts from on the validation split, by frame."""
+        frames, source = self.frames("val"), self.settings.boxes2d
+        if isinstance(source, DetectionsFile):
+            return read_detections_file(source.path)
+        if self.boxes2d is not None:
+            return read_result_boxes(self.store.folder(self.boxes2d), frames.frame_ids)
+        return ground_truth_boxes(frames, [class_name])
+
+    def _detector_stage(self, run: DetectorRun, training: FrustumTraining | PointRCNNTraining) -> Stage:
+        clouds = self._cloud_of(run)
         max_depth = self.settings.near_m if run.near_only else None
         seed = self.settings.seed
         settings = {**dataclasses.asdict(training), "seed": seed, "max_depth_m": max_depth}
 
         def make(folder: Path) -> None:
-            train_frustum_pointnet(
+            train_detector(
                 training,
                 self.frames("train"),
                 self.store.folder(clouds),
@@ -313,17 +288,22 @@ class CaseStudy:
                 max_depth,
             )
 
-        return Stage(f"frustum-{run.name}", settings, 3, make, (self.data, clouds))
+        return Stage(run.name, settings, _DETECTOR_VERSIONS[run.kind], make, (self.data, clouds))
 
     def _detection_stage(self, run: DetectorRun) -> Stage:
-        detector, clouds = self.detectors[run], self.clouds[run.source, run.near_only]
-        file = None if self.settings.detections_file is None else Path(self.settings.detections_file)
-        settings: dict[str, Any] = {"boxes": "labels" if file is None else file.read_text()}
+        detector, clouds = self.detectors[run], self._cloud_of(run)
+        settings: dict[str, Any] = {}
+        parents: tuple[Stage, ...] = (self.data, detector)
+        if run.kind == "F-PTNET":
+            source = self.settings.boxes2d
+            settings["boxes"] = Path(source.path).read_text() if isinstance(source, DetectionsFile) else "labels"
+            if self.boxes2d is not None:
+                settings["boxes"] = "detector"
+                parents = (*parents, self.boxes2d)
 
         def make(folder: Path) -> None:
-            frames = self.frames("val")
-            boxes = ground_truth_boxes(frames, [run.class_name]) if file is None else read_detections_file(file)
             trained = load_detector(self.store.folder(detector) / "model.pt")
-            detect(trained, frames, self.store.folder(clouds), folder, boxes)
+            boxes = self.boxes2d_of(run.class_name) if trained.starts_from_boxes2d else None
+            detect(trained, self.frames("val"), self.store.folder(clouds), folder, boxes)
 
-        return Stage(f"detections-{run.name}", settings, 1, make, (self.data, detector))
+        return Stage(f"detections-{run.name}", settings, 1, make, parents)

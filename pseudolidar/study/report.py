@@ -1,7 +1,7 @@
 """The case study's report: verdict first, then tables, disparity maps, clouds with boxes, precision-recall curves."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from pseudolidar.kitti import Frame, Objects, read_disparity, read_objects, read_points
 from pseudolidar.study import paper
 from pseudolidar.study.artifacts import parents_first
-from pseudolidar.study.case_study import PAPER_SOURCES, PAPER_UPSTREAM, CaseStudy, DetectorRun, Source, TownData
+from pseudolidar.study.case_study import CaseStudy
+from pseudolidar.study.settings import PAPER_SOURCES, PAPER_UPSTREAM, DetectorKind, DetectorRun, Source, TownData
 from pseudolidar.study.tables import RANGE_NAMES, Scores, depth_error_table, table_1, table_2, table_3
 from pseudolidar.viewing import (
     Picture,
@@ -38,7 +39,7 @@ def case_study_report(study: CaseStudy, scores: Scores, configuration: str) -> R
         Section("Upstream: the disparity models", (table_2(study), _range_picture(study), depth_error_table(study))),
         Section("Downstream: the detectors", tuple(detector_tables(study, scores))),
         Section("Disparity maps", tuple(_disparity_picture(study, frame) for frame in examples)),
-        Section("Clouds from above, with boxes", tuple(_cloud_picture(study, frame) for frame in examples)),
+        Section("Clouds from above, with boxes", tuple(_cloud_pictures(study, examples))),
         Section("Precision and recall", tuple(_curve_pictures(study, scores))),
     ]
     return Report(
@@ -53,7 +54,7 @@ def case_study_report(study: CaseStudy, scores: Scores, configuration: str) -> R
 def detector_tables(study: CaseStudy, scores: Scores) -> list[Table]:
     """Table 1, and Table 3 where pedestrians are studied."""
     tables = [table_1(study, scores)]
-    if "Pedestrian" in study.settings.detectors:
+    if any(near_only for _, _, near_only in study.kinds):
         tables.append(table_3(study, scores))
     return tables
 
@@ -81,12 +82,13 @@ def _without_training(errors: Mapping[Source, Any]) -> str:
 def downstream_sentences(study: CaseStudy, scores: Scores) -> list[str]:
     """What replacing u by u' does to each detector, and what the numbers can't say."""
     changes = []
-    for class_name, near_only in study.kinds:
-        u, u_prime, oracle = (scores.ap(DetectorRun(source, class_name, near_only), "bev") for source in PAPER_SOURCES)
+    for kind, class_name, near_only in study.kinds:
+        runs = (DetectorRun(kind, source, class_name, near_only) for source in PAPER_SOURCES)
+        u, u_prime, oracle = (scores.ap(run, "bev") for run in runs)
         if any(math.isnan(value) for value in (u, u_prime, oracle)):
             continue
         verb = "rises" if u_prime > u else "falls" if u_prime < u else "stays"
-        name = f"{class_name.lower()} detector" + (" trained near only" if near_only else "")
+        name = f"{class_name.lower()}s' {kind}" + (" trained near only" if near_only else "")
         changes.append(f"that of the {name} {verb} from {u:.1f} to {u_prime:.1f} (oracle {oracle:.1f})")
     sentences = []
     if changes:
@@ -101,18 +103,18 @@ def example_frames(study: CaseStudy, count: int = _EXAMPLES) -> list[Frame]:
     ranked = []
     for frame in study.frames("val"):
         objects = frame.objects()
-        shown = np.isin(objects.class_name, list(study.settings.detectors)) & (objects.box3d[:, 2] < 30)
+        shown = np.isin(objects.class_name, study.settings.class_names) & (objects.box3d[:, 2] < 30)
         kinds = len(set(objects.class_name[shown]))
         ranked.append((-kinds, -int((shown & (objects.occlusion <= 1)).sum()), frame.frame_id, frame))
     return [frame for *_, frame in sorted(ranked, key=lambda entry: entry[:3])[:count]]
 
 
-def detections_on(study: CaseStudy, frame: Frame, source: str) -> Objects:
-    """Cars and pedestrians that the detectors trained on one source's clouds found in a frame."""
+def detections_on(study: CaseStudy, frame: Frame, source: Source, kind: DetectorKind) -> Objects:
+    """Cars and pedestrians that the detectors of one kind, trained on one source's clouds, found in a frame."""
     found = [
         read_objects(study.store.folder(study.detections[run]) / f"{frame.frame_id}.txt", scored=True)
         for run in study.runs
-        if run.source == source and not run.near_only
+        if (run.kind, run.source, run.near_only) == (kind, source, False)
     ]
     return Objects.concatenate(found)
 
@@ -138,17 +140,24 @@ def _disparity_picture(study: CaseStudy, frame: Frame) -> Picture:
     return Picture(figure, f"Frame {frame.frame_id}: disparity of {_listed(predicted)}, and their errors.")
 
 
-def _cloud_picture(study: CaseStudy, frame: Frame) -> Picture:
+def _cloud_pictures(study: CaseStudy, examples: Iterable[Frame]) -> Iterator[Picture]:
+    """Every example once for each kind of detector, on the clouds that it takes."""
+    for frame in examples:
+        for kind in dict.fromkeys(kind for kind, _, _ in study.kinds):
+            yield _cloud_picture(study, frame, kind)
+
+
+def _cloud_picture(study: CaseStudy, frame: Frame, kind: DetectorKind) -> Picture:
+    folders = {source: study.store.folder(study.cloud(source, sparse=kind == "P-RCNN")) for source in study.sources}
     clouds: dict[str, NDArray[np.floating]] = {
-        source: read_points(study.store.folder(study.clouds[source, False]) / f"{frame.frame_id}.bin")
-        for source in study.sources
+        source: read_points(folder / f"{frame.frame_id}.bin") for source, folder in folders.items()
     }
     objects = frame.objects()
-    truth = objects[np.isin(objects.class_name, list(study.settings.detectors))]
-    detections: dict[str, Objects] = {source: detections_on(study, frame, source) for source in study.sources}
+    truth = objects[np.isin(objects.class_name, study.settings.class_names)]
+    detections: dict[str, Objects] = {source: detections_on(study, frame, source, kind) for source in study.sources}
     image = frame.left_image()
     figure = birds_eye_figure(clouds, truth, detections, frame.calibration, (image.shape[0], image.shape[1]), 40.0)
-    caption = f"Frame {frame.frame_id}: clouds of {_listed(clouds)} with the labels and what was detected."
+    caption = f"Frame {frame.frame_id}: clouds of {_listed(clouds)} with the labels and what {kind} found."
     return Picture(figure, caption)
 
 
@@ -161,11 +170,11 @@ def _curve_pictures(study: CaseStudy, scores: Scores) -> list[Picture]:
     pictures = []
     for loose in (False, True):
         panels: dict[str, dict[str, NDArray[np.floating]]] = {}
-        for class_name, near_only in study.kinds:
+        for kind, class_name, near_only in study.kinds:
             evaluations = scores.loose if loose else scores.official
-            runs = {source: DetectorRun(source, class_name, near_only) for source in study.sources}
+            runs = {source: DetectorRun(kind, source, class_name, near_only) for source in study.sources}
             overlap = evaluations[runs["y"]].min_overlap[class_name]["bev"]
-            title = f"{class_name}{', near only' if near_only else ''}, BEV, IoU {overlap:g}"
+            title = f"{class_name}{', near only' if near_only else ''}, {kind}, BEV, IoU {overlap:g}"
             panels[title] = {
                 source: evaluations[run].curves[class_name, "bev", "moderate"].precision
                 for source, run in runs.items()

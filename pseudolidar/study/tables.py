@@ -7,15 +7,15 @@ from typing import Any
 from pseudolidar.evaluation import Evaluation
 from pseudolidar.stereo.metrics import FARTHEST_PREDICTION_M
 from pseudolidar.study import paper
-from pseudolidar.study.case_study import PAPER_UPSTREAM, CaseStudy, DetectorRun
+from pseudolidar.study.case_study import CaseStudy
 from pseudolidar.study.disparity_table import REGION_NAMES
+from pseudolidar.study.settings import PAPER_UPSTREAM, DetectionsFile, DetectorKind, DetectorRun
 from pseudolidar.viewing import Heading, Row, Table
 
 RANGE_NAMES = ("0-max", "0-20", "20-40", "40-max")
 """Depth ranges in m, as the paper writes them."""
 
 _VIEWS = {"3d": "AP3D", "bev": "APBEV"}
-_DETECTOR = "F-PTNET"
 _UPSTREAM_NAMES = {"u": "u (depth MAE)", "u'": "u' (disparity MAE)", "SGM": "SGM (not trained)"}
 _MATCHING_NOTE = "SGM: semi-global matching (Hirschmüller 2008), filled from the background."
 
@@ -45,72 +45,87 @@ class Scores:
 
 def table_1(study: CaseStudy, scores: Scores) -> Table:
     """Table 1: AP3D and APBEV of cars (any distance) and pedestrians (near), on u, u' and y."""
-    classes = [name for name in ("Car", "Pedestrian") if name in study.settings.detectors]
     near = f"pedestrians at 0-{study.settings.near_m:g} m"
+    kinds = [(kind, name) for kind, name, near_only in study.kinds if not near_only and name in ("Car", "Pedestrian")]
     return _average_precision_table(
         study,
         scores,
-        [(name, False) for name in classes],
+        # As in the paper: both detectors of cars, then both of pedestrians.
+        [(kind, name, False) for kind, name in sorted(kinds, key=lambda column: column[1])],
         paper.AP,
-        f"Table 1. Average precision by the source of depth; {near}, their detector trained at any distance",
+        f"Table 1. Average precision by the source of depth; {near}, their detectors trained at any distance",
     )
 
 
 def table_3(study: CaseStudy, scores: Scores) -> Table:
-    """Table 3: AP3D and APBEV of pedestrians, their detector trained on near pedestrians and points alone."""
+    """Table 3: AP3D and APBEV of pedestrians, their detectors trained on near pedestrians and points alone."""
     near = f"{study.settings.near_m:g} m"
     return _average_precision_table(
         study,
         scores,
-        [("Pedestrian", True)],
+        [column for column in study.kinds if column[2]],
         paper.AP_NEAR_ONLY,
-        f"Table 3. Average precision of pedestrians; detector trained without pedestrians and points beyond {near}",
+        f"Table 3. Average precision of pedestrians; detectors trained without pedestrians and points beyond {near}",
     )
 
 
 def _average_precision_table(
     study: CaseStudy,
     scores: Scores,
-    columns: list[tuple[str, bool]],
+    columns: list[tuple[DetectorKind, str, bool]],
     published: Mapping[tuple[str, str, str], Mapping[str, float]],
     caption: str,
 ) -> Table:
     headings = []
     second: list[str] = ["", ""]
-    for class_name, _ in columns:
-        overlaps = [
-            evaluation[DetectorRun("y", class_name)].min_overlap[class_name]["3d"]
-            for evaluation in (scores.official, scores.loose)
-        ]
-        headings.append(Heading(f"{class_name}, {_DETECTOR}", 3))
+    for kind, class_name, near_only in columns:
+        run = DetectorRun(kind, "y", class_name, near_only)
+        overlaps = [evaluation[run].min_overlap[class_name]["3d"] for evaluation in (scores.official, scores.loose)]
+        headings.append(Heading(f"{class_name}, {kind}", 3))
         second += [f"IoU {overlaps[0]:g}", f"IoU {overlaps[1]:g}", "paper"]
     rows = []
     for view, view_name in _VIEWS.items():
         for source in study.sources:
             cells: list[str | float | None] = [view_name if source == "u" else "", source]
-            for class_name, near_only in columns:
-                run = DetectorRun(source, class_name, near_only)
+            for kind, class_name, near_only in columns:
+                run = DetectorRun(kind, source, class_name, near_only)
                 cells += [
                     scores.ap(run, view),
                     scores.ap(run, view, loose=True),
-                    published[class_name, _DETECTOR, view].get(source),
+                    published[class_name, kind, view].get(source),
                 ]
             rows.append(Row(tuple(cells), source in PAPER_UPSTREAM, rule_above=source == "u" and view != "3d"))
-    file = study.settings.detections_file
-    boxes = "the labels" if file is None else Path(file).name
     return Table(
         caption,
         (("", "", *headings), tuple(second)),
         tuple(rows),
         notes=(
-            f"AP40, percent, moderate, {len(study.frames('val'))} validation frames. "
-            f"{_DETECTOR}: Frustum PointNet v1, 2D boxes from {boxes}. One run, no intervals.",
+            f"AP40, percent, moderate, {len(study.frames('val'))} validation frames. One run, no intervals. "
+            f"{_detectors_note(study)}",
             "paper: KITTI, IoU 0.7 for cars and 0.5 for pedestrians, Frustum PointNet v2 with a 2D detector. "
             "The higher value of u and u' is marked; y is the oracle.",
             *([_MATCHING_NOTE] if "SGM" in study.sources else []),
         ),
         best="highest",
     )
+
+
+def _detectors_note(study: CaseStudy) -> str:
+    """What the columns' detectors are, and where their 2D boxes come from."""
+    parts = []
+    if study.settings.pointrcnn:
+        parts.append("P-RCNN: PointRCNN on sparse clouds.")
+    versions = sorted({training.version for training in study.settings.frustum_pointnet.values()})
+    if versions:
+        source = study.settings.boxes2d
+        boxes = "the labels"
+        if isinstance(source, DetectionsFile):
+            boxes = Path(source.path).name
+        elif source is not None:
+            boxes = f"a 2D detector ({source.network}) trained on the training split"
+        names = " and ".join(f"v{version}" for version in versions)
+        parts.append(f"F-PTNET: Frustum PointNet {names}, 2D boxes from {boxes}.")
+    return " ".join(parts)
 
 
 def table_2(study: CaseStudy) -> Table:

@@ -9,6 +9,9 @@ from torch.nn import functional
 
 from pseudolidar.ops import ball_query, furthest_point_sample, group, interpolate, segment_max, three_nearest
 
+# In evaluation: rows of a matrix that go through all layers before the next ones do.
+_ROWS_AT_ONCE = 8192
+
 
 class PointLayer(nn.Module):
     """A layer that sees one point at a time: linear, batch norm, ReLU, on rows (..., channels).
@@ -184,20 +187,33 @@ class SetAbstraction(nn.Module):
                 rows = rows + group(products, index).flatten(0, 2)
             return largest(layers.after_first_product(rows), neighbours).view(*centres.shape[:2], -1)
 
-        # Row r belongs to centre `owner[r]`; rows, points and centres of all scenes are numbered through.
+        # Neighbours that are there, those of all centres of all scenes one after the other.
         batch, count, _ = centres.shape
-        there = torch.arange(neighbours, device=index.device) < found.clamp(min=1)[..., None]
+        lengths = found.clamp(min=1)
+        there = torch.arange(neighbours, device=index.device) < lengths[..., None]
         of_scene = torch.arange(batch, device=index.device)[:, None, None] * points.shape[1]
-        neighbour = (index + of_scene)[there][None]
-        lengths = found.clamp(min=1).flatten()
-        owner = torch.repeat_interleave(lengths)[None]
-        relative = group(points.flatten(0, 1)[None], neighbour) - group(centres.flatten(0, 1)[None], owner)
-        rows = coordinate_product(relative[0], matrix, bias)
-        if products is not None:
-            rows += group(products.flatten(0, 1)[None], neighbour)[0]
-        rows = layers.after_first_product(rows)
-        starts = functional.pad(lengths.cumsum(0), (1, 0))
-        return segment_max(rows, starts).view(batch, count, -1)
+        neighbour = (index + of_scene)[there]
+        starts = functional.pad(lengths.flatten().cumsum(0), (1, 0))
+        all_points, all_centres = points.flatten(0, 1)[None], centres.flatten(0, 1)
+        all_products = None if products is None else products.flatten(0, 1)[None]
+        pooled = []
+        for first, end in _parts(starts):
+            chosen = neighbour[starts[first] : starts[end]][None]
+            owner = torch.repeat_interleave(all_centres[first:end], lengths.flatten()[first:end], dim=0)
+            rows = coordinate_product(group(all_points, chosen)[0] - owner, matrix, bias)
+            if all_products is not None:
+                rows += group(all_products, chosen)[0]
+            pooled.append(segment_max(layers.after_first_product(rows), starts[first : end + 1] - starts[first]))
+        return torch.cat(pooled).view(batch, count, -1)
+
+
+def _parts(starts: Tensor) -> list[tuple[int, int]]:
+    """Ranges of segments with some `_ROWS_AT_ONCE` rows each: what one layer leaves, the next finds in the cache."""
+    total = int(starts[-1])
+    wanted = torch.arange(0, total, _ROWS_AT_ONCE, device=starts.device)
+    bounds = torch.searchsorted(starts, wanted).tolist()
+    bounds.append(len(starts) - 1)
+    return [(first, end) for first, end in itertools.pairwise(bounds) if first < end]
 
 
 class FeaturePropagation(nn.Module):

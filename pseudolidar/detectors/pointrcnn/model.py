@@ -20,6 +20,7 @@ CAR_MEAN_SIZE_M = (1.52563191462, 1.62856739989, 3.88311640418)
 # and its distance.
 _REGION_CHANNELS = 5
 _DISTANCE_SCALE_M = 70.0
+_REGIONS_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -282,8 +283,13 @@ class RegionNetwork(nn.Module):
         """
         batch, count, _ = regions.shape
         own, features = self.pooled(points, first, regions)
-        rcnn_cls, rcnn_reg = self.judge(own.flatten(0, 1), features.flatten(0, 1))
-        return rcnn_cls.view(batch, count, -1), rcnn_reg.view(batch, count, -1)
+        # A few regions at a time: the memory of all of them together is many times that of the first stage.
+        parts = zip(
+            own.flatten(0, 1).split(_REGIONS_AT_ONCE), features.flatten(0, 1).split(_REGIONS_AT_ONCE), strict=True
+        )
+        judged = [self.judge(*part) for part in parts]
+        rcnn_cls, rcnn_reg = (torch.cat(column).view(batch, count, -1) for column in zip(*judged, strict=True))
+        return rcnn_cls, rcnn_reg
 
     def pooled(self, points: Tensor, first: FirstStage, regions: Tensor) -> tuple[Tensor, Tensor]:
         """What lies in and around the regions: own features (B, R, P, 5) and those of the first stage (B, R, P, C).

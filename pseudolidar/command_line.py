@@ -1,5 +1,6 @@
 """How every script ends when something is wrong: one line that says what, no traceback from deep inside."""
 
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,9 @@ def clear_errors() -> Iterator[None]:
     be read or written, a library of the system that is missing, a training that left the finite numbers, a setting that
     the configuration does not know. Anything else is a mistake of ours and keeps its traceback.
     """
+    # What the package counts, boxes skipped for instance, is for the user to see.
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr, force=True)
+    logging.getLogger("pseudolidar").setLevel(logging.INFO)
     try:
         yield
     except KeyboardInterrupt:

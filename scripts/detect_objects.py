@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 from pseudolidar.command_line import clear_errors
 from pseudolidar.detectors import (
     Boxes2d,
+    boxes_of_frames,
     detect,
     ground_truth_boxes,
     load_detector,
@@ -33,7 +34,8 @@ def boxes_of(dataset: ObjectDataset, class_names: Sequence[str], source: str | N
     """2D boxes from the labels, from a folder of KITTI results, or from a file in the published format."""
     if source is None:
         return ground_truth_boxes(dataset, class_names)
-    return read_result_boxes(source, dataset.frame_ids) if Path(source).is_dir() else read_detections_file(source)
+    found = read_result_boxes(source, dataset.frame_ids) if Path(source).is_dir() else read_detections_file(source)
+    return boxes_of_frames(found, dataset)
 
 
 if __name__ == "__main__":

@@ -2,16 +2,19 @@
 
 from pseudolidar.detectors.boxes2d import (
     Boxes2d,
+    boxes_of_frames,
     ground_truth_boxes,
     jittered_box,
     read_detections_file,
     read_result_boxes,
+    write_detections_file,
 )
 from pseudolidar.detectors.detection import Detector, detect, load_detector, train_detector
 
 __all__ = [
     "Boxes2d",
     "Detector",
+    "boxes_of_frames",
     "detect",
     "ground_truth_boxes",
     "jittered_box",
@@ -19,4 +22,5 @@ __all__ = [
     "read_detections_file",
     "read_result_boxes",
     "train_detector",
+    "write_detections_file",
 ]

@@ -16,7 +16,7 @@ from pseudolidar.detectors import (
     read_result_boxes,
     train_detector,
 )
-from pseudolidar.detectors.boxes2d import Detector2dTraining, detect_boxes2d, train_detector2d
+from pseudolidar.detectors.boxes2d import Detector2dTraining, boxes_of_frames, detect_boxes2d, train_detector2d
 from pseudolidar.detectors.frustum_pointnet import FrustumTraining
 from pseudolidar.detectors.pointrcnn import PointRCNNTraining
 from pseudolidar.evaluation import LOOSE_OVERLAP, Evaluation, evaluate
@@ -51,6 +51,9 @@ DETECTOR_KINDS: tuple[DetectorKind, ...] = ("P-RCNN", "F-PTNET")
 
 # Raised when the same settings give another detector.
 _DETECTOR_VERSIONS: Mapping[DetectorKind, int] = {"P-RCNN": 1, "F-PTNET": 3}
+
+# 2D boxes of a detector with lower scores start no frustum: nearly all of them are of nothing.
+_MIN_BOX_SCORE = 0.4
 
 
 class CaseStudy:
@@ -258,15 +261,16 @@ class CaseStudy:
         detector = Stage("boxes2d-detector", {**dataclasses.asdict(training), "seed": seed}, 1, train, (self.data,))
 
         def find(folder: Path) -> None:
-            detect_boxes2d(self.store.folder(detector) / "model.pt", self.frames("val"), folder)
+            model = self.store.folder(detector) / "model.pt"
+            detect_boxes2d(model, self.frames("val"), folder, _MIN_BOX_SCORE)
 
-        return Stage("boxes2d", {}, 1, find, (self.data, detector))
+        return Stage("boxes2d", {"min_score": _MIN_BOX_SCORE}, 1, find, (self.data, detector))
 
     def boxes2d_of(self, class_name: str) -> Mapping[str, Boxes2d]:
         """The 2D boxes that F-PTNET starts from on the validation split, by frame."""
         frames, source = self.frames("val"), self.settings.boxes2d
         if isinstance(source, DetectionsFile):
-            return read_detections_file(source.path)
+            return boxes_of_frames(read_detections_file(source.path), frames)
         if self.boxes2d is not None:
             return read_result_boxes(self.store.folder(self.boxes2d), frames.frame_ids)
         return ground_truth_boxes(frames, [class_name])

@@ -48,7 +48,9 @@ def scene_points(
         points_velo = points_velo[points_velo[:, 0] < max_depth]
     # One affine map in float32, its entries computed in float64: a tenth of a millimetre at 100 m.
     transform = calibration.R0_rect @ calibration.Tr_velo_to_cam
-    points = points_velo[:, :3] @ transform[:, :3].T.astype(np.float32) + transform[:, 3].astype(np.float32)
+    # Infinite coordinates become NaN.
+    with np.errstate(invalid="ignore"):
+        points = points_velo[:, :3] @ transform[:, :3].T.astype(np.float32) + transform[:, 3].astype(np.float32)
     keep = np.ones(len(points), dtype=bool)
     for axis, (low, high) in enumerate(AREA_M):
         # NaN fails both.

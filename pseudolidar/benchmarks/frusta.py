@@ -18,7 +18,7 @@ OBJECTS_A_FRAME = 5
 _RINGS, _POINTS_A_RING = 64, 1900
 
 
-def main(objects: int = 1000, repetitions: int = 5) -> None:
+def main(objects: int = 1000, repetitions: int = 3) -> None:
     """Measure and print: `objects` in frames of five, all of them `repetitions` times."""
     print_tables(frusta_tables(objects, repetitions))
 

@@ -146,6 +146,8 @@ def train_pointrcnn(
             arguments={**arguments, "phase": "first stage"},
             **common,
         )
+        # The next phase would count the last step's gradients of a stage that it does not train in their norm.
+        model.zero_grad(set_to_none=True)
 
     def loss(model: PointRCNN, batch: SceneBatch) -> Tensor:
         if settings.joint:

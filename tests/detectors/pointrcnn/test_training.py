@@ -1,0 +1,171 @@
+"""Training: losses fall, interrupted runs end with the same bytes, bad data and numbers stop it with a clear error."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pseudolidar.detectors import train_detector
+from pseudolidar.detectors.pointrcnn import PointRCNN, PointRCNNTraining, load_pointrcnn, train_pointrcnn
+from pseudolidar.detectors.pointrcnn.scenes import SceneBatch, SceneSource
+from pseudolidar.kitti import FormatError, ObjectDataset
+from pseudolidar.training import load_checkpoint
+from tests.detectors.pointrcnn.tiny import BRIEF, JOINT
+from tests.detectors.street_of_boxes import write_street
+
+
+def train(settings: PointRCNNTraining, street: ObjectDataset, checkpoint: Path, seed: int = 0) -> bytes:
+    train_pointrcnn(settings, street, street.root / "clouds", "Car", checkpoint, seed)
+    return checkpoint.read_bytes()
+
+
+def killed_at_batch(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The batch of that number, counted from 0 over both phases, is never made."""
+    batch_at, made = SceneSource.batch_at, iter(range(number + 1))
+
+    def interrupted(self: SceneSource, step: int, batch_size: int) -> SceneBatch:
+        if next(made) == number:
+            raise KeyboardInterrupt
+        return batch_at(self, step, batch_size)
+
+    monkeypatch.setattr(SceneSource, "batch_at", interrupted)
+
+
+@pytest.mark.parametrize("settings", [BRIEF, JOINT], ids=["two phases", "joint"])
+def test_the_same_seed_gives_the_same_bytes(settings: PointRCNNTraining, street: ObjectDataset, tmp_path: Path) -> None:
+    one, two, three = (
+        train(settings, street, tmp_path / f"{name}.pt", seed) for name, seed in (("one", 0), ("two", 0), ("three", 1))
+    )
+    assert one == two
+    assert one != three
+    # Nothing else is left: no running state, no first stage.
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one.pt", "three.pt", "two.pt"]
+
+
+@pytest.fixture(scope="module")
+def whole(street: ObjectDataset, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """What a training that is left alone writes."""
+    return train(BRIEF, street, tmp_path_factory.mktemp("whole") / "car.pt")
+
+
+@pytest.mark.parametrize("batch", range(BRIEF.rpn_steps + BRIEF.rcnn_steps))
+def test_an_interrupted_training_ends_with_the_same_bytes(
+    batch: int, whole: bytes, street: ObjectDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed_at_batch(batch, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        train(BRIEF, street, tmp_path / "broken.pt")
+    assert not (tmp_path / "broken.pt").exists()
+    assert (tmp_path / "broken.rpn.pt").exists() == (batch >= BRIEF.rpn_steps)
+    monkeypatch.undo()
+    assert train(BRIEF, street, tmp_path / "broken.pt") == whole
+    assert not (tmp_path / "broken.rpn.pt").exists()
+
+
+def test_a_finished_training_is_left_alone(
+    street: ObjectDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train(BRIEF, street, tmp_path / "car.pt")
+    killed_at_batch(0, monkeypatch)
+    train(BRIEF, street, tmp_path / "car.pt")
+    with pytest.raises(FormatError, match="checkpoint of another run"):
+        train(dataclasses.replace(BRIEF, learning_rate=0.1), street, tmp_path / "car.pt")
+
+
+def test_the_first_stage_is_fixed_in_the_second_phase(street: ObjectDataset, tmp_path: Path) -> None:
+    for steps in (1, 4):
+        train(dataclasses.replace(BRIEF, rcnn_steps=steps), street, tmp_path / f"{steps}.pt")
+    first, second = (load_checkpoint(tmp_path / f"{steps}.pt")["state_dict"] for steps in (1, 4))
+    changed = {name.split(".")[0] for name in first if not torch.equal(first[name], second[name])}
+    assert changed == {"rcnn_net"}
+
+
+def test_both_phases_learn(street: ObjectDataset, tmp_path: Path) -> None:
+    settings = dataclasses.replace(BRIEF, rpn_steps=60, rcnn_steps=60, learning_rate=0.01)
+    first_losses = _first_stage_losses(settings, street, tmp_path / "car.pt")
+    second_losses = load_checkpoint(tmp_path / "car.pt")["losses"]
+    for losses in (first_losses, second_losses):
+        assert len(losses) == 60
+        assert sum(losses[-10:]) < 0.9 * sum(losses[:10])
+
+
+def _first_stage_losses(settings: PointRCNNTraining, street: ObjectDataset, checkpoint: Path) -> list[float]:
+    """Train in two calls, the first stopped before its second phase."""
+    with pytest.MonkeyPatch.context() as patch:
+        killed_at_batch(settings.rpn_steps, patch)
+        with pytest.raises(KeyboardInterrupt):
+            train(settings, street, checkpoint)
+    losses: list[float] = load_checkpoint(checkpoint.with_suffix(".rpn.pt"))["losses"]
+    train(settings, street, checkpoint)
+    return losses
+
+
+def test_both_stages_learn_together(street: ObjectDataset, tmp_path: Path) -> None:
+    train(dataclasses.replace(JOINT, rcnn_steps=40, learning_rate=0.01), street, tmp_path / "car.pt")
+    losses = load_checkpoint(tmp_path / "car.pt")["losses"]
+    assert sum(losses[-10:]) < 0.9 * sum(losses[:10])
+    weights = load_pointrcnn(tmp_path / "car.pt").model.state_dict()
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        start = PointRCNN(backbone=BRIEF.backbone, region=BRIEF.region).state_dict()
+    changed = {name.split(".")[0] for name in start if not torch.equal(start[name], weights[name])}
+    assert changed == {"rpn", "rcnn_net"}
+
+
+@pytest.mark.parametrize("settings", [BRIEF, JOINT], ids=["two phases", "joint"])
+def test_bfloat16(settings: PointRCNNTraining, street: ObjectDataset, tmp_path: Path) -> None:
+    train(dataclasses.replace(settings, precision="bfloat16"), street, tmp_path / "car.pt")
+    assert load_checkpoint(tmp_path / "car.pt")["precision"] == "bfloat16"
+
+
+def test_near_only(street: ObjectDataset, tmp_path: Path) -> None:
+    settings = dataclasses.replace(BRIEF, mean_size="training_set")
+    clouds = street.root / "clouds"
+    train_detector(settings, street, clouds, ["Car"], tmp_path / "near.pt", 0, max_depth=15.0)
+    trained = load_pointrcnn(tmp_path / "near.pt")
+    assert trained.max_depth == 15.0 and trained.class_name == "Car"
+    sizes = [box for frame in street for box in frame.objects().box3d if box[2] <= 15]
+    np.testing.assert_allclose(trained.model.mean_size_m.numpy(), np.mean(sizes, axis=0)[3:6], rtol=1e-5)
+
+
+def test_pedestrians(tmp_path: Path) -> None:
+    street = write_street(tmp_path, frames=2, seed=1, class_name="Pedestrian")
+    train_pointrcnn(BRIEF, street, tmp_path / "clouds", "Pedestrian", tmp_path / "pedestrian.pt", seed=0)
+    trained = load_pointrcnn(tmp_path / "pedestrian.pt")
+    assert trained.class_name == "Pedestrian"
+    torch.testing.assert_close(trained.model.mean_size_m, torch.tensor([1.763, 0.661, 0.844]))
+
+
+@pytest.mark.parametrize("phase", ["first", "second", "joint"])
+def test_numbers_that_are_not_finite_stop_it(
+    phase: str, street: ObjectDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pseudolidar.detectors.pointrcnn import training
+
+    settings = JOINT if phase == "joint" else BRIEF
+    broken = "rpn" if phase == "first" else "rcnn_net"
+    from_arguments = PointRCNN.from_arguments
+
+    def with_a_weight_broken(arguments: dict[str, object]) -> PointRCNN:
+        model = from_arguments(arguments)
+        with torch.no_grad():
+            next(model.get_submodule(broken).parameters()).fill_(torch.nan)
+        return model
+
+    monkeypatch.setattr(training.PointRCNN, "from_arguments", staticmethod(with_a_weight_broken))
+    with pytest.raises(FloatingPointError, match=r"step 0: the loss is nan; frames 00000\d, 00000\d"):
+        train(settings, street, tmp_path / "car.pt")
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == ({"car.rpn.pt"} if phase == "second" else set())
+
+
+def test_bad_classes_are_refused(street: ObjectDataset, clouds: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="class_name: found 'Tram', expected one of Car, Pedestrian, Cyclist"):
+        train_pointrcnn(BRIEF, street, clouds, "Tram", tmp_path / "none.pt", seed=0)
+    with pytest.raises(FormatError, match="Pedestrian objects in 8 frames: found none to train on"):
+        train_pointrcnn(BRIEF, street, clouds, "Pedestrian", tmp_path / "none.pt", seed=0)
+    with pytest.raises(ValueError, match="class_names: found Car, Pedestrian, expected one"):
+        train_detector(BRIEF, street, clouds, ["Car", "Pedestrian"], tmp_path / "none.pt", 0)
+    assert list(tmp_path.iterdir()) == []

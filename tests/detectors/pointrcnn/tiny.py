@@ -1,0 +1,76 @@
+"""Settings of networks so small that they are trained within seconds."""
+
+import dataclasses
+
+from pseudolidar.detectors.pointrcnn import (
+    BackboneShape,
+    PointRCNNTraining,
+    ProposalSettings,
+    RegionSampling,
+    RegionShape,
+    SceneAugmentation,
+)
+
+BRIEF = PointRCNNTraining(
+    rpn_steps=4,
+    rcnn_steps=4,
+    rpn_batch_size=2,
+    rcnn_batch_size=3,
+    points=256,
+    backbone=BackboneShape(
+        centres=(32, 8),
+        radii=((1.0, 2.0), (4.0,)),
+        neighbours=((4, 4), (4,)),
+        channels=(((8,), (8,)), ((16,),)),
+        propagation=((16,), (16,)),
+        head=8,
+    ),
+    region=RegionShape(
+        points=32, up=(8,), centres=(8,), radii=(0.8,), neighbours=(4,), channels=((8,), (16,)), head=(8, 8)
+    ),
+    training_proposals=ProposalSettings(considered=64, kept=16, overlap=0.85),
+    proposals=ProposalSettings(considered=64, kept=16),
+    sampling=RegionSampling(regions=8),
+    augmentation=SceneAugmentation(extra_objects=2),
+    checkpoint_every=2,
+    threads=1,
+)
+"""Every part is there, nothing is learnt."""
+
+JOINT = dataclasses.replace(BRIEF, joint=True, rpn_steps=0)
+
+THOROUGH = dataclasses.replace(
+    BRIEF,
+    rpn_steps=400,
+    rcnn_steps=300,
+    rpn_batch_size=4,
+    rcnn_batch_size=4,
+    learning_rate=0.01,
+    points=1024,
+    mean_size="training_set",
+    backbone=BackboneShape(
+        centres=(256, 64),
+        radii=((0.5, 1.0), (2.0,)),
+        neighbours=((8, 16), (16,)),
+        channels=(((16, 16), (16, 16)), ((32, 64),)),
+        propagation=((64, 32), (64,)),
+        head=32,
+        dropout=0.0,
+    ),
+    region=RegionShape(
+        points=64,
+        up=(32,),
+        centres=(24,),
+        radii=(0.8,),
+        neighbours=(12,),
+        channels=((32, 32), (64, 128)),
+        head=(64, 64),
+        batch_norm=True,
+    ),
+    training_proposals=ProposalSettings(considered=512, kept=48, overlap=0.85),
+    proposals=ProposalSettings(considered=512, kept=32),
+    sampling=RegionSampling(regions=24),
+    augmentation=SceneAugmentation(extra_objects=0, rotation_deg=0, scaling=0, flip=False),
+    checkpoint_every=100,
+)
+"""Enough to learn eight frames by heart."""

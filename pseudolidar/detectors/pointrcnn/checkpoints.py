@@ -43,7 +43,10 @@ def load_pointrcnn(path: str | Path) -> TrainedPointRCNN:
         rules = PointRCNNTraining(rpn_steps=0, rcnn_steps=0)
         return TrainedPointRCNN(model, "Car", rules.points, rules.score_threshold, rules.overlap, None)
     arguments: dict[str, Any] = content["arguments"]
+    if "phase" in arguments:
+        raise FormatError(path, "phase", arguments["phase"], "a detector whose training is finished")
     try:
+        state = content["state_dict"]
         model = PointRCNN.from_arguments(arguments["network"])
         settings = arguments["settings"]
         trained = TrainedPointRCNN(
@@ -56,7 +59,7 @@ def load_pointrcnn(path: str | Path) -> TrainedPointRCNN:
         )
     except (KeyError, TypeError) as error:
         raise FormatError(path, "arguments", f"no {error}", _EXPECTED) from error
-    _load(model, content["state_dict"], path)
+    _load(model, state, path)
     return trained
 
 

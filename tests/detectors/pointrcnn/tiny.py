@@ -39,14 +39,12 @@ BRIEF = PointRCNNTraining(
 
 JOINT = dataclasses.replace(BRIEF, joint=True, rpn_steps=0)
 
-THOROUGH = dataclasses.replace(
+FIRST_STAGE = dataclasses.replace(
     BRIEF,
     rpn_steps=400,
-    rcnn_steps=300,
-    rpn_batch_size=4,
-    rcnn_batch_size=4,
-    learning_rate=0.01,
-    points=1024,
+    rcnn_steps=1,
+    learning_rate=0.03,
+    points=512,
     mean_size="training_set",
     backbone=BackboneShape(
         centres=(256, 64),
@@ -57,20 +55,8 @@ THOROUGH = dataclasses.replace(
         head=32,
         dropout=0.0,
     ),
-    region=RegionShape(
-        points=64,
-        up=(32,),
-        centres=(24,),
-        radii=(0.8,),
-        neighbours=(12,),
-        channels=((32, 32), (64, 128)),
-        head=(64, 64),
-        batch_norm=True,
-    ),
-    training_proposals=ProposalSettings(considered=512, kept=48, overlap=0.85),
     proposals=ProposalSettings(considered=512, kept=32),
-    sampling=RegionSampling(regions=24),
     augmentation=SceneAugmentation(extra_objects=0, rotation_deg=0, scaling=0, flip=False),
     checkpoint_every=100,
 )
-"""Enough to learn eight frames by heart."""
+"""A first stage that learns a few frames by heart."""

@@ -14,8 +14,9 @@ from pseudolidar.benchmarks.measure import Measured, benchmark_table, side_by_si
 from pseudolidar.benchmarks.point_sets import street_points
 from pseudolidar.detectors.pointnet2 import FeaturePropagation, PointLayer, PointLayers, SetAbstraction
 from pseudolidar.detectors.pointrcnn import PointRCNN, load_pointrcnn
-from pseudolidar.detectors.pointrcnn.model import Backbone, FirstStage, RegionNetwork
+from pseudolidar.detectors.pointrcnn.first_stage import Backbone, FirstStage
 from pseudolidar.detectors.pointrcnn.proposals import propose
+from pseudolidar.detectors.pointrcnn.second_stage import RegionNetwork
 from pseudolidar.kitti import Calibration, read_points
 from pseudolidar.ops import ball_query, furthest_point_sample, group, interpolate, three_nearest
 from pseudolidar.viewing import Row, Table, print_tables

@@ -20,6 +20,7 @@ from pseudolidar.detectors.frustum_pointnet.frustums import (
 )
 from pseudolidar.detectors.frustum_pointnet.model import FrustumOutput, FrustumPointNet, heading_residual_rad
 from pseudolidar.detectors.frustum_pointnet.samples import one_hot
+from pseudolidar.detectors.results import detected_objects
 from pseudolidar.kitti import Calibration, FormatError, Objects, require_file
 from pseudolidar.training import load_checkpoint, require_device
 
@@ -122,17 +123,7 @@ class FrustumDetector:
         box3d, score = decode(output, self.model.mean_sizes_m, np.array(angles))
         if self.add_box_score and boxes.score is not None:
             score += np.log(boxes.score[taken])
-        count = len(taken)
-        detected = Objects(
-            class_name=boxes.class_name[taken],
-            truncation=np.full(count, -1.0),
-            occlusion=np.full(count, -1),
-            alpha=wrapped(box3d[:, 6] - np.arctan2(box3d[:, 0], box3d[:, 2])),
-            box2d=boxes.box2d[taken],
-            box3d=box3d,
-            score=score,
-        )
-        return detected, skipped
+        return detected_objects(boxes.class_name[taken], boxes.box2d[taken], box3d, score), skipped
 
     def _usable(self, boxes: Boxes2d, image_size: tuple[int, int]) -> tuple[Boxes2d, Counter[str]]:
         """The boxes that are tall enough and meet the image, and how many others there are."""
@@ -172,11 +163,6 @@ def decode(
     ).astype(np.float64)
     length, width, height = size.cpu().numpy().astype(np.float64).T
     bottom = centre[:, 1] + height / 2
-    ry = wrapped(heading.cpu().numpy().astype(np.float64) + angles)
+    ry = heading.cpu().numpy().astype(np.float64) + angles
     box3d = np.stack([centre[:, 0], bottom, centre[:, 2], height, width, length, ry], axis=1)
     return box3d, score.cpu().numpy().astype(np.float64)
-
-
-def wrapped(angle: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Angles in [-pi, pi)."""
-    return (angle + np.pi) % (2 * np.pi) - np.pi

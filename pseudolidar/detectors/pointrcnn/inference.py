@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pseudolidar.detectors.boxes2d import Boxes2d
 from pseudolidar.detectors.pointrcnn.checkpoints import TrainedPointRCNN, load_pointrcnn
 from pseudolidar.detectors.pointrcnn.scenes import sample_scene, scene_points
+from pseudolidar.detectors.results import detected_objects
 from pseudolidar.kitti import Calibration, Objects, box3d_corners
 from pseudolidar.ops import nms
 from pseudolidar.training import require_device
@@ -93,20 +94,8 @@ class PointRCNNDetector:
         skipped += Counter(fault[fault != ""].tolist())
         good = fault == ""
         box3d_m, box2d, score = box3d_m[good], box2d[good], score[good]
-        box3d_m[:, 6] = wrapped(box3d_m[:, 6])
-        count = len(box3d_m)
-        return (
-            Objects(
-                class_name=np.full(count, trained.class_name),
-                truncation=np.full(count, -1.0),
-                occlusion=np.full(count, -1),
-                alpha=wrapped(box3d_m[:, 6] - np.arctan2(box3d_m[:, 0], box3d_m[:, 2])),
-                box2d=box2d,
-                box3d=box3d_m,
-                score=score,
-            ),
-            skipped,
-        )
+        names = np.full(len(box3d_m), trained.class_name)
+        return detected_objects(names, box2d, box3d_m, score), skipped
 
 
 def project_boxes(
@@ -129,8 +118,3 @@ def project_boxes(
         elif size[0] > _LARGEST_SHARE * width and size[1] > _LARGEST_SHARE * height:
             fault[i] = f"boxes over {_LARGEST_SHARE:.0%} of the image"
     return box2d, fault
-
-
-def wrapped(angle: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Angles in [-pi, pi)."""
-    return (angle + np.pi) % (2 * np.pi) - np.pi

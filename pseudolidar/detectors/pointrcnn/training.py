@@ -9,20 +9,15 @@ import torch
 from torch import Tensor
 
 from pseudolidar.detectors.pointrcnn.augmentation import SceneAugmentation
+from pseudolidar.detectors.pointrcnn.first_stage import BackboneShape, FirstStage
 from pseudolidar.detectors.pointrcnn.losses import box_loss, confidence_loss, segmentation_loss
-from pseudolidar.detectors.pointrcnn.model import BackboneShape, FirstStage, PointRCNN, RegionShape
+from pseudolidar.detectors.pointrcnn.model import MEAN_SIZES_M, PointRCNN
 from pseudolidar.detectors.pointrcnn.proposals import ProposalSettings, propose
 from pseudolidar.detectors.pointrcnn.scenes import SceneBatch, SceneSource
+from pseudolidar.detectors.pointrcnn.second_stage import RegionShape
 from pseudolidar.detectors.pointrcnn.targets import RegionSampling, augment_regions, label_points, sample_regions
 from pseudolidar.kitti import ObjectDataset
 from pseudolidar.training import Precision, fit, one_cycle
-
-MEAN_SIZES_M = {
-    "Car": (1.52563191462, 1.62856739989, 3.88311640418),
-    "Pedestrian": (1.763, 0.661, 0.844),
-    "Cyclist": (1.737, 0.597, 1.763),
-}
-"""Mean height, width, length in m of KITTI's classes."""
 
 _MAX_GRADIENT_NORM = 1.0
 

@@ -106,7 +106,7 @@ def published_arithmetic(model: PointRCNN, points: Tensor) -> tuple[Tensor, Tens
     first = FirstStage(features, heads[0], heads[1])
     regions = propose(model.boxes_of_points(points, first), first.rpn_cls[..., 0], model.proposals)
     network: RegionNetwork = model.rcnn_net
-    own, pooled = (part.flatten(0, 1) for part in network.pooled(points, first, regions))
+    own, pooled, _ = (part.flatten(0, 1) for part in network.pooled(points, first, regions))
     raised = _convolved(network.xyz_up_layer, own.permute(0, 2, 1)[..., None])
     merged = _convolved(network.merge_down_layer, torch.cat([raised, pooled.permute(0, 2, 1)[..., None]], dim=1))
     coordinates, carried = own[..., :3].contiguous(), merged[..., 0].permute(0, 2, 1).contiguous()

@@ -13,7 +13,16 @@ from numpy.typing import NDArray
 from pseudolidar.detectors.boxes2d import Boxes2d
 from pseudolidar.detectors.frustum_pointnet import FrustumDetector, FrustumTraining, train_frustum_pointnet
 from pseudolidar.detectors.pointrcnn import PointRCNNDetector, PointRCNNTraining, train_pointrcnn
-from pseudolidar.kitti import Calibration, ObjectDataset, Objects, read_points, require_file, track, write_objects
+from pseudolidar.kitti import (
+    Calibration,
+    FormatError,
+    ObjectDataset,
+    Objects,
+    read_points,
+    require_file,
+    track,
+    write_objects,
+)
 from pseudolidar.training import load_plain
 
 logger = logging.getLogger(__name__)
@@ -65,6 +74,8 @@ def load_detector(checkpoint: str | Path, device: str = "cpu") -> Detector:
     """
     path = Path(checkpoint)
     content = load_plain(path, "a detector's checkpoint")
+    if isinstance(content, dict) and "optimizer" in content:
+        raise FormatError(path, "content", "the state of a training that has not finished", "a finished checkpoint")
     arguments = content.get("arguments") if isinstance(content, dict) else None
     # Only published checkpoints, PointRCNN's, lack them.
     if arguments is None or arguments.get("detector") == "pointrcnn":

@@ -39,6 +39,12 @@ class PointLayer(nn.Module):
         assert self.conv.bias is not None
         nn.init.constant_(self.conv.bias, bias)
 
+    def start_as_xavier(self) -> None:
+        """Draw weights that keep the variance of what goes through (Glorot and Bengio, 2010); biases are zero."""
+        nn.init.xavier_normal_(self.conv.weight)
+        if self.conv.bias is not None:
+            nn.init.zeros_(self.conv.bias)
+
     def start_small(self) -> None:
         """Draw weights near zero: the layer starts by saying what its biases say."""
         nn.init.normal_(self.conv.weight, std=0.001)

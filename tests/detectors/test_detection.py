@@ -17,7 +17,7 @@ from pseudolidar.detectors.frustum_pointnet.model import FrustumOutput
 from pseudolidar.evaluation import bev_iou
 from pseudolidar.kitti import FormatError, ObjectDataset, read_objects, read_points, write_objects
 from pseudolidar.kitti import Objects as Labels
-from pseudolidar.training import load_checkpoint
+from pseudolidar.training import load_checkpoint, save_checkpoint
 from tests.detectors.street_of_boxes import make_calibration, write_street
 
 SETTINGS = FrustumTraining(
@@ -163,6 +163,9 @@ def test_a_missing_cloud_is_found_before_any_work(
 def test_a_checkpoint_of_something_else_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "car.pt"
     with pytest.raises(FormatError, match="nothing there"):
+        load_detector(path)
+    save_checkpoint(path, {"arguments": {}, "state_dict": {}, "losses": [], "optimizer": {}})
+    with pytest.raises(FormatError, match="a training that has not finished"):
         load_detector(path)
     path.write_bytes(b"PK\x03\x04 no checkpoint")
     with pytest.raises(FormatError, match=r"car\.pt"):

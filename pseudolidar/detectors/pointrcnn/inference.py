@@ -16,7 +16,8 @@ from pseudolidar.kitti import Calibration, Objects, box3d_corners
 from pseudolidar.ops import nms
 from pseudolidar.training import require_device
 
-# Boxes whose projection is larger than this share of the image are no objects (published code).
+# Boxes whose projection is both wider and higher than this share of the image are no objects. Published code asks for
+# one of the two, which would take people close to a low camera away.
 _LARGEST_SHARE = 0.8
 # Corners nearer than this have no place in the image.
 _NEAREST_CORNER_M = 0.1

@@ -109,7 +109,7 @@ class TrainingFrame:
 
 
 class SceneSource:
-    """Training scenes of one class; a batch depends on the seed and the step alone.
+    """Training scenes of one class; a batch depends on the seed, the phase and the step alone.
 
     Args:
         dataset: frames with labels and calibration.
@@ -155,9 +155,9 @@ class SceneSource:
         sizes = np.concatenate([frame.boxes for frame in self.frames])[:, 3:6]
         return [float(value) for value in sizes.mean(axis=0)]
 
-    def batch_at(self, step: int, batch_size: int) -> SceneBatch:
-        """The batch of a step."""
-        generator = np.random.default_rng([self.seed, 1, step])
+    def batch_at(self, step: int, batch_size: int, phase: int = 1) -> SceneBatch:
+        """The batch of a step; each phase of the training changes scenes in its own way."""
+        generator = np.random.default_rng([self.seed, phase, step])
         chosen = []
         for position in range(step * batch_size, (step + 1) * batch_size):
             epoch, place = divmod(position, len(self.frames))
@@ -206,4 +206,4 @@ class SceneSource:
         logger.info("%s: %d objects in %d of %d frames%s", class_name, objects, len(self.frames), len(dataset), reasons)
 
     def _order_of_epoch(self, epoch: int) -> NDArray[np.int64]:
-        return np.random.default_rng([self.seed, 2, epoch]).permutation(len(self.frames))
+        return np.random.default_rng([self.seed, 0, epoch]).permutation(len(self.frames))

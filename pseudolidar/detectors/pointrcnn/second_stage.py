@@ -69,6 +69,10 @@ class RegionNetwork(nn.Module):
             channels = layers[-1]
         self.cls_layer = _region_head(channels, shape, 1)
         self.reg_layer = _region_head(channels, shape, regression_channels)
+        if not shape.batch_norm:
+            for layer in self.modules():
+                if isinstance(layer, PointLayer):
+                    layer.start_as_xavier()
         regression = self.reg_layer[-1]
         assert isinstance(regression, PointLayer)
         regression.start_small()
@@ -85,7 +89,7 @@ class RegionNetwork(nn.Module):
             float32 confidence logits (B, R, 1) and refinement (B, R, channels).
         """
         batch, count, _ = regions.shape
-        own, features = self.pooled(points, first, regions)
+        own, features, _ = self.pooled(points, first, regions)
         # A few regions at a time: the memory of all of them together is many times that of the first stage.
         parts = zip(
             own.flatten(0, 1).split(_REGIONS_AT_ONCE), features.flatten(0, 1).split(_REGIONS_AT_ONCE), strict=True
@@ -94,15 +98,18 @@ class RegionNetwork(nn.Module):
         rcnn_cls, rcnn_reg = (torch.cat(column).view(batch, count, -1) for column in zip(*judged, strict=True))
         return rcnn_cls, rcnn_reg
 
-    def pooled(self, points: Tensor, first: FirstStage, regions: Tensor) -> tuple[Tensor, Tensor]:
-        """What lies in and around the regions: own features (B, R, P, 5) and those of the first stage (B, R, P, C).
+    def pooled(self, points: Tensor, first: FirstStage, regions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What lies in and around regions (B, R, 7).
 
-        As published, regions without a point get zeros, before the change of frame.
+        Returns:
+            own features (B, R, P, 5), those of the first stage (B, R, P, C), and whether a region has a point at all,
+            bool (B, R); as published, those without get zeros, before the change of frame.
         """
         batch, count, _ = regions.shape
         margin = regions.new_tensor([0, self.shape.margin_m, 0, *3 * [2 * self.shape.margin_m], 0])
         index, found = region_points(points, regions + margin, self.shape.points)
-        there = (found > 0)[:, :, None, None]
+        has_points = found > 0
+        there = has_points[:, :, None, None]
         own = torch.cat(
             [
                 points,
@@ -114,7 +121,7 @@ class RegionNetwork(nn.Module):
         own = group(own, index) * there
         coordinates = to_region_frame(own[..., :3].flatten(0, 1), regions.flatten(0, 1))
         own = torch.cat([coordinates.view(batch, count, -1, 3), own[..., 3:]], dim=3)
-        return own, group(first.features, index) * there
+        return own, group(first.features, index) * there, has_points
 
     def judge(self, own: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
         """Confidence (R, 1) and refinement (R, channels): own features (R, P, 5), first stage's (R, P, C)."""

@@ -24,7 +24,7 @@ _MAX_GRADIENT_NORM = 1.0
 
 @dataclass(frozen=True)
 class PointRCNNTraining:
-    """How a PointRCNN is trained; the defaults but for steps are the published ones.
+    """How a PointRCNN is trained; the defaults are the published ones, but for steps and the rates between steps.
 
     Attributes:
         rpn_steps: of the first stage; with `joint` none.
@@ -131,7 +131,7 @@ def train_pointrcnn(
     if not settings.joint and not checkpoint.exists():
         fit(
             model,
-            lambda step: source.batch_at(step, settings.rpn_batch_size),
+            lambda step: source.batch_at(step, settings.rpn_batch_size, phase=1),
             first_stage_loss,
             settings.rpn_steps,
             _optimizer(model.rpn, settings),
@@ -156,8 +156,7 @@ def train_pointrcnn(
 
     fit(
         model,
-        # Other scenes than in the first phase: that one ends anywhere in an epoch.
-        lambda step: source.batch_at(step, settings.rcnn_batch_size),
+        lambda step: source.batch_at(step, settings.rcnn_batch_size, phase=2),
         loss,
         settings.rcnn_steps,
         _optimizer(model if settings.joint else model.rcnn_net, settings),
@@ -194,14 +193,14 @@ def second_stage_loss(model: PointRCNN, batch: SceneBatch, first: FirstStage, se
         boxes = model.boxes_of_points(batch.points, first)
         proposals = propose(boxes, first.rpn_cls[..., 0], settings.training_proposals)
         labels = sample_regions(proposals, batch.boxes, settings.sampling, generator)
-    own, features = model.rcnn_net.pooled(batch.points, first, labels.regions)
+    own, features, has_points = model.rcnn_net.pooled(batch.points, first, labels.regions)
     own, (offsets, sizes, headings) = augment_regions(own.flatten(0, 1), labels, generator)
     rcnn_cls, rcnn_reg = model.rcnn_net.judge(own, features.flatten(0, 1))
-    refined = labels.refined.flatten()
+    # Regions without a point teach nothing.
+    refined = (labels.refined & has_points).flatten()
+    confidence = torch.where(has_points, labels.confidence, -1.0).flatten()
     targets = model.rcnn_coding.encode(offsets[refined], sizes[refined], headings[refined], model.mean_size_m)
-    return confidence_loss(rcnn_cls[:, 0], labels.confidence.flatten()) + box_loss(
-        model.rcnn_coding, rcnn_reg[refined], targets
-    )
+    return confidence_loss(rcnn_cls[:, 0], confidence) + box_loss(model.rcnn_coding, rcnn_reg[refined], targets)
 
 
 def _optimizer(part: torch.nn.Module, settings: PointRCNNTraining) -> torch.optim.Optimizer:

@@ -25,10 +25,10 @@ def killed_at_batch(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The batch of that number, counted from 0 over both phases, is never made."""
     batch_at, made = SceneSource.batch_at, iter(range(number + 1))
 
-    def interrupted(self: SceneSource, step: int, batch_size: int) -> SceneBatch:
+    def interrupted(self: SceneSource, step: int, batch_size: int, phase: int) -> SceneBatch:
         if next(made) == number:
             raise KeyboardInterrupt
-        return batch_at(self, step, batch_size)
+        return batch_at(self, step, batch_size, phase)
 
     monkeypatch.setattr(SceneSource, "batch_at", interrupted)
 

@@ -41,9 +41,9 @@ JOINT = dataclasses.replace(BRIEF, joint=True, rpn_steps=0)
 
 FIRST_STAGE = dataclasses.replace(
     BRIEF,
-    rpn_steps=400,
+    rpn_steps=700,
     rcnn_steps=1,
-    learning_rate=0.03,
+    learning_rate=0.02,
     points=512,
     mean_size="training_set",
     backbone=BackboneShape(
@@ -55,7 +55,7 @@ FIRST_STAGE = dataclasses.replace(
         head=32,
         dropout=0.0,
     ),
-    proposals=ProposalSettings(considered=512, kept=32),
+    proposals=ProposalSettings(considered=512, kept=64),
     augmentation=SceneAugmentation(extra_objects=0, rotation_deg=0, scaling=0, flip=False),
     checkpoint_every=100,
 )

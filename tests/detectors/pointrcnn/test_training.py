@@ -1,6 +1,7 @@
 """Training: losses fall, interrupted runs end with the same bytes, bad data and numbers stop it with a clear error."""
 
 import dataclasses
+import statistics
 from pathlib import Path
 
 import numpy as np
@@ -103,9 +104,10 @@ def _first_stage_losses(settings: PointRCNNTraining, street: ObjectDataset, chec
 
 
 def test_both_stages_learn_together(street: ObjectDataset, tmp_path: Path) -> None:
-    train(dataclasses.replace(JOINT, rcnn_steps=40, learning_rate=0.01), street, tmp_path / "car.pt")
+    train(dataclasses.replace(JOINT, rcnn_steps=80, learning_rate=0.01), street, tmp_path / "car.pt")
     losses = load_checkpoint(tmp_path / "car.pt")["losses"]
-    assert sum(losses[-10:]) < 0.9 * sum(losses[:10])
+    # Medians: now and then a batch has a region that is refined by far.
+    assert statistics.median(losses[-20:]) < 0.9 * statistics.median(losses[:20])
     weights = load_pointrcnn(tmp_path / "car.pt").model.state_dict()
     with torch.random.fork_rng():
         torch.manual_seed(0)

@@ -18,7 +18,7 @@ from tests.detectors.street_of_boxes import write_street
 CLASSES = ("Car", "Pedestrian")
 REAL_FRAMES = ("000000", "000001", "000002")
 TRAINING = FrustumTraining(
-    steps=300,
+    steps=600,
     version=2,
     batch_size=16,
     learning_rate=0.01,

@@ -15,7 +15,7 @@ from pseudolidar.cloud import disparity_to_points
 from pseudolidar.ops import ball_query, furthest_point_sample, group, segment_max, three_nearest
 from pseudolidar.viewing import Table, print_tables
 
-# Of the heights 5 to 7 of its tree one of the two fastest at this size; its first point is not always the one asked for.
+# Of the heights 5 to 7 of its tree one of the two fastest here; its first point is not always the one asked for.
 _FPSAMPLE_HEIGHT = 6
 _NEIGHBOURS = 32
 _PLAIN, _OURS = "plain PyTorch", "pseudolidar"

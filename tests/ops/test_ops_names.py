@@ -18,4 +18,4 @@ def test_every_name() -> None:
 
 def test_overlaps_of_the_evaluation_need_no_pytorch() -> None:
     program = "import sys, pseudolidar.evaluation, pseudolidar.ops.rectangles; sys.exit('torch' in sys.modules)"
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
+    assert subprocess.run([sys.executable, "-c", program], check=False, timeout=120).returncode == 0

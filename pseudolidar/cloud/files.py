@@ -11,7 +11,7 @@ from typing import Any
 from pseudolidar.cloud.formats import require_format, write_cloud
 from pseudolidar.cloud.grid import AngularGrid
 from pseudolidar.cloud.points import crop_sweep, disparity_to_points
-from pseudolidar.kitti import Calibration, FormatError, read_disparity, read_points, replacing, track
+from pseudolidar.kitti import Calibration, FormatError, read_disparity, read_points, require_same_settings, track
 
 SETTINGS_FILE = "clouds.json"
 """Beside the clouds: what they were made with, so that a folder never holds clouds of two kinds."""
@@ -115,7 +115,7 @@ def _each_frame(
     settings: Mapping[str, Any],
     workers: int | None,
 ) -> None:
-    _agree_on_settings(output / SETTINGS_FILE, settings)
+    require_same_settings(output / SETTINGS_FILE, settings, "clouds")
     if not frame_ids:
         return
     with ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1)) as pool:
@@ -126,22 +126,6 @@ def _each_frame(
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-
-
-def _agree_on_settings(path: Path, settings: Mapping[str, Any]) -> None:
-    if not path.is_file():
-        with replacing(path) as temporary:
-            temporary.write_text(json.dumps(settings, indent=1))
-        return
-    try:
-        made_with = json.loads(path.read_text())
-        there = {key: made_with[key] for key in settings}
-    except (ValueError, KeyError, TypeError) as error:
-        raise FormatError(path, "file", "no settings of clouds", "what write_clouds wrote") from error
-    for key, value in settings.items():
-        if there[key] != value:
-            expected = f"{value}, as asked for now; take another folder, or remove this one with its clouds"
-            raise FormatError(path, key, there[key], expected)
 
 
 def disparity_path(disparity_dir: str | Path, frame_id: str) -> Path:

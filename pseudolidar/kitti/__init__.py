@@ -15,6 +15,7 @@ from pseudolidar.kitti.files import (
 )
 from pseudolidar.kitti.frames import Frame, ObjectDataset, read_split
 from pseudolidar.kitti.objects import CLASSES, Objects, box3d_corners, read_objects, write_objects
+from pseudolidar.kitti.one_kind import require_same_settings
 from pseudolidar.kitti.progress import progress_bar, track
 from pseudolidar.kitti.raw import RawDrive, RawFrame, write_raw_drive
 
@@ -38,6 +39,7 @@ __all__ = [
     "read_split",
     "replacing",
     "require_file",
+    "require_same_settings",
     "track",
     "write_disparity",
     "write_image",

@@ -1,6 +1,5 @@
 """From stereo pairs to objects: disparity, cloud, 2D boxes and detectors, frame by frame, results and pictures."""
 
-import json
 import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -19,8 +18,8 @@ from pseudolidar.kitti import (
     FormatError,
     Frame,
     Objects,
-    replacing,
     require_file,
+    require_same_settings,
     track,
     write_image,
     write_objects,
@@ -139,7 +138,8 @@ def detect_frames(
     for frame in frames:
         for kind, what in (("image_2", "the left image"), ("image_3", "the right image"), ("calib", "calibration")):
             require_file(frame.path(kind), what)
-    _agree_on_settings(output / SETTINGS_FILE, _settings(models, frames, drawing, boxes, max_height))
+    settings = _settings(models, frames, drawing, boxes, max_height)
+    require_same_settings(output / SETTINGS_FILE, settings, "detections")
     missing = [frame for frame in frames if not all(path.is_file() for path in _outputs(output, frame))]
     summary = Summary(frames=len(missing), finished_before=len(frames) - len(missing))
     for frame in track(missing, "detection") if missing else ():
@@ -267,19 +267,3 @@ def _settings(
         "max_height": max_height,
         "drawing": asdict(drawing),
     }
-
-
-def _agree_on_settings(path: Path, settings: Mapping[str, Any]) -> None:
-    if not path.is_file():
-        with replacing(path) as temporary:
-            temporary.write_text(json.dumps(settings, indent=1))
-        return
-    try:
-        made_with = json.loads(path.read_text())
-        there = {key: made_with[key] for key in settings}
-    except (ValueError, KeyError, TypeError) as error:
-        raise FormatError(path, "file", "no settings of detections", "what an earlier run wrote") from error
-    for key, value in settings.items():
-        if there[key] != value:
-            expected = f"{value}, as asked for now; take another folder, or remove this one"
-            raise FormatError(path, key, there[key], expected)

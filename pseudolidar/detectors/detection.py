@@ -138,7 +138,7 @@ def detect(
     if not frames:
         return
     names = ", ".join(detector.class_names)
-    nothing = Boxes2d(np.zeros(0, dtype=np.str_), np.zeros((0, 4)))
+    nothing = Boxes2d.empty()
     skipped: Counter[str] = Counter()
     found = 0
     for frame in track(frames, f"detection ({names})"):

@@ -134,9 +134,7 @@ class FrustumDetector:
         low = ~outside & (bottom - top < self.min_box_height_px)
         skipped = Counter({f"2D boxes under {self.min_box_height_px:g} px": int(low.sum())})
         skipped["2D boxes outside of the image"] = int(outside.sum())
-        usable = ~(outside | low)
-        score = None if boxes.score is None else boxes.score[usable]
-        return Boxes2d(boxes.class_name[usable], boxes.box2d[usable], score), +skipped
+        return boxes[~(outside | low)], +skipped
 
 
 def decode(

@@ -83,6 +83,28 @@ class Evaluation:
             return float("nan")
         return curve.ap40 if metric == "AP40" else curve.ap11
 
+    def average_precisions(
+        self, weights: NDArray[np.int64], class_name: str, view: str, difficulty: str, metric: str = "AP40"
+    ) -> NDArray[np.float64]:
+        """Average precision of many choices of the frames.
+
+        Args:
+            weights: int64 (R, F), how often each frame is taken in each choice.
+            class_name, view, difficulty, metric: as for `ap`.
+
+        Returns:
+            float64 (R,), percent; NaN where a choice holds no object, everywhere where `ap` is NaN.
+        """
+        if metric not in METRICS:
+            raise ValueError(f"metric: found {metric!r}, expected one of {', '.join(METRICS)}")
+        if weights.ndim != 2 or weights.shape[1] != self.frame_count:
+            raise ValueError(f"weights: found shape {weights.shape}, expected (R, {self.frame_count})")
+        if (class_name, view, difficulty) not in self.curves:
+            return np.full(len(weights), np.nan)
+        is_similarity = view == "aos"
+        tally = self.tallies[class_name, "bbox" if is_similarity else view, difficulty]
+        return tally.average_precisions(weights, self.official_grid)[:, int(is_similarity), METRICS.index(metric)]
+
     def to_dict(self) -> dict[str, dict[str, dict[str, list[float | None]]]]:
         """{class: {view: {"AP11": [one number a difficulty], "AP40": [...]}}}, None where there is no number."""
         return {

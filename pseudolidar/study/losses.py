@@ -1,0 +1,132 @@
+"""Test losses item by item: the loss of any choice of the test items, which is what resampling them asks for."""
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pseudolidar.evaluation import Evaluation
+from pseudolidar.kitti import FormatError, replacing, require_file
+
+
+class ItemLosses(Protocol):
+    """A test loss, lower is better, over F test items."""
+
+    @property
+    def items(self) -> tuple[str, ...]:
+        """Names of the F test items, each once: two models are compared on items of the same names."""
+
+    @property
+    def unit(self) -> str:
+        """What the loss is measured in, for people; empty for a pure number."""
+
+    def of(self, weights: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The loss of R choices of the items.
+
+        Args:
+            weights: int64 (R, F), how often each item is taken.
+
+        Returns:
+            float64 (R,), NaN where a choice holds nothing that could be scored.
+        """
+
+    def value(self) -> float:
+        """The loss of all items, each taken once."""
+
+
+@dataclass(frozen=True, eq=False)
+class MeanLoss:
+    """A mean over parts of the items, such as an error over pixels of frames: sum(w total) / sum(w count).
+
+    Attributes:
+        items: names of the F items.
+        total: float64 (F,), the item's summed loss.
+        count: float64 (F,), over how many parts; 0 for an item that has none.
+        unit: what the loss is measured in.
+    """
+
+    items: tuple[str, ...]
+    total: NDArray[np.float64]
+    count: NDArray[np.float64]
+    unit: str = ""
+
+    def __post_init__(self) -> None:
+        if len(set(self.items)) < len(self.items):
+            raise ValueError("items: found a name twice, expected each once")
+        for name, values in (("total", self.total), ("count", self.count)):
+            if values.shape != (len(self.items),):
+                raise ValueError(f"{name}: found shape {values.shape}, expected {(len(self.items),)}, one an item")
+        if not np.isfinite(self.count).all() or (self.count < 0).any():
+            raise ValueError("count: found a value that is negative or not finite, expected 0 or more")
+
+    def of(self, weights: NDArray[np.int64]) -> NDArray[np.float64]:
+        """As `ItemLosses.of`."""
+        taken = weights.astype(np.float64)
+        with np.errstate(invalid="ignore"):
+            return (taken @ self.total) / (taken @ self.count)
+
+    def value(self) -> float:
+        """As `ItemLosses.value`."""
+        return float(self.of(np.ones((1, len(self.items)), np.int64))[0])
+
+    def save(self, path: str | Path) -> None:
+        """Write an .npz of items, total, count and unit."""
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(
+                file, items=np.array(self.items, np.str_), total=self.total, count=self.count, unit=np.array(self.unit)
+            )
+
+    @classmethod
+    def load(cls, path: str | Path) -> "MeanLoss":
+        """Read what `save` wrote.
+
+        Raises:
+            FormatError: no file, or not one of `save`.
+        """
+        path = require_file(path, "losses by item")
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                items = tuple(str(item) for item in stored["items"])
+                total, count = stored["total"].astype(np.float64), stored["count"].astype(np.float64)
+                return cls(items, total, count, str(stored["unit"]))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+            raise FormatError(path, "file", str(error), "an .npz of items, total, count and unit") from error
+
+
+@dataclass(frozen=True, eq=False)
+class AveragePrecisionLoss:
+    """100 - AP over frames, percent.
+
+    Attributes:
+        evaluation: of the detector's results on the test frames.
+        class_name, view, difficulty, metric: which average precision; see `Evaluation.ap`.
+    """
+
+    evaluation: Evaluation
+    class_name: str
+    view: str
+    difficulty: str
+    metric: str = "AP40"
+
+    @property
+    def items(self) -> tuple[str, ...]:
+        """The frames."""
+        return self.evaluation.frame_ids
+
+    @property
+    def unit(self) -> str:
+        """Points of the metric: percent would be read as a relative change."""
+        return f"points of {self.metric}"
+
+    def of(self, weights: NDArray[np.int64]) -> NDArray[np.float64]:
+        """As `ItemLosses.of`."""
+        return 100.0 - self.evaluation.average_precisions(
+            weights, self.class_name, self.view, self.difficulty, self.metric
+        )
+
+    def value(self) -> float:
+        """As `ItemLosses.value`."""
+        return 100.0 - self.evaluation.ap(self.class_name, self.view, self.difficulty, self.metric)

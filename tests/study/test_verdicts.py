@@ -1,0 +1,213 @@
+"""Changes of known losses: their intervals and words, coverage over seeds, and what is said of an update."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy.stats import ttest_1samp
+
+from pseudolidar.evaluation import Interval, compare, evaluate
+from pseudolidar.study.losses import AveragePrecisionLoss, MeanLoss
+from pseudolidar.study.verdicts import Change, UpdateVerdict, Word, change
+from tests.evaluation.scenes import random_frame
+
+
+def losses(by_seed: NDArray[np.float64], unit: str = "") -> list[MeanLoss]:
+    """(S, F) losses."""
+    items = tuple(str(i) for i in range(by_seed.shape[1]))
+    return [MeanLoss(items, row, np.ones(len(items)), unit) for row in by_seed]
+
+
+def changed(
+    after: NDArray[np.float64], seed: int = 0, trained: bool = True, replicates: int = 1000, confidence: float = 0.95
+) -> Change:
+    before = losses(np.zeros_like(after))
+    return change("w", before, losses(after), np.random.default_rng(seed), trained, replicates, confidence)
+
+
+def test_without_item_noise_the_interval_is_students() -> None:
+    by_seed = np.array([0.1, 0.5, 0.4, 0.2])
+    found = changed(np.repeat(by_seed[:, None], 30, axis=1), confidence=0.9)
+    expected = ttest_1samp(by_seed, 0.0)
+    low, high = expected.confidence_interval(0.9)
+    assert (found.interval.low, found.interval.high) == pytest.approx((low, high), abs=1e-9)
+    assert found.p_value == pytest.approx(expected.pvalue, abs=1e-9)
+    assert found.by_seed == pytest.approx(tuple(by_seed))
+    assert (found.seeds, found.over_seeds, found.word) == (4, True, "worse")
+
+
+def test_without_seed_noise_the_interval_is_the_bootstraps() -> None:
+    rng = np.random.default_rng(0)
+    labels, results = zip(*(random_frame(rng) for _ in range(400)), strict=True)
+    others = [dataclasses.replace(one, score=1 - one.score) for one in results if one.score is not None]
+    a, b = (evaluate(labels, side, classes=("Car",), difficulties=("all",)) for side in (results, others))
+    before, after = (AveragePrecisionLoss(side, "Car", "3d", "all") for side in (a, b))
+    expected = compare(a, b, np.random.default_rng(1), 2000).differences["Car", "3d", "all", "AP40"]
+    for found in (
+        change("v", [before], [after], np.random.default_rng(2), trained=False, replicates=2000),
+        change("v", [before] * 3, [after] * 3, np.random.default_rng(2), trained=True, replicates=2000),
+    ):
+        tolerance = 0.1 * (expected.high - expected.low)
+        assert (found.interval.low, found.interval.high) == pytest.approx(
+            (-expected.high, -expected.low), abs=tolerance
+        )
+        assert found.difference == pytest.approx(a.ap("Car", "3d", "all") - b.ap("Car", "3d", "all"))
+        assert found.unit == "points of AP40"
+
+
+def test_what_is_hard_for_both_cancels() -> None:
+    rng = np.random.default_rng(0)
+    hard = rng.normal(0, 100, (1, 50))
+    before, after = losses(np.repeat(hard, 3, axis=0)), losses(hard - np.array([[0.9], [1.0], [1.1]]))
+    found = change("v", before, after, rng, trained=True)
+    assert found.word == "improved"
+    assert found.interval.high - found.interval.low < 1.0
+
+
+def test_one_seed_of_a_trained_model_decides_nothing() -> None:
+    after = np.random.default_rng(0).normal(5, 1, (1, 40))
+    found = changed(after)
+    assert found.interval.low > 4
+    assert (found.word, found.seeds, found.over_seeds) == ("undecided", 1, False)
+    assert np.isnan(found.p_value)
+    assert "one training seed" in found.sentence()
+    fixed = changed(after, trained=False)
+    assert (fixed.word, fixed.interval) == ("worse", found.interval)
+    assert fixed.p_value < 0.01
+
+
+def test_one_item_decides_nothing() -> None:
+    found = changed(np.full((3, 1), 5.0))
+    assert (found.word, np.isnan(found.interval.low)) == ("undecided", True)
+    assert "one test item" in found.sentence()
+
+
+def test_nothing_to_score_is_undecided() -> None:
+    empty = MeanLoss(("a", "b"), np.zeros(2), np.zeros(2))
+    found = change("w", [empty] * 3, [empty] * 3, np.random.default_rng(0), trained=True)
+    assert (found.word, np.isnan(found.difference)) == ("undecided", True)
+    assert found.sentence() == "w: undecided, there is nothing in the test items to score it by."
+
+
+def test_draws_that_hold_nothing_to_score_are_left_out() -> None:
+    def rare(loss: float) -> MeanLoss:
+        return MeanLoss(("a", "b", "c"), np.array([0.0, 0.0, loss]), np.array([0.0, 0.0, 1.0]))
+
+    found = change("w", [rare(1.0)], [rare(3.0)], np.random.default_rng(0), trained=False)
+    assert (found.interval.low, found.interval.high) == pytest.approx((2.0, 2.0))
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 2**32 - 1), st.integers(2, 5), st.integers(2, 30))
+def test_a_change_and_its_reverse(seed: int, seeds: int, items: int) -> None:
+    rng = np.random.default_rng(seed)
+    before, after = losses(rng.normal(0, 1, (seeds, items))), losses(rng.normal(0.5, 1, (seeds, items)))
+    there, back = (
+        change("v", *pair, np.random.default_rng(seed), trained=True, replicates=200)
+        for pair in ((before, after), (after, before))
+    )
+    assert (back.interval.low, back.interval.high) == pytest.approx((-there.interval.high, -there.interval.low))
+    assert back.p_value == pytest.approx(there.p_value)
+    assert {there.word, back.word} in ({"undecided"}, {"improved", "worse"})
+    assert (there.p_value < 0.05) == (there.word != "undecided")
+
+
+def coverage(seeds: int, item_noise: float, seed_noise: float, trials: int = 300) -> float:
+    """Share of 95 % intervals that hold the true change, 0; noise as standard deviations of one seed's mean."""
+    rng = np.random.default_rng(seeds)
+    items, held = 25, 0
+    for _ in range(trials):
+        hard = rng.normal(0, item_noise * np.sqrt(items), items)
+        found = changed(hard + rng.normal(0, seed_noise, (seeds, 1)), int(rng.integers(2**32)), replicates=200)
+        held += found.interval.low <= 0 <= found.interval.high
+    return held / trials
+
+
+@pytest.mark.parametrize(
+    ("seeds", "item_noise", "seed_noise", "most"), [(3, 0, 1, 0.98), (2, 0, 1, 0.98), (3, 1, 0, 0.98), (3, 1, 0.5, 1)]
+)
+def test_intervals_hold_the_true_change(seeds: int, item_noise: float, seed_noise: float, most: float) -> None:
+    # Three standard deviations of the simulation; seeds drawn with replacement hold 0.73 with three, 0.5 with two.
+    assert 0.912 <= coverage(seeds, item_noise, seed_noise) <= most
+
+
+def test_arguments_that_make_no_sense() -> None:
+    rng, some = np.random.default_rng(0), losses(np.zeros((2, 3)))
+    others = [MeanLoss(("x", "y", "z"), np.zeros(3), np.ones(3))]
+    nothing = [MeanLoss((), np.zeros(0), np.zeros(0))]
+    with pytest.raises(ValueError, match="after: found losses of 1 seeds, expected 2"):
+        change("w", some, some[:1], rng, True)
+    with pytest.raises(ValueError, match="after: found losses of 0 seeds, expected some"):
+        change("w", [], [], rng, True)
+    with pytest.raises(ValueError, match="after: found other items for seed 1"):
+        change("w", some, some[:1] + others, rng, True)
+    with pytest.raises(ValueError, match="items: found none"):
+        change("w", nothing, nothing, rng, True)
+    with pytest.raises(ValueError, match="replicates: found 0"):
+        change("w", some, some, rng, True, 0)
+    with pytest.raises(ValueError, match="confidence: found 95"):
+        change("w", some, some, rng, True, confidence=95)
+
+
+def told(vertex: str, word: Word, p_value: float = 0.001, seeds: int = 3) -> Change:
+    sign = {"improved": -1.0, "worse": 1.0, "undecided": 0.0}[word]
+    interval = Interval(sign - 0.5, sign + 0.5)
+    reason = "since one training seed says nothing about training noise" if seeds == 1 else ""
+    return Change(
+        vertex, 2.0, 2.0 + sign, sign, interval, 0.95, (sign,) * seeds, seeds > 1, p_value, word, reason, "px"
+    )
+
+
+@pytest.mark.parametrize(
+    ("own", "behind", "defeating", "headline"),
+    [
+        ("improved", ("worse", "improved"), True, "Self-defeating: u improves, and w0 behind it gets worse."),
+        ("improved", ("worse", "worse"), True, "Self-defeating: u improves, and w0 and w1 behind it get worse."),
+        ("improved", ("undecided", "improved"), False, "Not found to be self-defeating: u improves, and nothing"),
+        ("improved", ("improved", "improved"), False, "Not self-defeating: u improves, and so does everything"),
+        ("undecided", ("worse", "improved"), False, "Whether u improves is undecided; w0 behind it gets worse."),
+        ("worse", ("improved",), False, "u itself gets worse."),
+        ("improved", (), False, "Nothing is behind u"),
+    ],
+)
+def test_headlines(own: Word, behind: tuple[Word, ...], defeating: bool, headline: str) -> None:
+    verdict = UpdateVerdict(told("u", own), {f"w{i}": told(f"w{i}", word) for i, word in enumerate(behind)})
+    assert verdict.self_defeating is defeating
+    sentences = verdict.sentences()
+    assert headline in sentences[0]
+    assert len([line for line in sentences if "Its test loss goes" in line]) == 1 + len(behind)
+
+
+def test_a_change_in_words() -> None:
+    assert told("w", "worse").sentence() == (
+        "w: worse. Its test loss goes from 2.0 to 3.0 px, a change of +1.0 "
+        "(95 % interval over test items and 3 training seeds +0.5 to +1.5)."
+    )
+
+
+def test_many_descendants_are_corrected_for() -> None:
+    # Holm: sorted p-values against 0.05 / 4, 0.05 / 3, ...; the second of the worse fails, and the third with it.
+    p_values = {"a": 0.01, "b": 0.02, "c": 0.021, "d": 0.5}
+    behind = {name: told(name, "undecided" if name == "d" else "worse", p) for name, p in p_values.items()}
+    verdict = UpdateVerdict(told("u", "improved"), behind)
+    assert verdict.worse_after_correction == ("a",)
+    assert any("4 descendants" in line and "a still gets worse" in line for line in verdict.sentences())
+    # A clear improvement is one change less that may be chance, and isn't called worse.
+    better = UpdateVerdict(told("u", "improved"), {**behind, "d": told("d", "improved", 0.001)})
+    assert better.worse_after_correction == ("a", "b", "c")
+    chance = UpdateVerdict(told("u", "improved"), {**behind, "a": told("a", "worse", 0.04)})
+    assert chance.self_defeating
+    assert chance.worse_after_correction == ()
+    assert any("none is shown to get worse" in line for line in chance.sentences())
+
+
+def test_one_seed_is_said_to_decide_nothing() -> None:
+    verdict = UpdateVerdict(
+        told("u", "undecided", float("nan"), 1), {"w": told("w", "undecided", float("nan"), seeds=1)}
+    )
+    assert not verdict.self_defeating
+    assert "seeds=3" in verdict.sentences()[-1]
+    assert not any("seeds=3" in line for line in UpdateVerdict(told("u", "improved"), {}).sentences())

@@ -1,6 +1,7 @@
 """Frames of a data set in KITTI's object layout, read when asked for."""
 
-from collections.abc import Iterator
+import copy
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -135,6 +136,12 @@ class ObjectDataset:
                 if not frame.path(kind).is_file():
                     expected = f"a frame with the file {frame.path(kind)}"
                     raise FormatError(path, f"entry {number}", f"{frame_id}, a missing frame", expected)
+
+    def only(self, frame_ids: Sequence[str]) -> "ObjectDataset":
+        """The same data set with these of its frames, in this order."""
+        part = copy.copy(self)
+        part.frame_ids = list(frame_ids)
+        return part
 
     def __len__(self) -> int:
         return len(self.frame_ids)

@@ -1,5 +1,6 @@
 """Test loss of a disparity model: by depth range, over all pixels and over those of cars and of pedestrians."""
 
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pseudolidar.kitti import Calibration, FormatError, ObjectDataset, Objects, read_disparity, track
+from pseudolidar.kitti import (
+    Calibration,
+    FormatError,
+    ObjectDataset,
+    Objects,
+    read_disparity,
+    replacing,
+    require_file,
+    track,
+)
 from pseudolidar.stereo.data import target_disparity
 from pseudolidar.stereo.losses import MIN_DISPARITY_PX
 from pseudolidar.stereo.pairs import StereoPairs
@@ -24,6 +34,7 @@ FARTHEST_PREDICTION_M = 200.0
 
 _REGION_CLASSES = {"car": "Car", "pedestrian": "Pedestrian"}
 _D1_PX, _D1_SHARE = 3.0, 0.05
+_ARRAYS = ("pixels", "disparity_error", "depth_error", "outliers", "mean_error")
 
 
 def range_name(bounds: tuple[float, float]) -> str:
@@ -89,6 +100,28 @@ class StereoMetrics:
                 known["pixels"] = int(self.pixels[:, row, column].sum())
                 table[region][range_name(bounds)] = known
         return table
+
+    def save(self, path: str | Path) -> None:
+        """Write all of it to an .npz, whole or not at all."""
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            arrays = {name: getattr(self, name) for name in _ARRAYS}
+            np.savez_compressed(file, frame_ids=np.array(self.frame_ids), mean=np.array(self.mean_disparity), **arrays)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "StereoMetrics":
+        """Read what `save` wrote.
+
+        Raises:
+            FormatError: no such file, or not one of `save`.
+        """
+        expected = "an .npz of errors by frame, region and depth"
+        require_file(Path(path), expected)
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                arrays = {name: stored[name] for name in _ARRAYS}
+                return cls(tuple(map(str, stored["frame_ids"])), **arrays, mean_disparity=float(stored["mean"]))
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise FormatError(path, "file", str(error), expected) from error
 
     def _mean(self, errors: NDArray[np.float64] | NDArray[np.int64]) -> NDArray[np.float64]:
         with np.errstate(invalid="ignore"):

@@ -1,0 +1,132 @@
+"""The data of the case study, and r: the fixed generator that turns disparity into clouds."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pseudolidar.cloud import LIDAR_GRID, write_clouds, write_lidar_clouds
+from pseudolidar.kitti import ObjectDataset, replacing
+from pseudolidar.study.case_study.disparity import truth_of
+from pseudolidar.study.case_study.settings import FolderData, TownData
+from pseudolidar.study.losses import ItemLosses
+from pseudolidar.study.stages import Resources
+from pseudolidar.study.system import Inputs, Step
+from pseudolidar.synthetic import PRESETS, RENDERER_VERSION, write_town
+
+DEPTH = "u"
+"""The vertex whose disparity becomes clouds."""
+
+
+@dataclass(frozen=True)
+class TownTask:
+    """Makes a synthetic town.
+
+    Attributes:
+        data: which.
+        seed: of it.
+    """
+
+    data: TownData
+    seed: int
+
+    @property
+    def version(self) -> int:
+        """The renderer's."""
+        return RENDERER_VERSION
+
+    def settings(self) -> Mapping[str, Any]:
+        """Preset, numbers of frames, seed."""
+        return {**dataclasses.asdict(self.data), "seed": self.seed}
+
+    def run(self, folder: Path, parents: Mapping[str, Path]) -> None:
+        """Write the frames that are missing."""
+        splits = {"train": self.data.train, "val": self.data.val}
+        write_town(folder, PRESETS[self.data.preset], splits, self.seed)
+
+
+@dataclass(frozen=True)
+class FolderTask:
+    """Takes a folder of the user's as it is: checked, known by its splits, linked to."""
+
+    data: FolderData
+
+    @property
+    def version(self) -> int:
+        """Of the links below."""
+        return 2
+
+    def settings(self) -> Mapping[str, Any]:
+        """Where it is, and its splits."""
+        return {"root": str(self.data.root), **_splits(self.data)}
+
+    def run(self, folder: Path, parents: Mapping[str, Path]) -> None:
+        """Link to its two folders."""
+        for name in ("training", "ImageSets"):
+            link = folder / name
+            link.unlink(missing_ok=True)
+            link.symlink_to((Path(self.data.root) / name).resolve(), target_is_directory=True)
+        with replacing(folder / "splits.json") as temporary:
+            temporary.write_text(json.dumps(_splits(self.data)))
+
+
+def _splits(data: FolderData) -> dict[str, list[str]]:
+    return {split: list(ObjectDataset(data.root, split).frame_ids) for split in ("train", "val")}
+
+
+@dataclass(frozen=True)
+class PointCloudGenerator:
+    """r: the clouds of both splits.
+
+    Attributes:
+        max_height_m: winsorization.
+        max_depth_m: of near-only clouds; None: whole ones.
+        sparse: as PointRCNN takes them.
+    """
+
+    max_height_m: float
+    max_depth_m: float | None = None
+    sparse: bool = False
+
+    @property
+    def vertex(self) -> str:
+        """Its vertex' name, e.g. cloud-near-sparse."""
+        return f"cloud{'' if self.max_depth_m is None else '-near'}{'-sparse' if self.sparse else ''}"
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """Nothing to train, nothing to test."""
+        return ("predict",)
+
+    def settings(self, step: Step) -> Mapping[str, Any]:
+        """What is cropped, and the grid of sparse clouds."""
+        settings: dict[str, Any] = {"max_height_m": self.max_height_m, "max_depth_m": self.max_depth_m}
+        return {**settings, "grid": dataclasses.asdict(LIDAR_GRID)} if self.sparse else settings
+
+    def version(self, step: Step) -> int:
+        """Of `write_clouds`."""
+        return 1
+
+    def resources(self, step: Step) -> Resources:
+        """One thread."""
+        return Resources()
+
+    def run(self, step: Step, inputs: Inputs, folder: Path) -> None:
+        """Write the clouds that are missing."""
+        train, val = (ObjectDataset(inputs.data, split) for split in ("train", "val"))
+        frame_ids = [*train.frame_ids, *val.frame_ids]
+        truth = truth_of(inputs.parents[DEPTH])
+        crop = (self.max_height_m, self.max_depth_m)
+        if truth == "velodyne":
+            # A sweep is sparse as it is.
+            write_lidar_clouds(val.folder / "velodyne", folder, frame_ids, *crop, workers=1)
+            return
+        disparities = inputs.parents[DEPTH] if truth is None else val.folder / "disparity"
+        grid = LIDAR_GRID if self.sparse else None
+        write_clouds(disparities, val.folder / "calib", folder, frame_ids, *crop, workers=1, grid=grid)
+
+    def test_loss(self, inputs: Inputs) -> ItemLosses:
+        """There is none."""
+        raise NotImplementedError("the generator of clouds is not tested")

@@ -1,0 +1,222 @@
+"""v and w in the case study: the detectors, and the 2D detector that frusta start from."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from pseudolidar.detectors import (
+    Boxes2d,
+    detect,
+    ground_truth_boxes,
+    load_detector,
+    read_detections_file,
+    read_result_boxes,
+    train_detector,
+)
+from pseudolidar.detectors.boxes2d import Detector2dTraining, boxes_of_frames, detect_boxes2d, train_detector2d
+from pseudolidar.detectors.frustum_pointnet import FrustumTraining
+from pseudolidar.detectors.pointrcnn import PointRCNNTraining
+from pseudolidar.kitti import ObjectDataset, replacing
+from pseudolidar.study.case_study.disparity import MODEL_FILE, file_digest, training_resources
+from pseudolidar.study.case_study.scores import evaluate_results
+from pseudolidar.study.case_study.settings import TestLossChoice
+from pseudolidar.study.losses import AveragePrecisionLoss, ItemLosses
+from pseudolidar.study.stages import Resources
+from pseudolidar.study.system import Inputs, Step
+
+BOXES2D = "boxes2d"
+"""The vertex of the 2D detector."""
+
+# 2D boxes of a detector with lower scores start no frustum: nearly all of them are of nothing.
+_MIN_BOX_SCORE = 0.4
+
+# Raised when the same settings give another detector.
+_POINTRCNN_VERSION, _FRUSTUM_VERSION = 1, 3
+
+
+@dataclass(frozen=True)
+class Detector2d:
+    """2D boxes of the validation split, by a detector trained on the training split, once for all seeds.
+
+    Attributes:
+        training: how.
+        seed: of it.
+    """
+
+    training: Detector2dTraining
+    seed: int
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """One, whatever the study's seed: the boxes are the same for all that is compared."""
+        return ("predict",)
+
+    def settings(self, step: Step) -> Mapping[str, Any]:
+        """The training's, and which boxes are kept."""
+        return {**dataclasses.asdict(self.training), "seed": self.seed, "min_score": _MIN_BOX_SCORE}
+
+    def version(self, step: Step) -> int:
+        """Of training and detection."""
+        return 1
+
+    def resources(self, step: Step) -> Resources:
+        """One thread, or a card."""
+        return training_resources(getattr(self.training, "device", "cpu"), None)
+
+    def run(self, step: Step, inputs: Inputs, folder: Path) -> None:
+        """Train, then find boxes; resumable."""
+        train_detector2d(self.training, ObjectDataset(inputs.data, "train"), folder / MODEL_FILE, self.seed)
+        detect_boxes2d(folder / MODEL_FILE, ObjectDataset(inputs.data, "val"), folder, _MIN_BOX_SCORE)
+
+    def test_loss(self, inputs: Inputs) -> ItemLosses:
+        """There is none."""
+        raise NotImplementedError("the 2D detector is not tested")
+
+
+@dataclass(frozen=True)
+class TrainedDetector:
+    """A PointRCNN or Frustum PointNet of one class, on the clouds of one parent.
+
+    Attributes:
+        training: how.
+        class_name: KITTI's.
+        cloud: the parent.
+        near_m: m, up to which pedestrians are scored.
+        loss: which average precision is the test loss.
+        max_depth_m: objects and points beyond are left out in training (near-only); None: none.
+        data_share: of the training frames: the same for all seeds and for every cloud, and smaller shares are parts of
+            larger ones.
+        boxes_file: where 2D boxes come from in testing; None: from the parent `BOXES2D` if there is one, else the
+            labels.
+    """
+
+    training: FrustumTraining | PointRCNNTraining
+    class_name: str
+    cloud: str
+    near_m: float
+    loss: TestLossChoice
+    max_depth_m: float | None = None
+    data_share: float = 1.0
+    boxes_file: str | Path | None = None
+
+    @property
+    def kind(self) -> Literal["P-RCNN", "F-PTNET"]:
+        """As the paper's tables call it."""
+        return "P-RCNN" if isinstance(self.training, PointRCNNTraining) else "F-PTNET"
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """All three."""
+        return ("train", "predict", "test")
+
+    def settings(self, step: Step) -> Mapping[str, Any]:
+        """The training's; the 2D boxes of a prediction; what is scored."""
+        if step == "train":
+            chosen = {"class": self.class_name, "max_depth_m": self.max_depth_m, "data_share": self.data_share}
+            return {**dataclasses.asdict(self.training), **chosen}
+        if step == "test":
+            return {"near_m": self.near_m}
+        return {} if self.boxes_file is None else {"boxes": file_digest(self.boxes_file)}
+
+    def version(self, step: Step) -> int:
+        """By kind, for a training."""
+        if step != "train":
+            return 1
+        return _POINTRCNN_VERSION if self.kind == "P-RCNN" else _FRUSTUM_VERSION
+
+    def resources(self, step: Step) -> Resources:
+        """A card where the training takes one."""
+        if step != "train":
+            return Resources()
+        return training_resources(getattr(self.training, "device", "cpu"), getattr(self.training, "threads", None))
+
+    def run(self, step: Step, inputs: Inputs, folder: Path) -> None:
+        """Train, detect on the validation split, or score; resumable."""
+        if step == "train":
+            frames = _share(ObjectDataset(inputs.data, "train"), self.data_share)
+            clouds, names = inputs.parents[self.cloud], [self.class_name]
+            train_detector(self.training, frames, clouds, names, folder / MODEL_FILE, inputs.seed, self.max_depth_m)
+        elif step == "predict":
+            assert inputs.model is not None
+            detector = load_detector(inputs.model / MODEL_FILE)
+            frames = ObjectDataset(inputs.data, "val")
+            boxes = self._boxes2d(frames, inputs) if detector.starts_from_boxes2d else None
+            detect(detector, frames, inputs.parents[self.cloud], folder, boxes)
+        else:
+            write_scores(inputs, folder, self.class_name, self.near_m)
+
+    def test_loss(self, inputs: Inputs) -> ItemLosses:
+        """100 - AP40 by frame."""
+        return precision_loss(inputs, self.class_name, self.near_m, self.loss)
+
+    def _boxes2d(self, frames: ObjectDataset, inputs: Inputs) -> Mapping[str, Boxes2d]:
+        if self.boxes_file is not None:
+            return boxes_of_frames(read_detections_file(self.boxes_file), frames)
+        if BOXES2D in inputs.parents:
+            return read_result_boxes(inputs.parents[BOXES2D], frames.frame_ids)
+        return ground_truth_boxes(frames, [self.class_name])
+
+
+def widened(training: FrustumTraining | PointRCNNTraining, factor: float) -> FrustumTraining | PointRCNNTraining:
+    """The same training of a network with `factor` times the channels, in whole fours."""
+    if factor == 1.0:
+        return training
+    if isinstance(training, FrustumTraining):
+        return dataclasses.replace(training, width=training.width * factor)
+
+    def scaled(channels: Any) -> Any:
+        if isinstance(channels, int):
+            return max(4, 4 * round(channels * factor / 4))
+        return tuple(scaled(part) for part in channels)
+
+    backbone, region = training.backbone, training.region
+    return dataclasses.replace(
+        training,
+        backbone=dataclasses.replace(
+            backbone,
+            channels=scaled(backbone.channels),
+            propagation=scaled(backbone.propagation),
+            head=scaled(backbone.head),
+        ),
+        region=dataclasses.replace(
+            region, up=scaled(region.up), channels=scaled(region.channels), head=scaled(region.head)
+        ),
+    )
+
+
+def write_scores(inputs: Inputs, folder: Path, class_name: str, near_m: float) -> None:
+    """A detector's test: `average_precision.json`, at the official IoU and at the looser one.
+
+    Raises:
+        FormatError: a missing or broken result file.
+    """
+    assert inputs.predictions is not None
+    frames = ObjectDataset(inputs.data, "val")
+    scores = {
+        name: evaluate_results(inputs.predictions, frames, class_name, near_m, loose).to_dict()
+        for name, loose in (("official", False), ("loose", True))
+    }
+    with replacing(folder / "average_precision.json") as temporary:
+        temporary.write_text(json.dumps(scores, indent=1))
+
+
+def precision_loss(inputs: Inputs, class_name: str, near_m: float, choice: TestLossChoice) -> AveragePrecisionLoss:
+    """A detector's test loss: 100 - AP40, moderate, by frame."""
+    assert inputs.predictions is not None
+    frames = ObjectDataset(inputs.data, "val")
+    evaluation = evaluate_results(inputs.predictions, frames, class_name, near_m, choice.loose)
+    return AveragePrecisionLoss(evaluation, class_name, choice.view, "moderate")
+
+
+def _share(frames: ObjectDataset, share: float) -> ObjectDataset:
+    """A share of a data set's frames, chosen once and for all; larger shares hold smaller ones."""
+    if share == 1.0:
+        return frames
+    order = np.random.default_rng(0).permutation(len(frames))
+    chosen = sorted(order[: max(1, round(share * len(frames)))])
+    return frames.only([frames.frame_ids[index] for index in chosen])

@@ -1,0 +1,210 @@
+"""What determines a case study: its frames, its models, its detectors and their clouds."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pseudolidar.detectors.boxes2d import Detector2dTraining
+from pseudolidar.detectors.frustum_pointnet import FrustumTraining
+from pseudolidar.detectors.pointrcnn import PointRCNNTraining
+from pseudolidar.stereo import StereoTraining
+from pseudolidar.synthetic import PRESETS
+
+Source = Literal["u", "u'", "SGM", "y"]
+"""Where a cloud's depth comes from: u, its update u', semi-global matching beside them, y (the oracle)."""
+
+UPDATE: tuple[Source, Source] = ("u", "u'")
+"""Before and after."""
+
+FILE_NAMES: Mapping[Source, str] = {"u": "u", "u'": "u-prime", "SGM": "semi-global-matching", "y": "y-oracle"}
+
+
+@dataclass(frozen=True)
+class TownData:
+    """A synthetic town, made by the study: the preset's name, and the number of frames of both splits."""
+
+    preset: str
+    train: int
+    val: int
+
+    def __post_init__(self) -> None:
+        if self.preset not in PRESETS:
+            raise ValueError(f"preset: found {self.preset!r}, expected one of {', '.join(PRESETS)}")
+
+
+@dataclass(frozen=True)
+class FolderData:
+    """A data set of the user's in KITTI's object layout, with ImageSets/train.txt and ImageSets/val.txt."""
+
+    root: str | Path
+
+
+@dataclass(frozen=True)
+class SemiGlobalMatchingChoice:
+    """Semi-global matching as u or u'; `max_disparity` of its search in px, a multiple of 16."""
+
+    max_disparity: int
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A PSMNet that is trained already, as u or u'.
+
+    Attributes:
+        path: any file that `load_psmnet` reads.
+        align_corners: see `load_psmnet`; None for files that record it.
+        max_disparity: px; None: the recorded one, or 192.
+        device: where it predicts.
+    """
+
+    path: str | Path
+    align_corners: bool | None = None
+    max_disparity: int | None = None
+    device: str = "cpu"
+
+
+DisparityChoice = StereoTraining | SemiGlobalMatchingChoice | Checkpoint
+"""What can be u or u': a PSMNet to train, matching without training, weights, a folder of maps, a command."""
+
+
+@dataclass(frozen=True)
+class SemiGlobalMatchingRow:
+    """Semi-global matching beside u and u', for scale.
+
+    Attributes:
+        max_disparity: of the search, px, a multiple of 16.
+        detectors: whether detectors are trained on its clouds too (Tables 1 and 3), or its disparity alone is measured
+            (Table 2), which takes seconds.
+    """
+
+    max_disparity: int
+    detectors: bool
+
+
+@dataclass(frozen=True)
+class DetectionsFile:
+    """2D boxes from a file in the published format (`image_path class_id score x1 y1 x2 y2` a line)."""
+
+    path: str | Path
+
+
+@dataclass(frozen=True)
+class TestLossChoice:
+    """The detectors' fixed test loss: 100 - AP40, moderate.
+
+    Attributes:
+        view: `bev` or `3d`.
+        loose: at the IoU of `LOOSE_OVERLAP` instead of the official one: for detectors that are too weak for that.
+    """
+
+    view: Literal["bev", "3d"] = "bev"
+    loose: bool = False
+
+    def __post_init__(self) -> None:
+        if self.view not in ("bev", "3d"):
+            raise ValueError(f"view: found {self.view!r}, expected 'bev' or '3d'")
+
+
+@dataclass(frozen=True)
+class DiagnosisChoice:
+    """Which detectors are trained more often, on u and on u', to find out which term of the error grew.
+
+    Attributes:
+        kinds: of detectors, of those that the study trains: P-RCNN, F-PTNET; trained on whole clouds.
+        data_shares: shares of the training frames, below 1, for the learning curve; empty: none.
+        widths: factors of the networks' channels, without 1, for the capacity; empty: none.
+    """
+
+    kinds: tuple[str, ...] = ("F-PTNET",)
+    data_shares: tuple[float, ...] = ()
+    widths: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not all(0 < share < 1 for share in self.data_shares):
+            raise ValueError(f"data_shares: found {list(self.data_shares)}, expected shares between 0 and 1")
+        if not all(width > 0 and width != 1 for width in self.widths):
+            raise ValueError(f"widths: found {list(self.widths)}, expected factors above 0, without 1")
+
+
+@dataclass(frozen=True)
+class CaseStudySettings:
+    """Everything that determines the case study.
+
+    Attributes:
+        name: of the experiment, for the report.
+        data: the frames.
+        pretraining: the disparity model that u and u' start from where they are trained (SceneFlow weights in the
+            paper), trained once for all seeds; a file of weights; None: from scratch.
+        u: the disparity model before the update.
+        u_prime: the one after it.
+        semi_global_matching: a disparity model without training as one more row; None: no such row.
+        pointrcnn: by class, the training of PointRCNN (P-RCNN); empty: none.
+        frustum_pointnet: by class, the training of Frustum PointNet (F-PTNET); empty: none.
+        max_height_m: winsorization: points this high above the sensor, or higher, are dropped.
+        near_m: the reach of near-only clouds and of the pedestrians' score, m.
+        seed: of the town and of the pre-training; the first of the trainings.
+        seeds: how many trainings of everything else, with `seed`, `seed` + 1, ...: more than one gives intervals that
+            know of the chance in training.
+        boxes2d: where F-PTNET's 2D boxes come from in testing: a file, a detector trained on the training split, or,
+            None, the labels.
+        test_loss: of the detectors.
+        diagnosis: trainings beside the study's own; None: none.
+    """
+
+    name: str
+    data: TownData | FolderData
+    pretraining: StereoTraining | Checkpoint | None
+    u: DisparityChoice
+    u_prime: DisparityChoice
+    semi_global_matching: SemiGlobalMatchingRow | None
+    pointrcnn: Mapping[str, PointRCNNTraining]
+    frustum_pointnet: Mapping[str, FrustumTraining]
+    max_height_m: float
+    near_m: float
+    seed: int
+    seeds: int = 1
+    boxes2d: DetectionsFile | Detector2dTraining | None = None
+    test_loss: TestLossChoice = TestLossChoice()
+    diagnosis: DiagnosisChoice | None = None
+
+    def __post_init__(self) -> None:
+        if self.seeds < 1:
+            raise ValueError(f"seeds: found {self.seeds}, expected 1 or more")
+
+    @property
+    def training_seeds(self) -> tuple[int, ...]:
+        """The seeds of the trainings."""
+        return tuple(range(self.seed, self.seed + self.seeds))
+
+
+@dataclass(frozen=True)
+class DetectorPlace:
+    """A detector's place in the study, whatever it is trained on: its kind, its class, its training.
+
+    Attributes:
+        kind: P-RCNN (PointRCNN), F-PTNET (Frustum PointNet), as the paper's tables call them, or a command's name.
+        class_name: KITTI's.
+        near_only: trained without objects and points beyond the study's `near_m`.
+        data_share: of the training frames.
+        width: factor of its channels.
+    """
+
+    kind: str
+    class_name: str
+    near_only: bool = False
+    data_share: float = 1.0
+    width: float = 1.0
+
+    @property
+    def vertex(self) -> str:
+        """Its vertex' name, e.g. pedestrian-p-rcnn-near."""
+        share = "" if self.data_share == 1 else f"-share-{self.data_share:g}"
+        width = "" if self.width == 1 else f"-width-{self.width:g}"
+        return f"{self.class_name.lower()}-{self.kind.lower()}{'-near' if self.near_only else ''}{share}{width}"
+
+    def __str__(self) -> str:
+        near = ", near only" if self.near_only else ""
+        share = "" if self.data_share == 1 else f", {100 * self.data_share:g} % of the frames"
+        width = "" if self.width == 1 else f", {self.width:g} x the channels"
+        return f"{self.class_name}, {self.kind}{near}{share}{width}"

@@ -1,0 +1,314 @@
+"""Make stages, parents first: here one after another, or several at once in processes of their own."""
+
+import os
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.progress import Progress, TaskID
+
+from pseudolidar.kitti import progress_bar
+from pseudolidar.study.artifacts import ArtifactStore
+from pseudolidar.study.stages import Stage, parents_first
+
+LOG_FILE = "log.txt"
+"""In a stage's folder: what it printed, and why it failed, where it had no terminal of its own."""
+
+USER_ERRORS = (ValueError, OSError, FloatingPointError)
+"""What a stage raises for bad input or data; anything else is a mistake in its code."""
+
+# A worker that dies takes the stages of all workers along, so an innocent one may see several deaths.
+MAX_DEATHS = 3
+
+
+@dataclass(frozen=True, eq=False)
+class StageFailure:
+    """A stage that can't be made, and why, in one line."""
+
+    stage: Stage
+    message: str
+
+
+@dataclass
+class Outcome:
+    """What became of stages.
+
+    Attributes:
+        made: now; those that were there before are not among them.
+        failed: for good.
+        skipped: not tried, since something that they stand on failed.
+    """
+
+    made: list[Stage] = field(default_factory=list)
+    failed: list[StageFailure] = field(default_factory=list)
+    skipped: list[Stage] = field(default_factory=list)
+
+    @property
+    def missing(self) -> set[str]:
+        """Fingerprints of the stages that are not there."""
+        return {failure.stage.fingerprint for failure in self.failed} | {stage.fingerprint for stage in self.skipped}
+
+
+class Schedule:
+    """Which stages can be made next, as others finish or fail.
+
+    Args:
+        store: where finished ones are found.
+        stages: what is wanted; all that they stand on is made too.
+
+    Attributes:
+        outcome: so far.
+        total: stages in all.
+        before: stages that were finished before.
+    """
+
+    def __init__(self, store: ArtifactStore, stages: Sequence[Stage]) -> None:
+        ordered = parents_first(stages)
+        self.total = len(ordered)
+        self._waiting = [stage for stage in ordered if not store.is_finished(stage)]
+        self.before = self.total - len(self._waiting)
+        self._unfinished = {stage.fingerprint for stage in self._waiting}
+        self.outcome = Outcome()
+
+    def ready(self) -> list[Stage]:
+        """Stages that wait for nothing, in order; those handed over by `take` are no longer among them."""
+        return [
+            stage
+            for stage in self._waiting
+            if not any(parent.fingerprint in self._unfinished for parent in stage.parents.values())
+        ]
+
+    def take(self, stage: Stage) -> None:
+        """This stage is being made."""
+        self._waiting.remove(stage)
+
+    def finished(self, stage: Stage) -> None:
+        """It has been made."""
+        self._unfinished.discard(stage.fingerprint)
+        self.outcome.made.append(stage)
+
+    def failed(self, stage: Stage, message: str) -> None:
+        """It can't be made: neither can what stands on it."""
+        self.outcome.failed.append(StageFailure(stage, message))
+        lost = {stage.fingerprint}
+        for other in list(self._waiting):
+            if any(parent.fingerprint in lost for parent in other.parents.values()):
+                lost.add(other.fingerprint)
+                self._waiting.remove(other)
+                self.outcome.skipped.append(other)
+
+    @property
+    def place(self) -> int:
+        """How many stages are done with, one way or another."""
+        outcome = self.outcome
+        return self.before + len(outcome.made) + len(outcome.failed) + len(outcome.skipped)
+
+
+def make_stages(store: ArtifactStore, stages: Sequence[Stage], workers: int = 1) -> Outcome:
+    """Make every stage that is not finished, parents first. A stage that fails stops only what stands on it.
+
+    Args:
+        store: where they go.
+        stages: what is wanted; what they stand on is made too.
+        workers: stages at once, one processor each unless they ask for more. One: in this process, with each stage's
+            own progress bars. More: in processes of their own, whose output goes to `LOG_FILE` in the stage's folder;
+            one that dies is replaced, and its stage goes on from where it was.
+
+    Raises:
+        ValueError: less than one worker.
+    """
+    if workers < 1:
+        raise ValueError(f"workers: found {workers}, expected 1 or more")
+    schedule = Schedule(store, stages)
+    if schedule.before:
+        _say(Console(stderr=True), f"{schedule.before} of {schedule.total} stages are there already", "dim")
+    if workers == 1:
+        _one_after_another(store, schedule)
+    elif schedule.ready():
+        _several_at_once(store, schedule, workers)
+    return schedule.outcome
+
+
+def _one_after_another(store: ArtifactStore, schedule: Schedule) -> None:
+    console = Console(stderr=True)
+    while ready := schedule.ready():
+        stage = ready[0]
+        schedule.take(stage)
+        _say(console, f"[{schedule.place + 1:>{len(str(schedule.total))}}/{schedule.total}] {stage}", "bold")
+        try:
+            store.make(stage)
+        except USER_ERRORS as error:
+            schedule.failed(stage, one_line(error))
+            _say(console, f"{stage} failed: {one_line(error)}", "bold red")
+        else:
+            schedule.finished(stage)
+
+
+def _several_at_once(store: ArtifactStore, schedule: Schedule, workers: int) -> None:
+    deaths: dict[str, int] = {}
+    running: dict[Future[str | None], Stage] = {}
+    # Kernels of the libraries that take a thread a processor by default would crowd each other out.
+    with _environment({"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}), progress_bar() as progress:
+        bar = progress.add_task("stages", total=schedule.total, completed=schedule.before, note="")
+        pool = _pool(workers)
+        try:
+            while True:
+                for stage in schedule.ready():
+                    if _fits(stage, list(running.values()), workers):
+                        schedule.take(stage)
+                        running[pool.submit(make_logged, store, stage, os.getpid())] = stage
+                if not running:
+                    return
+                _show(progress, bar, schedule, running.values())
+                done, _ = wait(running, return_when=FIRST_COMPLETED)
+                if any(isinstance(future.exception(), BrokenProcessPool) for future in done):
+                    # All that was running is lost; what it left in its folders is not.
+                    wait(running)
+                    pool.shutdown()
+                    pool = _pool(workers)
+                    done = set(running)
+                for future in done:
+                    stage = running.pop(future)
+                    if isinstance(future.exception(), BrokenProcessPool):
+                        deaths[stage.fingerprint] = deaths.get(stage.fingerprint, 0) + 1
+                        if deaths[stage.fingerprint] <= MAX_DEATHS:
+                            _say(progress.console, f"{stage}: a worker died; the stage goes on in another", "yellow")
+                            running[pool.submit(make_logged, store, stage, os.getpid())] = stage
+                            continue
+                        message = f"its process died {MAX_DEATHS + 1} times (killed from outside, or out of memory)"
+                    else:
+                        message = future.result() or ""
+                    if message:
+                        schedule.failed(stage, message)
+                        _say(progress.console, f"{stage} failed: {message}", "bold red")
+                    else:
+                        schedule.finished(stage)
+                _show(progress, bar, schedule, running.values())
+        except BaseException:
+            for process in list((pool._processes or {}).values()):
+                process.terminate()
+            raise
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _fits(stage: Stage, running: Sequence[Stage], workers: int) -> bool:
+    """Whether there is room for one more: a stage that asks for more than there is gets all of it, alone."""
+    if not running:
+        return True
+    if sum(other.resources.cpus for other in running) + stage.resources.cpus > workers:
+        return False
+    # Processes of this machine share its first card; a cluster gives each stage its own: `ray_runner`.
+    return not stage.resources.gpus or sum(other.resources.gpus for other in running) + stage.resources.gpus <= 1.0
+
+
+def make_logged(store: ArtifactStore, stage: Stage, parent: int | None = None) -> str | None:
+    """Make a stage in a worker; what it prints goes to its `LOG_FILE`.
+
+    Args:
+        store: where it goes.
+        stage: its parents are finished.
+        parent: number of the process without which this one has nothing to do.
+
+    Returns:
+        None, or why it failed, in one line.
+    """
+    if parent is not None:
+        _end_with(parent)
+    folder = store.folder(stage)
+    folder.mkdir(parents=True, exist_ok=True)
+    with _output_to(folder / LOG_FILE):
+        try:
+            store.make(stage)
+        except Exception as error:
+            traceback.print_exc()
+            return one_line(error) if isinstance(error, USER_ERRORS) else f"{type(error).__name__}: {one_line(error)}"
+    return None
+
+
+def one_line(error: BaseException) -> str:
+    """An error's message, its first line."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def default_workers() -> int:
+    """One a processor, eight at most: each needs memory of its own."""
+    return min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+def _pool(workers: int) -> ProcessPoolExecutor:
+    # Spawned: a forked process would inherit PyTorch's threads half-way through whatever they do.
+    return ProcessPoolExecutor(
+        workers, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
+    )
+
+
+_watching = False
+
+
+def _end_with(parent: int) -> None:
+    """End this process when its parent is gone: a killed run must leave nobody behind who goes on writing."""
+    global _watching
+    if _watching:
+        return
+    _watching = True
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.2)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+@contextmanager
+def _output_to(path: Path) -> Iterator[None]:
+    """Standard output and error, of this process and of what it starts, go to the end of a file."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = os.dup(1), os.dup(2)
+    with path.open("ab") as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for number, kept in enumerate(saved, start=1):
+            os.dup2(kept, number)
+            os.close(kept)
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Environment variables as processes that are started inside inherit them."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _show(progress: Progress, bar: TaskID, schedule: Schedule, running: Iterable[Stage]) -> None:
+    names = ", ".join(str(stage) for stage in running)
+    progress.update(bar, completed=schedule.place, note=names if len(names) <= 60 else names[:59] + "…")
+
+
+def _say(console: Console, text: str, style: str) -> None:
+    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)

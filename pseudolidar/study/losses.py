@@ -1,6 +1,7 @@
 """Test losses item by item: the loss of any choice of the test items, which is what resampling them asks for."""
 
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 
 from pseudolidar.evaluation import Evaluation
 from pseudolidar.kitti import FormatError, replacing, require_file
+
+_NUMBERS_AT_ONCE = 1 << 22
 
 
 class ItemLosses(Protocol):
@@ -130,3 +133,25 @@ class AveragePrecisionLoss:
     def value(self) -> float:
         """As `ItemLosses.value`."""
         return 100.0 - self.evaluation.ap(self.class_name, self.view, self.difficulty, self.metric)
+
+
+def resampled_losses(
+    models: Sequence[Sequence[ItemLosses]], random: np.random.Generator, replicates: int
+) -> NDArray[np.float64]:
+    """Losses of models on test items drawn with replacement, the same items for all.
+
+    Args:
+        models: M models, of each the losses of all its training seeds, all on the same items.
+        random: draws the items.
+        replicates: how many times R.
+
+    Returns:
+        float64 (M, R), each the mean over the seeds; NaN where drawn items hold nothing to score.
+    """
+    items = len(models[0][0].items)
+    step = max(1, _NUMBERS_AT_ONCE // items)
+    parts = []
+    for first in range(0, replicates, step):
+        weights = random.multinomial(items, np.full(items, 1 / items), min(step, replicates - first))
+        parts.append([np.mean([loss.of(weights) for loss in seeds], axis=0) for seeds in models])
+    return np.concatenate(parts, axis=1)

@@ -11,11 +11,9 @@ from scipy.stats import norm
 from scipy.stats import t as student_t
 
 from pseudolidar.evaluation import Interval
-from pseudolidar.study.losses import ItemLosses
+from pseudolidar.study.losses import ItemLosses, resampled_losses
 
 Word = Literal["improved", "worse", "undecided"]
-
-_NUMBERS_AT_ONCE = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -114,7 +112,8 @@ def change(
     _check(before, after, replicates, confidence)
     by_seed = np.array([b.value() - a.value() for a, b in zip(before, after, strict=True)])
     seeds, items = len(by_seed), len(before[0].items)
-    drawn = _differences_of_draws(before, after, random, replicates)
+    of_before, of_after = resampled_losses((before, after), random, replicates)
+    drawn = of_after - of_before
     # Drawn items may hold nothing to score, where that is rare.
     drawn = drawn[~np.isnan(drawn)]
     reason, interval, p_value = "", Interval(float("nan"), float("nan")), float("nan")
@@ -240,20 +239,6 @@ def _check(before: Sequence[ItemLosses], after: Sequence[ItemLosses], replicates
         raise ValueError(f"replicates: found {replicates}, expected one or more")
     if not 0.0 < confidence < 1.0:
         raise ValueError(f"confidence: found {confidence}, expected a share between 0 and 1")
-
-
-def _differences_of_draws(
-    before: Sequence[ItemLosses], after: Sequence[ItemLosses], random: np.random.Generator, replicates: int
-) -> NDArray[np.float64]:
-    """(replicates,) mean over seeds of the difference, items drawn with replacement."""
-    items = len(before[0].items)
-    step = max(1, _NUMBERS_AT_ONCE // items)
-    parts = []
-    for first in range(0, replicates, step):
-        weights = random.multinomial(items, np.full(items, 1 / items), min(step, replicates - first))
-        differences = [b.of(weights) - a.of(weights) for a, b in zip(before, after, strict=True)]
-        parts.append(np.mean(differences, axis=0))
-    return np.concatenate(parts)
 
 
 def _share_below(value: float, drawn: NDArray[np.float64], error: float, freedom: int) -> float:

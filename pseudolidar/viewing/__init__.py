@@ -3,16 +3,21 @@
 from pseudolidar.viewing.birds_eye import birds_eye_figure
 from pseudolidar.viewing.boxes import draw_boxes2d, draw_boxes3d
 from pseudolidar.viewing.canvas import figure_to_rgb, figure_to_svg, save_figure
-from pseudolidar.viewing.curves import precision_recall_figure, range_figure
+from pseudolidar.viewing.curves import DepthCurve, depth_curve_figure, precision_recall_figure, range_figure
 from pseudolidar.viewing.detections import Detections, detections_figure
 from pseudolidar.viewing.disparity import colourise_disparity, disparity_figure
+from pseudolidar.viewing.flips import FATE_COLOURS, FlippedFrame, flips_figure
 from pseudolidar.viewing.frame import boxes_on_image, frame_figure
 from pseudolidar.viewing.report import Picture, Report, Section, render_report, tables_of, write_report
 from pseudolidar.viewing.scene import SceneError, show_scene
-from pseudolidar.viewing.tables import Heading, Row, Table, print_table, print_tables
+from pseudolidar.viewing.tables import Estimate, Heading, Row, Table, Value, print_table, print_tables
 
 __all__ = [
+    "FATE_COLOURS",
+    "DepthCurve",
     "Detections",
+    "Estimate",
+    "FlippedFrame",
     "Heading",
     "Picture",
     "Report",
@@ -20,15 +25,18 @@ __all__ = [
     "SceneError",
     "Section",
     "Table",
+    "Value",
     "birds_eye_figure",
     "boxes_on_image",
     "colourise_disparity",
+    "depth_curve_figure",
     "detections_figure",
     "disparity_figure",
     "draw_boxes2d",
     "draw_boxes3d",
     "figure_to_rgb",
     "figure_to_svg",
+    "flips_figure",
     "frame_figure",
     "precision_recall_figure",
     "print_table",

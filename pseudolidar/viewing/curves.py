@@ -1,6 +1,7 @@
-"""Precision-recall curves and errors by range, as small panels with one scale."""
+"""Precision-recall curves, errors by range and values against depth, as small panels with one scale."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -160,4 +161,86 @@ def range_figure(panels: Mapping[str, Mapping[str, Sequence[float]]], ranges: Se
             else:
                 axes.tick_params(labelleft=False)
             axes.legend(loc="lower right", ncols=len(models), bbox_to_anchor=(1.0, 1.0), borderaxespad=0.25)
+    return figure
+
+
+@dataclass(frozen=True, eq=False)
+class DepthCurve:
+    """A value in B bins of depth, with its band.
+
+    Attributes:
+        edges_m: float64 (B + 1,), rising.
+        value, low, high: float64 (B,); NaN where a bin has no value, or no band.
+    """
+
+    edges_m: NDArray[np.float64]
+    value: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        bins = len(self.edges_m) - 1
+        for name in ("value", "low", "high"):
+            found = np.shape(getattr(self, name))
+            if found != (bins,):
+                raise ValueError(f"{name}: found shape {found}, expected ({bins},), one a bin")
+
+
+def depth_curve_figure(
+    panels: Mapping[str, Mapping[str, DepthCurve]], quantity: str, top: float | None = None
+) -> Figure:
+    """Values against depth with their bands, up to three panels a row, one scale of values for all.
+
+    Args:
+        panels: title (e.g. "Car, PointRCNN") -> source (u, u', the oracle y) -> curve. Each bin's value stands at its
+            middle, a line joins neighbours; a bin without a value leaves a gap.
+        quantity: what the values are, with the unit, e.g. "disparity MAE (px)".
+        top: of the scale, e.g. 1 for a share; None: as the values and bands need it.
+
+    Returns:
+        A figure 10 inches wide.
+    """
+    curves = [curve for of_panel in panels.values() for curve in of_panel.values()]
+    ends = np.concatenate([np.zeros(0), *(np.concatenate([curve.value, curve.high]) for curve in curves)])
+    if top is None:
+        top = 1.06 * float(np.max(ends[np.isfinite(ends)], initial=0.0)) or 1.0
+    columns = min(max(len(panels), 2), 3)
+    rows = max(1, -(-len(panels) // columns))
+    width = (PAGE_WIDTH_IN - _LEFT_IN - _RIGHT_IN - (columns - 1) * _GAP_IN) / columns
+    height = 2.3
+    with drawing_style():
+        figure = new_figure(PAGE_WIDTH_IN, rows * (_TITLE_IN + height + _BOTTOM_IN))
+        for i, (title, of_panel) in enumerate(panels.items()):
+            row, column = divmod(i, columns)
+            place = (_LEFT_IN + column * (width + _GAP_IN), row * (_TITLE_IN + height + _BOTTOM_IN) + _TITLE_IN)
+            axes = axes_at(figure, *place, width, height)
+            colours = source_colours(of_panel)
+            drawn: set[str] = set()
+            for name, curve in of_panel.items():
+                middle = (curve.edges_m[:-1] + curve.edges_m[1:]) / 2
+                axes.fill_between(middle, curve.low, curve.high, color=colours[name], alpha=0.16, linewidth=0)
+                axes.plot(
+                    middle,
+                    curve.value,
+                    color=colours[name],
+                    linewidth=1.7,
+                    # There are fewer colours than a user may have curves.
+                    linestyle="--" if colours[name] in drawn else "-",
+                    marker="o",
+                    markersize=3.2,
+                    label=name,
+                    clip_on=False,
+                    zorder=3,
+                )
+                drawn.add(colours[name])
+            axes.set_title(title)
+            axes.set_xlim(0, max((float(curve.edges_m[-1]) for curve in of_panel.values()), default=1.0))
+            axes.set_ylim(0, top)
+            axes.grid()
+            axes.set_xlabel("depth (m)", labelpad=2)
+            if column == 0:
+                axes.set_ylabel(quantity, labelpad=4)
+            else:
+                axes.tick_params(labelleft=False)
+            axes.legend(loc="lower right", ncols=len(of_panel), bbox_to_anchor=(1.0, 1.0), borderaxespad=0.25)
     return figure

@@ -1,6 +1,10 @@
-"""Changes of known losses: their intervals and words, coverage over seeds, and what is said of an update."""
+"""Changes of known losses, their intervals and coverage, what is said of an update; null updates of a small system."""
 
 import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +14,11 @@ from numpy.typing import NDArray
 from scipy.stats import ttest_1samp
 
 from pseudolidar.evaluation import Interval, compare, evaluate
+from pseudolidar.study.artifacts import ArtifactStore
 from pseudolidar.study.losses import AveragePrecisionLoss, MeanLoss
+from pseudolidar.study.runner import make_stages
+from pseudolidar.study.stages import Resources, Stage
+from pseudolidar.study.system import Inputs, Step, System, Vertex
 from pseudolidar.study.verdicts import Change, UpdateVerdict, Word, change
 from tests.evaluation.scenes import random_frame
 
@@ -211,3 +219,105 @@ def test_one_seed_is_said_to_decide_nothing() -> None:
     assert not verdict.self_defeating
     assert "seeds=3" in verdict.sentences()[-1]
     assert not any("seeds=3" in line for line in UpdateVerdict(told("u", "improved"), {}).sentences())
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """Data: of each of 400 items a, b, and two measurements of a, the first of which is mixed with b."""
+
+    number: int
+    version: int = 1
+
+    def settings(self) -> Mapping[str, Any]:
+        return {"number": self.number}
+
+    def run(self, folder: Path, parents: Mapping[str, Path]) -> None:
+        rng = np.random.default_rng(self.number)
+        a, b, noise = rng.normal(size=(3, 400))
+        np.savez(folder / "data.npz", a=a, b=b, mixed=a + 0.8 * b, clean=a + 0.4 * noise)
+
+
+@dataclass(frozen=True)
+class Regression:
+    """Least squares from measurements and from what the parents predict, on a seed's choice of training items.
+
+    The first half of the items is for training, the second for testing.
+    """
+
+    target: str
+    measurements: tuple[str, ...] = ()
+    other_seeds: int = 0
+    steps: tuple[Step, ...] = ("train", "predict", "test")
+
+    def settings(self, step: Step) -> Mapping[str, Any]:
+        return {"target": self.target, "measurements": self.measurements, "other_seeds": self.other_seeds}
+
+    def version(self, step: Step) -> int:
+        return 1
+
+    def resources(self, step: Step) -> Resources:
+        return Resources()
+
+    def run(self, step: Step, inputs: Inputs, folder: Path) -> None:
+        data = np.load(inputs.data / "data.npz")
+        columns = [data[name] for name in self.measurements]
+        # Bent, so that what u learned isn't undone by a regression on it.
+        columns += [np.tanh(np.load(parent / "predicted.npy")) for parent in inputs.parents.values()]
+        features = np.stack([np.ones(400), *columns], axis=1)
+        if step == "train":
+            chosen = np.random.default_rng(inputs.seed + self.other_seeds).choice(200, 60, replace=False)
+            weights = np.linalg.lstsq(features[chosen], data[self.target][chosen], rcond=None)[0]
+            np.save(folder / "weights.npy", weights)
+        elif step == "predict":
+            assert inputs.model is not None
+            np.save(folder / "predicted.npy", features @ np.load(inputs.model / "weights.npy"))
+        else:
+            assert inputs.predictions is not None
+            error = (np.load(inputs.predictions / "predicted.npy") - data[self.target])[200:] ** 2
+            MeanLoss(tuple(str(i) for i in range(200)), error, np.ones(200)).save(folder / "losses.npz")
+
+    def test_loss(self, inputs: Inputs) -> MeanLoss:
+        assert inputs.tested is not None
+        return MeanLoss.load(inputs.tested / "losses.npz")
+
+
+def updated(folder: Path, number: int, new: Regression, behind: tuple[str, ...]) -> UpdateVerdict:
+    """Replace u, which knows the mixed measurement alone, by another model; its descendants predict `behind`."""
+    vertices = [Vertex("u", Regression("a", ("mixed",)))]
+    vertices += [Vertex(f"w{place}", Regression(target), ("u",)) for place, target in enumerate(behind)]
+    before = System(Stage("data", Measurements(number)), vertices)
+    after = before.replaced(Vertex("u", new))
+    store, seeds = ArtifactStore(folder), (0, 1, 2)
+    outcome = make_stages(store, [stage for one in (before, after) for s in seeds for stage in one.stages(s).values()])
+    assert not outcome.missing
+    rng = np.random.default_rng(number)
+    names = ["u", *before.descendants("u")]
+    losses_of = [{name: [one.test_loss(store, name, s) for s in seeds] for name in names} for one in (before, after)]
+    changes = {
+        name: change(name, losses_of[0][name], losses_of[1][name], rng, before.is_trained(name)) for name in names
+    }
+    return UpdateVerdict(changes.pop("u"), changes)
+
+
+def test_another_seed_is_not_called_self_defeating(tmp_path: Path) -> None:
+    verdicts = [updated(tmp_path, i, Regression("a", ("mixed",), other_seeds=100), ("a", "b")) for i in range(20)]
+    assert sum(verdict.self_defeating for verdict in verdicts) <= 1
+    # Nothing changes for the better or worse: 5 of 100 words may say so, and these intervals are rather too wide.
+    words = [found.word for verdict in verdicts for found in (verdict.own, *verdict.descendants.values())]
+    assert len(words) - words.count("undecided") <= 5
+    assert all(abs(found.difference) > 1e-6 for verdict in verdicts for found in verdict.descendants.values())
+
+
+def test_an_improvement_that_hides_what_a_descendant_lived_on_is_self_defeating(tmp_path: Path) -> None:
+    # w1 knows b only from the error that u makes by mixing it in.
+    verdict = updated(tmp_path, 0, Regression("a", ("mixed", "clean")), ("a", "b"))
+    assert verdict.self_defeating
+    words = {name: found.word for name, found in verdict.descendants.items()}
+    assert words == {"w0": "improved", "w1": "worse"}
+    assert verdict.worse_after_correction == ("w1",)
+
+
+def test_an_improvement_that_helps_everybody_is_none(tmp_path: Path) -> None:
+    verdict = updated(tmp_path, 0, Regression("a", ("mixed", "clean")), ("a", "a"))
+    assert not verdict.self_defeating
+    assert [found.word for found in verdict.descendants.values()] == ["improved", "improved"]

@@ -2,14 +2,17 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import hydra
 from omegaconf import DictConfig
 
 from pseudolidar.command_line import clear_errors
+from pseudolidar.inference import Shard, run_job
+from pseudolidar.inference.pairs import PairsToObjectsJob, merged
 from pseudolidar.kitti import Frame, ObjectDataset
-from pseudolidar.pipeline import Drawing, GivenBoxes, Models, PairFrame, detect_frames, raw_drive
+from pseudolidar.pipeline import Drawing, GivenBoxes, Models, PairFrame, raw_drive
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="detect")
@@ -22,15 +25,21 @@ def main(config: DictConfig) -> None:
 def run(config: DictConfig) -> None:
     """Detect in one pair, in a data set or in a drive."""
     frames = frames_of(config)
-    models = Models.from_folder(
-        config.models, config.detectors, config.device, config.align_corners, config.max_disparity
+    load = partial(
+        Models.from_folder, config.models, config.detectors, config.device, config.align_corners, config.max_disparity
     )
+    # Here too where others compute: what is wrong with a folder of models shows before they start.
+    models = load()
     frame_ids = [frame.frame_id for frame in frames]
     boxes = None if config.boxes is None else GivenBoxes.from_path(config.boxes, frame_ids)
     drawing = Drawing(**config.drawing)
     if models.disparity_name == "semi-global matching":
         print(f"disparity: by semi-global matching, since {config.models} has no disparity.pt")
-    summary = detect_frames(models, frames, config.output, drawing, boxes, config.max_height)
+    shard = Shard.from_text(config.shard)
+    job = PairsToObjectsJob(
+        load if config.workers > 1 else lambda: models, frames, Path(config.output), drawing, boxes, config.max_height
+    )
+    summary = merged(run_job(job, config.workers, shard), len(shard.of(frame_ids)))
     print(f"frames: {summary.frames}, finished before: {summary.finished_before}; found: {_listed(summary.found)}")
     if summary.skipped:
         print(f"skipped: {_listed(summary.skipped)}")

@@ -7,6 +7,7 @@ from omegaconf import DictConfig
 
 from pseudolidar.cloud import write_clouds
 from pseudolidar.command_line import clear_errors, instantiate
+from pseudolidar.inference import Shard
 from pseudolidar.kitti import FormatError
 
 
@@ -19,7 +20,8 @@ def main(config: DictConfig) -> None:
         if not frame_ids:
             raise FormatError(folder, "folder", "no .npy or .png files", "disparity maps")
         settings = {**instantiate(config.cloud), "format": config.format, "workers": config.workers}
-        write_clouds(folder, config.calib, config.output, frame_ids, **settings)
+        shard = Shard.from_text(config.shard)
+        write_clouds(folder, config.calib, config.output, shard.of(frame_ids), **settings)
         print(f"clouds: {config.output}")
 
 

@@ -1,13 +1,17 @@
 """Disparity maps of a data set or of one pair: predict_disparity.py model=FILE (or sgm) data=DIR output=DIR."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import hydra
 from omegaconf import DictConfig
 
 from pseudolidar.command_line import clear_errors, instantiate
+from pseudolidar.inference import Shard, run_job
+from pseudolidar.inference.disparity import DisparityJob
 from pseudolidar.kitti import ObjectDataset, read_image, write_disparity
-from pseudolidar.stereo import DisparityModel, SemiGlobalMatching, TrainedPSMNet, predict_disparities
+from pseudolidar.stereo import DisparityModel, SemiGlobalMatching, TrainedPSMNet
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="predict_disparity")
@@ -22,16 +26,19 @@ def main(config: DictConfig) -> None:
                 data = ObjectDataset(config.data, config.split)
             else:
                 data = instantiate(config.pairs, root=config.data, split=config.split)
-            predict_disparities(model, data, Path(config.output), f"disparity of {Path(config.model).stem}")
+            job = DisparityJob(model, data, Path(config.output), f"disparity of {Path(config.model).stem}")
+            run_job(job, config.workers, Shard.from_text(config.shard))
         else:
-            write_disparity(config.output, model.predict(read_image(config.left), read_image(config.right)))
+            write_disparity(config.output, model().predict(read_image(config.left), read_image(config.right)))
         print(f"disparity: {config.output}")
 
 
-def _model(config: DictConfig) -> DisparityModel:
+def _model(config: DictConfig) -> Callable[[], DisparityModel]:
     if config.model == "sgm":
-        return SemiGlobalMatching() if config.max_disparity is None else SemiGlobalMatching(config.max_disparity)
-    return TrainedPSMNet(
+        given = {} if config.max_disparity is None else {"max_disparity": config.max_disparity}
+        return partial(SemiGlobalMatching, **given)
+    return partial(
+        TrainedPSMNet,
         Path(config.model),
         config.align_corners,
         config.max_disparity,

@@ -1,0 +1,10 @@
+"""Trained models over whole data sets: in several processes, in shares for several machines, resumed where it broke.
+
+Each job has a module of its own, so that a worker process imports no more than it needs: `disparity`, `objects`,
+`boxes2d`, `pairs`.
+"""
+
+from pseudolidar.inference.shard import WHOLE, Shard
+from pseudolidar.inference.workers import FrameJob, run_job
+
+__all__ = ["WHOLE", "FrameJob", "Shard", "run_job"]

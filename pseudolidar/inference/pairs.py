@@ -1,0 +1,68 @@
+"""Objects straight from stereo pairs, with pictures, as a job for one or several processes."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pseudolidar.kitti import Frame
+from pseudolidar.pipeline import Drawing, GivenBoxes, Models, Summary, detect_frames
+
+
+@dataclass(frozen=True)
+class PairsToObjectsJob:
+    """`output`/results/ID.txt and `output`/pictures/ID.png of every frame; see `pipeline.detect_frames`.
+
+    Attributes:
+        models: loads the system's models, in the process that computes.
+        frames: with pairs and calibrations.
+        output: made if missing.
+        drawing: what the pictures show.
+        boxes: 2D boxes instead of those that the models' 2D detector finds.
+        max_height: m, winsorization of the clouds.
+    """
+
+    models: Callable[[], Models]
+    frames: Sequence[Frame]
+    output: Path
+    drawing: Drawing
+    boxes: GivenBoxes | None = None
+    max_height: float | None = 1.0
+
+    @property
+    def description(self) -> str:
+        """For the progress bar."""
+        return "detection"
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The frames' names."""
+        return [frame.frame_id for frame in self.frames]
+
+    def is_finished(self, name: str) -> bool:
+        """Whether the frame's result and picture are there."""
+        results, pictures = self.output / "results", self.output / "pictures"
+        return (results / f"{name}.txt").is_file() and (pictures / f"{name}.png").is_file()
+
+    def open(self) -> Callable[[Sequence[str]], Summary]:
+        """Load the models."""
+        models = self.models()
+        by_name = {frame.frame_id: frame for frame in self.frames}
+
+        def work(names: Sequence[str]) -> Summary:
+            frames = [by_name[name] for name in names]
+            return detect_frames(models, frames, self.output, self.drawing, self.boxes, self.max_height)
+
+        return work
+
+
+def merged(summaries: Sequence[Summary], frames: int) -> Summary:
+    """The summary of all chunks of a run.
+
+    Args:
+        summaries: one a chunk; frames that were finished before are in none of them, where there were several workers.
+        frames: of the run, finished ones too.
+    """
+    now = sum(summary.frames for summary in summaries)
+    found = sum((summary.found for summary in summaries), Counter[str]())
+    return Summary(now, frames - now, found, sum((summary.skipped for summary in summaries), Counter[str]()))

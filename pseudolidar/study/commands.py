@@ -3,20 +3,18 @@
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pseudolidar.cloud.files import disparity_path
 from pseudolidar.kitti import FormatError, Frame, ObjectDataset, read_disparity, read_objects, replacing, track
+from pseudolidar.study.case_study.scores import PrecisionChoice, precision_loss, write_scores
 from pseudolidar.study.external import AS_BEFORE, CHANGED, SPLITS, Command, file_digests
 from pseudolidar.study.losses import ItemLosses
 from pseudolidar.study.stages import Resources
 from pseudolidar.study.system import Inputs, Step
-
-if TYPE_CHECKING:
-    from pseudolidar.study.case_study.settings import TestLossChoice
 
 # Raised when the copies would be others.
 _FOLDER_VERSION = 1
@@ -36,7 +34,7 @@ class CommandDetector(Command):
         cloud: the vertex behind {clouds}.
         disparity: the vertex behind {disparity}.
         near_m: m, up to which pedestrians are scored.
-        loss: which average precision is the test loss; None: as by default.
+        loss: which average precision is the test loss.
         train, predict, files, directory, cpus, gpus, resumes: the commands, see `Command`.
 
     Raises:
@@ -47,7 +45,7 @@ class CommandDetector(Command):
     cloud: str = "cloud"
     disparity: str = "u"
     near_m: float = 20.0
-    loss: "TestLossChoice | None" = None
+    loss: PrecisionChoice = field(default_factory=PrecisionChoice)
 
     def __post_init__(self) -> None:
         names = self.require_templates(("clouds", "disparity", "class_name"))
@@ -74,9 +72,6 @@ class CommandDetector(Command):
             CommandError: see `run_command`.
             FormatError: a frame without a result file, or with a broken one; no model; files that have changed.
         """
-        # The case study's settings hold commands: at the top of the file the two would wait for each other.
-        from pseudolidar.study.case_study.detectors import write_scores
-
         if step == "test":
             write_scores(inputs, folder, self.class_name, self.near_m)
             return
@@ -100,10 +95,7 @@ class CommandDetector(Command):
 
     def test_loss(self, inputs: Inputs) -> ItemLosses:
         """100 - AP40 by frame, as of the study's own detectors."""
-        from pseudolidar.study.case_study.detectors import precision_loss
-        from pseudolidar.study.case_study.settings import TestLossChoice
-
-        return precision_loss(inputs, self.class_name, self.near_m, self.loss or TestLossChoice())
+        return precision_loss(inputs, self.class_name, self.near_m, self.loss)
 
 
 @dataclass(frozen=True)
@@ -271,6 +263,7 @@ def _take_over(paths: Sequence[Path], folder: Path) -> None:
 
 def _disparity_folder(predictions: Path, data: Path) -> Path:
     """Where a parent's disparity maps lie; the oracle's are the data set's own."""
+    # The case study's settings hold commands: at the top of this file the two would wait for each other.
     from pseudolidar.study.case_study.disparity import truth_of
 
     truth = truth_of(predictions)

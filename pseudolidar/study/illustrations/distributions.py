@@ -1,0 +1,110 @@
+"""Known distributions: uniform over a few hundred examples, so that every expectation is a finite sum."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pseudolidar.kitti import replacing
+
+_FILE = "examples.npz"
+_COUNT = 420
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """A distribution: N examples of equal probability.
+
+    Attributes:
+        x: float64 (N, 2), what is seen.
+        positive: bool (N,), the class that the downstream model is to tell.
+        target: float64 (N, 2), the point that an upstream regression is to predict; empty (N, 0) where upstream models
+            predict the class.
+    """
+
+    x: NDArray[np.float64]
+    positive: NDArray[np.bool_]
+    target: NDArray[np.float64]
+
+    @classmethod
+    def read(cls, folder: Path) -> "Examples":
+        """From a folder that `WriteExamples` filled."""
+        with np.load(folder / _FILE) as stored:
+            return cls(stored["x"], stored["positive"], stored["target"])
+
+    def names(self) -> tuple[str, ...]:
+        """The examples' names as test items."""
+        return tuple(f"{number:04d}" for number in range(len(self.x)))
+
+
+@dataclass(frozen=True, eq=False)
+class WriteExamples:
+    """The stage that puts a distribution in a folder, for the systems that are trained and tested on it."""
+
+    examples: Examples
+
+    @property
+    def version(self) -> int:
+        """Of what is written."""
+        return 1
+
+    def settings(self) -> Mapping[str, Any]:
+        """The examples, by their bytes."""
+        digest = hashlib.sha256()
+        for values in (self.examples.x, self.examples.positive, self.examples.target):
+            digest.update(str(values.shape).encode() + values.tobytes())
+        return {"examples": digest.hexdigest()}
+
+    def run(self, folder: Path, parents: Mapping[str, Path]) -> None:
+        """Write them."""
+        with replacing(folder / _FILE) as temporary, temporary.open("wb") as file:
+            np.savez(file, x=self.examples.x, positive=self.examples.positive, target=self.examples.target)
+
+
+def crescents() -> Examples:
+    """Figure 2: two bands, one over the other (positive above); their targets are bent alike, into nested crescents."""
+    x = 2 * _spread(760) - 1
+    x = x[(np.abs(x[:, 1]) > 0.05) & (np.abs(x[:, 1]) < 0.35)]
+    bend = 0.5 * np.cos(np.pi * x[:, 0])
+    return Examples(x, x[:, 1] > 0, np.stack([x[:, 0], x[:, 1] + bend], axis=1))
+
+
+def disc_in_arc() -> Examples:
+    """Figure 3: x is radius and angle (rad); as targets in the plane, an arc of negatives goes around the positives."""
+    counts, x = (8, 12), []
+    for count, middle, width, end in zip(counts, (0.45, 1.05), (0.1, 0.15), (2.6, 2.1), strict=True):
+        # The golden angle keeps neighbours at unequal distances.
+        radius = middle + width * np.cos(2.4 * np.arange(count))
+        x.append(np.stack([radius, np.linspace(-end, end, count)], axis=1))
+    radius, angle = np.concatenate(x).T
+    target = radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    return Examples(np.concatenate(x), np.repeat([True, False], counts), target)
+
+
+def corner() -> Examples:
+    """Figure 4a: positive where both coordinates are, more of the rest below than on the left."""
+    x = np.array([-0.4, -0.9]) + 1.4 * _spread(_COUNT)
+    return Examples(x, np.logical_and.reduce(x > 0, axis=1), np.empty((len(x), 0)))
+
+
+def wedge() -> Examples:
+    """Figure 4b: positive between two lines that part upwards."""
+    x = 2 * _spread(_COUNT) - 1
+    between = np.logical_and.reduce(x @ WEDGE_NORMALS.T > WEDGE_OFFSETS, axis=1)
+    return Examples(x, between, np.empty((len(x), 0)))
+
+
+WEDGE_NORMALS = np.array([[1.0, 0.35], [-1.0, 0.35]])
+"""Of the two lines of `wedge`, left and right."""
+WEDGE_OFFSETS = np.array([-0.45, -0.15])
+
+
+def _spread(count: int) -> NDArray[np.float64]:
+    """(N, 2) points that fill the unit square evenly without a grid's rows (Roberts' R2 sequence)."""
+    # 1/p and 1/p^2 of the plastic number p, the real root of p^3 = p + 1.
+    steps = np.array([0.7548776662466927, 0.5698402909980532])
+    return np.asarray((0.5 + steps * np.arange(1, count + 1)[:, None]) % 1.0)

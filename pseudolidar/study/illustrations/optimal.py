@@ -1,0 +1,141 @@
+"""Downstream models that are optimal for the 0-1 loss on a known distribution, found exactly."""
+
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import Bounds, LinearConstraint, linprog, milp
+from shapely import MultiPoint
+from shapely.ops import nearest_points
+
+
+def best_function(outputs: NDArray[np.float64], positive: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """What the best of all functions of an output answers: the commoner class among examples of the same output.
+
+    Of x itself this is w*, the Bayes-optimal model; of v's output it is w†∘v.
+
+    Args:
+        outputs: (N, K), one row an example.
+        positive: bool (N,), the class.
+
+    Returns:
+        bool (N,); positive where both classes are as common.
+    """
+    _, group = np.unique(outputs, axis=0, return_inverse=True)
+    votes = np.bincount(group.reshape(-1), weights=np.where(positive, 1.0, -1.0))
+    return np.asarray(votes[group.reshape(-1)] >= 0)
+
+
+def best_boolean_function(bits: NDArray[np.bool_], positive: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """What the best of the 2^(2^K) functions of K bits (N, K) answers, by trying them all."""
+    rows = bits @ (1 << np.arange(bits.shape[1]))
+    answers = [np.array(table)[rows] for table in product([False, True], repeat=1 << bits.shape[1])]
+    return min(answers, key=lambda answer: int((answer != positive).sum()))
+
+
+_SAME_DIRECTION = 1e-9
+
+
+@dataclass(frozen=True)
+class HalfPlane:
+    """Points p with normal . p > offset are called positive.
+
+    Attributes:
+        normal: of unit length, towards the positive side.
+        offset: of the boundary from the origin, along the normal.
+    """
+
+    normal: tuple[float, float]
+    offset: float
+
+    def contains(self, points: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Bool (N,) for points (N, 2)."""
+        return np.asarray(points @ np.array(self.normal) > self.offset)
+
+
+def best_half_plane(points: NDArray[np.float64], positive: NDArray[np.bool_]) -> HalfPlane:
+    """The linear classifier of the plane with the fewest errors, and among equal cuts the middle of the gap.
+
+    Any line can be moved until it touches a point and turned about it until it nearly touches a second, without any
+    other point changing sides. So the cuts to try are those by a line through each point at an angle between each two
+    neighbouring directions to others, with the point itself on either side: all there are.
+
+    Args:
+        points: float64 (N, 2).
+        positive: bool (N,).
+    """
+    # Points of one place stand on the same side of any line.
+    places, group = np.unique(points, axis=0, return_inverse=True)
+    # How many more errors there are when a place is called positive.
+    cost = np.bincount(group.reshape(-1), weights=np.where(positive, -1.0, 1.0))
+    least, best = np.inf, np.zeros(len(places), bool)
+    for pivot, place in enumerate(places):
+        others = places - place
+        angles = np.sort(np.arctan2(others[:, 1], others[:, 0])[np.arange(len(places)) != pivot] % np.pi)
+        following = np.append(angles[1:], angles[:1] + np.pi)
+        # Between points in line with the pivot there is no angle but for rounding.
+        between = ((angles + following) / 2)[following - angles > _SAME_DIRECTION] if len(angles) else np.zeros(1)
+        sides = np.stack([-np.sin(between), np.cos(between)], axis=1) @ others.T > 0
+        sides[:, pivot] = False
+        costs = sides @ cost
+        for turned, own in product([False, True], [False, True]):
+            # The classifier that calls the other side positive has what is left of the cost.
+            values = cost.sum() - costs if turned else costs
+            values = values + (cost[pivot] if own else 0.0) - (cost[pivot] if turned else 0.0)
+            lowest = int(values.argmin())
+            if values[lowest] < least:
+                least, best = values[lowest], sides[lowest] != turned
+                best[pivot] = own
+    return _middle_of_gap(places, best)
+
+
+def _middle_of_gap(places: NDArray[np.float64], inside: NDArray[np.bool_]) -> HalfPlane:
+    """The half-plane that holds the places inside, its boundary as far as possible from the nearest on either side."""
+    if inside.all() or not inside.any():
+        beyond = np.abs(places[:, 0]).max() + 1.0
+        return HalfPlane((1.0, 0.0), float(-beyond if inside.all() else beyond))
+    hulls = (MultiPoint(places[side]).convex_hull for side in (~inside, inside))
+    ends = np.array([[end.x, end.y] for end in nearest_points(*hulls)])
+    normal = (ends[1] - ends[0]) / np.linalg.norm(ends[1] - ends[0])
+    return HalfPlane((float(normal[0]), float(normal[1])), float(normal @ ends.mean(axis=0)))
+
+
+def quadratic_features(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N, 2) -> (N, 6): 1, p, q, p^2, pq, q^2."""
+    p, q = points[:, 0], points[:, 1]
+    return np.stack([np.ones(len(points)), p, q, p * p, p * q, q * q], axis=1)
+
+
+_SMALLEST_MARGIN = 1e-4
+
+
+def best_conic(points: NDArray[np.float64], positive: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """The quadratic classifier with the fewest errors, and for the same errors the simplest.
+
+    A mixed-integer programme finds the fewest examples to give up, coefficients being within [-1, 1] and the others
+    having class * value >= 1e-4. A linear programme then finds the smallest sum of absolute coefficients (without the
+    constant) that gives the others class * value >= 1.
+
+    Args:
+        points: float64 (N, 2), of about unit scale.
+        positive: bool (N,).
+
+    Returns:
+        float64 (6,), coefficients of `quadratic_features`; positive values say positive.
+    """
+    signed = np.where(positive, 1.0, -1.0)[:, None] * quadratic_features(points)
+    count, size = signed.shape
+    # No value within the coefficients' bounds is lower: an example that is given up bounds nothing.
+    lowest = np.diag(np.abs(signed).sum(axis=1) + _SMALLEST_MARGIN)
+    fewest = milp(
+        np.concatenate([np.zeros(size), np.ones(count)]),
+        integrality=np.concatenate([np.zeros(size), np.ones(count)]),
+        bounds=Bounds(np.concatenate([-np.ones(size), np.zeros(count)]), np.ones(size + count)),
+        constraints=LinearConstraint(np.concatenate([signed, lowest], axis=1), _SMALLEST_MARGIN, np.inf),
+    )
+    kept = signed[np.asarray(fewest.x)[size:] < 0.5]
+    # Coefficients as differences of two numbers that are not negative.
+    price = np.tile(np.append(0.0, np.ones(size - 1)), 2)
+    simplest = linprog(price, A_ub=np.concatenate([-kept, kept], axis=1), b_ub=-np.ones(len(kept)))
+    return np.asarray(simplest.x)[:size] - np.asarray(simplest.x)[size:]

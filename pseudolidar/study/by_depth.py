@@ -1,4 +1,4 @@
-"""A loss or a recall against depth, with bands over the frames and seeds that were drawn."""
+"""Sums of an error, or of found objects, by depth and frame: whatever frames are drawn, their means follow."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,6 @@ from pseudolidar.cloud.files import disparity_path
 from pseudolidar.kitti import FormatError, ObjectDataset, read_disparity, track
 from pseudolidar.stereo import target_disparity
 from pseudolidar.stereo.losses import MIN_DISPARITY_PX
-from pseudolidar.viewing import DepthCurve
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,10 +36,6 @@ class SumsByDepth:
             table = getattr(self, name)
             if table.ndim != 2 or table.shape[1] != len(edges) - 1 or table.shape != self.total.shape:
                 raise ValueError(f"{name}: found shape {table.shape}, expected (frames, {len(edges) - 1})")
-
-    def means(self) -> NDArray[np.float64]:
-        """(B,), NaN in an empty bin."""
-        return _ratio(self.total.sum(axis=0), self.count.sum(axis=0))
 
 
 def sums_by_depth(
@@ -100,48 +95,3 @@ def disparity_error_by_depth(
         totals.append(of_frame.total)
         counts.append(of_frame.count)
     return SumsByDepth(np.asarray(edges_m, np.float64), np.concatenate(totals), np.concatenate(counts))
-
-
-def depth_curve(
-    by_seed: Sequence[SumsByDepth], random: np.random.Generator, replicates: int = 1000, confidence: float = 0.95
-) -> DepthCurve:
-    """The mean in each bin, over all seeds, with a percentile bootstrap band (Efron & Tibshirani 1993, chapter 13).
-
-    A replicate draws as many frames as there are, the same for every seed, and as many seeds as there are, both with
-    replacement. The band of each bin stands for itself. One seed's band knows nothing of how trainings differ.
-
-    Args:
-        by_seed: of the same frames and bins, one for each seed of the training.
-        random: draws frames and seeds.
-        replicates: how many times.
-        confidence: share of the replicates between low and high.
-
-    Raises:
-        ValueError: no seed, seeds of other frames or bins, no replicate, a confidence outside of (0, 1).
-    """
-    if not by_seed:
-        raise ValueError("by_seed: found none, expected the sums of one seed or more")
-    if replicates < 1 or not 0.0 < confidence < 1.0:
-        found = f"{replicates} replicates, confidence {confidence}"
-        raise ValueError(f"bootstrap: found {found}, expected one or more, and a share between 0 and 1")
-    first, seeds = by_seed[0], len(by_seed)
-    for other in by_seed[1:]:
-        if other.total.shape != first.total.shape or not np.array_equal(other.edges_m, first.edges_m):
-            raise ValueError("by_seed: found other frames or bins than the first seed's, expected the same")
-    frames = len(first.total)
-    total, count = np.stack([one.total for one in by_seed]), np.stack([one.count for one in by_seed])
-    values = np.empty((replicates, total.shape[2]))
-    for replicate in range(replicates):
-        frame_weights = np.bincount(random.integers(0, frames, frames), minlength=frames).astype(np.float64)
-        seed_weights = np.bincount(random.integers(0, seeds, seeds), minlength=seeds).astype(np.float64)
-        values[replicate] = _ratio(seed_weights @ (frame_weights @ total), seed_weights @ (frame_weights @ count))
-    low, high = np.full((2, values.shape[1]), np.nan)
-    # A bin of few objects may be empty in a replicate.
-    filled = ~np.isnan(values).all(axis=0)
-    ends = ((1 - confidence) / 2, (1 + confidence) / 2)
-    low[filled], high[filled] = np.nanquantile(values[:, filled], ends, axis=0)
-    return DepthCurve(first.edges_m, _ratio(total.sum(axis=(0, 1)), count.sum(axis=(0, 1))), low, high)
-
-
-def _ratio(total: NDArray[np.float64], count: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)

@@ -93,7 +93,7 @@ class FoundObjects:
         return found / (found + self.false_count) if found + self.false_count else float("nan")
 
     def recall_by_depth(self, edges_m: Sequence[float] | NDArray[np.float64]) -> SumsByDepth:
-        """Found objects and objects in each bin of depth and frame, for `depth_curve`."""
+        """Found objects, and objects, in each bin of depth and frame."""
         return sums_by_depth(len(self.frame_ids), self.frame, self.depth_m, self.is_found, edges_m)
 
 

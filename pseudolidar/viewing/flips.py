@@ -78,11 +78,10 @@ def flips_figure(title: str, frame: FlippedFrame) -> Figure:
     for fate in reversed(FATE_COLOURS):
         large = draw_boxes3d(large, frame.truth[frame.fates == fate], scaled, FATE_COLOURS[fate])
     picture_in = PAGE_WIDTH_IN * large.shape[0] / large.shape[1]
-    window = _window(frame)
-    x0, x1, z0, z1 = window
     panels = len(frame.clouds)
-    room = (PAGE_WIDTH_IN - _MARGIN_IN - (panels - 1) * _GAP_IN) / max(panels, 1)
-    width = min(room, _MAX_HEIGHT_IN * (x1 - x0) / (z1 - z0))
+    width = (PAGE_WIDTH_IN - _MARGIN_IN - (panels - 1) * _GAP_IN) / max(panels, 1)
+    window = _window(frame, width / _MAX_HEIGHT_IN)
+    x0, x1, z0, z1 = window
     height = width * (z1 - z0) / (x1 - x0)
     top = _TITLE_IN + picture_in + _TITLE_IN
     size = (frame.image.shape[0], frame.image.shape[1])
@@ -106,18 +105,18 @@ def flips_figure(title: str, frame: FlippedFrame) -> Figure:
     return figure
 
 
-def _window(frame: FlippedFrame) -> tuple[float, float, float, float]:
-    """x0, x1, z0, z1 in m, rectified camera frame: what the panels show, wide enough to tell where it lies."""
+def _window(frame: FlippedFrame, least_aspect: float) -> tuple[float, float, float, float]:
+    """x0, x1, z0, z1 in m, rectified camera frame: what the panels show, at least so wide for its depth."""
     flipped = frame.truth[np.isin(frame.fates, ["lost", "gained"])]
     boxes = solid_objects(flipped if len(flipped) else frame.truth).box3d
     if not len(boxes):
-        return (-_LEAST_M / 2, _LEAST_M / 2, 0.0, _LEAST_M)
+        return (-_LEAST_M / 2, _LEAST_M / 2, 0.0, _LEAST_M / least_aspect)
     ground = box3d_corners(boxes)[:, :4, ::2].reshape(-1, 2)
     low, high = ground.min(axis=0) - _AROUND_M, ground.max(axis=0) + _AROUND_M
     short = np.maximum(np.array([_LEAST_M, 0.75 * _LEAST_M]) - (high - low), 0.0) / 2
     low, high = low - short, high + short
-    # Far apart along the road, objects would make panels too narrow to see anything in.
-    wider = max(0.0, 0.6 * (high[1] - low[1]) - (high[0] - low[0])) / 2
+    # Objects far apart along the road: the panels keep the page's width.
+    wider = max(0.0, least_aspect * (high[1] - low[1]) - (high[0] - low[0])) / 2
     return float(low[0] - wider), float(high[0] + wider), float(low[1]), float(high[1])
 
 

@@ -15,6 +15,7 @@ from pseudolidar.kitti import FormatError, Frame, ObjectDataset
 from pseudolidar.stereo.augmentation import Crops
 from pseudolidar.stereo.pairs import StereoPair, StereoPairs
 from pseudolidar.stereo.targets import lidar_disparity
+from pseudolidar.training import WHOLE, Part
 
 # Statistics of ImageNet, RGB in 0..1, by which PSMNet's input is normalised.
 _MEAN = np.array([0.485, 0.456, 0.406], np.float32)
@@ -143,12 +144,13 @@ class StereoBatches:
         self._max_cache_bytes = int(cache_gib * 2**30)
         self._lock = threading.Lock()
 
-    def __call__(self, step: int) -> StereoBatch:
-        """The batch of a step."""
-        indices = [self._index_at(step * self._batch_size + place) for place in range(self._batch_size)]
-        random = np.random.default_rng([self._seed, step])
+    def __call__(self, step: int, part: Part = WHOLE) -> StereoBatch:
+        """The batch of a step, or a part of it: every crop has random numbers of its own."""
+        places = part.of(self._batch_size)
+        indices = [self._index_at(step * self._batch_size + place) for place in places]
         lefts, rights, targets, constants = [], [], [], []
-        for index in indices:
+        for place, index in zip(places, indices, strict=True):
+            random = np.random.default_rng([self._seed, step, 0, place])
             stored = self._stored(index)
             rows, columns = self._crops.place(stored.disparity.shape, stored.boxes, random)
             left, right = self._crops.recoloured(stored.left[rows, columns], stored.right[rows, columns], random)
@@ -169,7 +171,7 @@ class StereoBatches:
 
     def _index_at(self, count: int) -> int:
         epoch, place = divmod(count, len(self._pairs.names))
-        # The second seed keeps the order of an epoch apart from the random choices of a step.
+        # The third number keeps the order of an epoch apart from the random choices of a step.
         order = np.random.default_rng([self._seed, epoch, 1]).permutation(len(self._pairs.names))
         return int(order[place])
 

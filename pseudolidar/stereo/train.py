@@ -14,7 +14,7 @@ from pseudolidar.stereo.data import ObjectPairs, StereoBatch, StereoBatches
 from pseudolidar.stereo.losses import Loss, disparity_loss
 from pseudolidar.stereo.pairs import StereoPairs
 from pseudolidar.stereo.psmnet import PSMNet, channels_last, require_bfloat16
-from pseudolidar.training import Precision, arithmetic_of, fit, one_cycle, step_decay
+from pseudolidar.training import Precision, arithmetic_of, fit, one_cycle, share_of_mean, step_decay
 
 # Weights of the outputs in training, the last hourglass's last (PSMNet, section 3.5).
 OUTPUT_WEIGHTS = (0.5, 0.7, 1.0)
@@ -47,6 +47,8 @@ class StereoTraining:
         checkpoint_every: steps between two writes of the running state.
         device: `cpu` or `cuda`.
         threads: processor threads; None: as many as PyTorch takes.
+        accumulate: parts of a batch that go through the network one after the other, for less memory: `training.fit`.
+        synchronised_batch_norm: several processes take the statistics of batch normalisation together.
 
     Raises:
         ValueError: an unknown optimizer or schedule.
@@ -79,6 +81,8 @@ class StereoTraining:
     checkpoint_every: int = 100
     device: str = "cpu"
     threads: int | None = None
+    accumulate: int = 1
+    synchronised_batch_norm: bool = True
 
     def __post_init__(self) -> None:
         for name, known in (("optimizer", ("adam", "adamw")), ("schedule", ("one_cycle", "step"))):
@@ -145,18 +149,21 @@ def train_stereo(
         max_gradient_norm=settings.max_gradient_norm,
         seed=seed,
         threads=settings.threads,
+        accumulate=settings.accumulate,
+        synchronise=settings.synchronised_batch_norm,
     )
 
 
 def training_loss(model: PSMNet, batch: StereoBatch, loss: Loss, smooth: bool = True) -> Tensor:
-    """The weighted sum of the losses of the model's outputs on a batch."""
+    """The weighted sum of the losses of the model's outputs on a batch, or this process's share: see `training.fit`."""
     outputs = model(batch.left, batch.right)
     weights = OUTPUT_WEIGHTS[-len(outputs) :]
     losses = [
         weight * disparity_loss(output, batch.target, loss, batch.camera_constant, smooth, model.max_disparity)
         for weight, output in zip(weights, outputs, strict=True)
     ]
-    return torch.stack(losses).sum()
+    valid = (batch.target > 0) & (batch.target < model.max_disparity)
+    return torch.stack(losses).sum() * share_of_mean(valid.sum())
 
 
 def _initial_network(settings: StereoTraining, init: Path | None, seed: int) -> PSMNet:

@@ -1,24 +1,42 @@
-"""One training loop for every model: resumable to the byte, precision, devices, schedules."""
+"""One training loop for every model: resumable to the byte, on one device or many; precision, schedules."""
 
 from pseudolidar.training.checkpoints import load_checkpoint, load_plain, save_checkpoint
 from pseudolidar.training.loop import Batch, fit
 from pseudolidar.training.precision import Arithmetic, Precision, arithmetic_of, arithmetic_threads, require_device
+from pseudolidar.training.processes import (
+    MACHINE_SETTINGS,
+    WHOLE,
+    Part,
+    is_first_process,
+    let_one_process_speak,
+    process_count,
+    share_of_mean,
+    track_once,
+)
 from pseudolidar.training.recomputation import recomputed
 from pseudolidar.training.schedules import constant, one_cycle, step_decay
 
 __all__ = [
+    "MACHINE_SETTINGS",
+    "WHOLE",
     "Arithmetic",
     "Batch",
+    "Part",
     "Precision",
     "arithmetic_of",
     "arithmetic_threads",
     "constant",
     "fit",
+    "is_first_process",
+    "let_one_process_speak",
     "load_checkpoint",
     "load_plain",
     "one_cycle",
+    "process_count",
     "recomputed",
     "require_device",
     "save_checkpoint",
+    "share_of_mean",
     "step_decay",
+    "track_once",
 ]

@@ -1,21 +1,32 @@
 """The training loop: batches in, a checkpoint out; a killed run goes on and ends with the same bytes."""
 
 import dataclasses
+import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial as bound
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, NoReturn, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from pseudolidar.kitti import FormatError, progress_bar
+from pseudolidar.training.batch_norm import synchronised_batch_norm
 from pseudolidar.training.checkpoints import load_checkpoint, save_checkpoint
-from pseudolidar.training.precision import Arithmetic, Precision, arithmetic_of, arithmetic_threads, require_device
+from pseudolidar.training.precision import Arithmetic, Precision, arithmetic_of, arithmetic_threads
+from pseudolidar.training.processes import Part, Processes, processes_on
 
 # Steps over which the progress bar's loss is smoothed.
 _SMOOTHING_STEPS = 20
+# Time that the first process has to say why the run stops; torchrun ends the others meanwhile.
+_LAST_WORDS_S = 3.0
+# Between the seeds of the parts of a step.
+_SEED_STRIDE = 2_654_435_761
 
 
 class Batch(Protocol):
@@ -31,7 +42,7 @@ B = TypeVar("B", bound=Batch)
 
 def fit(
     model: nn.Module,
-    batch_at: Callable[[int], B],
+    batch_at: Callable[..., B],
     compute_loss: Callable[[Any, B], Tensor],
     steps: int,
     optimizer: torch.optim.Optimizer,
@@ -46,6 +57,8 @@ def fit(
     max_gradient_norm: float | None = None,
     seed: int = 0,
     threads: int | None = None,
+    accumulate: int = 1,
+    synchronise: bool = True,
 ) -> list[float]:
     """Train `model` in place and write `checkpoint`; return the loss of every step.
 
@@ -55,11 +68,17 @@ def fit(
     the random numbers that layers draw (dropout) on `seed` and the step, so an interrupted run ends with the same bytes
     as one that was left alone, on the same device and number of threads.
 
+    Under torchrun all processes train the one model: each takes its part of every step's batch, gradients are summed,
+    and the first process writes the checkpoints, on storage that all of them see. A run goes on with any number of
+    processes. Every process returns the same losses.
+
     Args:
         model: trained in place, left in training mode on `device`.
-        batch_at: the batch of a step (a dataclass with `frame_ids`); called in a thread of its own, one step ahead, so
-            it draws its random numbers from a generator of its own.
-        compute_loss: the loss (a scalar) of the model on a batch, under autocast when `precision` is bfloat16.
+        batch_at: the batch of a step (a dataclass with `frame_ids`); called in a thread of its own, one batch ahead, so
+            it draws its random numbers from a generator of its own. Where a step has several parts it is called with
+            `part=Part(...)` too, and makes only what is in that part.
+        compute_loss: the loss (a scalar) of the model on a batch, under autocast when `precision` is bfloat16. Of
+            several processes each gives its share: the shares add up to the loss, see `share_of_mean`.
         steps: number of optimizer steps.
         optimizer: over the parameters of `model`; its learning rate is set at each step.
         learning_rate_at: learning rate of a step.
@@ -68,24 +87,33 @@ def fit(
         description: name of the run on the progress bar.
         precision: `float32`, `bfloat16` for mixed precision, or `auto`: see `arithmetic_of`.
         checkpoint_every: steps between two writes of the running state.
-        device: where the model and the batches live.
+        device: where the model and the batches live; under torchrun its kind, of which each process takes its own.
         arguments: the model's constructor arguments, kept in the checkpoint so that the model can be built from it.
         max_gradient_norm: gradients of a larger norm are scaled down to it; None leaves them alone.
         seed: of the random numbers that layers draw.
         threads: processor threads for the arithmetic; None: as many as PyTorch takes. Small networks are faster on one,
             and a second run can take the other core.
+        accumulate: so many parts of the batch go through the model one after the other, for less memory. The loss is
+            then the mean of theirs, and batch normalisation sees one part at a time.
+        synchronise: batch normalisation takes its statistics from all processes' parts together, else from its own.
 
     Raises:
         FloatingPointError: a loss or gradient is not finite; names the step and the frames.
         FormatError: the checkpoint is unreadable, or is of another model or run.
-        ValueError: no such device.
+        ValueError: no such device, or fewer items in a batch than parts of a step.
     """
-    require_device(device)
+    if accumulate < 1:
+        raise ValueError(f"accumulate: found {accumulate}, expected at least 1")
+    processes = processes_on(device)
+    device = processes.device
     partial = checkpoint.with_suffix(".partial")
     arithmetic = arithmetic_of(precision, device)
     arguments = dict(arguments or {})
     model.to(device).train()
-    if checkpoint.exists():
+    is_finished, is_begun = checkpoint.exists(), partial.exists()
+    # The first process may be the first to write them.
+    processes.wait()
+    if is_finished:
         finished = load_checkpoint(checkpoint)
         if finished["arguments"] != arguments or len(finished["losses"]) != steps:
             raise FormatError(checkpoint, "arguments and steps", (finished["arguments"], len(finished["losses"])),
@@ -93,31 +121,43 @@ def fit(
         _load_state(model, finished["state_dict"], checkpoint)
         return [float(loss) for loss in finished["losses"]]
     losses: list[float] = []
-    if partial.exists():
+    if is_begun:
         losses = _resume(model, optimizer, partial, arguments, steps)
-    devices = [torch.device(device)] if torch.device(device).type == "cuda" else []
+    parts = [Part(turn * processes.count + processes.rank, processes.count * accumulate) for turn in range(accumulate)]
+    progress = progress_bar()
+    progress.disable = processes.rank > 0
     with (
         ThreadPoolExecutor(max_workers=1) as prefetch,
-        progress_bar() as progress,
-        torch.random.fork_rng(devices),
+        progress,
+        torch.random.fork_rng([device] if device.type == "cuda" else []),
         arithmetic_threads(threads),
+        synchronised_batch_norm(model) if synchronise and processes.count > 1 else nullcontext(),
+        _only_trained(model, optimizer),
     ):
+        objective = processes.prepared(_Objective(model, compute_loss))
+        take_step = _Steps(processes, objective, optimizer, arithmetic, max_gradient_norm, seed)
         bar = progress.add_task(description, total=steps, completed=len(losses), note=_note(losses))
-        coming: Future[B] | None = prefetch.submit(batch_at, len(losses)) if len(losses) < steps else None
-        while coming is not None:
+        whole = len(parts) == processes.count == 1
+        batches = _one_ahead(
+            prefetch,
+            (
+                bound(batch_at, step) if whole else bound(batch_at, step, part=part)
+                for step in range(len(losses), steps)
+                for part in parts
+            ),
+        )
+        while len(losses) < steps:
             step = len(losses)
-            batch = _moved(coming.result(), device)
-            coming = prefetch.submit(batch_at, step + 1) if step + 1 < steps else None
-            torch.manual_seed(seed * 1_000_003 + step)
-            losses.append(_step(model, batch, compute_loss, optimizer, learning_rate_at(step), arithmetic,
-                                max_gradient_norm, step))  # fmt: skip
-            if len(losses) % checkpoint_every == 0 and len(losses) < steps:
+            losses.append(take_step(step, parts, batches, learning_rate_at(step)))
+            if len(losses) % checkpoint_every == 0 and len(losses) < steps and processes.rank == 0:
                 save_checkpoint(partial, {"state_dict": model.state_dict(), "arguments": arguments, "losses": losses,
                                           "optimizer": optimizer.state_dict(), "steps": steps})  # fmt: skip
             progress.update(bar, advance=1, note=_note(losses))
-    content = {"state_dict": model.state_dict(), "arguments": arguments, "losses": losses, "precision": arithmetic}
-    save_checkpoint(checkpoint, content)
-    partial.unlink(missing_ok=True)
+    if processes.rank == 0:
+        content = {"state_dict": model.state_dict(), "arguments": arguments, "losses": losses, "precision": arithmetic}
+        save_checkpoint(checkpoint, content)
+        partial.unlink(missing_ok=True)
+    processes.wait()
     return losses
 
 
@@ -142,32 +182,94 @@ def _load_state(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> No
         ) from error
 
 
-def _step(
-    model: nn.Module,
-    batch: B,
-    compute_loss: Callable[[Any, B], Tensor],
-    optimizer: torch.optim.Optimizer,
-    learning_rate: float,
-    arithmetic: Arithmetic,
-    max_gradient_norm: float | None,
-    step: int,
-) -> float:
-    for group in optimizer.param_groups:
-        group["lr"] = learning_rate
-    optimizer.zero_grad(set_to_none=True)
-    device = next(model.parameters()).device
-    with torch.autocast(device.type, torch.bfloat16, enabled=arithmetic == "bfloat16"):
-        loss = compute_loss(model, batch)
-    value = float(loss.detach())
-    if not math.isfinite(value):
-        raise FloatingPointError(f"step {step}: the loss is {value}; frames {', '.join(batch.frame_ids)}")
-    loss.backward()
-    if max_gradient_norm is not None:
-        norm = float(nn.utils.clip_grad_norm_(model.parameters(), max_gradient_norm))
-        if not math.isfinite(norm):
-            raise FloatingPointError(f"step {step}: the gradient's norm is {norm}; frames {', '.join(batch.frame_ids)}")
-    optimizer.step()
-    return value
+class _Objective(nn.Module):
+    """The loss as a module: what goes through it goes through DistributedDataParallel, whatever the loss calls."""
+
+    def __init__(self, model: nn.Module, compute_loss: Callable[[Any, Any], Tensor]) -> None:
+        super().__init__()
+        self.model = model
+        self.compute_loss = compute_loss
+
+    def forward(self, batch: Batch) -> Tensor:
+        return self.compute_loss(self.model, batch)
+
+
+@dataclass(frozen=True)
+class _Steps:
+    """Optimizer steps, one a call; see `fit`."""
+
+    processes: Processes
+    objective: nn.Module
+    optimizer: torch.optim.Optimizer
+    arithmetic: Arithmetic
+    max_gradient_norm: float | None
+    seed: int
+
+    def __call__(self, step: int, parts: Sequence[Part], batches: Iterator[Any], learning_rate: float) -> float:
+        """The step's loss; `batches` gives the one of each of this process's `parts`."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = 0.0
+        frame_ids: list[str] = []
+        for part in parts:
+            batch = _moved(next(batches), self.processes.device)
+            frame_ids += batch.frame_ids
+            # Of the seed, PyTorch's generator on a processor takes the last 32 bits.
+            torch.manual_seed(self.seed * 1_000_003 + step + part.index * _SEED_STRIDE)
+            loss += self._add_gradients(step, batch, len(parts), is_last=part is parts[-1]) / len(parts)
+        if self.max_gradient_norm is not None:
+            norm = float(nn.utils.clip_grad_norm_(self.objective.parameters(), self.max_gradient_norm))
+            if not math.isfinite(norm):
+                self._stop(f"step {step}: the gradient's norm is {norm}", frame_ids)
+        self.optimizer.step()
+        return loss
+
+    def _add_gradients(self, step: int, batch: Batch, parts: int, is_last: bool) -> float:
+        """The loss of a part of the step, over all processes."""
+        with self.processes.summing_gradients(self.objective, now=is_last):
+            with torch.autocast(self.processes.device.type, torch.bfloat16, enabled=self.arithmetic == "bfloat16"):
+                share = self.objective(batch)
+            loss = self.processes.sum(share)
+            if not math.isfinite(loss):
+                is_mine = not math.isfinite(float(share.detach()))
+                self._stop(f"step {step}: the loss is {loss}", batch.frame_ids if is_mine else ())
+            self.processes.backward(share / parts)
+        return loss
+
+    def _stop(self, reason: str, frame_ids: Sequence[str]) -> NoReturn:
+        """End all processes, with a word from the first alone."""
+        frames = ", ".join(itertools.chain(*self.processes.gathered(list(frame_ids))))
+        if self.processes.rank > 0:
+            time.sleep(_LAST_WORDS_S)
+            raise SystemExit(2)
+        raise FloatingPointError(f"{reason}; frames {frames}")
+
+
+@contextmanager
+def _only_trained(model: nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[None]:
+    # DistributedDataParallel waits for a gradient of every parameter that wants one.
+    trained = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    others = [each for each in model.parameters() if each.requires_grad and id(each) not in trained]
+    try:
+        for parameter in others:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for parameter in others:
+            parameter.requires_grad_(True)
+
+
+def _one_ahead(executor: ThreadPoolExecutor, calls: Iterable[Callable[[], B]]) -> Iterator[B]:
+    """The results of the calls, the next one under way while one is looked at."""
+    coming: Future[B] | None = None
+    for call in calls:
+        result = None if coming is None else coming.result()
+        coming = executor.submit(call)
+        if result is not None:
+            yield result
+    if coming is not None:
+        yield coming.result()
 
 
 def _moved(batch: B, device: str | torch.device) -> B:

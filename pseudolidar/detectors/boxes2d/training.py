@@ -11,7 +11,7 @@ from pseudolidar.detectors.boxes2d.networks import FasterRCNN, LightFCOS, Networ
 from pseudolidar.detectors.boxes2d.training_data import Boxes2dBatch, Boxes2dBatches, Crops2d
 from pseudolidar.detectors.boxes2d.weights import load_pretrained
 from pseudolidar.kitti import ObjectDataset
-from pseudolidar.training import Precision, fit, one_cycle
+from pseudolidar.training import MACHINE_SETTINGS, Precision, fit, one_cycle, share_of_mean
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,10 @@ class Detector2dTraining:
         scale, flip, colour, min_box_height_px: of the crops, see `Crops2d`.
         precision: of the arithmetic, in training and detection.
         checkpoint_every: steps.
+        device: `cpu` or `cuda`.
         threads: processor threads; None: as many as PyTorch takes.
+        accumulate: parts of a batch that go through the network one after the other, for less memory: `training.fit`.
+        synchronised_batch_norm: several processes take the statistics of batch normalisation together.
     """
 
     network: Network
@@ -54,7 +57,10 @@ class Detector2dTraining:
     min_box_height_px: float = 8.0
     precision: Precision = "auto"
     checkpoint_every: int = 100
+    device: str = "cpu"
     threads: int | None = None
+    accumulate: int = 1
+    synchronised_batch_norm: bool = True
 
     def __post_init__(self) -> None:
         if self.frozen_batch_norm and self.weights is None:
@@ -66,7 +72,7 @@ class Detector2dTraining:
 
 
 def train_detector2d(
-    settings: Detector2dTraining, dataset: ObjectDataset, checkpoint: Path, seed: int, device: str = "cpu"
+    settings: Detector2dTraining, dataset: ObjectDataset, checkpoint: Path, seed: int, device: str | None = None
 ) -> None:
     """Train a 2D detector and write its checkpoint; resumable, see `training.fit`.
 
@@ -78,7 +84,7 @@ def train_detector2d(
         dataset: the labelled training split.
         checkpoint: the file to write; `Detector2d.from_checkpoint` reads it.
         seed: of initial weights, order and augmentation.
-        device: where to train.
+        device: where to train; None: as the settings say.
 
     Raises:
         FormatError: a missing or broken file, or no object of the classes to train on.
@@ -111,15 +117,25 @@ def train_detector2d(
         f"2D detector ({', '.join(settings.classes)})",
         precision=settings.precision,
         checkpoint_every=settings.checkpoint_every,
-        device=device,
-        arguments={"detector2d": dataclasses.asdict(settings)},
+        device=settings.device if device is None else device,
+        arguments={
+            "detector2d": {
+                name: value for name, value in dataclasses.asdict(settings).items() if name not in MACHINE_SETTINGS
+            }
+        },
         max_gradient_norm=settings.max_gradient_norm,
         seed=seed,
         threads=settings.threads,
+        accumulate=settings.accumulate,
+        synchronise=settings.synchronised_batch_norm,
     )
 
 
 def batch_loss(model: LightFCOS | FasterRCNN, batch: Boxes2dBatch) -> Tensor:
-    """The sum of the network's losses on a batch, a scalar."""
+    """The sum of the network's losses on a batch, a scalar, or this process's share: see `training.fit`.
+
+    torchvision divides them by the objects in the batch, of several processes by those in its own part of it.
+    """
     losses: dict[str, Tensor] = model(list(batch.images), batch.targets(model.first_label))
-    return torch.stack(list(losses.values())).sum()
+    images = torch.tensor(len(batch.images), device=batch.images.device)
+    return torch.stack(list(losses.values())).sum() * share_of_mean(images)

@@ -13,6 +13,7 @@ from torch import Tensor
 from pseudolidar.detectors.boxes2d.boxes import clipped_to_image
 from pseudolidar.detectors.boxes2d.networks import IMAGE_MEAN, Target
 from pseudolidar.kitti import FormatError, ObjectDataset
+from pseudolidar.training import WHOLE, Part
 
 logger = logging.getLogger(__name__)
 
@@ -128,11 +129,14 @@ class Boxes2dBatches:
         self._seed = seed
         self._labels = _read_labels(dataset, classes)
 
-    def __call__(self, step: int) -> Boxes2dBatch:
-        """The batch of a step."""
-        random = np.random.default_rng([self._seed, step])
-        indices = [self._index_at(step * self._batch_size + place) for place in range(self._batch_size)]
-        crops = [self._crop(index, random) for index in indices]
+    def __call__(self, step: int, part: Part = WHOLE) -> Boxes2dBatch:
+        """The batch of a step, or a part of it: every crop has random numbers of its own."""
+        places = part.of(self._batch_size)
+        indices = [self._index_at(step * self._batch_size + place) for place in places]
+        crops = [
+            self._crop(index, np.random.default_rng([self._seed, step, 0, place]))
+            for place, index in zip(places, indices, strict=True)
+        ]
         found = [labels.class_index >= 0 for _, labels in crops]
         boxes = [labels.boxes[mask] for (_, labels), mask in zip(crops, found, strict=True)]
         ignored = [labels.boxes[~mask] for (_, labels), mask in zip(crops, found, strict=True)]
@@ -150,7 +154,7 @@ class Boxes2dBatches:
 
     def _index_at(self, count: int) -> int:
         epoch, place = divmod(count, len(self._dataset))
-        # The second seed keeps the order of an epoch apart from the random choices of a step.
+        # The third number keeps the order of an epoch apart from the random choices of a step.
         return int(np.random.default_rng([self._seed, epoch, 1]).permutation(len(self._dataset))[place])
 
     def _crop(self, index: int, random: np.random.Generator) -> tuple[NDArray[np.float32], _Labels]:

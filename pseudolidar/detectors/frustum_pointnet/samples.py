@@ -22,7 +22,8 @@ from pseudolidar.detectors.frustum_pointnet.frustums import (
     to_frustum_frame,
 )
 from pseudolidar.detectors.frustum_pointnet.losses import FrustumTargets
-from pseudolidar.kitti import Calibration, ObjectDataset, Objects, read_points, track
+from pseudolidar.kitti import Calibration, ObjectDataset, Objects, read_points
+from pseudolidar.training import WHOLE, Part, track_once
 
 logger = logging.getLogger(__name__)
 
@@ -115,7 +116,7 @@ def collect_samples(
     samples: list[FrustumSample] = []
     left_out: Counter[str] = Counter()
     names = ", ".join(class_names)
-    for number, frame in enumerate(track(dataset, f"frusta ({names})", len(dataset))):
+    for number, frame in enumerate(track_once(dataset, f"frusta ({names})", len(dataset))):
         labels = frame.objects()
         labels = labels[np.isin(labels.class_name, class_names)]
         labels = labels[_selected(labels, selection, left_out)]
@@ -205,21 +206,26 @@ class BatchSource:
         # Each epoch goes through all samples in its own order.
         self._order = functools.lru_cache(maxsize=4)(self._order_of_epoch)
 
-    def batch_at(self, step: int) -> FrustumBatch:
-        """The batch of a step."""
+    def batch_at(self, step: int, part: Part = WHOLE) -> FrustumBatch:
+        """The batch of a step, or a part of it."""
         generator = np.random.default_rng([self.seed, 1, step])
         first = step * self.batch_size
         chosen = []
         for position in range(first, first + self.batch_size):
             epoch, place = divmod(position, len(self.samples))
             chosen.append(self.samples[self._order(epoch)[place]])
+        # All are made for a part of them too: they are in memory, and one generator runs through the batch.
         rows = [self._augmented(sample, generator) for sample in chosen]
+        keys = generator.random((self.batch_size, self.points), dtype=np.float32)
+        wanted = part.of(self.batch_size)
+        own = slice(wanted.start, wanted.stop)
+        chosen, rows, keys = chosen[own], rows[own], keys[own]
         points, inside, centre, size, heading = (np.stack(column) for column in zip(*rows, strict=True))
         return FrustumBatch(
             frame_ids=[sample.frame_id for sample in chosen],
             points=torch.from_numpy(points),
             one_hot=one_hot([sample.class_name for sample in chosen]),
-            keys=torch.from_numpy(generator.random((self.batch_size, self.points), dtype=np.float32)),
+            keys=torch.from_numpy(keys),
             inside=torch.from_numpy(inside),
             centre=torch.from_numpy(centre.astype(np.float32)),
             size=torch.from_numpy(size.astype(np.float32)),

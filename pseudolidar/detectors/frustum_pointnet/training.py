@@ -1,6 +1,7 @@
 """Training of a Frustum PointNet, for one class or several, on the clouds of one disparity model."""
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from pseudolidar.detectors.frustum_pointnet.coding import MEAN_SIZES_M, ONE_HOT_CLASSES, SIZE_CLUSTERS
+from pseudolidar.detectors.frustum_pointnet.layers import PooledLayer
 from pseudolidar.detectors.frustum_pointnet.losses import frustum_loss
 from pseudolidar.detectors.frustum_pointnet.model import FrustumPointNet, Version
 from pseudolidar.detectors.frustum_pointnet.samples import (
@@ -22,7 +24,10 @@ from pseudolidar.detectors.frustum_pointnet.samples import (
     collect_samples,
 )
 from pseudolidar.kitti import FormatError, ObjectDataset
-from pseudolidar.training import fit, one_cycle
+from pseudolidar.training import MACHINE_SETTINGS, Precision, fit, one_cycle, process_count, share_of_mean
+
+# Checkpoints of runs from before there was a choice of threads hold none.
+_NOT_RECORDED = (*MACHINE_SETTINGS, "threads")
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,10 @@ class FrustumTraining:
         max_truncation: of the objects trained on.
         precision: of the arithmetic.
         checkpoint_every: steps.
+        device: `cpu` or `cuda`.
+        threads: processor threads; None: as many as PyTorch takes.
+        accumulate: parts of a batch that go through the network one after the other, for less memory: `training.fit`.
+        synchronised_batch_norm: several processes take the statistics of batch normalisation together.
     """
 
     steps: int
@@ -74,8 +83,12 @@ class FrustumTraining:
     add_box_score: bool = False
     max_occlusion: int = 2
     max_truncation: float = 0.5
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Precision = "float32"
     checkpoint_every: int = 100
+    device: str = "cpu"
+    threads: int | None = None
+    accumulate: int = 1
+    synchronised_batch_norm: bool = True
 
 
 def train_frustum_pointnet(
@@ -86,7 +99,7 @@ def train_frustum_pointnet(
     checkpoint: Path,
     seed: int,
     max_depth: float | None = None,
-    device: str = "cpu",
+    device: str | None = None,
 ) -> None:
     """Train a detector and write its checkpoint; resumable, see `training.fit`.
 
@@ -100,7 +113,7 @@ def train_frustum_pointnet(
         checkpoint: the file to write; `detect` reads it.
         seed: of initial weights, order, augmentation, sampling and dropout.
         max_depth: m; objects and points beyond are left out (near-only).
-        device: where to train.
+        device: where to train; None: as the settings say.
 
     Raises:
         FormatError: a missing or broken file, or no object of one of the classes to train on.
@@ -131,7 +144,10 @@ def train_frustum_pointnet(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = FrustumPointNet(**network)
-    model.to(device)
+    if settings.synchronised_batch_norm and process_count() > 1:
+        for layer in model.modules():
+            if isinstance(layer, PooledLayer):
+                layer.forward = functools.partial(_pooled_step_by_step, layer)  # type: ignore[method-assign]
     source = BatchSource(
         samples,
         settings.batch_size,
@@ -151,20 +167,34 @@ def train_frustum_pointnet(
         f"frustum network ({names})",
         precision=settings.precision,
         checkpoint_every=settings.checkpoint_every,
-        device=device,
+        device=settings.device if device is None else device,
         arguments={
             "class_names": list(class_names),
             "max_depth": max_depth,
             "network": network,
-            "settings": dataclasses.asdict(settings),
+            "settings": {
+                name: value for name, value in dataclasses.asdict(settings).items() if name not in _NOT_RECORDED
+            },
         },
         seed=seed,
+        threads=settings.threads,
+        accumulate=settings.accumulate,
+        synchronise=settings.synchronised_batch_norm,
     )
 
 
 def batch_loss(model: FrustumPointNet, batch: FrustumBatch) -> Tensor:
-    """The loss of a batch, a scalar."""
-    return frustum_loss(model(batch.points, batch.one_hot, batch.keys), batch.targets, model.mean_sizes_m)
+    """The loss of a batch, a scalar, or this process's share: see `training.fit`."""
+    output = model(batch.points, batch.one_hot, batch.keys)
+    frusta = torch.tensor(len(batch.points), device=batch.points.device)
+    return frustum_loss(output, batch.targets, model.mean_sizes_m) * share_of_mean(frusta)
+
+
+def _pooled_step_by_step(layer: PooledLayer, rows: Tensor, batch: int) -> Tensor:
+    """What a `PooledLayer` computes, by way of its norm as a module: its own statistics are of this process alone."""
+    with torch.autocast(rows.device.type, enabled=False):
+        activations = torch.relu(layer.norm(layer.linear(rows.float())))
+    return activations.view(batch, -1, activations.shape[1]).max(dim=1).values
 
 
 def size_clusters(samples: Sequence[FrustumSample]) -> list[list[float]]:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pseudolidar.detectors.pointrcnn.augmentation import ObjectDatabase, SceneAugmentation
-from pseudolidar.kitti import Calibration, FormatError, Frame, ObjectDataset, read_points, track
+from pseudolidar.kitti import Calibration, FormatError, Frame, ObjectDataset, read_points
+from pseudolidar.training import WHOLE, Part, track_once
 
 logger = logging.getLogger(__name__)
 
@@ -91,13 +92,13 @@ class SceneBatch:
         frame_ids: where they come from.
         points: float32 (B, N, 3), rectified camera frame.
         boxes: float32 (B, M, 7), their objects, rows of zeros where there are fewer.
-        seed: of the random numbers that the loss draws.
+        seed: of the random numbers that the loss draws, one a scene.
     """
 
     frame_ids: Sequence[str]
     points: Tensor
     boxes: Tensor
-    seed: int
+    seed: Sequence[int]
 
 
 @dataclass(frozen=True)
@@ -155,26 +156,29 @@ class SceneSource:
         sizes = np.concatenate([frame.boxes for frame in self.frames])[:, 3:6]
         return [float(value) for value in sizes.mean(axis=0)]
 
-    def batch_at(self, step: int, batch_size: int, phase: int = 1) -> SceneBatch:
-        """The batch of a step; each phase of the training changes scenes in its own way."""
-        generator = np.random.default_rng([self.seed, phase, step])
-        chosen = []
-        for position in range(step * batch_size, (step + 1) * batch_size):
-            epoch, place = divmod(position, len(self.frames))
-            chosen.append(self.frames[self._order(epoch)[place]])
-        points, boxes = [], []
-        for frame in chosen:
+    def batch_at(self, step: int, batch_size: int, phase: int = 1, part: Part = WHOLE) -> SceneBatch:
+        """The batch of a step, or a part of it; each phase of the training changes scenes in its own way.
+
+        Every scene has random numbers of its own.
+        """
+        chosen, points, boxes, seeds = [], [], [], []
+        for place in part.of(batch_size):
+            epoch, turn = divmod(step * batch_size + place, len(self.frames))
+            frame = self.frames[self._order(epoch)[turn]]
+            generator = np.random.default_rng([self.seed, phase, step, place])
             scene, objects = self.augmentation.apply(self._points(frame.frame), frame.boxes, self.database, generator)
             points.append(sample_scene(scene, self.points, generator))
             boxes.append(objects)
-        filled = np.zeros((batch_size, max(map(len, boxes)), 7), dtype=np.float32)
+            chosen.append(frame)
+            seeds.append(int(generator.integers(2**31)))
+        filled = np.zeros((len(chosen), max(map(len, boxes)), 7), dtype=np.float32)
         for i, objects in enumerate(boxes):
             filled[i, : len(objects)] = objects
         return SceneBatch(
             [frame.frame.frame_id for frame in chosen],
             torch.from_numpy(np.stack(points)),
             torch.from_numpy(filled),
-            int(generator.integers(2**31)),
+            seeds,
         )
 
     def _points(self, frame: Frame) -> NDArray[np.float32]:
@@ -185,7 +189,7 @@ class SceneSource:
         names = (class_name, *SIMILAR_CLASSES.get(class_name, ()))
         low, high = np.array(AREA_M).T
         left_out: Counter[str] = Counter()
-        for frame in track(dataset, f"scenes ({class_name})", len(dataset)):
+        for frame in track_once(dataset, f"scenes ({class_name})", len(dataset)):
             labels = frame.objects()
             boxes = labels.box3d[np.isin(labels.class_name, names)]
             in_area = ((boxes[:, :3] >= low) & (boxes[:, :3] <= high)).all(axis=1)

@@ -1,6 +1,7 @@
 """Training of PointRCNN for one class: the first stage, then the second with the first fixed; or both at once."""
 
 import dataclasses
+import functools
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +18,7 @@ from pseudolidar.detectors.pointrcnn.scenes import SceneBatch, SceneSource
 from pseudolidar.detectors.pointrcnn.second_stage import RegionShape
 from pseudolidar.detectors.pointrcnn.targets import RegionSampling, augment_regions, label_points, sample_regions
 from pseudolidar.kitti import ObjectDataset
-from pseudolidar.training import Precision, fit, one_cycle
+from pseudolidar.training import MACHINE_SETTINGS, Precision, fit, is_first_process, one_cycle, share_of_mean
 
 _MAX_GRADIENT_NORM = 1.0
 
@@ -46,7 +47,10 @@ class PointRCNNTraining:
         overlap: rotated BEV IoU above which the less confident detection goes.
         precision: of the arithmetic.
         checkpoint_every: steps.
+        device: `cpu` or `cuda`.
         threads: processor threads; None: as many as PyTorch takes.
+        accumulate: parts of a batch that go through the network one after the other, for less memory: `training.fit`.
+        synchronised_batch_norm: several processes take the statistics of batch normalisation together.
     """
 
     rpn_steps: int
@@ -68,7 +72,10 @@ class PointRCNNTraining:
     overlap: float = 0.1
     precision: Precision = "float32"
     checkpoint_every: int = 100
+    device: str = "cpu"
     threads: int | None = None
+    accumulate: int = 1
+    synchronised_batch_norm: bool = True
 
 
 def train_pointrcnn(
@@ -79,7 +86,7 @@ def train_pointrcnn(
     checkpoint: Path,
     seed: int,
     max_depth: float | None = None,
-    device: str = "cpu",
+    device: str | None = None,
 ) -> None:
     """Train a detector for one class and write its checkpoint; resumable, see `training.fit`.
 
@@ -93,7 +100,7 @@ def train_pointrcnn(
         checkpoint: the file to write.
         seed: of initial weights, order, augmentation, sampling and dropout.
         max_depth: m; objects and points beyond are left out (near-only).
-        device: where to train.
+        device: where to train; None: as the settings say.
 
     Raises:
         FormatError: a missing or broken file, or no object of the class to train on.
@@ -113,7 +120,9 @@ def train_pointrcnn(
         "class_name": class_name,
         "max_depth": max_depth,
         "network": network,
-        "settings": dataclasses.asdict(settings),
+        "settings": {
+            name: value for name, value in dataclasses.asdict(settings).items() if name not in MACHINE_SETTINGS
+        },
         "seed": seed,
     }
     with torch.random.fork_rng(devices=[]):
@@ -122,16 +131,18 @@ def train_pointrcnn(
     common: dict[str, Any] = {
         "precision": settings.precision,
         "checkpoint_every": settings.checkpoint_every,
-        "device": device,
+        "device": settings.device if device is None else device,
         "max_gradient_norm": _MAX_GRADIENT_NORM,
         "seed": seed,
         "threads": settings.threads,
+        "accumulate": settings.accumulate,
+        "synchronise": settings.synchronised_batch_norm,
     }
     first_stage = checkpoint.with_suffix(".rpn.pt")
     if not settings.joint and not checkpoint.exists():
         fit(
             model,
-            lambda step: source.batch_at(step, settings.rpn_batch_size, phase=1),
+            functools.partial(source.batch_at, batch_size=settings.rpn_batch_size, phase=1),
             first_stage_loss,
             settings.rpn_steps,
             _optimizer(model.rpn, settings),
@@ -156,7 +167,7 @@ def train_pointrcnn(
 
     fit(
         model,
-        lambda step: source.batch_at(step, settings.rcnn_batch_size, phase=2),
+        functools.partial(source.batch_at, batch_size=settings.rcnn_batch_size, phase=2),
         loss,
         settings.rcnn_steps,
         _optimizer(model if settings.joint else model.rcnn_net, settings),
@@ -166,11 +177,12 @@ def train_pointrcnn(
         arguments=arguments,
         **common,
     )
-    first_stage.unlink(missing_ok=True)
+    if is_first_process():
+        first_stage.unlink(missing_ok=True)
 
 
 def first_stage_loss(model: PointRCNN, batch: SceneBatch) -> Tensor:
-    """Segmentation and box regression of the points, a scalar."""
+    """Segmentation and box regression of the points, a scalar, or this process's share: see `training.fit`."""
     return _loss_of_points(model, batch, model.rpn(batch.points))
 
 
@@ -181,26 +193,35 @@ def _loss_of_points(model: PointRCNN, batch: SceneBatch, first: FirstStage) -> T
     # The first stage codes the middle of the box.
     centre = torch.stack([boxes[:, 0], boxes[:, 1] - boxes[:, 3] / 2, boxes[:, 2]], dim=1)
     targets = model.rpn_coding.encode(centre - points, boxes[:, 3:6], boxes[:, 6], model.mean_size_m)
-    return segmentation_loss(first.rpn_cls[..., 0], labels.foreground) + box_loss(
+    loss = segmentation_loss(first.rpn_cls[..., 0], labels.foreground) + box_loss(
         model.rpn_coding, first.rpn_reg[is_foreground], targets
     )
+    return loss * share_of_mean(is_foreground.sum())
 
 
 def second_stage_loss(model: PointRCNN, batch: SceneBatch, first: FirstStage, settings: PointRCNNTraining) -> Tensor:
-    """Confidence and refinement of sampled regions, a scalar."""
-    generator = torch.Generator().manual_seed(batch.seed)
+    """Confidence and refinement of sampled regions, a scalar, or this process's share: see `training.fit`."""
+    generators = [torch.Generator().manual_seed(seed) for seed in batch.seed]
     with torch.no_grad():
         boxes = model.boxes_of_points(batch.points, first)
         proposals = propose(boxes, first.rpn_cls[..., 0], settings.training_proposals)
-        labels = sample_regions(proposals, batch.boxes, settings.sampling, generator)
-    own, features, has_points = model.rcnn_net.pooled(batch.points, first, labels.regions)
-    own, (offsets, sizes, headings) = augment_regions(own.flatten(0, 1), labels, generator)
+        # Scene by scene, each with its own random numbers: they are the same in whichever part of a step it is.
+        labels = [
+            sample_regions(proposals[scene][None], batch.boxes[scene][None], settings.sampling, generator)
+            for scene, generator in enumerate(generators)
+        ]
+    regions = torch.cat([each.regions for each in labels])
+    own, features, has_points = model.rcnn_net.pooled(batch.points, first, regions)
+    augmented = [augment_regions(*scene) for scene in zip(own, labels, generators, strict=True)]
+    own = torch.cat([scene for scene, _ in augmented])
+    offsets, sizes, headings = (torch.cat(column) for column in zip(*(truth for _, truth in augmented), strict=True))
     rcnn_cls, rcnn_reg = model.rcnn_net.judge(own, features.flatten(0, 1))
     # Regions without a point teach nothing.
-    refined = (labels.refined & has_points).flatten()
-    confidence = torch.where(has_points, labels.confidence, -1.0).flatten()
+    refined = (torch.cat([each.refined for each in labels]) & has_points).flatten()
+    confidence = torch.where(has_points, torch.cat([each.confidence for each in labels]), -1.0).flatten()
     targets = model.rcnn_coding.encode(offsets[refined], sizes[refined], headings[refined], model.mean_size_m)
-    return confidence_loss(rcnn_cls[:, 0], confidence) + box_loss(model.rcnn_coding, rcnn_reg[refined], targets)
+    judgement = confidence_loss(rcnn_cls[:, 0], confidence) * share_of_mean((confidence >= 0).sum())
+    return judgement + box_loss(model.rcnn_coding, rcnn_reg[refined], targets) * share_of_mean(refined.sum())
 
 
 def _optimizer(part: torch.nn.Module, settings: PointRCNNTraining) -> torch.optim.Optimizer:

@@ -1,0 +1,97 @@
+"""Batch normalisation over the batch of all processes together: that of the whole step, as one process has it."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.autograd.function import FunctionCtx
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+@contextmanager
+def synchronised_batch_norm(model: nn.Module) -> Iterator[None]:
+    """Inside, every batch norm of `model` takes its statistics in training from the parts of all processes.
+
+    The modules stay the ones they are, with their names and state. On a GPU PyTorch's own `SyncBatchNorm` computes,
+    which has nothing for processors.
+    """
+    norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    try:
+        for norm in norms:
+            norm.forward = _synchronised(norm)  # type: ignore[assignment,method-assign]
+        yield
+    finally:
+        for norm in norms:
+            norm.__dict__.pop("forward", None)
+
+
+def _synchronised(norm: _BatchNorm) -> Callable[[Tensor], Tensor]:
+    own = norm.forward
+    of_torch = nn.SyncBatchNorm.convert_sync_batchnorm(norm)
+
+    def forward(values: Tensor) -> Tensor:
+        if not norm.training:
+            return own(values)
+        if values.device.type == "cpu":
+            return _normalised(norm, values)
+        # Gradient checkpointing puts other buffers in the norm's place for a while.
+        for name, buffer in norm.named_buffers(recurse=False):
+            setattr(of_torch, name, buffer)
+        normalised: Tensor = of_torch.train()(values)
+        return normalised
+
+    return forward
+
+
+def _normalised(norm: _BatchNorm, values: Tensor) -> Tensor:
+    """`values` (N, C, ...) with the statistics of all processes' values; running statistics are updated."""
+    over = [0, *range(2, values.ndim)]
+    shape = [1, -1, *[1] * (values.ndim - 2)]
+    exact = values.float()
+    own_count = exact.numel() // exact.shape[1]
+    own_sum = exact.sum(over, dtype=torch.float64)
+    own_mean = own_sum / own_count
+    # Around the own mean first: the squares themselves would lose digits where the mean is large.
+    own_squares = (exact - own_mean.float().view(shape)).square().sum(over, dtype=torch.float64)
+    own = torch.cat([own_sum, own_squares + own_count * own_mean.square(), own_sum.new_tensor([own_count])])
+    total, squares, (count,) = sum_over_processes(own).split([len(own_sum), len(own_sum), 1])
+    exact_mean = total / count
+    mean = exact_mean.float()
+    variance = (squares / count - exact_mean.square()).float()
+    centred = exact - mean.view(shape)
+    if norm.running_mean is not None and norm.running_var is not None and norm.num_batches_tracked is not None:
+        with torch.no_grad():
+            norm.num_batches_tracked.add_(1)
+            momentum = 1 / float(norm.num_batches_tracked) if norm.momentum is None else norm.momentum
+            norm.running_mean.lerp_(mean, momentum)
+            norm.running_var.lerp_(variance * (count / (count - 1)).float(), momentum)
+    scale = torch.rsqrt(variance + norm.eps)
+    if norm.affine:
+        return (centred * (scale * norm.weight).view(shape) + norm.bias.view(shape)).to(values.dtype)
+    return (centred * scale.view(shape)).to(values.dtype)
+
+
+def sum_over_processes(values: Tensor) -> Tensor:
+    """The sum of `values` over all processes, which gradients go through to each of them."""
+    total: Tensor = _Sum.apply(values)
+    return total
+
+
+class _Sum(torch.autograd.Function):
+    """Every process's loss depends on the sum, so its gradient is summed as well."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, values: Tensor) -> Tensor:
+        return _summed(values)
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, *gradients: Any) -> Tensor:
+        return _summed(gradients[0])
+
+
+def _summed(values: Tensor) -> Tensor:
+    total = values.detach().clone(memory_format=torch.contiguous_format)
+    distributed.all_reduce(total)
+    return total

@@ -211,7 +211,8 @@ def _state(store: ArtifactStore, case: Illustration, system: System) -> State:
     }
     predictions = {name: read_predictions(store.folder(stages[name, "predict"])) for name in system.order}
     positive = case.examples.positive
-    downstream: Downstream = learners[DOWNSTREAM]  # type: ignore[assignment]
+    downstream = learners[DOWNSTREAM]
+    assert isinstance(downstream, LinearClassifier | QuadraticClassifier | TableClassifier)
     fitted = downstream.losses(predictions[DOWNSTREAM], case.examples)
     parents = system.vertices[DOWNSTREAM].parents
     inputs = np.concatenate([predictions[name] for name in parents], axis=1)

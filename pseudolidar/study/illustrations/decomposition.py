@@ -38,7 +38,7 @@ def decompose(
     optimal_in_set: NDArray[np.float64],
     fitted: NDArray[np.float64],
 ) -> Decomposition:
-    """The three terms for one upstream model v and one downstream model w (section 3.1).
+    """The three terms for one upstream model v and one downstream model w.
 
     Args:
         bayes: float64 (N,), l(w*): losses of the Bayes-optimal model, which sees x itself, on equally likely examples.
@@ -65,7 +65,7 @@ def decompose_two_upstream(
     optimal_in_set: NDArray[np.float64],
     fitted: NDArray[np.float64],
 ) -> Decomposition:
-    """The terms for two upstream models u and v, whose upstream error has two parts (section 3.2).
+    """The terms for two upstream models u and v, whose upstream error has two parts.
 
     Args:
         bayes: float64 (N,), l(w*).

@@ -6,7 +6,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
+from matplotlib.legend_handler import HandlerTuple
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from pseudolidar.study.illustrations.cases import DOWNSTREAM, Result, State
@@ -58,27 +60,27 @@ def _regression_figure(result: Result) -> Figure:
         _tint(axes, bounds, _says(state, DOWNSTREAM, bounds))
         ends = np.stack([answers, examples.target], axis=1)
         axes.plot(*ends.transpose(2, 1, 0), color=MUTED, linewidth=0.5, alpha=0.5, zorder=2)
-        _points(axes, answers, examples.positive)
         if few:
+            _points(axes, answers, examples.positive)
             _boundary(axes, bounds, _best(answers, examples.positive, bounds), "--")
             shown = _typical_draw(result)
             _boundary(axes, bounds, _fitted_to_draw(state, shown, bounds), "-")
-            chosen = state.parameters[DOWNSTREAM]["draws"][shown].astype(np.int64)
-            _rings(axes, answers[chosen])
+            _rings(axes, answers[state.parameters[DOWNSTREAM]["draws"][shown].astype(np.int64)])
         else:
+            wrong = (state.predictions[DOWNSTREAM][:, 0] > 0.5) != examples.positive
+            _points(axes, answers, examples.positive, wrong)
             line = state.parameters[DOWNSTREAM]
             distance = _grid(bounds, _FINE) @ line["normal"] - line["offset"]
             _boundary(axes, bounds, distance.reshape(_FINE, _FINE), "-")
-            _crosses(axes, answers[(state.predictions[DOWNSTREAM][:, 0] > 0.5) != examples.positive])
-    lead = ("from an answer to its target", _line("-", MUTED, 0.6))
+    entries = [("from an answer to its target", _line("-", MUTED, 0.6))]
     if few:
-        shown_key = (
-            ("six examples, drawn by chance", _mark("o", INK, 9, hollow=True)),
-            ("w fitted to these six", _line("-", INK, 1.4)),
-        )
-        _key(figure, lead, *shown_key, ("the best of all w", _line("--", INK, 1.0)))
+        entries.append(("six examples drawn by chance", _mark("o", INK, 9, hollow=True)))
+        entries += [("w fitted to them", _line("-", INK, 1.5)), ("the best of all w", _line("--", INK, 1.1))]
+        said = "mostly says so"
     else:
-        _key(figure, lead, ("w", _line("-", INK, 1.4)), ("w is wrong", _mark("x", INK, 4.5)))
+        entries += [("w", _line("-", INK, 1.5)), ("w is wrong", _mark("x", INK, 4.5))]
+        said = "says so"
+    _key(figure, f"w {said}", *entries)
     _losses(figure, result, "v", "squared error", 3, gap_in=0.7)
     return figure
 
@@ -96,12 +98,17 @@ def _classifiers_figure(result: Result) -> Figure:
             axes = _panel(figure, column, row, bounds, wrong, subtitle, INK if name == "v" else colour)
             says = _says(state, name, bounds)
             _tint(axes, bounds, says)
-            _points(axes, examples.x, examples.positive)
+            _points(axes, examples.x, examples.positive, (state.predictions[name][:, 0] > 0.5) != examples.positive)
             for parent in ("u", "v") if name == DOWNSTREAM else ():
                 _boundary(axes, bounds, _says(state, parent, bounds) - 0.5, ":")
             _boundary(axes, bounds, says - 0.5, "-")
-            _crosses(axes, examples.x[(state.predictions[name][:, 0] > 0.5) != examples.positive])
-    _key(figure, ("the model's boundary", _line("-", INK, 1.4)), ("it is wrong", _mark("x", INK, 4.5)))
+    _key(
+        figure,
+        "the model says so",
+        ("its boundary", _line("-", INK, 1.5)),
+        ("it is wrong", _mark("x", INK, 4.5)),
+        ("boundaries of what w sees", _line(":", INK, 1.1)),
+    )
     _losses(figure, result, "u", "% wrong", 1, gap_in=_SIDE_IN + _TOP_IN - _BARS_HEIGHT_IN)
     return figure
 
@@ -137,15 +144,17 @@ def _titles(axes: Axes, height_in: float, title: str, subtitle: str, colour: str
         axes.text(0, 1 + above_in / height_in, text, transform=axes.transAxes, **style)
 
 
-def _points(axes: Axes, points: NDArray[np.float64], positive: NDArray[np.bool_]) -> None:
-    """The classes differ in colour and in shape."""
+def _points(
+    axes: Axes, points: NDArray[np.float64], positive: NDArray[np.bool_], wrong: NDArray[np.bool_] | None = None
+) -> None:
+    """The classes differ in colour and in shape; what a model gets wrong is crossed out."""
     size = float(np.clip(4200 / len(points), 9, 40))
-    for shown, colour, marker in ((positive, _POSITIVE, "o"), (~positive, _NEGATIVE, "^")):
-        axes.scatter(points[shown, 0], points[shown, 1], s=size, c=colour, marker=marker, linewidths=0, zorder=3)
-
-
-def _crosses(axes: Axes, points: NDArray[np.float64]) -> None:
-    axes.scatter(points[:, 0], points[:, 1], s=22, c=INK, marker="x", linewidths=0.9, zorder=4)
+    right = np.ones(len(points), bool) if wrong is None else ~wrong
+    for class_, colour, marker in ((positive, _POSITIVE, "o"), (~positive, _NEGATIVE, "^")):
+        shown = points[class_ & right]
+        axes.scatter(shown[:, 0], shown[:, 1], s=size, c=colour, marker=marker, linewidths=0, zorder=3)
+        crossed = points[class_ & ~right]
+        axes.scatter(crossed[:, 0], crossed[:, 1], s=24, c=colour, marker="x", linewidths=1.5, zorder=4)
 
 
 def _rings(axes: Axes, points: NDArray[np.float64]) -> None:
@@ -177,7 +186,7 @@ def _says(state: State, name: str, bounds: Bounds) -> NDArray[np.float64]:
 def _tint(axes: Axes, bounds: Bounds, share: NDArray[np.float64]) -> None:
     """The colour of the class that is said, the stronger the surer."""
     x, y, half = bounds
-    if share.min() < 0.5 < share.max() and len(np.unique(share)) == 2:
+    if np.isin(share, (0.0, 1.0)).all():
         places = np.linspace(-half, half, len(share))
         colours = [to_rgba(colour, _TINT) for colour in (_NEGATIVE, _POSITIVE)]
         axes.contourf(places + x, places + y, share, levels=[-1.0, 0.5, 2.0], colors=colours, zorder=0)
@@ -229,22 +238,20 @@ def _best(answers: NDArray[np.float64], positive: NDArray[np.bool_], bounds: Bou
     return np.asarray(quadratic_features(places) @ coefficients).reshape(_FINE, _FINE)
 
 
-def _line(style: Literal["-", "--"], colour: str, width: float) -> Line2D:
+def _line(style: Literal["-", "--", ":"], colour: str, width: float) -> Line2D:
     return Line2D([], [], linestyle=style, color=colour, linewidth=width)
 
 
 def _mark(marker: str, colour: str, size: float, hollow: bool = False) -> Line2D:
     face = "none" if hollow else colour
-    edge = 0.0 if marker in "o^" and not hollow else 1.0
-    return Line2D(
-        [], [], linestyle="", marker=marker, color=colour, markersize=size, markerfacecolor=face, markeredgewidth=edge
-    )
+    return Line2D([], [], linestyle="", marker=marker, color=colour, markersize=size, markerfacecolor=face)
 
 
-def _key(figure: Figure, *entries: tuple[str, Line2D]) -> None:
-    """What the marks mean, in one row at the bottom left."""
-    classes = (("positive", _mark("o", _POSITIVE, 5)), ("negative", _mark("^", _NEGATIVE, 5)))
-    labels, handles = zip(*classes, *entries, strict=True)
+def _key(figure: Figure, said: str, *entries: tuple[str, Line2D]) -> None:
+    """What the marks mean, in one row at the bottom left; `said` is what the grounds' colours mean."""
+    grounds = tuple(Patch(facecolor=to_rgba(colour, _TINT), linewidth=0) for colour in (_POSITIVE, _NEGATIVE))
+    classes = (("positive", _mark("o", _POSITIVE, 4.5)), ("negative", _mark("^", _NEGATIVE, 4.5)))
+    labels, handles = zip(*classes, (said, grounds), *entries, strict=True)
     figure.legend(
         handles,
         labels,
@@ -255,16 +262,14 @@ def _key(figure: Figure, *entries: tuple[str, Line2D]) -> None:
         columnspacing=1.4,
         borderpad=0.2,
         handletextpad=0.5,
+        handler_map={tuple: HandlerTuple(ndivide=None, pad=0)},
     )
 
 
 def _losses(figure: Figure, result: Result, upstream: str, quantity: str, digits: int, gap_in: float) -> None:
-    """Two pairs of bars: the updated model has a lower loss, and w a higher one; under them the error that grew."""
+    """Two pairs of bars, for the updated model and for w, and under them the error that grew."""
     top = _TOP_IN
-    for name, verdict, measure, decimals in (
-        (upstream, "is better", quantity, digits),
-        (DOWNSTREAM, "is worse", "% wrong", 1),
-    ):
+    for name, measure, decimals in ((upstream, quantity, digits), (DOWNSTREAM, "% wrong", 1)):
         axes = axes_at(figure, _BARS_LEFT_IN, top, _BARS_WIDTH_IN, _BARS_HEIGHT_IN)
         values = [state.losses[name] for state, _, _ in _states(result)]
         axes.barh([0, 1], values, height=0.62, color=[_BEFORE, _AFTER])
@@ -277,7 +282,8 @@ def _losses(figure: Figure, result: Result, upstream: str, quantity: str, digits
         axes.set_xticks([])
         axes.tick_params(axis="y", length=0, labelsize=9)
         axes.spines["bottom"].set_visible(False)
-        _titles(axes, _BARS_HEIGHT_IN, f"{name}′ {verdict}", measure, _AFTER)
+        verdict = "better" if values[1] < values[0] else "worse"
+        _titles(axes, _BARS_HEIGHT_IN, f"{name}′ is {verdict}", measure, _AFTER)
         top += _BARS_HEIGHT_IN + gap_in
     lines = [f"{result.illustration.grown.replace(' ', chr(10), 1)}:", _change(result, 1)]
     if result.before.error_correlation is not None:

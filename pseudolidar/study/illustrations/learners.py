@@ -1,7 +1,7 @@
 """Small models of the illustrations, upstream and downstream: how they are fitted, what they answer, their loss."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -226,7 +226,7 @@ class LearnerModel:
 
     def settings(self, step: Step) -> Mapping[str, Any]:
         """The learner's kind and attributes."""
-        return {"learner": type(self.learner).__name__, **asdict(self.learner)}  # type: ignore[call-overload]
+        return {"learner": type(self.learner).__name__, **vars(self.learner)}
 
     def version(self, step: Step) -> int:
         """Of all steps."""

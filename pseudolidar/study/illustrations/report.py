@@ -6,6 +6,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from pseudolidar.study.illustrations.cases import DOWNSTREAM, Result, State
+from pseudolidar.study.illustrations.decomposition import EXCESS
 from pseudolidar.viewing import Picture, Report, Row, Section, Table
 
 
@@ -24,10 +25,15 @@ def illustration_table(result: Result) -> Table:
     rows.append(_row("total: loss of w minus loss of w*", *totals, rule_above=True))
     remainders = (f"{state.decomposition.remainder:.0e}" for state in (before, after))
     rows.append(Row(("total minus the sum of the terms", *remainders, None)))
-    notes = (
+    notes: tuple[str, ...] = (
         f"{len(case.examples.x)} equally likely examples. The update replaces {case.update.name} by "
         f"{case.update.title}; w is trained anew. From the Bayes-optimal loss on: % wrong by w.",
     )
+    if EXCESS in terms[0]:
+        notes += (
+            "Excess upstream error: what the best v for this u would leave; with as many answers as there are "
+            "classes, the best v leaves nothing, since it answers for w.",
+        )
     return Table(case.title, (("", "before", "after", "change"),), tuple(rows), notes, digits=4)
 
 
@@ -75,15 +81,16 @@ def illustrations_report(results: Sequence[Result], figures: Mapping[str, Figure
 
 def sentence(result: Result) -> str:
     """What the update did, in one line."""
-    case, name = result.illustration, result.illustration.update.name
-    own, behind = (
-        f"{result.before.losses[vertex]:.4g} to {result.after.losses[vertex]:.4g}" for vertex in (name, DOWNSTREAM)
-    )
+    case = result.illustration
+    changes = []
+    for name in (case.update.name, DOWNSTREAM):
+        before, after = result.before.losses[name], result.after.losses[name]
+        unit = result.before.learners[name].unit
+        verb = "falls" if after < before else "rises"
+        changes.append(f"the test loss of {name} {verb} from {before:.3g} to {after:.3g}{unit and ' '}{unit}")
     grown = result.after.decomposition.terms[case.grown] - result.before.decomposition.terms[case.grown]
-    return (
-        f"The test loss of {name} falls from {own}, that of w rises from {behind} % wrong; "
-        f"the {case.grown} grows by {grown:.4g} points."
-    )
+    text = f"{' and '.join(changes)}; the {case.grown} grows by {grown:.3g} points."
+    return text[0].upper() + text[1:]
 
 
 def illustrations_data(results: Sequence[Result]) -> dict[str, Any]:

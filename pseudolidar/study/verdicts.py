@@ -118,7 +118,7 @@ def change(
     drawn = drawn[~np.isnan(drawn)]
     reason, interval, p_value = "", Interval(float("nan"), float("nan")), float("nan")
     over_seeds = trained and seeds > 1
-    if np.isnan(by_seed).any() or not len(drawn):
+    if not len(drawn):
         reason = "there is nothing in the test items to score it by"
     elif items == 1:
         reason = "one test item says nothing about others"
@@ -200,7 +200,14 @@ class UpdateVerdict:
     def _headline(self) -> str:
         own, worse, undecided = self.own.vertex, self._called("worse"), self._called("undecided")
         if self.self_defeating:
-            return f"Self-defeating: {own} improves, and {_listed(worse)} behind it {_verb(worse)} worse."
+            # With one descendant there is nothing to correct for.
+            holds = len(self.descendants) == 1 or bool(self.worse_after_correction)
+            how = (
+                "Self-defeating"
+                if holds
+                else "Self-defeating by single intervals, not after correction for their number"
+            )
+            return f"{how}: {own} improves, and {_listed(worse)} behind it {_verb(worse)} worse."
         if self.own.word != "improved":
             besides = f"; {_listed(worse)} behind it {_verb(worse)} worse" if worse else ""
             if self.own.word == "worse":
@@ -290,4 +297,6 @@ def _verb(names: Sequence[str]) -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
+    if any("," in name for name in names):
+        return "; ".join(names)
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

@@ -63,6 +63,13 @@ def test_of_two_sizes_all_exponents_are_in_the_interval() -> None:
     assert (found.interval.low, found.interval.high) == pytest.approx((1 / (2**1.0 - 1), 1 / (2**0.3 - 1)))
 
 
+def test_a_loss_that_rises_with_the_examples_has_no_estimation_error() -> None:
+    losses = np.array([[1.0, 1.1], [1.2, 1.1], [1.4, 1.3]])
+    found = learning_curve([1, 2, 3], losses, np.random.default_rng(0))
+    assert (found.estimation_error, found.asymptote) == (0.0, pytest.approx(losses.mean()))
+    assert found.interval.low == 0.0
+
+
 def test_the_estimation_error_of_least_squares_is_in_its_interval() -> None:
     rng = np.random.default_rng(0)
     true, trials = 4 / (SIZES[-1] - 5), 40
@@ -188,11 +195,11 @@ def test_near_only_training(full: float, near: float, supports: bool | None, say
 
 def test_a_rise_beside_no_rise_is_no_difference() -> None:
     # Worse and undecided, but by about as much: not what near-only training cures.
-    worse = Change("w", 1, 1.3, 0.3, Interval(0.05, 0.55), 0.95, (0.3, 0.3), True, 0.02, "worse")
-    undecided = Change("w", 1, 1.2, 0.2, Interval(-0.05, 0.45), 0.95, (0.2, 0.2), True, 0.1, "undecided")
+    worse = Change("w", 1, 1.3, 0.3, Interval(0.1, 0.6), 0.95, (0.3, 0.3), True, 0.02, "worse")
+    undecided = Change("w", 1, 1.2, 0.2, Interval(-0.2, 0.3), 0.95, (0.2, 0.2), True, 0.1, "undecided")
     found = intervention(worse, undecided)
     assert found.supports is None
-    assert (found.interval.low, found.interval.high) == pytest.approx((-0.1 - 0.25 * 2**0.5, -0.1 + 0.25 * 2**0.5))
+    assert (found.interval.low, found.interval.high) == pytest.approx((-0.1 - 0.5, -0.1 + 0.05**0.5))
     assert "one training seed" in intervention(worse, shifted(0.0, 0, seeds=1)).finding
 
 
@@ -211,6 +218,10 @@ def test_share_of_the_way_to_the_oracle() -> None:
     assert found.interval.low < 0.25 < found.interval.high
     assert found.interval.high - found.interval.low < 0.2
     assert oracle_gap(model(2.0), model(2.5), model(0.0), rng, trained=True).share < 0
+    # Drawn items that hold nothing to score are left out.
+    counts = np.array([1.0, 1, 1] + [0] * 97)
+    rare = [[MeanLoss(items, loss * counts, counts)] for loss in (3.0, 2.0, 1.0)]
+    assert oracle_gap(rare[0], rare[1], rare[2], rng, trained=False).interval == Interval(0.5, 0.5)
     # No way to go, so no share of it; one seed, so no interval; nothing trained, so one is enough.
     assert np.isnan(oracle_gap(model(0.0), model(0.5), model(0.0), rng, trained=True).share)
     assert np.isnan(oracle_gap(model(2.0, 1), model(1.5, 1), model(0.0, 1), rng, trained=True).share)

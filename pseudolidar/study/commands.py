@@ -173,7 +173,7 @@ class DisparityFolder:
     @cached_property
     def _digests(self) -> dict[str, str]:
         # Kept, also on the way to another process: thousands of maps take a while.
-        return file_digests(self._names, Path(self.path))
+        return file_digests(self._names, Path(self.path), "disparity maps, read")
 
     @property
     def steps(self) -> tuple[Step, ...]:

@@ -9,7 +9,7 @@ import shutil
 import string
 import subprocess
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,7 +18,7 @@ from typing import Any
 
 from rich.console import Console
 
-from pseudolidar.kitti import FormatError
+from pseudolidar.kitti import FormatError, track
 from pseudolidar.study import supervisor
 from pseudolidar.study.stages import Resources
 from pseudolidar.study.system import Inputs, Step
@@ -189,11 +189,17 @@ def matching_files(patterns: Sequence[str], directory: Path) -> list[str]:
     return sorted(names)
 
 
-def file_digests(names: Sequence[str], directory: Path) -> dict[str, str]:
-    """SHA-256 of files' contents, hex, by name; relative names start from `directory`."""
+def file_digests(names: Sequence[str], directory: Path, description: str | None = None) -> dict[str, str]:
+    """SHA-256 of files' contents, hex, by name; relative names start from `directory`.
+
+    With a description for many files there is a progress bar.
+    """
     # Reading and hashing let go of the interpreter, so that threads help.
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        return dict(zip(names, pool.map(lambda name: _digest(directory / name), names), strict=True))
+        digests: Iterable[str] = pool.map(lambda name: _digest(directory / name), names)
+        if description is not None:
+            digests = track(digests, description, len(names))
+        return dict(zip(names, digests, strict=True))
 
 
 def _digest(path: Path) -> str:
@@ -208,7 +214,7 @@ def run_command(
 
     There is no shell: the template is split into words first, then the words are filled in, so that a path with blanks
     or quotes stays one word and nothing in it is interpreted. The command gets no standard input; OMP_NUM_THREADS is
-    `cpus`; when this process ends, however it does, the command is killed with all that it started.
+    `cpus`; when this process ends, however it does, the command's process group is killed.
 
     Args:
         template: checked by `require_template`.

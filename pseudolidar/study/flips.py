@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pseudolidar.evaluation import Evaluation, evaluate, object_outcomes
 from pseudolidar.kitti import Objects
 from pseudolidar.study.by_depth import SumsByDepth, sums_by_depth
-from pseudolidar.viewing import Row, Table
+from pseudolidar.viewing import Heading, Row, Table
 
 Fate = Literal["kept", "lost", "gained", "missed"]
 """Of an object: found by both versions; by the one before only (a negative flip); by the one after only (a positive
@@ -238,7 +238,10 @@ def flips_table(rows: Mapping[str, Flips], caption: str) -> Table:
         body.append(Row((name, str(flips.before.criterion), *counts.values(), sum(counts.values()), *numbers)))
     return Table(
         caption,
-        (("", "objects", *FATES, "all", "precision before (%)", "false before", "precision after (%)", "false after"),),
+        (
+            ("", "", Heading("objects", 5), Heading("before", 2), Heading("after", 2)),
+            ("", "counted", *FATES, "all", *("precision (%)", "false") * 2),
+        ),
         tuple(body),
         (
             "Lost: found before, not after (negative flips); gained: the reverse. Each version is taken at the score "

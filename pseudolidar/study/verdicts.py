@@ -79,13 +79,14 @@ def change(
     """Change of a test loss, with an interval over test items and over training seeds.
 
     The two are crossed: each seed's model is tested on each item, and no bootstrap is exact for crossed factors
-    (McCullagh, Bernoulli 2000). Drawing S seeds with replacement, besides, understates their variance by (S - 1)/S and
-    has no tail: with three seeds, such a 95 % interval holds the mean about 73 times in 100. So the two are
-    treated apart and then added, as a generalized pivot (Weerahandi, JASA 1993):
+    (McCullagh, Bernoulli 2000). Drawing S seeds with replacement, besides, makes their variance too small, by the
+    factor (S - 1) / S, and has no tail: with three seeds, such a 95 % interval holds the mean about 73 times in 100. So
+    the two are treated apart and then added, as a generalized pivot (Weerahandi, JASA 1993):
 
     * items: percentile bootstrap, as `evaluation.compare`; the items drawn are the same for all seeds, before and
       after, so that what makes an item hard cancels. Expanded for few items, of which a bootstrap's intervals are too
-      narrow (Hesterberg, The American Statistician 2015): by 10 % for 20 of them, 1 % for 200;
+      narrow (Hesterberg, The American Statistician 2015): by 10 % for 20 of them, 1 % for 200. Items count as
+      independent; neighbouring frames of a video are not, and make it too narrow;
     * seeds: the mean over seeds of the differences (each over all items) has standard error sqrt(variance / S), and
       the error over it follows Student's t with S - 1 degrees of freedom.
 

@@ -245,8 +245,8 @@ def flips_table(rows: Mapping[str, Flips], caption: str) -> Table:
         tuple(body),
         (
             "Lost: found before, not after (negative flips); gained: the reverse. Each version is taken at the score "
-            "of its highest F1, since the scores of two trainings are not on one scale; where the precisions there lie far "
-            "apart, part of the flips is the threshold's.",
+            "of its highest F1, since the scores of two trainings are not on one scale; where the precisions there lie "
+            "far apart, part of the flips is the threshold's.",
         ),
         digits=1,
     )

@@ -5,6 +5,7 @@ with it. What differs from an image: Debian's own base tree instead of the publi
 and the kernel's limits on containers are not there. Needs root, debootstrap and unshare (util-linux).
 """
 
+import dataclasses
 import os
 import re
 import shlex
@@ -32,7 +33,6 @@ class DebianTree:
     workdir: str = "/"
     user: str = "0:0"
     entrypoint: list[str] = field(default_factory=list)
-    command: list[str] = field(default_factory=list)
     health: list[str] = field(default_factory=list)
 
     def run(self, command: Sequence[str], user: str | None = None, timeout_s: float = 600) -> CompletedProcess[str]:
@@ -63,6 +63,7 @@ class DebianTree:
             point = shlex.quote(f"{self.root}{path}")
             make = f"mkdir -p {point}" if outside.is_dir() else f"mkdir -p $(dirname {point}) && touch {point}"
             lines += [make, f"mount --bind {shlex.quote(str(outside))} {point}"]
+        # An engine looks HOME up in the tree; a user id that isn't known there has this one.
         variables = {"HOME": "/root" if user.startswith("0:") else "/", **environment}
         inside = f"cd {self.workdir} && exec " + shlex.join(command)
         uid, _, gid = user.partition(":")
@@ -114,8 +115,7 @@ class TreeBuilder:
         if stage.base in self._stages:
             base = self.build(stage.base)
             subprocess.run(["cp", "--archive", base.root, root], check=True)
-            tree = DebianTree(root, dict(base.environment), base.workdir, base.user, list(base.entrypoint))
-            tree.command = list(base.command)
+            tree = dataclasses.replace(base, root=root, environment=dict(base.environment))
         else:
             tree = self._debian(stage.base, root)
         arguments: dict[str, str] = {}
@@ -127,9 +127,9 @@ class TreeBuilder:
     def _debian(self, image: str, root: Path) -> DebianTree:
         release = re.match(r"debian:([a-z]+)-", image)
         assert release, f"expected a base debian:RELEASE-..., found {image}"
-        subprocess.run(
-            ["debootstrap", "--variant=minbase", release[1], str(root)], check=True, stdout=subprocess.DEVNULL
-        )
+        # debootstrap mounts /proc meanwhile; among mounts of its own, none is left if it is stopped.
+        command = ["unshare", "--mount", "debootstrap", "--variant=minbase", release[1], str(root)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         return DebianTree(root, {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"})
 
     def _carry_out(self, instruction: Instruction, tree: DebianTree, arguments: dict[str, str]) -> None:
@@ -149,15 +149,13 @@ class TreeBuilder:
                 tree.user = value
             case "ENTRYPOINT":
                 tree.entrypoint = instruction.words()
-            case "CMD":
-                tree.command = instruction.words()
             case "HEALTHCHECK":
                 tree.health = Instruction("CMD", {}, value.removeprefix("CMD").strip(), instruction.line).words()
             case "COPY":
                 self._copy(instruction, tree)
             case "RUN":
                 self._run(instruction, tree, arguments)
-            case "LABEL":
+            case "CMD" | "LABEL":
                 pass
             case other:
                 raise NotImplementedError(f"line {instruction.line}: {other}")

@@ -45,6 +45,9 @@ def succeeds(image: DebianTree, command: str, user: str | None = None) -> str:
 
 @pytest.mark.parametrize("user", [None, STRANGER])
 def test_the_health_command_runs_a_kernel(image: DebianTree, user: str | None) -> None:
+    # A container starts with the image's own /cache, without what another one left there.
+    for path in (image.root / "cache").iterdir():
+        shutil.rmtree(path)
     done = image.run(image.health, user)
     if image.health[-1] == "cuda":
         assert done.returncode == 1 and "PyTorch sees no GPU" in done.stderr, done.stdout + done.stderr
@@ -54,7 +57,7 @@ def test_the_health_command_runs_a_kernel(image: DebianTree, user: str | None) -
 
 def test_processes_are_an_ordinary_user_who_can_change_results_and_nothing_else(image: DebianTree) -> None:
     assert succeeds(image, "id -u").strip() == "1000"
-    assert succeeds(image, "touch /outputs/mine /cache/mine") == ""
+    assert succeeds(image, "mkdir /outputs/mine /cache/mine") == ""
     for path in ("/app/theirs", "/opt/venv/theirs", "/etc/theirs"):
         assert image.run(["touch", path]).returncode != 0, path
 

@@ -1,7 +1,11 @@
 """Illustrations: optimal models are optimal, terms add up, each figure's term grows, the improvement defeats itself."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -13,6 +17,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from scipy.optimize import linprog
 
+from pseudolidar.kitti import read_image
 from pseudolidar.study.artifacts import ArtifactStore
 from pseudolidar.study.illustrations import (
     Decomposition,
@@ -20,10 +25,7 @@ from pseudolidar.study.illustrations import (
     decompose,
     decompose_two_upstream,
     draw_illustration,
-    illustration_table,
     illustrations,
-    illustrations_data,
-    illustrations_report,
     run_illustrations,
 )
 from pseudolidar.study.illustrations.decomposition import APPROXIMATION, COMPATIBILITY, ESTIMATION, EXCESS, UPSTREAM
@@ -36,14 +38,27 @@ from pseudolidar.study.illustrations.optimal import (
     best_half_plane,
     quadratic_features,
 )
-from pseudolidar.viewing import figure_to_rgb, render_report
 
 SETTINGS = settings(deadline=None, max_examples=15)
 
 
+REPOSITORY = Path(__file__).parents[2]
+
+
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Result]:
-    store = ArtifactStore(tmp_path_factory.mktemp("illustrations"))
+def printed(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """What the script prints, and the folder that it fills."""
+    output = tmp_path_factory.mktemp("illustrations")
+    command = [sys.executable, str(REPOSITORY / "scripts/illustrations.py"), f"output={output}"]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done.stdout, output
+
+
+@pytest.fixture(scope="module")
+def results(printed: tuple[str, Path]) -> dict[str, Result]:
+    store = ArtifactStore(printed[1] / "artifacts")
     return {result.illustration.name: result for result in run_illustrations(store, illustrations())}
 
 
@@ -211,18 +226,35 @@ def test_a_remainder_shows_a_wrong_term() -> None:
     assert Decomposition({UPSTREAM: 1.0, ESTIMATION: 2.0}, 3.5).remainder == pytest.approx(0.5)
 
 
-def test_the_report_holds_every_figure_and_its_numbers(results: dict[str, Result]) -> None:
-    shown = [results["figure-2"], results["figure-4b"]]
-    figures = {result.illustration.name: draw_illustration(result) for result in shown}
-    html = render_report(illustrations_report(shown, figures, "output: there\n"))
-    assert html.count("<svg") == 2
-    for result in shown:
-        assert f"{result.after.decomposition.total:.4f}" in html
-        drawn = figure_to_rgb(figures[result.illustration.name], dpi=50)
-        assert len(np.unique(drawn.reshape(-1, 3), axis=0)) > 50
-        assert illustration_table(result).rows[-1].cells[0] == "total minus the sum of the terms"
-    data = json.loads(json.dumps(illustrations_data(shown)))
-    assert data["figure-4b"]["after"]["terms_percent"][COMPATIBILITY] == pytest.approx(27.857, abs=1e-3)
+def test_the_script_leaves_tables_figures_a_report_and_numbers(
+    printed: tuple[str, Path], results: dict[str, Result]
+) -> None:
+    text, output = printed
+    report, data = (output / "report.html").read_text(), json.loads((output / "results.json").read_text())
+    assert report.count("<svg") == len(results)
+    for name, result in results.items():
+        assert text.count(result.illustration.title) == 1
+        written = f"{result.after.decomposition.total:.4f}"
+        assert written in text
+        assert written in report
+        assert data[name]["after"]["terms_percent"] == pytest.approx(dict(result.after.decomposition.terms))
+        figure = read_image(output / f"{name}.png")
+        assert figure.shape[1] > 1800
+        assert figure[::8, ::8].std() > 20
+
+
+def test_nothing_is_trained_again_by_the_next_run(printed: tuple[str, Path]) -> None:
+    store = ArtifactStore(printed[1] / "artifacts")
+    stages = [stage for case in illustrations() for stage in case.after.stages(0).values()]
+    assert all(store.is_finished(stage) for stage in stages)
+
+
+def test_a_figure_says_what_became_better_and_worse(results: dict[str, Result]) -> None:
+    result = results["figure-2"]
+    backwards = replace(result, before=result.after, after=result.before)
+    for shown, verdicts in ((result, ["v′ is better", "w′ is worse"]), (backwards, ["v′ is worse", "w′ is better"])):
+        texts = [text.get_text() for axes in draw_illustration(shown).axes for text in axes.texts]
+        assert [text for text in texts if text.endswith(("better", "worse"))] == verdicts
 
 
 def test_a_failed_stage_ends_the_run_with_its_message(tmp_path: Path) -> None:

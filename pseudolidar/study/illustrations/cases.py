@@ -17,8 +17,7 @@ from pseudolidar.study.illustrations.decomposition import (
     decompose_two_upstream,
 )
 from pseudolidar.study.illustrations.distributions import (
-    WEDGE_NORMALS,
-    WEDGE_OFFSETS,
+    WEDGE_LINES,
     Examples,
     WriteExamples,
     corner,
@@ -83,6 +82,9 @@ class Illustration:
         return self.before.replaced(self.update)
 
 
+_WEDGE_RULES = (Rule(*WEDGE_LINES[0]), Rule(*WEDGE_LINES[1]))
+
+
 def illustrations() -> tuple[Illustration, ...]:
     """Figures 2, 3, 4a and 4b of the paper, on distributions of our own."""
     return (
@@ -99,9 +101,9 @@ def illustrations() -> tuple[Illustration, ...]:
         _two_models(
             "figure-3",
             "Figure 3. Downstream estimation error",
-            "v predicts a point of the plane, w parts the classes of its answers by a conic section, of which it is "
-            "shown six labelled ones. Given v, nearly a line is enough, and six examples find it. Given v', which is "
-            "closer to the targets, it takes an oval; it is there among the conics, but six examples seldom find it.",
+            "v predicts a point of the plane, w parts the classes of its answers by a conic section, and is shown only "
+            "six labelled examples. Given v, nearly a line is enough, and six examples find it. Given v', which is far "
+            "closer to the targets, it takes an oval: a conic section, too, but one that six examples seldom find.",
             disc_in_arc(),
             QuadraticClassifier(),
             ESTIMATION,
@@ -111,7 +113,7 @@ def illustrations() -> tuple[Illustration, ...]:
             "Figure 4a. Upstream compatibility error: errors that were elsewhere",
             "u and v both tell the class of a point by a line, w sees only what they say. u looks at one coordinate, v "
             "at the other; where one is wrong the other is right, and w knows: positive is what both call positive. u' "
-            "is the best of all lines, and wrong far less often than u; but where it is wrong, w can no longer tell.",
+            "is the best of all lines, and wrong far less often than u; but where it is wrong, w can hardly ever tell.",
             corner(),
             (Rule((1.0, 0.0), 0.0), Rule((0.0, 1.0), 0.0)),
             LearnerModel(LinearClassifier()),
@@ -127,12 +129,6 @@ def illustrations() -> tuple[Illustration, ...]:
             LearnerModel(_WEDGE_RULES[1]),
         ),
     )
-
-
-_WEDGE_RULES = tuple(
-    Rule((float(normal[0]), float(normal[1])), float(offset))
-    for normal, offset in zip(WEDGE_NORMALS, WEDGE_OFFSETS, strict=True)
-)
 
 
 def _two_models(

@@ -94,13 +94,12 @@ def corner() -> Examples:
 def wedge() -> Examples:
     """Figure 4b: positive between two lines that part upwards."""
     x = 2 * _spread(_COUNT) - 1
-    between = np.logical_and.reduce(x @ WEDGE_NORMALS.T > WEDGE_OFFSETS, axis=1)
+    between = np.logical_and.reduce([x @ np.array(normal) > offset for normal, offset in WEDGE_LINES])
     return Examples(x, between, np.empty((len(x), 0)))
 
 
-WEDGE_NORMALS = np.array([[1.0, 0.35], [-1.0, 0.35]])
-"""Of the two lines of `wedge`, left and right."""
-WEDGE_OFFSETS = np.array([-0.45, -0.15])
+WEDGE_LINES = (((1.0, 0.35), -0.45), ((-1.0, 0.35), -0.15))
+"""The two lines of `wedge`, left and right: normal n towards the positive side, and offset d; n . x > d is positive."""
 
 
 def _spread(count: int) -> NDArray[np.float64]:

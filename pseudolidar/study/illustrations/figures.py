@@ -27,7 +27,7 @@ _BARS_WIDTH_IN = PAGE_WIDTH_IN - _BARS_LEFT_IN - 0.5
 _BARS_HEIGHT_IN = 0.55
 _KEY_IN = 0.4
 _TINT = 0.22
-_FINE, _COARSE = 400, 90
+_FINE, _COARSE = 400, 64
 
 Bounds = tuple[float, float, float]
 """Of a square panel: its centre's two coordinates, half its side."""

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from pseudolidar.kitti import replacing
 from pseudolidar.study.illustrations.distributions import Examples
 from pseudolidar.study.illustrations.optimal import (
-    HalfPlane,
     best_boolean_function,
     best_conic,
     best_function,
@@ -122,7 +121,7 @@ class Rule(_Classifier):
 
     def predict(self, parameters: Parameters, inputs: NDArray[np.float64]) -> NDArray[np.float64]:
         """0 or 1."""
-        return HalfPlane(self.normal, self.offset).contains(inputs)[:, None].astype(np.float64)
+        return (inputs @ np.array(self.normal) > self.offset)[:, None].astype(np.float64)
 
 
 @dataclass(frozen=True)

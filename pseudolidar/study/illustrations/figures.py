@@ -27,6 +27,7 @@ _BARS_WIDTH_IN = PAGE_WIDTH_IN - _BARS_LEFT_IN - 0.5
 _BARS_HEIGHT_IN = 0.55
 _KEY_IN = 0.4
 _TINT = 0.22
+# Places along a panel's side at which a classifier is asked.
 _FINE, _COARSE = 400, 64
 
 Bounds = tuple[float, float, float]
@@ -34,7 +35,7 @@ Bounds = tuple[float, float, float]
 
 
 def draw_illustration(result: Result) -> Figure:
-    """One illustration in the paper's arrangement, 10 inches wide."""
+    """One illustration, 10 inches wide: the update from left to right, or from above to below; the losses on the right."""
     with drawing_style():
         return _regression_figure(result) if result.illustration.examples.target.size else _classifiers_figure(result)
 
@@ -54,8 +55,7 @@ def _regression_figure(result: Result) -> Figure:
     few = isinstance(result.before.learners[DOWNSTREAM], QuadraticClassifier)
     for column, (state, prime, colour) in enumerate(_states(result), start=1):
         answers = state.predictions["v"]
-        average = " on average" if few else ""
-        subtitle = f"w{prime} is wrong for {state.losses[DOWNSTREAM]:.1f} %{average}"
+        subtitle = f"w{prime} is wrong for {state.losses[DOWNSTREAM]:.1f} %{' on average' if few else ''}"
         axes = _panel(figure, column, 0, bounds, f"the answers of v{prime}", subtitle, colour)
         _tint(axes, bounds, _says(state, DOWNSTREAM, bounds))
         ends = np.stack([answers, examples.target], axis=1)

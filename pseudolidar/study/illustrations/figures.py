@@ -35,7 +35,7 @@ Bounds = tuple[float, float, float]
 
 
 def draw_illustration(result: Result) -> Figure:
-    """One illustration, 10 inches wide: the update from left to right, or from above to below; the losses on the right."""
+    """One illustration, 10 inches wide: what the update does from left to right or downwards, the losses beside it."""
     with drawing_style():
         return _regression_figure(result) if result.illustration.examples.target.size else _classifiers_figure(result)
 

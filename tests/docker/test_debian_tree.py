@@ -37,6 +37,13 @@ def image() -> Iterator[DebianTree]:
         shutil.rmtree(folder)
 
 
+@pytest.fixture(autouse=True)
+def _a_container_of_its_own(image: DebianTree) -> None:
+    # A container starts with the image's own /cache, without what another user left in an earlier one.
+    for path in (image.root / "cache").iterdir():
+        shutil.rmtree(path)
+
+
 def succeeds(image: DebianTree, command: str, user: str | None = None) -> str:
     done = image.run(command.split(), user)
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
@@ -45,9 +52,6 @@ def succeeds(image: DebianTree, command: str, user: str | None = None) -> str:
 
 @pytest.mark.parametrize("user", [None, STRANGER])
 def test_the_health_command_runs_a_kernel(image: DebianTree, user: str | None) -> None:
-    # A container starts with the image's own /cache, without what another one left there.
-    for path in (image.root / "cache").iterdir():
-        shutil.rmtree(path)
     done = image.run(image.health, user)
     if image.health[-1] == "cuda":
         assert done.returncode == 1 and "PyTorch sees no GPU" in done.stderr, done.stdout + done.stderr

@@ -138,7 +138,8 @@ def test_of_a_dockerignores_lines_the_last_that_matches_decides(patterns: list[s
 
 def test_pinned_packages_are_ones_the_project_accepts(project: dict) -> None:
     lines = (REPOSITORY / "docker" / "constraints.txt").read_text().splitlines()
-    pins = dict(line.split("==") for line in lines if line and not line.startswith("#"))
+    lines = [line for line in lines if line and not line.startswith("#")]
+    pins = {canonicalize_name(name): version for name, version in (line.split("==") for line in lines)}
     required = [Requirement(text) for text in [*project["dependencies"], *project["optional-dependencies"]["cuda"]]]
     pinned = [each for each in required if canonicalize_name(each.name) in pins]
     # A dependency that is new is left to pip until the file is written again; not half of them.

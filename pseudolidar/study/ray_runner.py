@@ -2,6 +2,8 @@
 
 import logging
 import os
+import re
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +16,8 @@ from pseudolidar.kitti import progress_bar
 from pseudolidar.study.artifacts import ArtifactStore
 from pseudolidar.study.runner import MAX_DEATHS, Outcome, Schedule, make_logged
 from pseudolidar.study.stages import Resources, Stage
+
+_PATIENCE_S = 10.0
 
 # What ray.nodes() says of a machine.
 Node = Mapping[str, Any]
@@ -115,15 +119,27 @@ def request(resources: Resources, nodes: Sequence[Node]) -> tuple[float, float]:
     return min(float(resources.cpus), most), gpus
 
 
+def _require_cluster(address: str | None) -> None:
+    place = re.fullmatch(r"(?:ray://)?([^:/]+):(\d+)", address or "")
+    if place is None:
+        return
+    # Ray itself would try for minutes, and then end this process.
+    try:
+        socket.create_connection((place[1], int(place[2])), _PATIENCE_S).close()
+    except OSError as error:
+        raise ConnectionError(f"address: found nobody at {address} ({error}), expected a Ray cluster") from error
+
+
 @contextmanager
 def _connected(address: str | None) -> Iterator[None]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    _require_cluster(address)
     # None would mean whatever cluster was started last on this machine.
     ray.init(
         "local" if address is None else address,
         include_dashboard=False if address is None else None,
         log_to_driver=False,
-        logging_level=logging.WARNING,
+        logging_level=logging.ERROR,
     )
     try:
         yield

@@ -118,6 +118,12 @@ def test_what_is_asked_for_fits_on_one_node() -> None:
     assert request(Resources(cpus=2, gpus=1), nodes[:1]) == (2, 0)
 
 
+def test_a_cluster_that_is_not_there_is_named(tmp_path: Path) -> None:
+    for address in ("127.0.0.1:1", "ray://127.0.0.1:1"):
+        with pytest.raises(ConnectionError, match=f"address: found nobody at {address}"):
+            make_stages_on_ray(ArtifactStore(tmp_path), failing(), address)
+
+
 def test_retries_below_none_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="retries: found -1"):
         make_stages_on_ray(ArtifactStore(tmp_path), [], retries=-1)

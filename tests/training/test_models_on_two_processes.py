@@ -126,3 +126,24 @@ def test_the_2d_detector(two: SeveralProcesses, tmp_path: Path) -> None:
     one, both = on_one_and_two(two, boxes2d_losses, BOXES, tmp_path)
     # Each part of a batch is weighted by its images, not its objects: near, and no nearer.
     np.testing.assert_allclose(both, one, rtol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("losses_of", "write", "settings"),
+    [
+        (stereo_losses, write_scene, STEREO),
+        (pointrcnn_losses, write_street, POINTRCNN),
+        (frustum_losses, write_street, FRUSTUM),
+        (boxes2d_losses, write_painted, BOXES),
+    ],
+)
+def test_a_finished_run_is_known_however_it_is_spread(
+    tmp_path: Path, losses_of: Callable[..., list[float]], write: Callable[..., ObjectDataset], settings: Any
+) -> None:
+    write(tmp_path, 4, **({} if write is write_scene else {"seed": 0}))
+    steps = {name: 1 for name in ("steps", "rpn_steps", "rcnn_steps") if hasattr(settings, name)}
+    brief = dataclasses.replace(settings, **steps)
+    trained = losses_of(brief, tmp_path, tmp_path / "a.pt")
+    spread = dataclasses.replace(brief, accumulate=2, synchronised_batch_norm=False)
+    # Loaded, not trained: of two phases only the last one's losses are kept.
+    assert losses_of(spread, tmp_path, tmp_path / "a.pt") == trained[-1:]

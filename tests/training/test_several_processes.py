@@ -255,3 +255,16 @@ def normalised_part(values: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Ten
     assert inputs.grad is not None and norm.weight.grad is not None
     assert "forward" not in vars(norm)
     return outputs.detach(), inputs.grad, norm.weight.grad, norm.state_dict(), list(norm.state_dict())
+
+
+def test_other_devices_take_torchs_own(two: SeveralProcesses) -> None:
+    # As far as a machine without several GPUs goes: PyTorch's module is asked, and refuses what has no values.
+    for error in two(normalised_on_meta):
+        assert isinstance(error, ValueError) and "SyncBatchNorm expected input tensor to be on GPU" in str(error)
+
+
+def normalised_on_meta() -> None:
+    processes_on("cpu")
+    norm = nn.BatchNorm2d(4).to("meta")
+    with synchronised_batch_norm(norm):
+        norm(torch.ones(2, 4, 3, 3, device="meta"))

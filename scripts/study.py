@@ -1,6 +1,6 @@
-"""The case study: python scripts/study.py experiment=demo|town [seed=0] [output=DIR] [study.…=…]."""
+"""The case study: python scripts/study.py experiment=demo|town|kitti_paper [seeds=3] [output=DIR] [study.…=…]."""
 
-import json
+import sys
 from pathlib import Path
 
 import hydra
@@ -13,36 +13,44 @@ from pseudolidar.study import (
     ArtifactStore,
     CaseStudy,
     CaseStudySettings,
-    Scores,
     case_study_report,
+    default_workers,
+    make_stages,
     write_model_folders,
+    write_results,
 )
 from pseudolidar.viewing import print_tables, tables_of, write_report
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="study")
 def main(config: DictConfig) -> None:
-    """Compose the configuration, run what is not there yet, print the tables, write the report."""
+    """Compose the configuration, make what is not there yet, print the verdict and the tables, write the report."""
     with clear_errors():
-        run(instantiate(config.study), Path(config.output), OmegaConf.to_yaml(config, resolve=True))
+        workers = default_workers() if config.workers is None else config.workers
+        settings = instantiate(config.study)
+        run(settings, Path(config.output), workers, OmegaConf.to_yaml(config, resolve=True))
 
 
-def run(settings: CaseStudySettings, output: Path, configuration: str) -> None:
+def run(settings: CaseStudySettings, output: Path, workers: int, configuration: str) -> None:
     """Run the study in `output`, print its tables, write report.html, results.json, config.yaml, models/."""
     study = CaseStudy(settings, ArtifactStore(output / "artifacts"))
     with replacing(output / "config.yaml") as temporary:
         temporary.write_text(configuration)
-    study.run()
-    scores = Scores(study)
-    report = case_study_report(study, scores, configuration)
+    study.outcome = make_stages(study.store, study.wanted(), workers)
+    if study.data.fingerprint in study.outcome.missing:
+        raise ValueError(study.outcome.failed[0].message)
+    report = case_study_report(study, configuration)
     print_tables(tables_of(report))
     write_report(report, output / "report.html")
-    disparity = {source: study.disparity_errors(source) for source in study.errors}
-    with replacing(output / "results.json") as temporary:
-        temporary.write_text(json.dumps({"average_precision": scores.to_dict(), "disparity": disparity}, indent=1))
+    write_results(study, output / "results.json")
     write_model_folders(study, output / "models")
-    Console().print(f"models: {output / 'models'}", highlight=False, soft_wrap=True)
-    Console().print(f"report: {output / 'report.html'}", highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(report.lead, style="bold", markup=False)
+    console.print(f"models: {output / 'models'}")
+    console.print(f"report: {output / 'report.html'}")
+    if study.outcome.failed:
+        Console(stderr=True).print(f"{len(study.outcome.failed)} stages failed; the report says which", style="red")
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ from typing import Any
 
 from pseudolidar.cloud.files import disparity_path
 from pseudolidar.kitti import FormatError, Frame, ObjectDataset, read_disparity, read_objects, replacing, track
+from pseudolidar.study.case_study.disparity_errors import TEST_VERSION, disparity_loss, measure_disparity
+from pseudolidar.study.case_study.oracle import truth_of
 from pseudolidar.study.case_study.scores import PrecisionChoice, precision_loss, write_scores
 from pseudolidar.study.external import AS_BEFORE, CHANGED, SPLITS, Command, file_digests
 from pseudolidar.study.losses import ItemLosses
@@ -115,6 +117,10 @@ class CommandDisparity(Command):
     def __post_init__(self) -> None:
         self.require_templates(())
 
+    def version(self, step: Step) -> int:
+        """Of how commands are called, and of the test."""
+        return TEST_VERSION if step == "test" else super().version(step)
+
     def settings(self, step: Step) -> Mapping[str, Any]:
         """The step's template and files."""
         return {} if step == "test" else self.command_settings(step)
@@ -127,7 +133,7 @@ class CommandDisparity(Command):
             FormatError: a frame without a map, or with a broken one or one of another size; no model; changed files.
         """
         if step == "test":
-            _test_disparity(inputs, folder)
+            measure_disparity(inputs, folder)
             return
         output = self.call(step, inputs, {}, folder)
         if step == "predict":
@@ -138,7 +144,7 @@ class CommandDisparity(Command):
 
     def test_loss(self, inputs: Inputs) -> ItemLosses:
         """Disparity MAE by frame, as of the study's own models."""
-        return _disparity_loss(inputs)
+        return disparity_loss(inputs)
 
 
 @dataclass(frozen=True)
@@ -188,8 +194,8 @@ class DisparityFolder:
         return {"maps": len(self._digests), "sha256": hashlib.sha256(listing.encode()).hexdigest()}
 
     def version(self, step: Step) -> int:
-        """Of the copies."""
-        return _FOLDER_VERSION
+        """Of the copies, and of the test."""
+        return TEST_VERSION if step == "test" else _FOLDER_VERSION
 
     def resources(self, step: Step) -> Resources:
         """One thread."""
@@ -210,7 +216,7 @@ class DisparityFolder:
             FormatError: a frame without a map, or with a broken one, one of another size, or one that was changed.
         """
         if step == "test":
-            _test_disparity(inputs, folder)
+            measure_disparity(inputs, folder)
             return
         frames = _frames(inputs.data)
         maps = require_maps(Path(self.path), frames)
@@ -226,7 +232,7 @@ class DisparityFolder:
 
     def test_loss(self, inputs: Inputs) -> ItemLosses:
         """Disparity MAE by frame, as of the study's own models."""
-        return _disparity_loss(inputs)
+        return disparity_loss(inputs)
 
 
 def require_maps(folder: Path, frames: Sequence[Frame]) -> list[Path]:
@@ -263,23 +269,8 @@ def _take_over(paths: Sequence[Path], folder: Path) -> None:
 
 def _disparity_folder(predictions: Path, data: Path) -> Path:
     """Where a parent's disparity maps lie; the oracle's are the data set's own."""
-    # The case study's settings hold commands: at the top of this file the two would wait for each other.
-    from pseudolidar.study.case_study.disparity import truth_of
-
     truth = truth_of(predictions)
     if truth == "velodyne":
         found = "the oracle, which is LiDAR here"
         raise FormatError(predictions, "folder", found, "disparity maps for {disparity}; a template with {clouds} fits")
     return (predictions if truth is None else data / "training" / "disparity").resolve()
-
-
-def _test_disparity(inputs: Inputs, folder: Path) -> None:
-    from pseudolidar.study.case_study.disparity import Tested
-
-    Tested().test(inputs, folder)
-
-
-def _disparity_loss(inputs: Inputs) -> ItemLosses:
-    from pseudolidar.study.case_study.disparity import Tested
-
-    return Tested().test_loss(inputs)

@@ -9,10 +9,26 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-Value = str | float | int | None
-"""A cell: text as it is; a float with the table's digits; a whole number as it is; None or NaN for 'no value'."""
-
 NO_VALUE = "–"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its interval.
+
+    Attributes:
+        value, low, high: in one unit; NaN where there is none.
+        signed: with its sign, as changes are written.
+    """
+
+    value: float
+    low: float
+    high: float
+    signed: bool = False
+
+
+Value = str | float | int | Estimate | None
+"""A cell: text as it is; a float with the table's digits; a whole number as it is; None or NaN for 'no value'."""
 
 
 @dataclass(frozen=True)
@@ -88,12 +104,17 @@ class Table:
 
     def is_numeric(self, column: int) -> bool:
         """Whether a column holds a number anywhere."""
-        return any(isinstance(row.cells[column], int | float) for row in self.rows)
+        return any(isinstance(row.cells[column], int | float | Estimate) for row in self.rows)
 
     def text(self, value: Value) -> str:
         """How a value is written."""
         if isinstance(value, str):
             return value
+        if isinstance(value, Estimate):
+            plus = "+" if value.signed and value.value >= 0 else ""
+            if np.isnan(value.low) or np.isnan(value.value):
+                return plus + self.text(value.value)
+            return f"{plus}{self.text(value.value)} [{self.text(value.low)}, {self.text(value.high)}]"
         if value is None or np.isnan(value):
             return NO_VALUE
         written = f"{value}" if isinstance(value, int | np.integer) else f"{value:.{self.digits}f}"
@@ -122,6 +143,8 @@ class Table:
 
     def _number(self, row: int, column: int) -> float | None:
         value = self.rows[row].cells[column]
+        if isinstance(value, Estimate):
+            value = value.value
         if isinstance(value, str) or value is None or np.isnan(value):
             return None
         return round(float(value), self.digits)

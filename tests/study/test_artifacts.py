@@ -8,34 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from pseudolidar.study.artifacts import ArtifactStore, Stage
+from pseudolidar.study.artifacts import ArtifactStore
+from pseudolidar.study.runner import make_stages
+from pseudolidar.study.stages import Resources, Stage
+from tests.study.small_tasks import Counted, Dies, FailsUntil, diamond, slow_chain
 
 
-def counting_stage(
-    log: Path, name: str, settings: dict[str, object], parents: tuple[Stage, ...] = (), version: int = 1
-) -> Stage:
-    """A stage that leaves a file and a line in `log` each time it is made."""
-
-    def make(folder: Path) -> None:
-        (folder / "content.txt").write_text(f"{name} {settings}")
-        with log.open("a") as lines:
-            lines.write(f"{name}\n")
-
-    return Stage(name, settings, version, make, parents)
-
-
-def diamond(log: Path, u_rate: float = 0.1, w_steps: int = 5, w_version: int = 1) -> dict[str, Stage]:
-    """Data -> u -> (v, w), and z beside u."""
-    data = counting_stage(log, "data", {"seed": 0})
-    u = counting_stage(log, "u", {"rate": u_rate}, (data,))
-    z = counting_stage(log, "z", {}, (data,))
-    v = counting_stage(log, "v", {}, (u, data))
-    w = counting_stage(log, "w", {"steps": w_steps}, (u,), w_version)
-    return {"data": data, "u": u, "z": z, "v": v, "w": w}
-
-
-def made(store: ArtifactStore, stages: dict[str, Stage]) -> list[str]:
-    return [stage.name for stage in store.run(list(stages.values()))]
+def made(store: ArtifactStore, stages: dict[str, Stage], workers: int = 1) -> list[str]:
+    return [stage.name for stage in make_stages(store, list(stages.values()), workers).made]
 
 
 def test_a_finished_stage_is_not_made_again(tmp_path: Path) -> None:
@@ -56,48 +36,85 @@ def test_a_change_remakes_the_stage_and_what_hangs_on_it_alone(tmp_path: Path) -
 
 def test_parents_are_made_though_only_the_child_is_asked_for(tmp_path: Path) -> None:
     store = ArtifactStore(tmp_path / "store")
-    assert [stage.name for stage in store.run([diamond(tmp_path / "log")["w"]])] == ["data", "u", "w"]
+    outcome = make_stages(store, [diamond(tmp_path / "log")["w"]])
+    assert [stage.name for stage in outcome.made] == ["data", "u", "w"]
+    content = (store.folder(outcome.made[-1]) / "content.txt").read_text()
+    assert content == "w {'steps': 5} after ['u']", "a task is given its parents by their roles"
 
 
-def test_a_failed_stage_is_not_finished(tmp_path: Path) -> None:
-    store = ArtifactStore(tmp_path / "store")
-    fails = [True]
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_failed_stage_stops_only_what_stands_on_it(tmp_path: Path, workers: int) -> None:
+    store, log = ArtifactStore(tmp_path / "store"), tmp_path / "log"
+    stages = diamond(log)
+    bad = Stage("bad", FailsUntil(log, "bad"), {"data": stages["data"]})
+    on_it = Stage("on-it", Counted(log, "on-it"), {"bad": bad, "u": stages["u"]})
+    far = Stage("far", Counted(log, "far"), {"on-it": on_it})
+    outcome = make_stages(store, [far, *stages.values()], workers)
+    assert {stage.name for stage in outcome.made} == {"data", "u", "z", "v", "w"}
+    assert [(failure.stage.name, failure.message) for failure in outcome.failed] == [("bad", "disk full")]
+    assert [stage.name for stage in outcome.skipped] == ["on-it", "far"]
+    assert not store.is_finished(bad)
+    (tmp_path / "mended").touch()
+    again = make_stages(store, [far], workers)
+    assert [stage.name for stage in again.made] == ["bad", "on-it", "far"]
+    assert store.seconds(bad) < 5
 
-    def make(folder: Path) -> None:
-        if fails[0]:
-            raise OSError("disk full")
 
-    stage = Stage("stage", {}, 1, make)
-    with pytest.raises(OSError, match="disk full"):
-        store.run([stage])
-    assert not store.is_finished(stage)
-    fails[0] = False
-    assert store.run([stage]) == [stage]
-    assert store.is_finished(stage)
-    assert store.seconds(stage) < 5
+def test_several_processes_make_what_one_makes(tmp_path: Path) -> None:
+    one, several = ArtifactStore(tmp_path / "one"), ArtifactStore(tmp_path / "several")
+    made(one, diamond(tmp_path / "log"))
+    names = made(several, diamond(tmp_path / "log"), workers=2)
+    assert sorted(names) == ["data", "u", "v", "w", "z"]
+    assert (names[0], names.index("u") < names.index("v")) == ("data", True)
+    for stage in diamond(tmp_path / "log").values():
+        contents = [(store.folder(stage) / "content.txt").read_text() for store in (one, several)]
+        assert contents[0] == contents[1]
 
 
-def test_names_that_would_leave_the_store_are_refused() -> None:
+def test_a_worker_that_dies_is_replaced_and_its_stage_tried_again(tmp_path: Path) -> None:
+    store, log = ArtifactStore(tmp_path / "store"), tmp_path / "log"
+    once, always = Stage("once", Dies(log, "once", {}, times=1)), Stage("always", Dies(log, "always", {}, times=99))
+    outcome = make_stages(store, [once], workers=2)
+    assert [stage.name for stage in outcome.made] == ["once"]
+    outcome = make_stages(store, [always], workers=2)
+    assert [failure.stage.name for failure in outcome.failed] == ["always"]
+    assert "died 4 times" in outcome.failed[0].message
+
+
+def test_a_stage_that_asks_for_more_than_there_is_runs_alone(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    wide = Stage("wide", Counted(log, "wide"), resources=Resources(cpus=64, gpus=1.0))
+    narrow = Stage("narrow", Counted(log, "narrow"))
+    outcome = make_stages(ArtifactStore(tmp_path / "store"), [wide, narrow], workers=2)
+    assert {stage.name for stage in outcome.made} == {"wide", "narrow"}
+
+
+def test_fingerprints_know_what_determines_the_content_and_nothing_else(tmp_path: Path) -> None:
+    data, other = (Stage("data", Counted(tmp_path, "data", {"seed": seed})) for seed in (0, 1))
+    plain = Stage("v", Counted(tmp_path, "v"), {"data": data})
+    assert Stage("v", Counted(tmp_path, "v"), {"data": data}, Resources(8), "a title").fingerprint == plain.fingerprint
+    changed = [
+        Stage("v", Counted(tmp_path, "v", {"rate": 1}), {"data": data}),
+        Stage("v", Counted(tmp_path, "v", {}, 2), {"data": data}),
+        Stage("v", Counted(tmp_path, "v"), {"data": other}),
+        Stage("v", Counted(tmp_path, "v"), {"cloud": data}),
+        Stage("w", Counted(tmp_path, "v"), {"data": data}),
+    ]
+    assert len({stage.fingerprint for stage in [plain, *changed]}) == 6
+
+
+def test_names_that_would_leave_the_store_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"\.\./other"):
-        Stage("../other", {}, 1, lambda folder: None)
+        Stage("../other", Counted(tmp_path, "other"))
 
 
-def slow_chain(log: Path, links: int = 5) -> list[Stage]:
-    """Stages that take 20 ms each and write one line a time, so that a kill finds them half done."""
-    stages: list[Stage] = []
-    for number in range(links):
-
-        def make(folder: Path, number: int = number) -> None:
-            for part in range(4):
-                time.sleep(0.005)
-                (folder / f"{part}.txt").write_text(f"{number} {part}")
-
-        stages.append(Stage(f"link-{number}", {"n": number}, 1, make, tuple(stages[-1:])))
-    return stages
+def test_no_worker_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="workers: found 0"):
+        make_stages(ArtifactStore(tmp_path), [], workers=0)
 
 
 def run_slow_chain(root: Path) -> None:
-    ArtifactStore(root).run(slow_chain(root))
+    make_stages(ArtifactStore(root), slow_chain())
 
 
 def contents(root: Path) -> dict[str, str]:
@@ -119,13 +136,15 @@ def test_killed_anywhere_it_ends_like_an_undisturbed_run(tmp_path: Path) -> None
     assert len(contents(tmp_path / "killed")) == 20
 
 
-def test_two_runs_in_one_store_do_not_mix(tmp_path: Path) -> None:
-    store = ArtifactStore(tmp_path)
-    inner: list[str] = []
-
-    def make(folder: Path) -> None:
-        with pytest.raises(BlockingIOError, match="another run"):
-            ArtifactStore(tmp_path).run([Stage("inner", {}, 1, lambda folder: inner.append("made"))])
-
-    store.run([Stage("outer", {}, 1, make)])
-    assert inner == []
+def test_two_runs_in_one_store_share_the_work(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    stages, log = diamond(tmp_path / "log"), tmp_path / "log"
+    processes = [
+        context.Process(target=make_stages, args=(ArtifactStore(tmp_path / "store"), list(stages.values())))
+        for _ in range(3)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert sorted(log.read_text().split()) == ["data", "u", "v", "w", "z"], "each stage once, by whichever came first"

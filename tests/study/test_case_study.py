@@ -16,7 +16,7 @@ import pytest
 from pseudolidar.detectors.boxes2d import Detector2dTraining
 from pseudolidar.detectors.frustum_pointnet import FrustumTraining
 from pseudolidar.detectors.pointrcnn import PointRCNNTraining
-from pseudolidar.kitti import FormatError
+from pseudolidar.kitti import FormatError, ObjectDataset
 from pseudolidar.pipeline import Models
 from pseudolidar.stereo import StereoTraining
 from pseudolidar.study import (
@@ -24,12 +24,14 @@ from pseudolidar.study import (
     CaseStudy,
     CaseStudySettings,
     DetectionsFile,
+    DiagnosisChoice,
     FolderData,
     SemiGlobalMatchingRow,
     TownData,
+    make_stages,
     parents_first,
 )
-from pseudolidar.study.paper import AP, AP_NEAR_ONLY, DISPARITY_MAE_PX
+from pseudolidar.study.case_study.paper import AP, AP_NEAR_ONLY, DISPARITY_MAE_PX
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -42,14 +44,17 @@ POINTRCNN += ", precision: float32, checkpoint_every: 2, backbone: {centres: [64
 TINY = f"""
 # @package _global_
 defaults:
+  - override /stereo@study.pretraining: demo/weights
+  - override /stereo@study.u: demo/u
+  - override /stereo@study.u_prime: demo/u_prime
   - override /boxes2d@study.boxes2d: detector
 
 study:
   name: tiny
   data: {{train: 4, val: 3}}
   pretraining: {{steps: 5, {NETWORK}}}
-  depth_mae: {{steps: 3, {NETWORK}}}
-  disparity_mae: {{steps: 3, {NETWORK}}}
+  u: {{steps: 3, {NETWORK}}}
+  u_prime: {{steps: 3, {NETWORK}}}
   semi_global_matching: {{max_disparity: 32, detectors: true}}
   pointrcnn:
     Car: {POINTRCNN}
@@ -78,41 +83,56 @@ def command(configs: Path, output: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def finished(configs: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """The output of an undisturbed run of the script, and what it printed."""
+    """The output of an undisturbed run of the script, in one process, and what it printed."""
     output = tmp_path_factory.mktemp("study") / "tiny"
-    run = subprocess.run(command(configs, output), capture_output=True, text=True, check=False)
+    run = subprocess.run([*command(configs, output), "workers=1"], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     return output, run.stdout
 
 
-def test_the_script_prints_the_three_tables_beside_the_papers_figures(finished: tuple[Path, str]) -> None:
+def body(printed: str, caption: str) -> list[list[str]]:
+    """The words of each line of a printed table."""
+    start = printed.index(caption)
+    return [line.split() for line in printed[start : printed.index("\n\n", start)].splitlines()]
+
+
+def test_the_script_prints_the_verdict_then_the_three_tables(finished: tuple[Path, str]) -> None:
     _, printed = finished
-    assert re.findall(r"^Table (\d)\.", printed, re.MULTILINE) == ["2", "1", "3"]
+    assert re.findall(r"^(Verdict|Table \d)\.", printed, re.MULTILINE) == ["Verdict", "Table 2", "Table 1", "Table 3"]
     for cells in [*AP.values(), *AP_NEAR_ONLY.values()]:
         for value in cells.values():
-            assert f"{value:.2f}" in printed
-    assert all(f"{value:.3f}" in printed for values in DISPARITY_MAE_PX.values() for value in values)
+            assert f"{value:.1f}" in printed
+    assert all(f"{value:.2f}" in printed for values in DISPARITY_MAE_PX.values() for value in values)
+
+
+def test_one_seed_decides_nothing_and_the_report_says_so(finished: tuple[Path, str]) -> None:
+    output, printed = finished
+    words = [line[-1] for line in body(printed, "Verdict.") if line[-1] in ("improved", "worse", "undecided")]
+    assert words == ["undecided"] * 7, "u and six detectors"
+    html = (output / "report.html").read_text()
+    assert "One training seed decides nothing" in html
+    assert html.index("Verdict.") < html.index("Table 2.")
 
 
 def test_semi_global_matching_is_a_row_of_every_table(finished: tuple[Path, str]) -> None:
     output, printed = finished
-    tables = re.split(r"^(?=Table \d\.|Depth MAE and D1)", printed, flags=re.MULTILINE)[1:]
-    rows = [[line.split() for line in table.splitlines() if re.search(r"\bSGM\b", line)] for table in tables]
-    # Three regions; depth and D1; AP3D and APBEV of two tables. Notes name it too.
-    in_body = [[cells for cells in found if cells[0] != "SGM:"] for found in rows]
-    assert [len(found) for found in in_body] == [3, 1, 2, 2]
-    errors = json.loads((output / "results.json").read_text())["disparity"]["SGM"]["all"]
-    assert f"{errors['0-max']['disparity_mae_px']:.3f}" in in_body[0][0]
-    assert f"{errors['0-max']['depth_mae_m']:.2f}" in in_body[1][0]
-    assert f"{errors['0-max']['d1_percent']:.2f}" in in_body[1][0]
-    assert "Semi-global matching, which is not trained, has" in (output / "report.html").read_text()
+    rows = {
+        caption: [line for line in body(printed, caption) if "SGM" in line[:6]]
+        for caption in ("Table 2.", "Depth MAE and D1", "Table 1.", "Table 3.")
+    }
+    # Three regions; depth and D1; four detectors; two of them near only.
+    assert [len(found) for found in rows.values()] == [3, 1, 4, 2]
+    errors = json.loads((output / "results.json").read_text())["disparity"]["SGM"]["0"]["all"]
+    assert f"{errors['0-max']['disparity_mae_px']:.2f}" in rows["Table 2."][0]
+    assert f"{errors['0-max']['depth_mae_m']:.2f}" in rows["Depth MAE and D1"][0]
+    assert f"{errors['0-max']['d1_percent']:.2f}" in rows["Depth MAE and D1"][0]
 
 
 def test_the_report_is_one_file_with_all_tables_and_pictures(finished: tuple[Path, str]) -> None:
     html = (finished[0] / "report.html").read_text()
-    assert html.count("<table") == 4
-    assert html.count("<figure") >= 12, (
-        "errors by range, three disparity maps, three clouds for each kind of detector, two of precision and recall"
+    assert html.count("<table") == 6, "verdict, Table 2, depth error, Tables 1 and 3, objects found and lost"
+    assert html.count("<figure") >= 13, (
+        "errors by range, by depth, recall, three disparity maps, three clouds for each kind of detector, two curves"
     )
     assert not re.search(r"""(src|href)=["']?(https?:)?//""", html)
     assert "steps: 5" in html, "the configuration"
@@ -121,28 +141,37 @@ def test_the_report_is_one_file_with_all_tables_and_pictures(finished: tuple[Pat
 def test_results_hold_every_number(finished: tuple[Path, str]) -> None:
     results = json.loads((finished[0] / "results.json").read_text())
     assert set(results["disparity"]) == {"u", "u'", "SGM"}
-    errors = results["disparity"]["u"]["all"]["0-max"]
+    errors = results["disparity"]["u"]["0"]["all"]["0-max"]
     assert errors["pixels"] > 50_000
     assert math.isfinite(errors["disparity_mae_px"])
-    assert len(results["average_precision"]) == 24
+    assert len(results["average_precision"]) == 6
     for detector in results["average_precision"].values():
-        for overlap in ("official", "loose"):
-            for views in detector[overlap].values():
-                assert all(len(views[view]["AP40"]) == 4 for view in ("bbox", "bev", "3d"))
+        assert set(detector) == {"u", "u'", "SGM", "y"}
+        for by_seed in detector.values():
+            for overlap in ("official", "loose"):
+                for views in by_seed["0"][overlap].values():
+                    assert all(len(views[view]["AP40"]) == 4 for view in ("bbox", "bev", "3d"))
+    assert results["verdict"]["self_defeating"] is False
+    assert len(results["verdict"]["descendants"]) == 6
+    assert results["failed"] == {}
 
 
 def test_killed_at_random_moments_it_ends_with_the_same_result(configs: Path, finished: tuple[Path, str]) -> None:
     output = finished[0].parent / "killed"
-    # Late enough for the imports to be done, each in another stage.
-    for seconds in (9.0, 13.0):
-        process = subprocess.Popen(command(configs, output), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    # In two processes, late enough for the imports to be done, each time in other stages.
+    for seconds in (8.0, 11.0, 14.0):
+        process = subprocess.Popen(
+            [*command(configs, output), "workers=2"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         time.sleep(seconds)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-    run = subprocess.run(command(configs, output), capture_output=True, text=True, check=False)
+    run = subprocess.run([*command(configs, output), "workers=2"], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     assert (output / "results.json").read_bytes() == (finished[0] / "results.json").read_bytes()
-    for checkpoint in sorted((finished[0] / "artifacts").glob("*/model.pt")):
+    checkpoints = sorted((finished[0] / "artifacts").glob("*/model.pt"))
+    assert len(checkpoints) == 28, "weights, 2D detector, u, u', six detectors on four sources"
+    for checkpoint in checkpoints:
         again = output / checkpoint.relative_to(finished[0])
         assert again.read_bytes() == checkpoint.read_bytes(), checkpoint.parent.name
 
@@ -153,6 +182,7 @@ def settings(
     seed: int = 0,
     matching: SemiGlobalMatchingRow | None = None,
     boxes2d: DetectionsFile | Detector2dTraining | None = None,
+    seeds: int = 1,
 ) -> CaseStudySettings:
     stereo = StereoTraining("disparity", 5, 1, (64, 64))
     detector = FrustumTraining(5)
@@ -168,53 +198,81 @@ def settings(
         1.0,
         20.0,
         seed,
-        boxes2d,
+        seeds,
+        boxes2d=boxes2d,
     )
 
 
-def changed(before: CaseStudySettings, after: CaseStudySettings, tmp_path: Path) -> set[str]:
+def changed(before: CaseStudySettings, after: CaseStudySettings, tmp_path: Path) -> list[str]:
     """Names of the stages of `after` that `before` doesn't have."""
     store = ArtifactStore(tmp_path)
-    kept = {stage.fingerprint for stage in parents_first(CaseStudy(before, store).stages())}
-    return {s.name for s in parents_first(CaseStudy(after, store).stages()) if s.fingerprint not in kept}
+    kept = {stage.fingerprint for stage in parents_first(CaseStudy(before, store).wanted())}
+    stages = parents_first(CaseStudy(after, store).wanted())
+    return sorted(stage.name for stage in stages if stage.fingerprint not in kept)
+
+
+STEPS = ("train", "predict", "test")
 
 
 def test_a_change_of_one_detector_changes_that_detector_alone(tmp_path: Path) -> None:
     names = changed(settings(), settings(pedestrian_steps=6), tmp_path)
-    assert len(names) == 12
-    assert all(name.startswith(("frustum-pedestrian", "detections-frustum-pedestrian")) for name in names)
+    # On u, u' and y each: trained, predicting, tested; so do the near-only ones, trained with the same settings.
+    detectors = ("pedestrian-f-ptnet", "pedestrian-f-ptnet-near")
+    assert names == sorted(f"{step}-{name}" for step in STEPS for name in detectors for _ in range(3))
 
 
 def test_a_change_of_u_changes_all_behind_it_and_nothing_beside_it(tmp_path: Path) -> None:
     names = changed(settings(), settings(depth_steps=4), tmp_path)
-    assert all(name.endswith("u-depth-mae") for name in names)
-    assert names >= {"stereo-u-depth-mae", "disparity-u-depth-mae", "cloud-near-u-depth-mae", "frustum-car-u-depth-mae"}
+    detectors = ("car-p-rcnn", "car-f-ptnet", "pedestrian-f-ptnet", "pedestrian-f-ptnet-near")
+    behind = [f"{step}-{name}" for step in STEPS for name in ("u", *detectors)]
+    clouds = [f"predict-cloud{kind}" for kind in ("", "-near", "-sparse")]
+    assert names == sorted([*behind, *clouds]), "once each: neither u' nor y nor the weights that u starts from"
+
+
+def test_more_seeds_leave_what_is_there(tmp_path: Path) -> None:
+    names = changed(settings(), settings(seeds=2), tmp_path)
+    assert "predict-weights" not in names
+    assert names.count("train-u") == 2, "u and u' of the second seed"
+    assert names.count("predict-cloud") == 2, "of u and u': the oracle's cloud knows no seed"
+    assert names.count("train-car-f-ptnet") == 3
 
 
 def test_semi_global_matching_changes_nothing_but_what_it_adds(tmp_path: Path) -> None:
     errors_alone = settings(matching=SemiGlobalMatchingRow(32, detectors=False))
-    name = "semi-global-matching"
-    assert changed(settings(), errors_alone, tmp_path) == {f"disparity-{name}", f"error-{name}"}
-    assert changed(errors_alone, settings(), tmp_path) == set()
+    assert changed(settings(), errors_alone, tmp_path) == ["predict-u", "test-u"]
+    assert changed(errors_alone, settings(), tmp_path) == []
     with_detectors = changed(settings(), settings(matching=SemiGlobalMatchingRow(32, detectors=True)), tmp_path)
-    assert all(stage.endswith(name) for stage in with_detectors)
-    assert with_detectors >= {f"cloud-near-{name}", f"detections-frustum-pedestrian-near-{name}", f"frustum-car-{name}"}
+    assert len(with_detectors) == len(set(with_detectors)) == 2 + 3 + 4 * 3, "matching, clouds, detectors, once each"
     wider = changed(errors_alone, settings(matching=SemiGlobalMatchingRow(48, detectors=False)), tmp_path)
-    assert wider == {f"disparity-{name}", f"error-{name}"}
+    assert wider == ["predict-u", "test-u"]
 
 
 def test_another_source_of_2d_boxes_changes_what_starts_from_them(tmp_path: Path) -> None:
     file = tmp_path / "boxes.txt"
     file.write_text("000004.png 2 0.9 10 20 30 40\n")
-    expected = {f"detections-frustum-{name}" for name in ("car", "pedestrian", "pedestrian-near")}
-    for boxes2d in (DetectionsFile(file), Detector2dTraining("fcos_resnet18", 1, 128, (64, 64))):
-        names = changed(settings(), settings(boxes2d=boxes2d), tmp_path) - {"boxes2d", "boxes2d-detector"}
-        assert {name.rsplit("-", 2)[0].removesuffix("-u") for name in names} <= expected | {"detections-frustum-car-y"}
-        assert len(names) == 9
+    names = ("car-f-ptnet", "pedestrian-f-ptnet", "pedestrian-f-ptnet-near")
+    found = changed(settings(), settings(boxes2d=DetectionsFile(file)), tmp_path)
+    # A file is looked at in testing alone; on u, u' and y.
+    assert found == sorted(f"{step}-{name}" for step in ("predict", "test") for name in names for _ in range(3))
+    detector = Detector2dTraining("fcos_resnet18", 1, 128, (64, 64))
+    found = changed(settings(), settings(boxes2d=detector), tmp_path)
+    # A model of the system is a parent: what stands on it is retrained when it changes (the paper, section 2).
+    assert found == sorted(
+        ["predict-boxes2d", *(f"{step}-{name}" for step in STEPS for name in names for _ in range(3))]
+    )
+
+
+def test_the_diagnosis_trains_more_of_one_kind_on_u_and_on_its_update(tmp_path: Path) -> None:
+    diagnosis = DiagnosisChoice(("F-PTNET",), (0.5,), (0.5, 2.0))
+    names = changed(settings(), dataclasses.replace(settings(), diagnosis=diagnosis), tmp_path)
+    places = [
+        f"{name}-f-ptnet-{kind}" for name in ("car", "pedestrian") for kind in ("share-0.5", "width-0.5", "width-2")
+    ]
+    assert names == sorted(f"{step}-{place}" for step in STEPS for place in places for _ in range(2))
 
 
 def test_models_lie_ready_for_detection(finished: tuple[Path, str]) -> None:
-    models = Models.from_folder(finished[0] / "models" / "u-depth-mae", "frustum")
+    models = Models.from_folder(finished[0] / "models" / "u", "frustum")
     assert models.boxes2d is not None
     assert sorted(models.detectors) == ["frustum_car.pt", "frustum_pedestrian.pt"]
     assert {path.name for path in (finished[0] / "models" / "y-oracle").iterdir()} == {
@@ -230,7 +288,7 @@ def test_the_tables_say_where_2d_boxes_come_from(finished: tuple[Path, str]) -> 
 
 
 def test_another_seed_changes_everything(tmp_path: Path) -> None:
-    every = {stage.name for stage in parents_first(CaseStudy(settings(), ArtifactStore(tmp_path)).stages())}
+    every = sorted(stage.name for stage in parents_first(CaseStudy(settings(), ArtifactStore(tmp_path)).wanted()))
     assert changed(settings(), settings(seed=1), tmp_path) == every
 
 
@@ -239,6 +297,8 @@ def test_a_folder_of_ones_own_is_studied_in_place(finished: tuple[Path, str], tm
     study = CaseStudy(dataclasses.replace(settings(), data=FolderData(town)), ArtifactStore(tmp_path))
     assert len(study.frames("val")) == 3
     assert study.data_root == town
+    make_stages(study.store, [study.data])
+    assert ObjectDataset(study.store.folder(study.data), "val").frame_ids == study.frames("val").frame_ids
     with pytest.raises(FormatError, match="KITTI's object layout"):
         CaseStudy(dataclasses.replace(settings(), data=FolderData(tmp_path / "empty")), ArtifactStore(tmp_path))
 

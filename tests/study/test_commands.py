@@ -11,7 +11,7 @@ import pytest
 from pseudolidar.kitti import FormatError, ObjectDataset, read_disparity
 from pseudolidar.study.artifacts import ArtifactStore
 from pseudolidar.study.case_study.clouds import PointCloudGenerator
-from pseudolidar.study.case_study.disparity import Oracle
+from pseudolidar.study.case_study.oracle import Oracle
 from pseudolidar.study.commands import CommandDetector, CommandDisparity, DisparityFolder
 from pseudolidar.study.runner import make_stages
 from pseudolidar.study.stages import Stage

@@ -9,7 +9,7 @@ from typing import Any
 
 from pseudolidar.cloud import LIDAR_GRID, write_clouds, write_lidar_clouds
 from pseudolidar.kitti import ObjectDataset, replacing
-from pseudolidar.study.case_study.disparity import truth_of
+from pseudolidar.study.case_study.oracle import truth_of
 from pseudolidar.study.case_study.settings import FolderData, TownData
 from pseudolidar.study.losses import ItemLosses
 from pseudolidar.study.stages import Resources

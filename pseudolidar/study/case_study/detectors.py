@@ -1,7 +1,6 @@
 """v and w in the case study: the detectors, and the 2D detector that frusta start from."""
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +20,11 @@ from pseudolidar.detectors import (
 from pseudolidar.detectors.boxes2d import Detector2dTraining, boxes_of_frames, detect_boxes2d, train_detector2d
 from pseudolidar.detectors.frustum_pointnet import FrustumTraining
 from pseudolidar.detectors.pointrcnn import PointRCNNTraining
-from pseudolidar.kitti import ObjectDataset, replacing
-from pseudolidar.study.case_study.disparity import MODEL_FILE, file_digest, training_resources
-from pseudolidar.study.case_study.scores import evaluate_results
-from pseudolidar.study.case_study.settings import TestLossChoice
-from pseudolidar.study.losses import AveragePrecisionLoss, ItemLosses
+from pseudolidar.kitti import ObjectDataset
+from pseudolidar.study.case_study.disparity import MODEL_FILE, training_resources
+from pseudolidar.study.case_study.fingerprints import file_digest, training_settings
+from pseudolidar.study.case_study.scores import PrecisionChoice, precision_loss, write_scores
+from pseudolidar.study.losses import ItemLosses
 from pseudolidar.study.stages import Resources
 from pseudolidar.study.system import Inputs, Step
 
@@ -36,7 +35,7 @@ BOXES2D = "boxes2d"
 _MIN_BOX_SCORE = 0.4
 
 # Raised when the same settings give another detector.
-_POINTRCNN_VERSION, _FRUSTUM_VERSION = 1, 3
+_POINTRCNN_VERSION, _FRUSTUM_VERSION, _DETECTOR2D_VERSION = 2, 4, 2
 
 
 @dataclass(frozen=True)
@@ -58,15 +57,15 @@ class Detector2d:
 
     def settings(self, step: Step) -> Mapping[str, Any]:
         """The training's, and which boxes are kept."""
-        return {**dataclasses.asdict(self.training), "seed": self.seed, "min_score": _MIN_BOX_SCORE}
+        return {**training_settings(self.training), "seed": self.seed, "min_score": _MIN_BOX_SCORE}
 
     def version(self, step: Step) -> int:
         """Of training and detection."""
-        return 1
+        return _DETECTOR2D_VERSION
 
     def resources(self, step: Step) -> Resources:
         """One thread, or a card."""
-        return training_resources(getattr(self.training, "device", "cpu"), None)
+        return training_resources(self.training.device, None)
 
     def run(self, step: Step, inputs: Inputs, folder: Path) -> None:
         """Train, then find boxes; resumable."""
@@ -99,7 +98,7 @@ class TrainedDetector:
     class_name: str
     cloud: str
     near_m: float
-    loss: TestLossChoice
+    loss: PrecisionChoice
     max_depth_m: float | None = None
     data_share: float = 1.0
     boxes_file: str | Path | None = None
@@ -118,7 +117,7 @@ class TrainedDetector:
         """The training's; the 2D boxes of a prediction; what is scored."""
         if step == "train":
             chosen = {"class": self.class_name, "max_depth_m": self.max_depth_m, "data_share": self.data_share}
-            return {**dataclasses.asdict(self.training), **chosen}
+            return {**training_settings(self.training), **chosen}
         if step == "test":
             return {"near_m": self.near_m}
         return {} if self.boxes_file is None else {"boxes": file_digest(self.boxes_file)}
@@ -133,7 +132,7 @@ class TrainedDetector:
         """A card where the training takes one."""
         if step != "train":
             return Resources()
-        return training_resources(getattr(self.training, "device", "cpu"), getattr(self.training, "threads", None))
+        return training_resources(self.training.device, self.training.threads)
 
     def run(self, step: Step, inputs: Inputs, folder: Path) -> None:
         """Train, detect on the validation split, or score; resumable."""
@@ -187,30 +186,6 @@ def widened(training: FrustumTraining | PointRCNNTraining, factor: float) -> Fru
             region, up=scaled(region.up), channels=scaled(region.channels), head=scaled(region.head)
         ),
     )
-
-
-def write_scores(inputs: Inputs, folder: Path, class_name: str, near_m: float) -> None:
-    """A detector's test: `average_precision.json`, at the official IoU and at the looser one.
-
-    Raises:
-        FormatError: a missing or broken result file.
-    """
-    assert inputs.predictions is not None
-    frames = ObjectDataset(inputs.data, "val")
-    scores = {
-        name: evaluate_results(inputs.predictions, frames, class_name, near_m, loose).to_dict()
-        for name, loose in (("official", False), ("loose", True))
-    }
-    with replacing(folder / "average_precision.json") as temporary:
-        temporary.write_text(json.dumps(scores, indent=1))
-
-
-def precision_loss(inputs: Inputs, class_name: str, near_m: float, choice: TestLossChoice) -> AveragePrecisionLoss:
-    """A detector's test loss: 100 - AP40, moderate, by frame."""
-    assert inputs.predictions is not None
-    frames = ObjectDataset(inputs.data, "val")
-    evaluation = evaluate_results(inputs.predictions, frames, class_name, near_m, choice.loose)
-    return AveragePrecisionLoss(evaluation, class_name, choice.view, "moderate")
 
 
 def _share(frames: ObjectDataset, share: float) -> ObjectDataset:

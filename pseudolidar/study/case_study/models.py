@@ -4,8 +4,12 @@ import shutil
 from pathlib import Path
 
 from pseudolidar.kitti import replacing
-from pseudolidar.study.case_study import CaseStudy
-from pseudolidar.study.settings import FILE_NAMES
+from pseudolidar.study.case_study.clouds import DEPTH
+from pseudolidar.study.case_study.detectors import BOXES2D
+from pseudolidar.study.case_study.disparity import MODEL_FILE
+from pseudolidar.study.case_study.settings import FILE_NAMES
+from pseudolidar.study.case_study.study import CaseStudy
+from pseudolidar.study.system import Step
 
 _PREFIXES = {"P-RCNN": "pointrcnn", "F-PTNET": "frustum"}
 
@@ -13,8 +17,8 @@ _PREFIXES = {"P-RCNN": "pointrcnn", "F-PTNET": "frustum"}
 def write_model_folders(study: CaseStudy, folder: Path) -> list[Path]:
     """Copy the models of a finished study to `folder`/SOURCE/, named as `pipeline.Models` expects them.
 
-    One folder for each source that detectors were trained on: its disparity model, the 2D detector if the study has
-    one, the detectors trained on whole clouds. The oracle's folder has no disparity model.
+    One folder for each source that detectors were trained on, of the first seed: its disparity model, the 2D detector
+    if the study has one, the detectors trained on whole clouds. The oracle's folder has no disparity model.
 
     Returns:
         the folders.
@@ -22,16 +26,15 @@ def write_model_folders(study: CaseStudy, folder: Path) -> list[Path]:
     folders = []
     for source in study.sources:
         target = folder / FILE_NAMES[source]
-        files = {}
-        if source in study.stereo:
-            files["disparity.pt"] = study.stereo[source]
-        if study.boxes2d is not None:
-            files["boxes2d.pt"] = study.boxes2d.parents[-1]
-        for run in study.runs:
-            if run.source == source and not run.near_only:
-                files[f"{_PREFIXES[run.kind]}_{run.class_name.lower()}.pt"] = study.detectors[run]
-        for name, stage in files.items():
-            with replacing(target / name) as temporary:
-                shutil.copyfile(study.store.folder(stage) / "model.pt", temporary)
+        steps: dict[str, tuple[str, Step]] = {"disparity.pt": (DEPTH, "train"), "boxes2d.pt": (BOXES2D, "predict")}
+        for place in study.places:
+            if place.kind in _PREFIXES and not place.near_only:
+                name = f"{_PREFIXES[place.kind]}_{place.class_name.lower()}.pt"
+                steps[name] = (place.vertex, "train")
+        stages = study.systems[source].stages(study.seeds[0])
+        for name, step in steps.items():
+            if step in stages and (model := study.store.folder(stages[step]) / MODEL_FILE).is_file():
+                with replacing(target / name) as temporary:
+                    shutil.copyfile(model, temporary)
         folders.append(target)
     return folders

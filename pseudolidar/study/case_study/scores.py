@@ -1,9 +1,31 @@
 """How the case study scores detections: KITTI average precision on the validation split."""
 
+import json
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from pseudolidar.evaluation import LOOSE_OVERLAP, Evaluation, evaluate
-from pseudolidar.kitti import ObjectDataset, read_objects
+from pseudolidar.kitti import ObjectDataset, read_objects, replacing
+from pseudolidar.study.losses import AveragePrecisionLoss
+from pseudolidar.study.system import Inputs
+
+
+@dataclass(frozen=True)
+class PrecisionChoice:
+    """The detectors' fixed test loss: 100 - AP40, moderate.
+
+    Attributes:
+        view: `bev` or `3d`.
+        loose: at the IoU of `LOOSE_OVERLAP` instead of the official one: for detectors that are too weak for that.
+    """
+
+    view: Literal["bev", "3d"] = "bev"
+    loose: bool = False
+
+    def __post_init__(self) -> None:
+        if self.view not in ("bev", "3d"):
+            raise ValueError(f"view: found {self.view!r}, expected 'bev' or '3d'")
 
 
 def evaluate_results(
@@ -32,3 +54,27 @@ def evaluate_results(
         min_overlap={class_name: LOOSE_OVERLAP[class_name]} if loose else None,
         frame_ids=frames.frame_ids,
     )
+
+
+def write_scores(inputs: Inputs, folder: Path, class_name: str, near_m: float) -> None:
+    """A detector's test: `average_precision.json`, at the official IoU and at the looser one.
+
+    Raises:
+        FormatError: a missing or broken result file.
+    """
+    assert inputs.predictions is not None
+    frames = ObjectDataset(inputs.data, "val")
+    scores = {
+        name: evaluate_results(inputs.predictions, frames, class_name, near_m, loose).to_dict()
+        for name, loose in (("official", False), ("loose", True))
+    }
+    with replacing(folder / "average_precision.json") as temporary:
+        temporary.write_text(json.dumps(scores, indent=1))
+
+
+def precision_loss(inputs: Inputs, class_name: str, near_m: float, choice: PrecisionChoice) -> AveragePrecisionLoss:
+    """A detector's test loss: 100 - AP40, moderate, by frame."""
+    assert inputs.predictions is not None
+    frames = ObjectDataset(inputs.data, "val")
+    evaluation = evaluate_results(inputs.predictions, frames, class_name, near_m, choice.loose)
+    return AveragePrecisionLoss(evaluation, class_name, choice.view, "moderate")

@@ -1,7 +1,7 @@
 """What determines a case study: its frames, its models, its detectors and their clouds."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -9,6 +9,8 @@ from pseudolidar.detectors.boxes2d import Detector2dTraining
 from pseudolidar.detectors.frustum_pointnet import FrustumTraining
 from pseudolidar.detectors.pointrcnn import PointRCNNTraining
 from pseudolidar.stereo import StereoTraining
+from pseudolidar.study.case_study.scores import PrecisionChoice
+from pseudolidar.study.commands import CommandDetector, CommandDisparity, DisparityFolder
 from pseudolidar.synthetic import PRESETS
 
 Source = Literal["u", "u'", "SGM", "y"]
@@ -64,7 +66,7 @@ class Checkpoint:
     device: str = "cpu"
 
 
-DisparityChoice = StereoTraining | SemiGlobalMatchingChoice | Checkpoint
+DisparityChoice = StereoTraining | SemiGlobalMatchingChoice | Checkpoint | DisparityFolder | CommandDisparity
 """What can be u or u': a PSMNet to train, matching without training, weights, a folder of maps, a command."""
 
 
@@ -87,23 +89,6 @@ class DetectionsFile:
     """2D boxes from a file in the published format (`image_path class_id score x1 y1 x2 y2` a line)."""
 
     path: str | Path
-
-
-@dataclass(frozen=True)
-class TestLossChoice:
-    """The detectors' fixed test loss: 100 - AP40, moderate.
-
-    Attributes:
-        view: `bev` or `3d`.
-        loose: at the IoU of `LOOSE_OVERLAP` instead of the official one: for detectors that are too weak for that.
-    """
-
-    view: Literal["bev", "3d"] = "bev"
-    loose: bool = False
-
-    def __post_init__(self) -> None:
-        if self.view not in ("bev", "3d"):
-            raise ValueError(f"view: found {self.view!r}, expected 'bev' or '3d'")
 
 
 @dataclass(frozen=True)
@@ -134,13 +119,14 @@ class CaseStudySettings:
     Attributes:
         name: of the experiment, for the report.
         data: the frames.
-        pretraining: the disparity model that u and u' start from where they are trained (SceneFlow weights in the
-            paper), trained once for all seeds; a file of weights; None: from scratch.
+        pretraining: what u and u' start from where they are trained (SceneFlow weights in the paper): a disparity model
+            that is trained once for all seeds, or a file of weights; None: from scratch.
         u: the disparity model before the update.
         u_prime: the one after it.
         semi_global_matching: a disparity model without training as one more row; None: no such row.
         pointrcnn: by class, the training of PointRCNN (P-RCNN); empty: none.
         frustum_pointnet: by class, the training of Frustum PointNet (F-PTNET); empty: none.
+        commands: detectors of other people, by name.
         max_height_m: winsorization: points this high above the sensor, or higher, are dropped.
         near_m: the reach of near-only clouds and of the pedestrians' score, m.
         seed: of the town and of the pre-training; the first of the trainings.
@@ -164,8 +150,9 @@ class CaseStudySettings:
     near_m: float
     seed: int
     seeds: int = 1
+    commands: Mapping[str, CommandDetector] = field(default_factory=dict)
     boxes2d: DetectionsFile | Detector2dTraining | None = None
-    test_loss: TestLossChoice = TestLossChoice()
+    test_loss: PrecisionChoice = field(default_factory=PrecisionChoice)
     diagnosis: DiagnosisChoice | None = None
 
     def __post_init__(self) -> None:

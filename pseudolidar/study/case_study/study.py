@@ -1,5 +1,6 @@
 """The paper's case study as systems of models: disparity, clouds, detectors, before and after the update of u."""
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from functools import cache, cached_property
 from pathlib import Path
@@ -17,11 +18,11 @@ from pseudolidar.study.case_study.disparity import (
     WEIGHTS,
     CheckpointDisparity,
     MatchingDisparity,
-    Oracle,
     PretrainedWeights,
     TrainedDisparity,
-    read_errors,
 )
+from pseudolidar.study.case_study.disparity_errors import read_errors
+from pseudolidar.study.case_study.oracle import Oracle
 from pseudolidar.study.case_study.scores import evaluate_results
 from pseudolidar.study.case_study.settings import (
     UPDATE,
@@ -35,6 +36,7 @@ from pseudolidar.study.case_study.settings import (
     Source,
     TownData,
 )
+from pseudolidar.study.commands import DisparityFolder
 from pseudolidar.study.losses import ItemLosses, MeanLoss
 from pseudolidar.study.runner import Outcome
 from pseudolidar.study.stages import Stage
@@ -48,6 +50,9 @@ class CaseStudy:
     Args:
         settings: what to do.
         store: where the stages' folders are.
+
+    Raises:
+        FormatError: a folder of the user's that lacks a frame or a map.
 
     Attributes:
         upstream: the disparity models whose errors are measured.
@@ -178,6 +183,11 @@ class CaseStudy:
         data = self.settings.data
         if isinstance(data, TownData):
             return Stage(f"town-{data.preset}", TownTask(data, self.settings.seed), title="make the town")
+        # A missing frame, or a missing map of somebody else's, is said before anything runs.
+        every = [frame for split in ("train", "val") for frame in ObjectDataset(data.root, split)]
+        for choice in (self.settings.u, self.settings.u_prime):
+            if isinstance(choice, DisparityFolder):
+                choice.require(every)
         return Stage("kitti-folder", FolderTask(data), title="check the data")
 
     def _upstream_vertices(self, source: Source) -> Iterator[Vertex]:
@@ -213,9 +223,15 @@ class CaseStudy:
             cloud = PointCloudGenerator(settings.max_height_m, near_m, sparse=place.kind == "P-RCNN")
             vertices[cloud.vertex] = Vertex(cloud.vertex, cloud, (DEPTH,), cloud.vertex.replace("-", " "))
             parents: tuple[str, ...] = (cloud.vertex,)
-            model = self._detector(place, cloud.vertex, near_m)
-            if place.kind == "F-PTNET" and isinstance(settings.boxes2d, Detector2dTraining):
-                parents = (*parents, BOXES2D)
+            model: Model
+            if place.kind in settings.commands:
+                command = settings.commands[place.kind]
+                model = dataclasses.replace(command, near_m=settings.near_m, loss=settings.test_loss)
+                parents = model.parents
+            else:
+                model = self._detector(place, cloud.vertex, near_m)
+                if place.kind == "F-PTNET" and isinstance(settings.boxes2d, Detector2dTraining):
+                    parents = (*parents, BOXES2D)
             vertices[place.vertex] = Vertex(place.vertex, model, parents, str(place))
         return list(vertices.values())
 
@@ -237,7 +253,10 @@ class CaseStudy:
 
 def _disparity_model(choice: DisparityChoice, pretraining: StereoTraining | Checkpoint | None) -> Model:
     if isinstance(choice, StereoTraining):
-        return TrainedDisparity(choice, pretraining if isinstance(pretraining, Checkpoint) else None)
+        initial = pretraining if isinstance(pretraining, Checkpoint) else None
+        if initial is not None and choice.align_corners is None:
+            choice = dataclasses.replace(choice, align_corners=initial.align_corners)
+        return TrainedDisparity(choice, initial)
     if isinstance(choice, SemiGlobalMatchingChoice):
         return MatchingDisparity(choice.max_disparity)
     if isinstance(choice, Checkpoint):
@@ -254,6 +273,7 @@ def _places(settings: CaseStudySettings) -> tuple[DetectorPlace, ...]:
     for kind, by_class in trainings.items():
         places += [DetectorPlace(kind, name) for name in by_class]
         places += [DetectorPlace(kind, name, near_only=True) for name in by_class if name == "Pedestrian"]
+    places += [DetectorPlace(name, command.class_name) for name, command in settings.commands.items()]
     return tuple(places)
 
 

@@ -1,0 +1,52 @@
+"""y in the case study: the data set's own truth at the place of u."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pseudolidar.kitti import ObjectDataset, replacing
+from pseudolidar.study.losses import ItemLosses
+from pseudolidar.study.stages import Resources
+from pseudolidar.study.system import Inputs, Step
+
+_ORACLE_FILE = "oracle.json"
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """y: the data set's own truth, exact disparity or LiDAR. What it predicts says only where that lies."""
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """Nothing to train, nothing to test."""
+        return ("predict",)
+
+    def settings(self, step: Step) -> Mapping[str, Any]:
+        """None."""
+        return {}
+
+    def version(self, step: Step) -> int:
+        """Of the file below."""
+        return 1
+
+    def resources(self, step: Step) -> Resources:
+        """One thread."""
+        return Resources()
+
+    def run(self, step: Step, inputs: Inputs, folder: Path) -> None:
+        """Write down which truth there is."""
+        truth = "disparity" if ObjectDataset(inputs.data, "val")[0].has_exact_disparity() else "velodyne"
+        with replacing(folder / _ORACLE_FILE) as temporary:
+            temporary.write_text(json.dumps({"truth": truth}))
+
+    def test_loss(self, inputs: Inputs) -> ItemLosses:
+        """It has no error."""
+        raise NotImplementedError("the oracle is not tested")
+
+
+def truth_of(predictions: Path) -> str | None:
+    """`disparity` or `velodyne` where a folder of predictions is the oracle's, else None."""
+    path = predictions / _ORACLE_FILE
+    return str(json.loads(path.read_text())["truth"]) if path.is_file() else None

@@ -59,7 +59,7 @@ def _normalised(norm: _BatchNorm, values: Tensor) -> Tensor:
     total, squares, (count,) = sum_over_processes(own).split([len(own_sum), len(own_sum), 1])
     exact_mean = total / count
     mean = exact_mean.float()
-    variance = (squares / count - exact_mean.square()).float()
+    variance = (squares / count - exact_mean.square()).clamp(min=0).float()
     centred = exact - mean.view(shape)
     if norm.running_mean is not None and norm.running_var is not None and norm.num_batches_tracked is not None:
         with torch.no_grad():

@@ -154,7 +154,7 @@ def share_of_mean(elements: Tensor) -> Tensor:
 
 def is_first_process() -> bool:
     """Whether this process is the one that speaks: any that is alone, and the first that torchrun started."""
-    return int(os.environ.get("RANK", "0")) == 0
+    return process_count() == 1 or int(os.environ["RANK"]) == 0
 
 
 def track_once(iterable: Iterable[T], description: str, total: int | None = None) -> Iterable[T]:

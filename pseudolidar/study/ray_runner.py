@@ -36,8 +36,8 @@ def make_stages_on_ray(
     Args:
         store: its folder has the same path on every node, on storage that they share. So have the data sets.
         stages: what is wanted; what they stand on is made too.
-        address: of a cluster: `auto` on one of its nodes, HOST:PORT, or ray://HOST:PORT; its nodes have the same
-            environment as this process, the package included. None: a cluster of this machine alone, for this call.
+        address: of a cluster that this machine belongs to: `auto`, or HOST:PORT; its nodes have the same environment
+            as this process, the package included. None: a cluster of this machine alone, for this call.
         retries: how often a stage whose process died is tried again.
 
     Raises:
@@ -120,7 +120,7 @@ def request(resources: Resources, nodes: Sequence[Node]) -> tuple[float, float]:
 
 
 def _require_cluster(address: str | None) -> None:
-    place = re.fullmatch(r"(?:ray://)?([^:/]+):(\d+)", address or "")
+    place = re.fullmatch(r"([^:/]+):(\d+)", address or "")
     if place is None:
         return
     # Ray itself would try for minutes, and then end this process.

@@ -119,9 +119,8 @@ def test_what_is_asked_for_fits_on_one_node() -> None:
 
 
 def test_a_cluster_that_is_not_there_is_named(tmp_path: Path) -> None:
-    for address in ("127.0.0.1:1", "ray://127.0.0.1:1"):
-        with pytest.raises(ConnectionError, match=f"address: found nobody at {address}"):
-            make_stages_on_ray(ArtifactStore(tmp_path), failing(), address)
+    with pytest.raises(ConnectionError, match=r"address: found nobody at 127\.0\.0\.1:1"):
+        make_stages_on_ray(ArtifactStore(tmp_path), failing(), "127.0.0.1:1")
 
 
 def test_retries_below_none_are_refused(tmp_path: Path) -> None:

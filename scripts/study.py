@@ -13,6 +13,7 @@ from pseudolidar.study import (
     ArtifactStore,
     CaseStudy,
     CaseStudySettings,
+    Outcome,
     case_study_report,
     default_workers,
     make_stages,
@@ -28,15 +29,15 @@ def main(config: DictConfig) -> None:
     with clear_errors():
         workers = default_workers() if config.workers is None else config.workers
         settings = instantiate(config.study)
-        run(settings, Path(config.output), workers, OmegaConf.to_yaml(config, resolve=True))
+        run(settings, Path(config.output), workers, config.ray, OmegaConf.to_yaml(config, resolve=True))
 
 
-def run(settings: CaseStudySettings, output: Path, workers: int, configuration: str) -> None:
+def run(settings: CaseStudySettings, output: Path, workers: int, ray: str | None, configuration: str) -> None:
     """Run the study in `output`, print its tables, write report.html, results.json, config.yaml, models/."""
     study = CaseStudy(settings, ArtifactStore(output / "artifacts"))
     with replacing(output / "config.yaml") as temporary:
         temporary.write_text(configuration)
-    study.outcome = make_stages(study.store, study.wanted(), workers)
+    study.outcome = make_stages(study.store, study.wanted(), workers) if ray is None else on_ray(study, ray)
     if study.data.fingerprint in study.outcome.missing:
         raise ValueError(study.outcome.failed[0].message)
     report = case_study_report(study, configuration)
@@ -51,6 +52,15 @@ def run(settings: CaseStudySettings, output: Path, workers: int, configuration: 
     if study.outcome.failed:
         Console(stderr=True).print(f"{len(study.outcome.failed)} stages failed; the report says which", style="red")
         sys.exit(1)
+
+
+def on_ray(study: CaseStudy, address: str) -> Outcome:
+    """Make the stages on a Ray cluster; `local`: on one of this machine alone."""
+    try:
+        from pseudolidar.study.ray_runner import make_stages_on_ray
+    except ModuleNotFoundError as error:
+        raise ValueError(f"ray: found no {error.name}, expected it: pip install 'pseudolidar[ray]'") from error
+    return make_stages_on_ray(study.store, study.wanted(), None if address == "local" else address)
 
 
 if __name__ == "__main__":

@@ -91,7 +91,7 @@ def train_detector(
     checkpoint: Path,
     seed: int,
     max_depth: float | None = None,
-    device: str = "cpu",
+    device: str | None = None,
 ) -> None:
     """Train the detector that `settings` are of; see `train_frustum_pointnet` and `train_pointrcnn`.
 

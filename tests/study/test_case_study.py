@@ -62,6 +62,7 @@ study:
   frustum_pointnet:
     Car: {FRUSTUM}
     Pedestrian: {FRUSTUM}
+  diagnosis: {{kinds: [F-PTNET], data_shares: [0.5], widths: [2]}}
   boxes2d: {{steps: 3, image_height: 128, crop: [64, 64], batch_size: 2, precision: float32, checkpoint_every: 2}}
 """
 
@@ -114,6 +115,16 @@ def test_one_seed_decides_nothing_and_the_report_says_so(finished: tuple[Path, s
     assert html.index("Verdict.") < html.index("Table 2.")
 
 
+def test_the_diagnosis_has_every_term_of_a_detector_that_was_trained_more_often(finished: tuple[Path, str]) -> None:
+    lines = body(finished[1], "Which term of the error grew")
+    table = [" ".join(line) for line in lines]
+    start = next(number for number, line in enumerate(table) if line.startswith("Pedestrian, F-PTNET"))
+    terms = ["upstream", "downstream", "estimation", "approximation", "upstream, in all"]
+    for term, line in zip(terms, table[start:], strict=False):
+        assert term in line
+        assert line.endswith(("open", "undecided")), "one seed decides nothing"
+
+
 def test_semi_global_matching_is_a_row_of_every_table(finished: tuple[Path, str]) -> None:
     output, printed = finished
     rows = {
@@ -130,7 +141,7 @@ def test_semi_global_matching_is_a_row_of_every_table(finished: tuple[Path, str]
 
 def test_the_report_is_one_file_with_all_tables_and_pictures(finished: tuple[Path, str]) -> None:
     html = (finished[0] / "report.html").read_text()
-    assert html.count("<table") == 6, "verdict, Table 2, depth error, Tables 1 and 3, objects found and lost"
+    assert html.count("<table") == 7, "verdict, Table 2, depth error, Tables 1 and 3, diagnosis, objects found and lost"
     assert html.count("<figure") >= 13, (
         "errors by range, by depth, recall, three disparity maps, three clouds for each kind of detector, two curves"
     )
@@ -144,9 +155,10 @@ def test_results_hold_every_number(finished: tuple[Path, str]) -> None:
     errors = results["disparity"]["u"]["0"]["all"]["0-max"]
     assert errors["pixels"] > 50_000
     assert math.isfinite(errors["disparity_mae_px"])
-    assert len(results["average_precision"]) == 6
-    for detector in results["average_precision"].values():
-        assert set(detector) == {"u", "u'", "SGM", "y"}
+    assert len(results["average_precision"]) == 6 + 4
+    for name, detector in results["average_precision"].items():
+        of_diagnosis = "share" in name or "width" in name
+        assert set(detector) == ({"u", "u'"} if of_diagnosis else {"u", "u'", "SGM", "y"})
         for by_seed in detector.values():
             for overlap in ("official", "loose"):
                 for views in by_seed["0"][overlap].values():
@@ -170,7 +182,9 @@ def test_killed_at_random_moments_it_ends_with_the_same_result(configs: Path, fi
     assert run.returncode == 0, run.stderr
     assert (output / "results.json").read_bytes() == (finished[0] / "results.json").read_bytes()
     checkpoints = sorted((finished[0] / "artifacts").glob("*/model.pt"))
-    assert len(checkpoints) == 28, "weights, 2D detector, u, u', six detectors on four sources"
+    assert len(checkpoints) == 36, (
+        "weights, 2D detector, u, u', six detectors on four sources, diagnosis: four on u and u'"
+    )
     for checkpoint in checkpoints:
         again = output / checkpoint.relative_to(finished[0])
         assert again.read_bytes() == checkpoint.read_bytes(), checkpoint.parent.name

@@ -1,6 +1,7 @@
 """The case study's report: verdict first, then what it rests on."""
 
 from pseudolidar.study.case_study.clouds import DEPTH
+from pseudolidar.study.case_study.diagnosis import diagnosis_blocks
 from pseudolidar.study.case_study.pictures import (
     cloud_blocks,
     curve_blocks,
@@ -40,6 +41,7 @@ def case_study_report(study: CaseStudy, configuration: str) -> Report:
         Section("What is missing", _missing(study)),
         Section("Upstream: the disparity models", (upstream_sentence(study), table_2(study), depth_error_table(study))),
         Section("Downstream: the detectors", tuple(detector_tables(study))),
+        Section("Why: which term of the error grew", tuple(diagnosis_blocks(study))),
         Section("By depth", tuple(depth_blocks(study))),
         Section("Objects found and lost", tuple(flip_blocks(study))),
         Section("Disparity maps", tuple(disparity_blocks(study))),

@@ -154,17 +154,17 @@ class CaseStudy:
     def change(self, vertex: str, title: str) -> Change:
         """The change of a vertex' test loss when u' takes the place of u."""
         before, after = (self.losses(source, vertex) for source in UPDATE)
-        return change(title, before, after, self._random(vertex), self.is_trained(vertex))
+        return change(title, before, after, self.random(vertex), self.is_trained(vertex))
 
     def difference(self, name: str, before: list[ItemLosses], after: list[ItemLosses], trained: bool) -> Change:
         """The change between any two test losses, seed by seed; drawn as all others are."""
-        return change(name, before, after, self._random(name), trained)
+        return change(name, before, after, self.random(name), trained)
 
     def level(self, name: str, losses: list[ItemLosses], trained: bool) -> Change:
         """A test loss by itself, as the change from none: its interval over test items and training seeds."""
         items = losses[0].items
         none = MeanLoss(items, np.zeros(len(items)), np.ones(len(items)))
-        return change(name, [none] * len(losses), losses, self._random(name), trained)
+        return change(name, [none] * len(losses), losses, self.random(name), trained)
 
     @cached_property
     def verdict(self) -> UpdateVerdict | None:
@@ -175,7 +175,8 @@ class CaseStudy:
         own = self.change(DEPTH, "the disparity model")
         return UpdateVerdict(own, {str(place): self.change(place.vertex, str(place)) for place in there})
 
-    def _random(self, name: str) -> np.random.Generator:
+    def random(self, name: str) -> np.random.Generator:
+        """Random numbers for one interval, known by its name."""
         # The same for every run, and another for every name, whatever else is asked for.
         return np.random.default_rng([self.settings.seed, *name.encode()])
 

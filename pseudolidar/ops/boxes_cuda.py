@@ -10,13 +10,15 @@ from numba import cuda
 from numba.cuda import libdevice
 from torch import Tensor
 
-from pseudolidar.kernels.cuda import launch, rounded_product
+from pseudolidar.kernels.cuda import launch, launch_blocks, rounded_product
 from pseudolidar.ops import rectangles
 from pseudolidar.ops.boxes_reference import box_frames, by_score
 from pseudolidar.ops.rectangles import VERTICES
 
 # Bits of a mask's word.
 _WORD = 64
+# Threads that go through the masks; as many as there are words, and more have nothing to do.
+_KEEPING_THREADS = 256
 
 # In single precision, and never fused with a sum.
 _product: Any = operator.mul if numba.config.ENABLE_CUDASIM else libdevice.fmul_rn
@@ -84,8 +86,7 @@ def nms(boxes: Tensor, scores: Tensor, threshold: float, rotated: bool, max_kept
     suppressed = torch.zeros(words, dtype=torch.int64, device=boxes.device)
     kept = torch.empty(min(len(order), max_kept), dtype=torch.int64, device=boxes.device)
     number = torch.zeros(1, dtype=torch.int64, device=boxes.device)
-    # A single item: one block, of which all threads take part.
-    launch(_keep, 1, masks, suppressed, kept, number)
+    launch_blocks(_keep, 1, _KEEPING_THREADS, masks, suppressed, kept, number)
     # The one wait for the device: the host must know how many boxes stay.
     return order[kept[: int(number)]]
 
@@ -95,7 +96,8 @@ def _mask_axis_aligned(boxes: Any, threshold: Any, masks: Any, words: Any) -> No
     """Bit j of row i: whether box i, if it stays, suppresses box j, which comes after it."""
     item = cuda.grid(1)
     if item < words:
-        i, word = item // masks.shape[1], item % masks.shape[1]
+        # Neighbouring threads compare neighbouring boxes with the same ones.
+        i, word = item % masks.shape[0], item // masks.shape[0]
         mask = np.int64(0)
         for j in range(max(i + 1, _WORD * word), min(len(boxes), _WORD * (word + 1))):
             common_x = _common_extent(0.5 * abs(boxes[i, 5]), 0.5 * abs(boxes[j, 5]), boxes[j, 0] - boxes[i, 0])
@@ -110,7 +112,7 @@ def _mask_rotated(boxes: Any, threshold: Any, masks: Any, words: Any) -> None:
     """As `_mask_axis_aligned`."""
     item = cuda.grid(1)
     if item < words:
-        i, word = item // masks.shape[1], item % masks.shape[1]
+        i, word = item % masks.shape[0], item // masks.shape[0]
         polygon = cuda.local.array((VERTICES, 2), numba.float64)
         scratch = cuda.local.array((VERTICES, 2), numba.float64)
         mask = np.int64(0)
@@ -122,22 +124,35 @@ def _mask_rotated(boxes: Any, threshold: Any, masks: Any, words: Any) -> None:
 
 
 @cuda.jit
-def _keep(masks: Any, suppressed: Any, kept: Any, number: Any, _: Any) -> None:
-    """One block goes through the boxes: what stays enters its mask into `suppressed`, (words,), zeros at first."""
+def _keep(masks: Any, suppressed: Any, kept: Any, number: Any) -> None:
+    """One block goes through the boxes, a word at a time; `suppressed` (words,) is zeros at first.
+
+    Which of a word's boxes stay every thread finds by itself; then all enter what those suppress of the later words.
+    """
     thread = cuda.threadIdx.x
-    count = 0
-    for i in range(len(masks)):
-        # All threads read the same, and so meet at the same barriers.
-        if (suppressed[i // _WORD] >> np.int64(i % _WORD)) & 1 == 0:
-            cuda.syncthreads()
-            if thread == 0:
-                kept[count] = i
-            for word in range(thread, len(suppressed), cuda.blockDim.x):
-                suppressed[word] |= masks[i, word]
-            count += 1
-            cuda.syncthreads()
-            if count == len(kept):
-                break
+    own = cuda.shared.array(_WORD, numba.int64)
+    count, word = 0, 0
+    while word < len(suppressed) and count < len(kept):
+        first, boxes = _WORD * word, min(_WORD, len(masks) - _WORD * word)
+        if thread < boxes:
+            own[thread] = masks[first + thread, word]
+        cuda.syncthreads()
+        gone, staying = suppressed[word], np.int64(0)
+        for bit in range(boxes):
+            if (gone >> np.int64(bit)) & 1 == 0 and count < len(kept):
+                if thread == 0:
+                    kept[count] = first + bit
+                staying |= np.int64(1) << np.int64(bit)
+                gone |= own[bit]
+                count += 1
+        for later in range(word + 1 + thread, len(suppressed), cuda.blockDim.x):
+            mask = suppressed[later]
+            for bit in range(boxes):
+                if (staying >> np.int64(bit)) & 1:
+                    mask |= masks[first + bit, later]
+            suppressed[later] = mask
+        cuda.syncthreads()
+        word += 1
     if thread == 0:
         number[0] = count
 

@@ -8,30 +8,26 @@ import torch
 from numba import cuda
 from torch import Tensor
 
-from pseudolidar.kernels.cuda import launch, launch_blocks, rounded_product_float32, rounded_sum_float32
+from pseudolidar.kernels.cuda import launch, rounded_product_float32, rounded_sum_float32
+from pseudolidar.ops.sampling_cuda import furthest_point_sample as furthest_point_sample
 
-# Threads that sample one scene, at most; a power of two.
-_SAMPLING_THREADS = 512
-
-
-def furthest_point_sample(points: Tensor, count: int) -> Tensor:
-    """Indices int64 (B, count); points float32 (B, N, 3), contiguous. A block of threads a scene."""
-    # A point that is not finite is as good as taken.
-    nearest = torch.where(points.isfinite().all(dim=-1), torch.inf, 0.0)
-    index = torch.zeros((len(points), count), dtype=torch.int64, device=points.device)
-    threads = 32
-    while threads < min(points.shape[1], _SAMPLING_THREADS):
-        threads *= 2
-    launch_blocks(_sample, len(points), threads, points, nearest, index)
-    return index
+# Threads that keep a large GPU busy: searches for few centres are split until there are as many.
+_THREADS = 2**17
+# Points that are worth a thread, at least.
+_SMALLEST_PART = 256
 
 
 def ball_query(points: Tensor, centres: Tensor, squared_radius: float, count: int) -> tuple[Tensor, Tensor]:
-    """Indices int64 (B, M, count) and how many were found, int64 (B, M). A thread a centre."""
-    found = torch.zeros(centres.shape[:2], dtype=torch.int64, device=points.device)
-    index = torch.zeros((*centres.shape[:2], count), dtype=torch.int64, device=points.device)
-    launch(_balls, found.numel(), points, centres, squared_radius, index, found)
-    return index, found
+    """Indices int64 (B, M, count) and how many were found, int64 (B, M). A thread a centre and part of the points."""
+    scenes, number, _ = centres.shape
+    parts = max(1, min(_THREADS // max(1, scenes * number), points.shape[1] // _SMALLEST_PART))
+    found_in_part = torch.zeros((parts, scenes, number), dtype=torch.int64, device=points.device)
+    index_of_part = torch.zeros((parts, scenes, number, count), dtype=torch.int64, device=points.device)
+    launch(_balls, found_in_part.numel(), points, centres, squared_radius, index_of_part, found_in_part)
+    # The first part's becomes the whole's.
+    index, found = index_of_part[0], found_in_part[0]
+    launch(_merge, found.numel(), index_of_part, found_in_part, index, found)
+    return (index.clone(), found.clone()) if parts > 1 else (index, found)
 
 
 def three_nearest(points: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
@@ -64,54 +60,35 @@ def _squared_distance(points: Any, scene: Any, i: Any, x: Any, y: Any, z: Any) -
 
 
 @cuda.jit
-def _sample(points: Any, nearest: Any, index: Any) -> None:
-    scene, thread, threads = cuda.blockIdx.x, cuda.threadIdx.x, cuda.blockDim.x
-    distance = cuda.shared.array(_SAMPLING_THREADS, numba.float32)
-    number = cuda.shared.array(_SAMPLING_THREADS, numba.int64)
-    chosen = 0
-    for s in range(1, index.shape[1]):
-        x, y, z = points[scene, chosen, 0], points[scene, chosen, 1], points[scene, chosen, 2]
-        distance[thread], number[thread] = -1.0, 0
-        for i in range(thread, points.shape[1], threads):
-            nearest[scene, i] = _lesser(_squared_distance(points, scene, i, x, y, z), nearest[scene, i])
-            # Indices ascend: of points equally far a thread keeps the first.
-            if nearest[scene, i] > distance[thread]:
-                distance[thread], number[thread] = nearest[scene, i], i
-        cuda.syncthreads()
-        half = threads // 2
-        while half > 0:
-            if thread < half:
-                other = thread + half
-                is_further = distance[other] > distance[thread]
-                if is_further or (distance[other] == distance[thread] and number[other] < number[thread]):
-                    distance[thread], number[thread] = distance[other], number[other]
-            cuda.syncthreads()
-            half //= 2
-        chosen = number[0]
-        if thread == 0:
-            index[scene, s] = chosen
-        # All have read it before the first thread writes its next.
-        cuda.syncthreads()
-
-
-@cuda.jit(device=True)
-def _lesser(distance: Any, nearest: Any) -> Any:
-    # In this order a distance that is NaN changes nothing.
-    return distance if distance < nearest else nearest
+def _balls(points: Any, centres: Any, squared_radius: Any, index: Any, found: Any, items: Any) -> None:
+    """The first points of each part: parts, scenes and centres as the axes of `found`."""
+    item = cuda.grid(1)
+    if item < items:
+        # Neighbouring threads have neighbouring centres and the same points.
+        part, rest = item // (found.shape[1] * found.shape[2]), item % (found.shape[1] * found.shape[2])
+        scene, m = rest // found.shape[2], rest % found.shape[2]
+        x, y, z = centres[scene, m, 0], centres[scene, m, 1], centres[scene, m, 2]
+        i, end = points.shape[1] * part // found.shape[0], points.shape[1] * (part + 1) // found.shape[0]
+        slots, count = index.shape[3], 0
+        while count < slots and i < end:
+            if _squared_distance(points, scene, i, x, y, z) < squared_radius:
+                index[part, scene, m, count] = i
+                count += 1
+            i += 1
+        found[part, scene, m] = count
 
 
 @cuda.jit
-def _balls(points: Any, centres: Any, squared_radius: Any, index: Any, found: Any, items: Any) -> None:
+def _merge(index_of_part: Any, found_in_part: Any, index: Any, found: Any, items: Any) -> None:
+    """What the parts found, one after the other; `index` and `found` are those of the first part."""
     item = cuda.grid(1)
     if item < items:
-        scene, m = item // centres.shape[1], item % centres.shape[1]
-        x, y, z = centres[scene, m, 0], centres[scene, m, 1], centres[scene, m, 2]
-        slots, count, i = index.shape[2], 0, 0
-        while count < slots and i < points.shape[1]:
-            if _squared_distance(points, scene, i, x, y, z) < squared_radius:
-                index[scene, m, count] = i
-                count += 1
-            i += 1
+        scene, m = item // found.shape[1], item % found.shape[1]
+        slots, count = index.shape[2], found[scene, m]
+        for part in range(1, found_in_part.shape[0]):
+            for k in range(min(found_in_part[part, scene, m], slots - count)):
+                index[scene, m, count + k] = index_of_part[part, scene, m, k]
+            count = min(slots, count + found_in_part[part, scene, m])
         found[scene, m] = count
         for slot in range(count, slots):
             index[scene, m, slot] = index[scene, m, 0]

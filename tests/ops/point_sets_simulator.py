@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pseudolidar.ops import point_sets_cuda as gpu
 from pseudolidar.ops import point_sets_reference as reference
+from pseudolidar.ops import sampling_cuda
 from tests.ops.clouds import adversarial_cloud, random_cloud
 
 pytestmark = [
@@ -41,6 +42,22 @@ def test_searches(kind: str) -> None:
     assert_same(gpu.three_nearest(centres, points), reference.three_nearest(centres, points))
 
 
+@pytest.mark.parametrize("kind", ["random", "not finite", "duplicates"])
+def test_several_points_a_thread(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sampling_cuda, "_THREADS", 32)
+    points = random_cloud(0, 2, 75) if kind == "random" else adversarial_cloud(kind, 75)
+    expected = reference.furthest_point_sample(points, 9)
+    assert torch.equal(gpu.furthest_point_sample(points, 9), expected)
+
+
+def test_balls_of_several_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu, "_SMALLEST_PART", 8)
+    points = random_cloud(3, 1, 45)
+    centres = points[:, :5].contiguous()
+    for count in (1, 4, 60):
+        assert_same(gpu.ball_query(points, centres, 400.0, count), reference.ball_query(points, centres, 400.0, count))
+
+
 def test_too_few_to_search() -> None:
     points = random_cloud(0, 1, 3)
     nothing = points[:, :0].contiguous()
@@ -56,6 +73,8 @@ def test_segment_max(dtype: torch.dtype) -> None:
     rows = torch.randn((30, 5), generator=torch.Generator().manual_seed(0)).round(decimals=1).to(dtype)
     rows[3:5, 1] = torch.nan
     rows[8, 2] = -torch.inf
+    # As in training.
+    rows.requires_grad_()
     starts = torch.tensor([0, 3, 8, 9, 9, 26])
     maxima, first = gpu.segment_max(rows, starts)
     expected, expected_first = reference.segment_max(rows, starts)

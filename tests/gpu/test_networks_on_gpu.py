@@ -1,0 +1,188 @@
+"""The networks on the GPU: the published outputs, the processor's numbers, reduced precision, steps of training."""
+
+import dataclasses
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from pseudolidar.detectors.boxes2d import Detector2d, Detector2dTraining, train_detector2d
+from pseudolidar.detectors.boxes2d.networks import Network
+from pseudolidar.detectors.frustum_pointnet.coding import MEAN_SIZES_M
+from pseudolidar.detectors.frustum_pointnet.model import FrustumPointNet, Version
+from pseudolidar.detectors.pointrcnn import PointRCNN
+from pseudolidar.kitti import read_image
+from pseudolidar.stereo import FrozenPSMNet, PSMNet
+from pseudolidar.stereo.data import normalised
+from pseudolidar.stereo.psmnet import soft_argmin
+from pseudolidar.stereo.regression import regress_disparity
+from tests.detectors.painted_frames import HEIGHT, write_painted
+from tests.stereo.test_frozen import slim
+
+
+@pytest.fixture(scope="module")
+def fill_weights(reference_dir: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("fill_weights", reference_dir / "fill_weights.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def without_tf32() -> Iterator[None]:
+    """Convolutions in float32 proper; by default PyTorch takes cuDNN's TF32, with 10 bits of mantissa."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    yield
+    torch.backends.cudnn.allow_tf32 = before
+
+
+@pytest.mark.usefixtures("without_tf32")
+@pytest.mark.parametrize("align_corners", [False, True])
+def test_psmnets_published_output(
+    fill_weights: ModuleType, reference_dir: Path, kitti_sample: Path, align_corners: bool
+) -> None:
+    model = PSMNet(max_disparity=64, align_corners=align_corners).eval()
+    fill_weights.fill_weights(model, 1.0)
+    model.cuda()
+    pair = [
+        torch.from_numpy(normalised(read_image(kitti_sample / "stereo_demo" / name)[100:356, 300:620]))[None].cuda()
+        for name in ("left.png", "right.png")
+    ]
+    published = np.load(reference_dir / f"psmnet_stackhourglass_align{int(align_corners)}_dev.npz")["disparity"]
+    with torch.inference_mode():
+        found = {"plain": model(*pair)}
+        found |= {
+            str(dtype): FrozenPSMNet(model, dtype)(*pair) for dtype in (torch.float32, torch.bfloat16, torch.half)
+        }
+    for name in ("plain", "torch.float32"):
+        assert np.abs(found[name][0].cpu().numpy() - published).max() < 1e-3, name
+    for name, bound in (("torch.bfloat16", 0.1), ("torch.float16", 0.02)):
+        assert found[name].dtype == torch.float32
+        assert np.median(np.abs(found[name][0].cpu().numpy() - published)) < bound, name
+
+
+@pytest.mark.usefixtures("without_tf32")
+@pytest.mark.parametrize("hourglasses", [1, 3])
+@pytest.mark.parametrize("size", [(64, 112), (50, 75)])
+def test_frozen_is_the_network(hourglasses: int, size: tuple[int, int]) -> None:
+    model = slim(hourglasses, hourglasses=hourglasses)
+    left, right = torch.randn(2, 2, 3, *size)
+    with torch.inference_mode():
+        expected = model(left, right)
+        model.cuda()
+        frozen = FrozenPSMNet(model)
+        torch.testing.assert_close(model(left.cuda(), right.cuda()).cpu(), expected, rtol=0, atol=2e-3)
+        torch.testing.assert_close(frozen(left.cuda(), right.cuda()).cpu(), expected, rtol=0, atol=2e-3)
+
+
+@pytest.mark.usefixtures("without_tf32")
+def test_frozen_and_compiled() -> None:
+    model = slim(0).cuda()
+    left, right = torch.randn(2, 1, 3, 64, 112, device="cuda")
+    with torch.inference_mode():
+        expected, found = FrozenPSMNet(model)(left, right), FrozenPSMNet(model, compile=True)(left, right)
+    torch.testing.assert_close(found, expected, rtol=0, atol=2e-3)
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+def test_regression_in_bands(align_corners: bool) -> None:
+    scores = 3 * torch.randn(2, 12, 37, 11, generator=torch.Generator().manual_seed(0))
+    found = regress_disparity(scores.cuda(), 48, (148, 44), align_corners)
+    expected = soft_argmin(scores.double(), 48, (148, 44), align_corners)
+    torch.testing.assert_close(found.cpu().double(), expected, rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("autocast", [False, True])
+def test_psmnet_learns_in_all_its_layers(checkpointing: bool, autocast: bool) -> None:
+    torch.manual_seed(0)
+    model = PSMNet(48, width=16, pool_sizes=(8, 4), blocks=(1, 1, 1, 1)).cuda()
+    model.checkpointing = checkpointing
+    left, right = torch.randn(2, 2, 3, 64, 96, device="cuda")
+    with torch.autocast("cuda", torch.bfloat16, enabled=autocast):
+        outputs = model(left, right)
+        loss = torch.stack([output.float().square().mean() for output in outputs]).sum()
+    loss.backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+    assert sum(int(parameter.grad.any()) for parameter in model.parameters() if parameter.grad is not None) > 50
+
+
+def gradients(model: nn.Module, loss: Tensor) -> dict[str, Tensor]:
+    model.zero_grad()
+    loss.backward()
+    return {name: p.grad.detach().cpu() for name, p in model.named_parameters() if p.grad is not None}
+
+
+@pytest.mark.usefixtures("without_tf32")
+def test_psmnets_gradients_are_the_processors() -> None:
+    torch.manual_seed(0)
+    model = PSMNet(48, width=8, pool_sizes=(8, 4), hourglasses=1, blocks=(1, 1, 1, 1)).double()
+    left, right = torch.randn(2, 2, 3, 64, 96, dtype=torch.float64)
+    expected = gradients(model, model(left, right)[-1].square().mean())
+    model.cuda()
+    found = gradients(model, model(left.cuda(), right.cuda())[-1].square().mean())
+    for name, gradient in expected.items():
+        scale = float(gradient.abs().max()) + 1e-12
+        torch.testing.assert_close(found[name] / scale, gradient / scale, rtol=0, atol=1e-6, msg=name)
+
+
+def test_pointrcnns_published_output(fill_weights: ModuleType, reference_dir: Path) -> None:
+    model = PointRCNN()
+    fill_weights.fill_weights(model, 2.0)
+    model.eval().cuda()
+    with np.load(reference_dir / "pointrcnn_dev.npz") as reference, torch.inference_mode():
+        points = torch.from_numpy(reference["points"])[None].cuda()
+        output = model(points)
+        np.testing.assert_allclose(output.rpn_cls[0].cpu(), reference["rpn_cls"], atol=1e-3)
+        np.testing.assert_allclose(output.rpn_reg[0, ::8].cpu(), reference["rpn_reg"], atol=1e-3)
+        distance = np.abs(output.rois[0].cpu().numpy()[:, None] - reference["rois"]).max(axis=2)
+        assert distance.min(axis=0).max() < 1e-2 and distance.min(axis=1).max() < 1e-2
+        regions = torch.from_numpy(reference["rois"])[None].cuda()
+        rcnn_cls, rcnn_reg = model.rcnn_net(points, model.rpn(points), regions)
+        np.testing.assert_allclose(rcnn_cls[0].cpu(), reference["rcnn_cls"], atol=1e-2)
+        np.testing.assert_allclose(rcnn_reg[0].cpu(), reference["rcnn_reg"], atol=1e-2)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_frustum_pointnet(version: Version) -> None:
+    torch.manual_seed(0)
+    model = FrustumPointNet(version, list(MEAN_SIZES_M.values()), 0.25, 0.25, object_points=64, dropout=0.0)
+    points, one_hot, keys = torch.rand(4, 128, 4) / 2, torch.eye(3)[[0, 1, 2, 0]], torch.rand(4, 128)
+    for training in (False, True):
+        model.train(training)
+        outputs = []
+        for device in ("cpu", "cuda"):
+            model.to(device)
+            outputs.append(model(points.to(device), one_hot.to(device), keys.to(device)))
+        expected, found = outputs
+        torch.testing.assert_close(found.mask_logits.cpu(), expected.mask_logits, rtol=1e-3, atol=1e-3)
+        if not training:
+            torch.testing.assert_close(found.centre.cpu(), expected.centre, rtol=1e-3, atol=1e-3)
+    with torch.autocast("cuda", torch.bfloat16):
+        output = model(points.cuda(), one_hot.cuda(), keys.cuda())
+    terms = [getattr(output, field.name) for field in dataclasses.fields(output)]
+    floating = [term.float().square().sum() for term in terms if term.is_floating_point()]
+    for name, gradient in gradients(model, torch.stack(floating).sum()).items():
+        assert gradient.isfinite().all(), name
+
+
+@pytest.mark.parametrize("network", ["fcos_resnet18", "faster_rcnn_resnet50"])
+def test_the_2d_detector_is_trained_and_detects(network: Network, tmp_path: Path) -> None:
+    painted = write_painted(tmp_path, frames=4, seed=0)
+    settings = Detector2dTraining(
+        network, steps=3, image_height=HEIGHT, crop=(64, 128), classes=("Car", "Pedestrian"), batch_size=2
+    )
+    train_detector2d(settings, painted, tmp_path / "boxes2d.pt", seed=0, device="cuda")
+    image = painted[0].left_image()
+    boxes = {
+        device: Detector2d.from_checkpoint(tmp_path / "boxes2d.pt", device).boxes(image) for device in ("cpu", "cuda")
+    }
+    assert abs(len(boxes["cpu"]) - len(boxes["cuda"])) <= 0.2 * len(boxes["cpu"]) + 3

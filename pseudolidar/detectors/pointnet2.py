@@ -9,8 +9,9 @@ from torch.nn import functional
 
 from pseudolidar.ops import ball_query, furthest_point_sample, group, interpolate, segment_max, three_nearest
 
-# In evaluation: rows of a matrix that go through all layers before the next ones do.
-_ROWS_AT_ONCE = 8192
+# In evaluation: rows of a matrix that go through all layers before the next ones do. What one layer leaves there, the
+# next finds in a processor's cache; a GPU waits for the host between them, so that it takes as many as its memory.
+_ROWS_AT_ONCE = {"cpu": 2**13, "cuda": 2**20}
 
 
 class PointLayer(nn.Module):
@@ -214,9 +215,9 @@ class SetAbstraction(nn.Module):
 
 
 def _parts(starts: Tensor) -> list[tuple[int, int]]:
-    """Ranges of segments with some `_ROWS_AT_ONCE` rows each: what one layer leaves, the next finds in the cache."""
-    total = int(starts[-1])
-    wanted = torch.arange(0, total, _ROWS_AT_ONCE, device=starts.device)
+    """Ranges of segments with some `_ROWS_AT_ONCE` rows each."""
+    total, step = int(starts[-1]), _ROWS_AT_ONCE.get(starts.device.type, _ROWS_AT_ONCE["cuda"])
+    wanted = torch.arange(0, total, step, device=starts.device)
     bounds = torch.searchsorted(starts, wanted).tolist()
     bounds.append(len(starts) - 1)
     return [(first, end) for first, end in itertools.pairwise(bounds) if first < end]

@@ -16,7 +16,8 @@ from pseudolidar.ops import group, region_points
 # and its distance.
 _REGION_CHANNELS = 5
 _DISTANCE_SCALE_M = 70.0
-_REGIONS_AT_ONCE = 16
+# Regions whose points go through the network together: see `pointnet2`.
+_REGIONS_AT_ONCE = {"cpu": 16, "cuda": 512}
 
 
 @dataclass(frozen=True)
@@ -91,9 +92,8 @@ class RegionNetwork(nn.Module):
         batch, count, _ = regions.shape
         own, features, _ = self.pooled(points, first, regions)
         # A few regions at a time: the memory of all of them together is many times that of the first stage.
-        parts = zip(
-            own.flatten(0, 1).split(_REGIONS_AT_ONCE), features.flatten(0, 1).split(_REGIONS_AT_ONCE), strict=True
-        )
+        at_once = _REGIONS_AT_ONCE.get(own.device.type, _REGIONS_AT_ONCE["cuda"])
+        parts = zip(own.flatten(0, 1).split(at_once), features.flatten(0, 1).split(at_once), strict=True)
         judged = [self.judge(*part) for part in parts]
         rcnn_cls, rcnn_reg = (torch.cat(column).view(batch, count, -1) for column in zip(*judged, strict=True))
         return rcnn_cls, rcnn_reg

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from pseudolidar.ops import grouping_cpu as cpu
-from pseudolidar.ops import grouping_cuda as cuda
 from pseudolidar.ops import point_sets_reference as reference
 from pseudolidar.ops.point_sets import check_beside, check_device, check_features, check_index, gpu_backend
 
@@ -43,11 +42,6 @@ def _group_on_cpu(features: Tensor, index: Tensor) -> Tensor:
     return cpu.group(features, index)
 
 
-@_group.register_kernel("cuda")
-def _group_on_cuda(features: Tensor, index: Tensor) -> Tensor:
-    return cuda.group(features, index)
-
-
 @_group.register_fake
 def _group_shape(features: Tensor, index: Tensor) -> Tensor:
     return features.new_empty((*index.shape, features.shape[2]))
@@ -61,11 +55,6 @@ def _group_backward(gradient: Tensor, index: Tensor, points: int) -> Tensor:
 @_group_backward.register_kernel("cpu")
 def _group_backward_on_cpu(gradient: Tensor, index: Tensor, points: int) -> Tensor:
     return cpu.group_backward(gradient, index, points)
-
-
-@_group_backward.register_kernel("cuda")
-def _group_backward_on_cuda(gradient: Tensor, index: Tensor, points: int) -> Tensor:
-    return cuda.group_backward(gradient, index, points)
 
 
 @_group_backward.register_fake
@@ -122,11 +111,6 @@ def _interpolate_on_cpu(features: Tensor, index: Tensor, weight: Tensor) -> Tens
     return cpu.interpolate(features, index, weight)
 
 
-@_interpolate.register_kernel("cuda")
-def _interpolate_on_cuda(features: Tensor, index: Tensor, weight: Tensor) -> Tensor:
-    return cuda.interpolate(features, index, weight)
-
-
 @_interpolate.register_fake
 def _interpolate_shape(features: Tensor, index: Tensor, weight: Tensor) -> Tensor:
     return features.new_empty((*index.shape[:2], features.shape[2]))
@@ -140,11 +124,6 @@ def _interpolate_backward(gradient: Tensor, index: Tensor, weight: Tensor, point
 @_interpolate_backward.register_kernel("cpu")
 def _interpolate_backward_on_cpu(gradient: Tensor, index: Tensor, weight: Tensor, points: int) -> Tensor:
     return cpu.interpolate_backward(gradient, index, weight, points)
-
-
-@_interpolate_backward.register_kernel("cuda")
-def _interpolate_backward_on_cuda(gradient: Tensor, index: Tensor, weight: Tensor, points: int) -> Tensor:
-    return cuda.interpolate_backward(gradient, index, weight, points)
 
 
 @_interpolate_backward.register_fake

@@ -17,6 +17,7 @@ from pseudolidar.inference.objects import ObjectsJob
 from pseudolidar.kitti import ObjectDataset
 from pseudolidar.stereo import PSMNet, TrainedPSMNet, save_psmnet
 from pseudolidar.synthetic import PRESETS, write_town
+from pseudolidar.training import arithmetic_threads
 from pseudolidar.viewing import Row, Table, print_tables
 
 
@@ -58,47 +59,49 @@ def inference_table(folder: Path, frames: int, workers: int, repetitions: int) -
     def objects(dataset: ObjectDataset, output: Path) -> FrameJob[object]:
         return ObjectsJob(str(folder / "car.pt"), dataset, folder / "clouds", output)
 
+    # Name, processes, threads in all.
+    threads = torch.get_num_threads()
+    contenders = {"1 process, 1 thread": (1, 1), "1 process": (1, threads), f"{workers} workers": (workers, threads)}
     rows = []
     makers: dict[str, Callable[[ObjectDataset, Path], FrameJob[object]]]
     makers = {"disparity, small PSMNet": disparity, "objects, PointRCNN": objects}
     for name, job_on in makers.items():
-        times: dict[tuple[int, int], list[float]] = {}
+        times: dict[tuple[int, str], list[float]] = {}
         for repetition in range(repetitions):
             for dataset in (few, town):
-                for count in (1, workers):
-                    output = folder / f"{name}-{repetition}-{len(dataset)}-{count}"
+                for contender, (processes, in_all) in contenders.items():
+                    output = folder / f"{name}-{repetition}-{len(dataset)}-{contender}"
                     start = time.perf_counter()
-                    run_job(job_on(dataset, output), count)
-                    times.setdefault((len(dataset), count), []).append(time.perf_counter() - start)
-        rows += [row_of(name, times, count, workers, frames) for count in (1, workers)]
-    threads = torch.get_num_threads()
+                    with arithmetic_threads(in_all):
+                        run_job(job_on(dataset, output), processes)
+                    times.setdefault((len(dataset), contender), []).append(time.perf_counter() - start)
+        rows += [row_of(f"{name}: {contender}", times, contender, workers, frames) for contender in contenders]
     return Table(
         f"Inference over {frames} frames of 416 x 128 px, {threads} threads in all, PyTorch {torch.__version__}",
         (("", "seconds", "frames / s", "times faster", "start, s"),),
         tuple(rows),
         (
             "start: a run of one frame a worker, in which models are loaded and workers begin; frames / s and times "
-            "faster: of the frames beyond those. One process computes with all threads, workers share them out.",
+            "faster (than 1 process with all threads): of the frames beyond those. Workers share the threads out.",
         ),
     )
 
 
-def row_of(name: str, times: dict[tuple[int, int], list[float]], count: int, workers: int, frames: int) -> Row:
+def row_of(label: str, times: dict[tuple[int, str], list[float]], contender: str, workers: int, frames: int) -> Row:
     """One contender: seconds for all frames, and its rate without the start.
 
     Args:
-        name: of the job.
-        times: s, a repetition each, by how many frames and how many processes: `workers` frames and all of them.
-        count: processes of this contender.
-        workers: processes of the other.
+        label: of the row.
+        times: s, a repetition each, by how many frames and which contender: `workers` frames and all of them.
+        contender: which.
+        workers: frames of the start.
         frames: in all.
     """
 
-    def without_start(processes: int) -> list[float]:
-        return [whole - start for whole, start in zip(times[frames, processes], times[workers, processes], strict=True)]
+    def without_start(name: str) -> list[float]:
+        return [whole - start for whole, start in zip(times[frames, name], times[workers, name], strict=True)]
 
-    own, alone = without_start(count), without_start(1)
+    own, alone = without_start(contender), without_start("1 process")
     ratio = median(one / several for one, several in zip(alone, own, strict=True))
-    label = f"{name}: {'1 process' if count == 1 else f'{count} workers'}"
-    start, rate = median(times[workers, count]), (frames - workers) / median(own)
-    return Row((label, median(times[frames, count]), rate, ratio, start))
+    start, rate = median(times[workers, contender]), (frames - workers) / median(own)
+    return Row((label, median(times[frames, contender]), rate, ratio, start))

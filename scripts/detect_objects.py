@@ -6,8 +6,9 @@ import hydra
 from omegaconf import DictConfig
 
 from pseudolidar.command_line import clear_errors
+from pseudolidar.detectors import log_tallies
 from pseudolidar.inference import Shard, run_job
-from pseudolidar.inference.objects import ObjectsJob, log_tallies
+from pseudolidar.inference.objects import ObjectsJob
 from pseudolidar.kitti import ObjectDataset
 
 

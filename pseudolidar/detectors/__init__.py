@@ -9,16 +9,25 @@ from pseudolidar.detectors.boxes2d import (
     read_result_boxes,
     write_detections_file,
 )
-from pseudolidar.detectors.detection import Detector, detect, load_detector, train_detector
+from pseudolidar.detectors.detection import (
+    DetectionTally,
+    Detector,
+    detect,
+    load_detector,
+    log_tallies,
+    train_detector,
+)
 
 __all__ = [
     "Boxes2d",
+    "DetectionTally",
     "Detector",
     "boxes_of_frames",
     "detect",
     "ground_truth_boxes",
     "jittered_box",
     "load_detector",
+    "log_tallies",
     "read_detections_file",
     "read_result_boxes",
     "train_detector",

@@ -4,6 +4,7 @@ import logging
 import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -65,6 +66,23 @@ class Detector(Protocol):
         """
 
 
+@dataclass
+class DetectionTally:
+    """What detection came to.
+
+    Attributes:
+        class_names: that the detector finds.
+        frames: detected in now.
+        found: objects.
+        skipped: by reason.
+    """
+
+    class_names: tuple[str, ...]
+    frames: int = 0
+    found: int = 0
+    skipped: Counter[str] = field(default_factory=Counter)
+
+
 def load_detector(checkpoint: str | Path, device: str = "cpu") -> Detector:
     """A trained detector from its checkpoint, on `device`.
 
@@ -112,10 +130,10 @@ def detect(
     clouds_dir: str | Path,
     output_dir: str | Path,
     boxes: Mapping[str, Boxes2d] | None = None,
-) -> None:
+) -> DetectionTally:
     """Write a KITTI result file, `output_dir`/ID.txt, for every frame; an empty one where nothing is found.
 
-    Result files that are there already are left alone. What was skipped, and why, goes to the log.
+    Result files that are there already are left alone.
 
     Args:
         detector: see `load_detector`.
@@ -123,6 +141,9 @@ def detect(
         clouds_dir: ID.bin of every frame, velodyne frame.
         output_dir: made if missing.
         boxes: 2D boxes by frame; a frame without an entry has none. Detectors that need none ignore them.
+
+    Returns:
+        what was found now, for `log_tallies`.
 
     Raises:
         FormatError: a missing or broken cloud or calibration; missing clouds are found before any work.
@@ -135,12 +156,11 @@ def detect(
     clouds = {frame.frame_id: Path(clouds_dir) / f"{frame.frame_id}.bin" for frame in frames}
     for path in clouds.values():
         require_file(path, "float32 x 4 points (velodyne .bin)")
+    tally = DetectionTally(detector.class_names, len(frames))
     if not frames:
-        return
+        return tally
     names = ", ".join(detector.class_names)
     nothing = Boxes2d.empty()
-    skipped: Counter[str] = Counter()
-    found = 0
     for frame in track(frames, f"detection ({names})"):
         objects, reasons = detector.objects(
             read_points(clouds[frame.frame_id]),
@@ -151,7 +171,15 @@ def detect(
             zlib.crc32(frame.frame_id.encode()),
         )
         write_objects(output / f"{frame.frame_id}.txt", objects)
-        skipped += reasons
-        found += len(objects)
-    reasons_text = "".join(f"; skipped {count}: {reason}" for reason, count in sorted(skipped.items()))
-    logger.info("%s: %d objects in %d frames%s", names, found, len(frames), reasons_text)
+        tally.skipped += reasons
+        tally.found += len(objects)
+    return tally
+
+
+def log_tallies(tallies: Sequence[DetectionTally]) -> None:
+    """Log what was found and skipped, and why, over all parts of a data set."""
+    skipped = sum((tally.skipped for tally in tallies), Counter[str]())
+    reasons = "".join(f"; skipped {count}: {reason}" for reason, count in sorted(skipped.items()))
+    found, frames = sum(tally.found for tally in tallies), sum(tally.frames for tally in tallies)
+    for names in {", ".join(tally.class_names) for tally in tallies}:
+        logger.info("%s: %d objects in %d frames%s", names, found, frames, reasons)

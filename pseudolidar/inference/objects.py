@@ -1,17 +1,12 @@
 """Objects from clouds as a job for one or several processes."""
 
-import logging
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
 
 from pseudolidar.detectors import (
     Boxes2d,
-    Detector,
+    DetectionTally,
     boxes_of_frames,
     detect,
     ground_truth_boxes,
@@ -19,26 +14,7 @@ from pseudolidar.detectors import (
     read_detections_file,
     read_result_boxes,
 )
-from pseudolidar.kitti import Calibration, ObjectDataset, Objects
-
-logger = logging.getLogger(__name__)
-
-
-@dataclass
-class Tally:
-    """What detection came to.
-
-    Attributes:
-        class_names: that the detector finds.
-        frames: detected in now.
-        found: objects.
-        skipped: by reason.
-    """
-
-    class_names: tuple[str, ...]
-    frames: int = 0
-    found: int = 0
-    skipped: Counter[str] = field(default_factory=Counter)
+from pseudolidar.kitti import ObjectDataset
 
 
 @dataclass(frozen=True)
@@ -76,15 +52,13 @@ class ObjectsJob:
         """Whether the frame's result file is there."""
         return (self.output / f"{name}.txt").is_file()
 
-    def open(self) -> Callable[[Sequence[str]], Tally]:
+    def open(self) -> Callable[[Sequence[str]], DetectionTally]:
         """Load the detector, read the 2D boxes."""
         detector = load_detector(self.model, self.device)
         boxes = self._boxes(detector.class_names) if detector.starts_from_boxes2d else None
 
-        def work(names: Sequence[str]) -> Tally:
-            counting = _CountingDetector(detector, Tally(detector.class_names))
-            detect(counting, self.dataset.only(names), self.clouds, self.output, boxes)
-            return counting.tally
+        def work(names: Sequence[str]) -> DetectionTally:
+            return detect(detector, self.dataset.only(names), self.clouds, self.output, boxes)
 
         return work
 
@@ -97,46 +71,3 @@ class ObjectsJob:
         else:
             from_files = read_detections_file(self.boxes)
         return boxes_of_frames(from_files, self.dataset)
-
-
-def log_tallies(tallies: Sequence[Tally]) -> None:
-    """Say what several workers found and skipped, as one says it for itself."""
-    skipped = sum((tally.skipped for tally in tallies), Counter[str]())
-    reasons = "".join(f"; skipped {count}: {reason}" for reason, count in sorted(skipped.items()))
-    found, frames = sum(tally.found for tally in tallies), sum(tally.frames for tally in tallies)
-    for names in {", ".join(tally.class_names) for tally in tallies}:
-        logger.info("%s: %d objects in %d frames%s", names, found, frames, reasons)
-
-
-@dataclass(frozen=True)
-class _CountingDetector:
-    """A detector that keeps a tally."""
-
-    detector: Detector
-    tally: Tally
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        return self.detector.class_names
-
-    @property
-    def starts_from_boxes2d(self) -> bool:
-        return self.detector.starts_from_boxes2d
-
-    @property
-    def wants_sparse_cloud(self) -> bool:
-        return self.detector.wants_sparse_cloud
-
-    def objects(
-        self,
-        points_velo: NDArray[np.float32],
-        calibration: Calibration,
-        image_size: tuple[int, int],
-        boxes: Boxes2d,
-        seed: int,
-    ) -> tuple[Objects, Counter[str]]:
-        objects, skipped = self.detector.objects(points_velo, calibration, image_size, boxes, seed)
-        self.tally.frames += 1
-        self.tally.found += len(objects)
-        self.tally.skipped += skipped
-        return objects, skipped

@@ -6,9 +6,10 @@ from pseudolidar.benchmarks.inference import main, row_of
 
 
 def test_the_start_is_no_part_of_the_rate() -> None:
-    # Two frames, then all twelve; by the number of workers.
-    times = {(2, 1): [3.0, 3.0], (12, 1): [13.0, 13.0], (2, 2): [9.0, 8.0], (12, 2): [14.0, 13.0]}
-    alone, two = (row_of("maps", times, count, workers=2, frames=12) for count in (1, 2))
+    # Two frames, then all twelve; by contender.
+    one, both = "1 process", "2 workers"
+    times = {(2, one): [3.0, 3.0], (12, one): [13.0, 13.0], (2, both): [9.0, 8.0], (12, both): [14.0, 13.0]}
+    alone, two = (row_of(f"maps: {name}", times, name, workers=2, frames=12) for name in (one, both))
     assert alone.cells == ("maps: 1 process", 13.0, 1.0, 1.0, 3.0)
     assert two.cells == ("maps: 2 workers", 13.5, 2.0, 2.0, 8.5)
 

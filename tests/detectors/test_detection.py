@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from pseudolidar.detectors import Boxes2d, detect, ground_truth_boxes, load_detector
+from pseudolidar.detectors import Boxes2d, detect, ground_truth_boxes, load_detector, log_tallies
 from pseudolidar.detectors.frustum_pointnet import FrustumTraining, train_frustum_pointnet
 from pseudolidar.detectors.frustum_pointnet.coding import MEAN_SIZES_M
 from pseudolidar.detectors.frustum_pointnet.inference import FrustumDetector, decode
@@ -85,7 +85,7 @@ def test_bad_boxes_are_skipped_and_counted(
     box2d = np.array([good, [-90, 20, -40, 60], [900, 20, 940, 60], [100, 50, 140, 57], [10, 0, 40, 20], good])
     names = np.array(["Car"] * 5 + ["Pedestrian"])
     with caplog.at_level(logging.INFO):
-        detect(load_detector(trained), street, clouds, tmp_path, {frame_id: Boxes2d(names, box2d)})
+        log_tallies([detect(load_detector(trained), street, clouds, tmp_path, {frame_id: Boxes2d(names, box2d)})])
     found = read_objects(tmp_path / f"{frame_id}.txt", scored=True)
     np.testing.assert_allclose(found.box2d, good[None], atol=1e-3)
     assert "skipped 1: 2D boxes under 8 px" in caplog.text

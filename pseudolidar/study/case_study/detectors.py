@@ -13,6 +13,7 @@ from pseudolidar.detectors import (
     detect,
     ground_truth_boxes,
     load_detector,
+    log_tallies,
     read_detections_file,
     read_result_boxes,
     train_detector,
@@ -145,7 +146,7 @@ class TrainedDetector:
             detector = load_detector(inputs.model / MODEL_FILE)
             frames = ObjectDataset(inputs.data, "val")
             boxes = self._boxes2d(frames, inputs) if detector.starts_from_boxes2d else None
-            detect(detector, frames, inputs.parents[self.cloud], folder, boxes)
+            log_tallies([detect(detector, frames, inputs.parents[self.cloud], folder, boxes)])
         else:
             write_scores(inputs, folder, self.class_name, self.near_m)
 

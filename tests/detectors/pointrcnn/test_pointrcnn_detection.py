@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from pseudolidar.detectors import Boxes2d, detect, load_detector
+from pseudolidar.detectors import Boxes2d, detect, load_detector, log_tallies
 from pseudolidar.detectors.frustum_pointnet import FrustumTraining, train_frustum_pointnet
 from pseudolidar.detectors.frustum_pointnet.inference import FrustumDetector
 from pseudolidar.detectors.pointrcnn import PointRCNN, PointRCNNDetector, load_pointrcnn, train_pointrcnn
@@ -46,7 +46,7 @@ def test_result_files_are_well_formed_and_not_written_again(
     street: ObjectDataset, clouds: Path, checkpoint: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO):
-        detect(load_detector(checkpoint), street, clouds, tmp_path)
+        log_tallies([detect(load_detector(checkpoint), street, clouds, tmp_path)])
     written = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     assert sorted(written) == [f"{frame_id}.txt" for frame_id in street.frame_ids]
     found = 0
@@ -117,7 +117,7 @@ def test_an_empty_cloud_gives_an_empty_result(
         behind = cloud_of((0.0, 1.0, -10.0)) if frame_id > "000003" else np.zeros((0, 4), dtype=np.float32)
         write_points(tmp_path / "clouds" / f"{frame_id}.bin", behind)
     with caplog.at_level(logging.INFO):
-        detect(load_detector(checkpoint), street, tmp_path / "clouds", tmp_path / "results")
+        log_tallies([detect(load_detector(checkpoint), street, tmp_path / "clouds", tmp_path / "results")])
     assert "Car: 0 objects in 8 frames; skipped 8: scenes without a point in the detector's area" in caplog.text
     assert [(tmp_path / "results" / f"{frame_id}.txt").read_text() for frame_id in street.frame_ids] == [""] * 8
 

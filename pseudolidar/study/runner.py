@@ -1,6 +1,7 @@
 """Make stages, parents first: here one after another, or several at once in processes of their own."""
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -27,8 +28,8 @@ LOG_FILE = "log.txt"
 USER_ERRORS = (ValueError, OSError, FloatingPointError)
 """What a stage raises for bad input or data; anything else is a mistake in its code."""
 
-# A worker that dies takes the stages of all workers along, so an innocent one may see several deaths.
 MAX_DEATHS = 3
+"""How often a stage goes on after its process died: the next time it has failed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +123,7 @@ def make_stages(store: ArtifactStore, stages: Sequence[Stage], workers: int = 1)
         stages: what is wanted; what they stand on is made too.
         workers: stages at once, one processor each unless they ask for more. One: in this process, with each stage's
             own progress bars. More: in processes of their own, whose output goes to `LOG_FILE` in the stage's folder;
-            one that dies is replaced, and its stage goes on from where it was.
+            one that dies is replaced, and its stage goes on from where it was, up to `MAX_DEATHS` times.
 
     Raises:
         ValueError: less than one worker.
@@ -147,59 +148,75 @@ def _one_after_another(store: ArtifactStore, schedule: Schedule) -> None:
         _say(console, f"[{schedule.place + 1:>{len(str(schedule.total))}}/{schedule.total}] {stage}", "bold")
         try:
             store.make(stage)
-        except USER_ERRORS as error:
-            schedule.failed(stage, one_line(error))
-            _say(console, f"{stage} failed: {one_line(error)}", "bold red")
+        except Exception as error:
+            if not isinstance(error, USER_ERRORS):
+                traceback.print_exc()
+            schedule.failed(stage, _why(error))
+            _say(console, f"{stage} failed: {_why(error)}", "bold red")
         else:
             schedule.finished(stage)
 
 
 def _several_at_once(store: ArtifactStore, schedule: Schedule, workers: int) -> None:
     deaths: dict[str, int] = {}
-    running: dict[Future[str | None], Stage] = {}
+    running: dict[Future[str | None], tuple[Stage, ProcessPoolExecutor]] = {}
+    # One process each: in a common pool, one that dies takes the stages of all others along.
+    free = [_worker() for _ in range(workers)]
+
+    def start(stage: Stage) -> None:
+        worker = free.pop()
+        with _without_interrupts():
+            try:
+                future = worker.submit(make_logged, store, stage)
+            except BrokenProcessPool:
+                # Killed while it had nothing to do.
+                worker = _worker()
+                future = worker.submit(make_logged, store, stage)
+        running[future] = stage, worker
+
     # Kernels of the libraries that take a thread a processor by default would crowd each other out.
     with _environment({"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}), progress_bar() as progress:
         bar = progress.add_task("stages", total=schedule.total, completed=schedule.before, note="")
-        pool = _pool(workers)
         try:
             while True:
                 for stage in schedule.ready():
-                    if _fits(stage, list(running.values()), workers):
+                    if _fits(stage, [other for other, _ in running.values()], workers):
                         schedule.take(stage)
-                        running[pool.submit(make_logged, store, stage, os.getpid())] = stage
+                        start(stage)
                 if not running:
                     return
-                _show(progress, bar, schedule, running.values())
+                _show(progress, bar, schedule, [stage for stage, _ in running.values()])
                 done, _ = wait(running, return_when=FIRST_COMPLETED)
-                if any(isinstance(future.exception(), BrokenProcessPool) for future in done):
-                    # All that was running is lost; what it left in its folders is not.
-                    wait(running)
-                    pool.shutdown()
-                    pool = _pool(workers)
-                    done = set(running)
                 for future in done:
-                    stage = running.pop(future)
+                    stage, worker = running.pop(future)
                     if isinstance(future.exception(), BrokenProcessPool):
+                        worker.shutdown()
+                        free.append(_worker())
                         deaths[stage.fingerprint] = deaths.get(stage.fingerprint, 0) + 1
                         if deaths[stage.fingerprint] <= MAX_DEATHS:
-                            _say(progress.console, f"{stage}: a worker died; the stage goes on in another", "yellow")
-                            running[pool.submit(make_logged, store, stage, os.getpid())] = stage
+                            _say(progress.console, f"{stage}: its process died; it goes on in another", "yellow")
+                            start(stage)
                             continue
                         message = f"its process died {MAX_DEATHS + 1} times (killed from outside, or out of memory)"
                     else:
+                        free.append(worker)
                         message = future.result() or ""
                     if message:
                         schedule.failed(stage, message)
                         _say(progress.console, f"{stage} failed: {message}", "bold red")
                     else:
                         schedule.finished(stage)
-                _show(progress, bar, schedule, running.values())
-        except BaseException:
-            for process in list((pool._processes or {}).values()):
-                process.terminate()
-            raise
+                        place = f"[{schedule.place:>{len(str(schedule.total))}}/{schedule.total}]"
+                        _say(progress.console, f"{place} {stage}: {store.seconds(stage):.0f} s", "dim")
+                _show(progress, bar, schedule, [stage for stage, _ in running.values()])
         finally:
-            pool.shutdown(cancel_futures=True)
+            # On Ctrl-C, for instance; else nothing is running any more.
+            busy = [worker for _, worker in running.values()]
+            for worker in busy:
+                for process in list((worker._processes or {}).values()):
+                    process.terminate()
+            for worker in (*free, *busy):
+                worker.shutdown(cancel_futures=True)
 
 
 def _fits(stage: Stage, running: Sequence[Stage], workers: int) -> bool:
@@ -212,19 +229,16 @@ def _fits(stage: Stage, running: Sequence[Stage], workers: int) -> bool:
     return not stage.resources.gpus or sum(other.resources.gpus for other in running) + stage.resources.gpus <= 1.0
 
 
-def make_logged(store: ArtifactStore, stage: Stage, parent: int | None = None) -> str | None:
+def make_logged(store: ArtifactStore, stage: Stage) -> str | None:
     """Make a stage in a worker; what it prints goes to its `LOG_FILE`.
 
     Args:
         store: where it goes.
         stage: its parents are finished.
-        parent: number of the process without which this one has nothing to do.
 
     Returns:
         None, or why it failed, in one line.
     """
-    if parent is not None:
-        _end_with(parent)
     folder = store.folder(stage)
     folder.mkdir(parents=True, exist_ok=True)
     with _output_to(folder / LOG_FILE):
@@ -232,13 +246,14 @@ def make_logged(store: ArtifactStore, stage: Stage, parent: int | None = None) -
             store.make(stage)
         except Exception as error:
             traceback.print_exc()
-            return one_line(error) if isinstance(error, USER_ERRORS) else f"{type(error).__name__}: {one_line(error)}"
+            return _why(error)
     return None
 
 
-def one_line(error: BaseException) -> str:
-    """An error's message, its first line."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+def _why(error: Exception) -> str:
+    """An error in one line; a mistake in the code, or a lack of memory, with its type."""
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return line if isinstance(error, USER_ERRORS) else f"{type(error).__name__}: {line}"
 
 
 def default_workers() -> int:
@@ -246,29 +261,38 @@ def default_workers() -> int:
     return min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
-def _pool(workers: int) -> ProcessPoolExecutor:
+def _worker() -> ProcessPoolExecutor:
+    """One process, started when it is given its first stage."""
     # Spawned: a forked process would inherit PyTorch's threads half-way through whatever they do.
     return ProcessPoolExecutor(
-        workers, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
+        1, mp_context=get_context("spawn"), initializer=_start_in_worker, initargs=(os.getpid(),)
     )
 
 
-_watching = False
+def _start_in_worker(parent: int) -> None:
+    # Ctrl-C reaches every process of the terminal; which ones end is for the parent to say. A handler that does
+    # nothing, since commands that a stage starts would inherit a signal that is ignored.
+    signal.signal(signal.SIGINT, lambda number, frame: None)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    torch.set_num_threads(1)
 
-
-def _end_with(parent: int) -> None:
-    """End this process when its parent is gone: a killed run must leave nobody behind who goes on writing."""
-    global _watching
-    if _watching:
-        return
-    _watching = True
-
+    # A killed run must leave nobody behind who goes on writing.
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(0.2)
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Processes that are started inside see no Ctrl-C until they ask for it: not while they import what they need."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager

@@ -55,6 +55,34 @@ class Dies(Counted):
 
 
 @dataclass(frozen=True)
+class Bystander(Counted):
+    """Takes until another stage's process has died."""
+
+    def run(self, folder: Path, parents: Mapping[str, Path]) -> None:
+        super().run(folder, parents)
+        while not list(folder.parent.glob("*/deaths.txt")):
+            time.sleep(0.02)
+        time.sleep(0.5)
+
+
+@dataclass(frozen=True)
+class Waits(Counted):
+    """Says that it has begun, and takes a minute."""
+
+    def run(self, folder: Path, parents: Mapping[str, Path]) -> None:
+        super().run(folder, parents)
+        time.sleep(60)
+
+
+@dataclass(frozen=True)
+class Mistaken(Counted):
+    """Fails as code with a mistake in it does."""
+
+    def run(self, folder: Path, parents: Mapping[str, Path]) -> None:
+        raise RuntimeError("out of memory\nand more lines")
+
+
+@dataclass(frozen=True)
 class Slow:
     """Writes four files, 5 ms apart, so that a kill finds it half done."""
 

@@ -1,8 +1,12 @@
 """Stages: nothing finished is made twice, what changed is made again with what hangs on it, kills lose nothing."""
 
+import contextlib
 import multiprocessing
 import os
+import re
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -11,7 +15,7 @@ import pytest
 from pseudolidar.study.artifacts import ArtifactStore
 from pseudolidar.study.runner import make_stages
 from pseudolidar.study.stages import Resources, Stage
-from tests.study.small_tasks import Counted, Dies, FailsUntil, diamond, slow_chain
+from tests.study.small_tasks import Bystander, Counted, Dies, FailsUntil, Mistaken, diamond, slow_chain
 
 
 def made(store: ArtifactStore, stages: dict[str, Stage], workers: int = 1) -> list[str]:
@@ -71,14 +75,76 @@ def test_several_processes_make_what_one_makes(tmp_path: Path) -> None:
         assert contents[0] == contents[1]
 
 
-def test_a_worker_that_dies_is_replaced_and_its_stage_tried_again(tmp_path: Path) -> None:
+def test_a_mistake_in_one_stage_does_not_end_the_others(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    store, log = ArtifactStore(tmp_path / "store"), tmp_path / "log"
+    outcome = make_stages(store, [Stage("bad", Mistaken(log, "bad")), Stage("good", Counted(log, "good"))])
+    assert [stage.name for stage in outcome.made] == ["good"]
+    assert [failure.message for failure in outcome.failed] == ["RuntimeError: out of memory"]
+    assert "Traceback" in capfd.readouterr().err, "for whoever mends it"
+
+
+def test_a_worker_that_dies_is_replaced_and_its_stage_tried_again(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     store, log = ArtifactStore(tmp_path / "store"), tmp_path / "log"
     once, always = Stage("once", Dies(log, "once", {}, times=1)), Stage("always", Dies(log, "always", {}, times=99))
-    outcome = make_stages(store, [once], workers=2)
-    assert [stage.name for stage in outcome.made] == ["once"]
+    outcome = make_stages(store, [once, Stage("bystander", Bystander(log, "bystander"))], workers=2)
+    assert sorted(stage.name for stage in outcome.made) == ["bystander", "once"]
+    assert sorted(log.read_text().split()) == ["bystander", "once"], "the other worker's stage isn't begun again"
+    lines = capfd.readouterr().err
+    assert "once: its process died; it goes on in another" in lines
+    assert re.search(r"\[1/2\] (once|bystander): \d+ s\n", lines), "a line a stage, where there is no terminal"
     outcome = make_stages(store, [always], workers=2)
     assert [failure.stage.name for failure in outcome.failed] == ["always"]
     assert "died 4 times" in outcome.failed[0].message
+
+
+INTERRUPTED = """
+import sys
+from pathlib import Path
+from pseudolidar.command_line import clear_errors
+from pseudolidar.study.artifacts import ArtifactStore
+from pseudolidar.study.runner import make_stages
+from pseudolidar.study.stages import Stage
+from tests.study.small_tasks import Counted, Waits
+
+log = Path(sys.argv[1])
+with clear_errors():
+    stages = [Stage("short", Counted(log, "short")), *(Stage(f"long-{n}", Waits(log, f"long-{n}")) for n in range(2))]
+    make_stages(ArtifactStore(log.parent / "store"), stages, workers=2)
+"""
+
+
+def test_an_interrupt_ends_all_processes_in_one_line(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    # A session of its own, so that the signal reaches what a terminal's would: every process, those that import too.
+    run = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED, str(log)], start_new_session=True, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 60
+    while not log.is_file() or "long-1" not in log.read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(run.pid, signal.SIGINT)
+    _, printed = run.communicate(timeout=20)
+    assert run.returncode == 130
+    assert "Traceback" not in printed
+    assert printed.splitlines()[-1] == "stopped; the same command goes on from here"
+    # Python's own helper ends a little later than the program.
+    while living(run.pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def living(session: int) -> list[str]:
+    """The processes of a session that have not ended."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, _, its_session = path.read_text().rsplit(")", 1)[1].split()[:4]
+            if int(its_session) == session and state != "Z":
+                found.append(path.parent.name)
+    return found
 
 
 def test_a_stage_that_asks_for_more_than_there_is_runs_alone(tmp_path: Path) -> None:

@@ -3,8 +3,6 @@
 import io
 import os
 import signal
-import threading
-import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -15,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 from loky.process_executor import BrokenProcessPool, ProcessPoolExecutor  # type: ignore[import-untyped]
 
 from pseudolidar.inference.shard import WHOLE, Shard
-from pseudolidar.kitti import progress_bar
+from pseudolidar.kitti import end_with, progress_bar
 
 MAX_ATTEMPTS = 3
 """How often a chunk is tried whose workers die."""
@@ -169,17 +167,11 @@ _work: Callable[[Sequence[str]], Any] | None = None
 
 def _begin(job: FrameJob[Any], parent: int) -> None:
     global _job
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    # A killed run must leave nobody behind who goes on writing.
+    end_with(parent)
     # Ctrl-C goes to all processes of a terminal; the parent ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _job = job
-
-
-def _end_with(parent: int) -> None:
-    # A killed run must leave nobody behind who goes on writing.
-    while os.getppid() == parent:
-        time.sleep(0.2)
-    os._exit(1)
 
 
 def _do(chunk: Chunk) -> Any:

@@ -16,6 +16,7 @@ from pseudolidar.kitti.files import (
 from pseudolidar.kitti.frames import Frame, ObjectDataset, read_split
 from pseudolidar.kitti.objects import CLASSES, Objects, box3d_corners, read_objects, write_objects
 from pseudolidar.kitti.one_kind import require_same_settings
+from pseudolidar.kitti.processes import end_with
 from pseudolidar.kitti.progress import progress_bar, track
 from pseudolidar.kitti.raw import RawDrive, RawFrame, write_raw_drive
 
@@ -30,6 +31,7 @@ __all__ = [
     "RawDrive",
     "RawFrame",
     "box3d_corners",
+    "end_with",
     "progress_bar",
     "read_disparity",
     "read_image",

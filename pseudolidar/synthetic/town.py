@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
+import os
 from pathlib import Path
 
 import numpy as np
+from loky.process_executor import ProcessPoolExecutor  # type: ignore[import-untyped]
 
 from pseudolidar.kitti import (
     FormatError,
+    end_with,
     replacing,
     track,
     write_disparity,
@@ -124,7 +125,8 @@ def write_town(root: Path, preset: TownPreset, splits: dict[str, int], seed: int
     else:
         _write_frame(tasks[0])  # compiles the kernels once, before every worker would
         rest = tasks[1:]
-        with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        # Loky's processes import this module alone; Python's own would import the program that was started as well.
+        with ProcessPoolExecutor(min(workers, len(rest)), initializer=end_with, initargs=(os.getpid(),)) as pool:
             for _ in track(pool.map(_write_frame, rest, chunksize=1), description, len(rest)):
                 pass
     (root / "ImageSets").mkdir(exist_ok=True)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -78,8 +80,8 @@ def test_a_finished_frame_is_left_alone_and_a_lost_file_comes_back(town: Path) -
     (town / "training/label_2/000001.txt").unlink()
     write_town(town, PRESETS["mini"], SPLITS, seed=5, workers=1)
     assert contents(town) == before
-    for path, time in times.items():
-        assert (path.stat().st_mtime_ns == time) == (path.stem != "000001")
+    for path, changed in times.items():
+        assert (path.stat().st_mtime_ns == changed) == (path.stem != "000001")
 
 
 @pytest.mark.parametrize(
@@ -112,6 +114,37 @@ def test_senseless_settings_are_errors(tmp_path: Path, splits: dict[str, int], s
     with pytest.raises(ValueError, match="expected"):
         write_town(tmp_path / "new", PRESETS["mini"], splits, seed, workers)
     assert not (tmp_path / "new").exists()
+
+
+def children(process: int) -> list[int]:
+    tasks = Path(f"/proc/{process}/task").glob("*/children")
+    return [int(child) for task in tasks for child in task.read_text().split()]
+
+
+def is_running(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the processes in /proc")
+def test_workers_end_with_a_run_that_is_killed(tmp_path: Path) -> None:
+    code = "import sys; from pathlib import Path; from pseudolidar.synthetic import PRESETS, write_town;"
+    code += "write_town(Path(sys.argv[1]), PRESETS['mini'], {'train': 10000}, seed=0, workers=2)"
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    run = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], env=environment, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    # The first frame is rendered before there are workers.
+    while len(list(tmp_path.glob("training/label_2/*.txt"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    workers = children(run.pid)
+    run.send_signal(signal.SIGKILL)
+    run.wait()
+    while any(map(is_running, workers)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert len(workers) >= 2
+    assert not any(map(is_running, workers))
 
 
 def run_script(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -9,9 +9,9 @@ from torch.nn import functional
 
 from pseudolidar.ops import ball_query, furthest_point_sample, group, interpolate, segment_max, three_nearest
 
-# In evaluation: rows of a matrix that go through all layers before the next ones do. What one layer leaves there, the
-# next finds in a processor's cache; a GPU waits for the host between them, so that it takes as many as its memory.
-_ROWS_AT_ONCE = {"cpu": 2**13, "cuda": 2**20}
+# In evaluation on a processor: rows of a matrix that go through all layers before the next ones do. What one layer
+# leaves there, the next finds in the cache.
+_ROWS_AT_ONCE = 2**13
 
 
 class PointLayer(nn.Module):
@@ -106,8 +106,8 @@ class SetAbstraction(nn.Module):
 
     The first layer's product with the features is made once a point and gathered, instead of once a neighbour: it is
     linear. Coordinates enter it relative to their centre, neighbour by neighbour: the difference of two products would
-    lose digits. In evaluation only neighbours that are there are computed, not the repetitions that fill up to
-    `neighbours`: the maximum is the same.
+    lose digits. In evaluation on a processor only neighbours that are there are computed, not the repetitions that fill
+    up to `neighbours`: the maximum is the same.
 
     Args:
         centres: how many, chosen by furthest point sampling; None: one group of all points, in their own coordinates.
@@ -187,7 +187,8 @@ class SetAbstraction(nn.Module):
         matrix, bias = layers.first.affine()
         index, found = ball_query(points, centres, radius, neighbours)
         products = None if features is None else functional.linear(features, matrix[:, 3:])
-        if self.training:
+        # A GPU is done with the repetitions before the host has counted what is there.
+        if self.training or points.device.type != "cpu":
             relative = group(points, index) - centres[:, :, None]
             rows = coordinate_product(relative.flatten(0, 2), matrix, bias)
             if products is not None:
@@ -216,9 +217,7 @@ class SetAbstraction(nn.Module):
 
 def _parts(starts: Tensor) -> list[tuple[int, int]]:
     """Ranges of segments with some `_ROWS_AT_ONCE` rows each."""
-    total, step = int(starts[-1]), _ROWS_AT_ONCE.get(starts.device.type, _ROWS_AT_ONCE["cuda"])
-    wanted = torch.arange(0, total, step, device=starts.device)
-    bounds = torch.searchsorted(starts, wanted).tolist()
+    bounds = torch.searchsorted(starts, torch.arange(0, int(starts[-1]), _ROWS_AT_ONCE)).tolist()
     bounds.append(len(starts) - 1)
     return [(first, end) for first, end in itertools.pairwise(bounds) if first < end]
 
@@ -266,6 +265,9 @@ class FeaturePropagation(nn.Module):
 
 def largest(rows: Tensor, count: int) -> Tensor:
     """The maximum over each `count` rows that follow each other: (G * count, C) -> (G, C)."""
+    if rows.device.type != "cpu":
+        # A third of the time of a kernel that knows of segments of any length.
+        return rows.view(-1, count, rows.shape[1]).max(dim=1).values
     starts = torch.arange(0, len(rows) + 1, count, device=rows.device)
     pooled: Tensor = segment_max(rows, starts)
     return pooled

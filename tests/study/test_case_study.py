@@ -5,12 +5,14 @@ import json
 import math
 import os
 import re
-import signal
+import runpy
 import subprocess
 import sys
 import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pseudolidar.detectors.boxes2d import Detector2dTraining
@@ -32,8 +34,7 @@ from pseudolidar.study import (
     parents_first,
 )
 from pseudolidar.study.case_study.paper import AP, AP_NEAR_ONLY, DISPARITY_MAE_PX
-
-REPOSITORY = Path(__file__).parents[2]
+from tests.forked import forking
 
 # The smallest networks and the fewest steps that go through every line.
 NETWORK = "width: 8, max_disparity: 32, pool_sizes: [8, 4], blocks: [1, 1, 1, 1], crop: [64, 64]"
@@ -67,6 +68,9 @@ study:
 """
 
 
+SCRIPT = Path(__file__).parents[2] / "scripts" / "study.py"
+
+
 @pytest.fixture(scope="module")
 def configs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder to search for configurations, with `experiment=tiny` in it."""
@@ -76,17 +80,31 @@ def configs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def command(configs: Path, output: Path) -> list[str]:
-    script = str(REPOSITORY / "scripts" / "study.py")
-    search = f"hydra.searchpath=[file://{configs}]"
-    return [sys.executable, script, "experiment=tiny", search, f"output={output}"]
+def arguments(configs: Path, *more: str) -> list[str]:
+    return ["experiment=tiny", f"hydra.searchpath=[file://{configs}]", *more]
+
+
+def start(configs: Path, log: Path, *more: str) -> BaseProcess:
+    """The script with `more` in a process that has its imports already; what it says goes to the end of `log`."""
+    process = forking().Process(target=become_the_script, args=(arguments(configs, *more), log))
+    process.start()
+    return process
+
+
+def become_the_script(arguments: list[str], log: Path) -> None:
+    with log.open("a") as said:
+        os.dup2(said.fileno(), sys.stdout.fileno())
+        os.dup2(said.fileno(), sys.stderr.fileno())
+    sys.argv = [str(SCRIPT), *arguments]
+    runpy.run_path(str(SCRIPT), run_name="__main__")
 
 
 @pytest.fixture(scope="module")
 def finished(configs: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The output of an undisturbed run of the script, in one process, and what it printed."""
     output = tmp_path_factory.mktemp("study") / "tiny"
-    run = subprocess.run([*command(configs, output), "workers=1"], capture_output=True, text=True, check=False)
+    command = [sys.executable, str(SCRIPT), *arguments(configs, f"output={output}", "workers=1")]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     return output, run.stdout
 
@@ -168,26 +186,35 @@ def test_results_hold_every_number(finished: tuple[Path, str]) -> None:
     assert results["failed"] == {}
 
 
-def test_killed_at_random_moments_it_ends_with_the_same_result(configs: Path, finished: tuple[Path, str]) -> None:
-    output = finished[0].parent / "killed"
-    # In two processes, late enough for the imports to be done, each time in other stages.
-    for seconds in (8.0, 11.0, 14.0):
-        process = subprocess.Popen(
-            [*command(configs, output), "workers=2"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        time.sleep(seconds)
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-    run = subprocess.run([*command(configs, output), "workers=2"], capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stderr
+def test_killed_at_random_moments_it_ends_with_the_same_result(
+    configs: Path, finished: tuple[Path, str], tmp_path: Path
+) -> None:
+    whole, output = finished[0] / "artifacts", tmp_path / "killed"
+    # Of its work, in files: from the town's first frames on, each time in other stages.
+    moments = sorted(np.random.default_rng(0).uniform(0.01, 0.99, 6))
+    for number, moment in enumerate(moments):
+        # One of them in processes of their own, which take long to start.
+        process = start(configs, tmp_path / "log.txt", f"output={output}", f"workers={2 if number == 3 else 1}")
+        while process.is_alive() and len(files(output / "artifacts")) < moment * len(files(whole)):
+            time.sleep(0.02)
+        assert process.is_alive(), (tmp_path / "log.txt").read_text()
+        process.kill()
+        process.join()
+    process = start(configs, tmp_path / "log.txt", f"output={output}", "workers=1")
+    process.join()
+    assert process.exitcode == 0, (tmp_path / "log.txt").read_text()
     assert (output / "results.json").read_bytes() == (finished[0] / "results.json").read_bytes()
-    checkpoints = sorted((finished[0] / "artifacts").glob("*/model.pt"))
+    checkpoints = sorted(whole.glob("*/model.pt"))
     assert len(checkpoints) == 36, (
         "weights, 2D detector, u, u', six detectors on four sources, diagnosis: four on u and u'"
     )
     for checkpoint in checkpoints:
         again = output / checkpoint.relative_to(finished[0])
         assert again.read_bytes() == checkpoint.read_bytes(), checkpoint.parent.name
+
+
+def files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
 
 
 def settings(
@@ -201,18 +228,18 @@ def settings(
     stereo = StereoTraining("disparity", 5, 1, (64, 64))
     detector = FrustumTraining(5)
     return CaseStudySettings(
-        "tiny",
-        TownData("mini", 4, 3),
-        stereo,
-        dataclasses.replace(stereo, loss="depth", steps=depth_steps),
-        stereo,
-        matching,
-        {"Car": PointRCNNTraining(1, 1)},
-        {"Car": detector, "Pedestrian": dataclasses.replace(detector, steps=pedestrian_steps)},
-        1.0,
-        20.0,
-        seed,
-        seeds,
+        name="tiny",
+        data=TownData("mini", 4, 3),
+        pretraining=stereo,
+        u=dataclasses.replace(stereo, loss="depth", steps=depth_steps),
+        u_prime=stereo,
+        semi_global_matching=matching,
+        pointrcnn={"Car": PointRCNNTraining(1, 1)},
+        frustum_pointnet={"Car": detector, "Pedestrian": dataclasses.replace(detector, steps=pedestrian_steps)},
+        max_height_m=1.0,
+        near_m=20.0,
+        seed=seed,
+        seeds=seeds,
         boxes2d=boxes2d,
     )
 
@@ -318,9 +345,10 @@ def test_a_folder_of_ones_own_is_studied_in_place(finished: tuple[Path, str], tm
 
 
 def test_a_mistake_ends_in_one_line(configs: Path, tmp_path: Path) -> None:
-    wrong = [*command(configs, tmp_path / "out"), "study.data.preset=huge"]
-    run = subprocess.run(wrong, capture_output=True, text=True, check=False)
-    assert run.returncode == 2
-    assert "huge" in run.stderr
-    assert "mini" in run.stderr
-    assert "Traceback" not in run.stderr
+    process = start(configs, tmp_path / "log.txt", f"output={tmp_path / 'out'}", "study.data.preset=huge")
+    process.join()
+    said = (tmp_path / "log.txt").read_text()
+    assert process.exitcode == 2
+    assert "huge" in said
+    assert "mini" in said
+    assert "Traceback" not in said

@@ -1,6 +1,5 @@
 """Processes that find themselves as torchrun would have started them, kept for several calls."""
 
-import multiprocessing
 import os
 import socket
 from collections.abc import Callable
@@ -9,6 +8,8 @@ from types import TracebackType
 from typing import Any
 
 import torch
+
+from tests.forked import forking
 
 _LONGEST_CALL_S = 120
 
@@ -20,9 +21,8 @@ class SeveralProcesses:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        context = multiprocessing.get_context("spawn")
         self._executors = [
-            ProcessPoolExecutor(1, context, _become, (rank, count, port, torch.get_num_threads()))
+            ProcessPoolExecutor(1, forking(), _become, (rank, count, port, torch.get_num_threads()))
             for rank in range(count)
         ]
 

@@ -26,6 +26,10 @@ class ItemLosses(Protocol):
     def unit(self) -> str:
         """What the loss is measured in, for people; empty for a pure number."""
 
+    @property
+    def scored(self) -> int:
+        """How many of the items hold something to score: with few, resampling tells little."""
+
     def of(self, weights: NDArray[np.int64]) -> NDArray[np.float64]:
         """The loss of R choices of the items.
 
@@ -64,6 +68,11 @@ class MeanLoss:
                 raise ValueError(f"{name}: found shape {values.shape}, expected {(len(self.items),)}, one an item")
         if not np.isfinite(self.count).all() or (self.count < 0).any():
             raise ValueError("count: found a value that is negative or not finite, expected 0 or more")
+
+    @property
+    def scored(self) -> int:
+        """How many items have parts."""
+        return int((self.count > 0).sum())
 
     def of(self, weights: NDArray[np.int64]) -> NDArray[np.float64]:
         """As `ItemLosses.of`."""
@@ -123,6 +132,13 @@ class AveragePrecisionLoss:
     def unit(self) -> str:
         """Points of the metric: percent would be read as a relative change."""
         return f"points of {self.metric}"
+
+    @property
+    def scored(self) -> int:
+        """How many frames hold an object to find: false detections in the others count, but only beside these."""
+        view = "bbox" if self.view == "aos" else self.view
+        tally = self.evaluation.tallies.get((self.class_name, view, self.difficulty))
+        return 0 if tally is None else int((tally.object_count > 0).sum())
 
     def of(self, weights: NDArray[np.int64]) -> NDArray[np.float64]:
         """As `ItemLosses.of`."""

@@ -15,6 +15,8 @@ from pseudolidar.study.losses import ItemLosses, resampled_losses
 
 Word = Literal["improved", "worse", "undecided"]
 
+_ONE_SEED = "since one training seed says nothing about training noise"
+
 
 @dataclass(frozen=True)
 class Change:
@@ -85,8 +87,9 @@ def change(
 
     * items: percentile bootstrap, as `evaluation.compare`; the items drawn are the same for all seeds, before and
       after, so that what makes an item hard cancels. Expanded for few items, of which a bootstrap's intervals are too
-      narrow (Hesterberg, The American Statistician 2015): by 10 % for 20 of them, 1 % for 200. Items count as
-      independent; neighbouring frames of a video are not, and make it too narrow;
+      narrow (Hesterberg, The American Statistician 2015): by 10 % for 20 of them, 1 % for 200; of those
+      that hold something to score, since one such item among a hundred would have an interval of no width. Items count
+      as independent; neighbouring frames of a video are not, and make it too narrow;
     * seeds: the mean over seeds of the differences (each over all items) has standard error sqrt(variance / S), and
       the error over it follows Student's t with S - 1 degrees of freedom.
 
@@ -112,7 +115,7 @@ def change(
     """
     _check(before, after, replicates, confidence)
     by_seed = np.array([b.value() - a.value() for a, b in zip(before, after, strict=True)])
-    seeds, items = len(by_seed), len(before[0].items)
+    seeds, items = len(by_seed), min(loss.scored for loss in (*before, *after))
     of_before, of_after = resampled_losses((before, after), random, replicates)
     drawn = of_after - of_before
     # Drawn items may hold nothing to score, where that is rare.
@@ -122,7 +125,7 @@ def change(
     if not len(drawn):
         reason = "there is nothing in the test items to score it by"
     elif items == 1:
-        reason = "one test item says nothing about others"
+        reason = "since one test item with something to score says nothing about others"
     else:
         error = float(np.sqrt(by_seed.var(ddof=1) / seeds)) if over_seeds else 0.0
         # Equal but for rounding.
@@ -132,7 +135,7 @@ def change(
         drawn = by_seed.mean() + expansion * (drawn - by_seed.mean())
         interval = Interval(*(_quantile(drawn, error, seeds - 1, share) for share in (tail, 1 - tail)))
         if trained and not over_seeds:
-            reason = "since one training seed says nothing about training noise"
+            reason = _ONE_SEED
         else:
             p_value = _p_value(drawn, error, seeds - 1)
     return Change(
@@ -188,7 +191,7 @@ class UpdateVerdict:
         lines = [self._headline(), self.own.sentence(), *(found.sentence() for found in self.descendants.values())]
         if self._called("worse") and len(self.descendants) > 1:
             lines.append(self._correction())
-        if any(found.reason and found.seeds == 1 for found in (self.own, *self.descendants.values())):
+        if any(found.reason == _ONE_SEED for found in (self.own, *self.descendants.values())):
             lines.append(
                 "One training seed decides nothing: trained again with another seed, a model has another test loss, "
                 "and by how much is not known from one. More seeds: seeds=3."

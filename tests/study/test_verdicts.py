@@ -75,6 +75,35 @@ def test_what_is_hard_for_both_cancels() -> None:
     assert found.interval.high - found.interval.low < 1.0
 
 
+def test_what_one_item_alone_is_scored_by_is_undecided() -> None:
+    count = np.zeros(50)
+    count[7] = 3.0
+    items = tuple(str(i) for i in range(50))
+    before, after = (MeanLoss(items, count * loss, count) for loss in (1.0, 2.0))
+    found = change("w", [before], [after], np.random.default_rng(0), trained=False)
+    # However often it is drawn, the one item gives the same loss.
+    assert (found.difference, found.word) == (1.0, "undecided")
+    assert np.isnan([found.interval.low, found.interval.high, found.p_value]).all()
+    assert "one test item with something to score" in found.sentence()
+    assert not any("training seed" in line for line in UpdateVerdict(found, {"v": found}).sentences())
+
+
+def test_few_objects_among_many_frames_widen_the_interval() -> None:
+    labels, results = zip(*(random_frame(np.random.default_rng(seed)) for seed in range(60)), strict=True)
+    empty = (labels[0][:0], results[0][:0])
+
+    def width(padding: int) -> float:
+        truth, found = [*labels, *[empty[0]] * padding], [*results, *[empty[1]] * padding]
+        loss = AveragePrecisionLoss(evaluate(truth, found, classes=("Car",), difficulties=("all",)), "Car", "3d", "all")
+        assert loss.scored <= 60
+        none = MeanLoss(loss.items, np.zeros(len(loss.items)), np.ones(len(loss.items)))
+        interval = change("w", [none], [loss], np.random.default_rng(0), trained=False).interval
+        return interval.high - interval.low
+
+    # Frames without anything in them know nothing of the others.
+    assert width(600) > 0.9 * width(0)
+
+
 def test_one_seed_of_a_trained_model_decides_nothing() -> None:
     after = np.random.default_rng(0).normal(5, 1, (1, 40))
     found = changed(after)
@@ -102,7 +131,7 @@ def test_nothing_to_score_is_undecided() -> None:
 
 def test_draws_that_hold_nothing_to_score_are_left_out() -> None:
     def rare(loss: float) -> MeanLoss:
-        return MeanLoss(("a", "b", "c"), np.array([0.0, 0.0, loss]), np.array([0.0, 0.0, 1.0]))
+        return MeanLoss(("a", "b", "c"), np.array([0.0, loss, loss]), np.array([0.0, 1.0, 1.0]))
 
     found = change("w", [rare(1.0)], [rare(3.0)], np.random.default_rng(0), trained=False)
     assert (found.interval.low, found.interval.high) == pytest.approx((2.0, 2.0))

@@ -40,13 +40,19 @@ class Resources:
     cpus: int = 1
     gpus: float = 0.0
 
+    def __post_init__(self) -> None:
+        if self.cpus < 1:
+            raise ValueError(f"cpus: found {self.cpus}, expected 1 or more")
+        if self.gpus < 0:
+            raise ValueError(f"gpus: found {self.gpus}, expected 0 or more")
+
 
 @dataclass(frozen=True, eq=False)
 class Stage:
     """One step of a study: it fills one folder.
 
     Attributes:
-        name: what it makes, e.g. "predict-u"; letters, digits, dots and dashes.
+        name: what it makes, e.g. "predict-u"; letters, digits, dots, dashes and underscores.
         task: how.
         parents: the stages whose folders it reads, by their role in the task.
         resources: what it occupies; no part of the fingerprint.
@@ -60,8 +66,8 @@ class Stage:
     title: str = ""
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[A-Za-z0-9.-]+", self.name):
-            raise ValueError(f"stage name: found {self.name!r}, expected letters, digits, dots and dashes")
+        if not re.fullmatch(r"[A-Za-z0-9._-]+", self.name):
+            raise ValueError(f"stage name: found {self.name!r}, expected letters, digits, dots, dashes and underscores")
 
     def __str__(self) -> str:
         return self.title or self.name

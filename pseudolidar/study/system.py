@@ -71,7 +71,7 @@ class Vertex:
     """A model in its place.
 
     Attributes:
-        name: letters, digits, dots and dashes.
+        name: letters, digits, dots, dashes and underscores.
         model: the one that stands there.
         parents: names of the vertices whose predictions it is trained on and fed with.
         title: for people.

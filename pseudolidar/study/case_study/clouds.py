@@ -1,9 +1,12 @@
 """The data of the case study, and r: the fixed generator that turns disparity into clouds."""
 
 import dataclasses
+import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ from pseudolidar.cloud import LIDAR_GRID, write_clouds, write_lidar_clouds
 from pseudolidar.kitti import ObjectDataset, replacing
 from pseudolidar.study.case_study.oracle import truth_of
 from pseudolidar.study.case_study.settings import FolderData, TownData
+from pseudolidar.study.external import file_digests
 from pseudolidar.study.losses import ItemLosses
 from pseudolidar.study.stages import Resources
 from pseudolidar.study.system import Inputs, Step
@@ -49,18 +53,35 @@ class TownTask:
 
 @dataclass(frozen=True)
 class FolderTask:
-    """Takes a folder of the user's as it is: checked, known by its splits, linked to."""
+    """Takes a folder of the user's as it is: checked, known by its splits and files, linked to."""
 
     data: FolderData
 
     @property
     def version(self) -> int:
         """Of the links below."""
-        return 2
+        return 3
 
     def settings(self) -> Mapping[str, Any]:
-        """Where it is, and its splits."""
-        return {"root": str(self.data.root), **_splits(self.data)}
+        """Where it is, its splits, and a digest of its files."""
+        return {"root": str(self.data.root), **_splits(self.data), "files": self._digest}
+
+    @cached_property
+    def _digest(self) -> str:
+        # Labels and calibrations by their content, which people correct; images and sweeps, of which there are
+        # gigabytes, by their sizes.
+        training = Path(self.data.root) / "training"
+        frame_ids = {frame_id for ids in _splits(self.data).values() for frame_id in ids}
+
+        def files(folder: str) -> list[str]:
+            names = os.listdir(training / folder) if (training / folder).is_dir() else []
+            return [f"{folder}/{name}" for name in sorted(names) if Path(name).stem in frame_ids]
+
+        small = [name for folder in ("calib", "label_2") for name in files(folder)]
+        large = [name for folder in ("image_2", "image_3", "velodyne", "disparity") for name in files(folder)]
+        known = {**file_digests(small, training), **{name: str((training / name).stat().st_size) for name in large}}
+        listing = "".join(f"{name} {value}\n" for name, value in known.items())
+        return hashlib.sha256(listing.encode()).hexdigest()
 
     def run(self, folder: Path, parents: Mapping[str, Path]) -> None:
         """Link to its two folders."""

@@ -1,5 +1,6 @@
 """What determines a case study: its frames, its models, its detectors and their clouds."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,9 @@ Source = Literal["u", "u'", "SGM", "y"]
 
 UPDATE: tuple[Source, Source] = ("u", "u'")
 """Before and after."""
+
+KINDS = ("P-RCNN", "F-PTNET")
+"""Detectors of the study's own, as the paper's tables call them: PointRCNN and Frustum PointNet."""
 
 FILE_NAMES: Mapping[Source, str] = {"u": "u", "u'": "u-prime", "SGM": "semi-global-matching", "y": "y-oracle"}
 
@@ -40,6 +44,10 @@ class FolderData:
     """A data set of the user's in KITTI's object layout, with ImageSets/train.txt and ImageSets/val.txt."""
 
     root: str | Path
+
+    def __post_init__(self) -> None:
+        # A relative name would be another folder for the same study elsewhere.
+        object.__setattr__(self, "root", Path(self.root).resolve())
 
 
 @dataclass(frozen=True)
@@ -96,7 +104,7 @@ class DiagnosisChoice:
     """Which detectors are trained more often, on u and on u', to find out which term of the error grew.
 
     Attributes:
-        kinds: of detectors, of those that the study trains: P-RCNN, F-PTNET; trained on whole clouds.
+        kinds: of detectors, some of `KINDS`; those that the study trains on whole clouds.
         data_shares: shares of the training frames, below 1, for the learning curve; empty: none.
         widths: factors of the networks' channels, without 1, for the capacity; empty: none.
     """
@@ -106,13 +114,16 @@ class DiagnosisChoice:
     widths: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
+        for kind in self.kinds:
+            if kind not in KINDS:
+                raise ValueError(f"kinds: found {kind!r}, expected some of {', '.join(KINDS)}")
         if not all(0 < share < 1 for share in self.data_shares):
             raise ValueError(f"data_shares: found {list(self.data_shares)}, expected shares between 0 and 1")
         if not all(width > 0 and width != 1 for width in self.widths):
             raise ValueError(f"widths: found {list(self.widths)}, expected factors above 0, without 1")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CaseStudySettings:
     """Everything that determines the case study.
 
@@ -126,7 +137,7 @@ class CaseStudySettings:
         semi_global_matching: a disparity model without training as one more row; None: no such row.
         pointrcnn: by class, the training of PointRCNN (P-RCNN); empty: none.
         frustum_pointnet: by class, the training of Frustum PointNet (F-PTNET); empty: none.
-        commands: detectors of other people, by name.
+        commands: detectors of other people, by name: letters, digits, dots, dashes and underscores.
         max_height_m: winsorization: points this high above the sensor, or higher, are dropped.
         near_m: the reach of near-only clouds and of the pedestrians' score, m.
         seed: of the town and of the pre-training; the first of the trainings.
@@ -136,20 +147,23 @@ class CaseStudySettings:
             None, the labels.
         test_loss: of the detectors.
         diagnosis: trainings beside the study's own; None: none.
+
+    Raises:
+        ValueError: something else than these, fewer than one seed, a command by the name of another detector.
     """
 
     name: str
     data: TownData | FolderData
-    pretraining: StereoTraining | Checkpoint | None
     u: DisparityChoice
     u_prime: DisparityChoice
-    semi_global_matching: SemiGlobalMatchingRow | None
-    pointrcnn: Mapping[str, PointRCNNTraining]
-    frustum_pointnet: Mapping[str, FrustumTraining]
     max_height_m: float
     near_m: float
     seed: int
     seeds: int = 1
+    pretraining: StereoTraining | Checkpoint | None = None
+    semi_global_matching: SemiGlobalMatchingRow | None = None
+    pointrcnn: Mapping[str, PointRCNNTraining] = field(default_factory=dict)
+    frustum_pointnet: Mapping[str, FrustumTraining] = field(default_factory=dict)
     commands: Mapping[str, CommandDetector] = field(default_factory=dict)
     boxes2d: DetectionsFile | Detector2dTraining | None = None
     test_loss: PrecisionChoice = field(default_factory=PrecisionChoice)
@@ -158,11 +172,36 @@ class CaseStudySettings:
     def __post_init__(self) -> None:
         if self.seeds < 1:
             raise ValueError(f"seeds: found {self.seeds}, expected 1 or more")
+        for name, choice in (("u", self.u), ("u_prime", self.u_prime)):
+            if not isinstance(choice, DisparityChoice):
+                expected = "a disparity model: stereo@study.NAME=sgm, checkpoint, folder, command or a training"
+                raise ValueError(f"{name}: found {_said(choice)}, expected {expected.replace('NAME', name)}")
+        for name, expected_type, choices in (
+            ("pointrcnn", PointRCNNTraining, self.pointrcnn),
+            ("frustum_pointnet", FrustumTraining, self.frustum_pointnet),
+            ("commands", CommandDetector, self.commands),
+        ):
+            # null, where a file of settings says so.
+            object.__setattr__(self, name, choices or {})
+            for key, value in (choices or {}).items():
+                if not isinstance(value, expected_type):
+                    # Settings that are left of a detector that was taken out, for instance.
+                    found = _said(value)
+                    raise ValueError(f"{name}.{key}: found {found}, expected {expected_type.__name__}, or nothing")
+        for name in self.commands:
+            if not re.fullmatch(r"[A-Za-z0-9._-]+", name) or name.upper() in KINDS:
+                expected = f"letters, digits, dots, dashes and underscores, and none of {', '.join(KINDS)}"
+                raise ValueError(f"commands: found the name {name!r}, expected {expected}")
 
     @property
     def training_seeds(self) -> tuple[int, ...]:
         """The seeds of the trainings."""
         return tuple(range(self.seed, self.seed + self.seeds))
+
+
+def _said(value: object) -> str:
+    """Settings without a type as they are, all else by its type."""
+    return repr(value) if isinstance(value, dict) else type(value).__name__
 
 
 @dataclass(frozen=True)

@@ -93,12 +93,31 @@ class CaseStudy:
                 stages.append(self.stage(source, DEPTH, "test", seed))
             for place in (*self.places, *self.variants):
                 stages += [self.stage(source, place.vertex, "test", seed) for source in self.sources_of(place)]
+                # For the report's pictures; a command that takes disparity asks for none.
+                cloud = self.cloud(place).vertex
+                stages += [self.stage(source, cloud, "predict", seed) for source in self.sources_of(place)]
         # A study without detectors still makes its data.
         return list({stage.fingerprint: stage for stage in [self.data, *stages]}.values())
 
     def sources_of(self, place: DetectorPlace) -> tuple[Source, ...]:
         """What a detector is trained on: for the diagnosis, u and u' alone."""
-        return self.sources if place in self.places else UPDATE
+        if place not in self.places:
+            return UPDATE
+        command = self.settings.commands.get(place.kind)
+        if command is not None and DEPTH in command.parents and not self._has_exact_disparity:
+            # An oracle that is LiDAR has no disparity to show to it.
+            return tuple(source for source in self.sources if source != "y")
+        return self.sources
+
+    @cached_property
+    def _has_exact_disparity(self) -> bool:
+        data = self.settings.data
+        return isinstance(data, TownData) or ObjectDataset(data.root, "val")[0].has_exact_disparity()
+
+    def cloud(self, place: DetectorPlace) -> PointCloudGenerator:
+        """The clouds that a detector is trained on."""
+        near_m = self.settings.near_m if place.near_only else None
+        return PointCloudGenerator(self.settings.max_height_m, near_m, sparse=place.kind == "P-RCNN")
 
     @property
     def data(self) -> Stage:
@@ -220,8 +239,7 @@ class CaseStudy:
         settings = self.settings
         vertices: dict[str, Vertex] = {}
         for place in (*self.places, *self.variants):
-            near_m = settings.near_m if place.near_only else None
-            cloud = PointCloudGenerator(settings.max_height_m, near_m, sparse=place.kind == "P-RCNN")
+            cloud = self.cloud(place)
             vertices[cloud.vertex] = Vertex(cloud.vertex, cloud, (DEPTH,), cloud.vertex.replace("-", " "))
             parents: tuple[str, ...] = (cloud.vertex,)
             model: Model
@@ -230,23 +248,25 @@ class CaseStudy:
                 model = dataclasses.replace(command, near_m=settings.near_m, loss=settings.test_loss)
                 parents = model.parents
             else:
-                model = self._detector(place, cloud.vertex, near_m)
+                model = self._detector(place, cloud)
                 if place.kind == "F-PTNET" and isinstance(settings.boxes2d, Detector2dTraining):
                     parents = (*parents, BOXES2D)
+            if place.vertex in vertices:
+                raise ValueError(f"commands: found {place.kind!r}, expected another name than other detectors'")
             vertices[place.vertex] = Vertex(place.vertex, model, parents, str(place))
         return list(vertices.values())
 
-    def _detector(self, place: DetectorPlace, cloud: str, near_m: float | None) -> TrainedDetector:
+    def _detector(self, place: DetectorPlace, cloud: PointCloudGenerator) -> TrainedDetector:
         settings = self.settings
         training = settings.pointrcnn if place.kind == "P-RCNN" else settings.frustum_pointnet
         boxes = settings.boxes2d
         return TrainedDetector(
             widened(training[place.class_name], place.width),
             place.class_name,
-            cloud,
+            cloud.vertex,
             settings.near_m,
             settings.test_loss,
-            near_m,
+            cloud.max_depth_m,
             place.data_share,
             boxes.path if isinstance(boxes, DetectionsFile) and place.kind == "F-PTNET" else None,
         )

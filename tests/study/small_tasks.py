@@ -55,6 +55,16 @@ class Dies(Counted):
 
 
 @dataclass(frozen=True)
+class DiesBeside(Dies):
+    """Its process is killed when another stage has begun."""
+
+    def run(self, folder: Path, parents: Mapping[str, Path]) -> None:
+        while not self.log.is_file():
+            time.sleep(0.02)
+        super().run(folder, parents)
+
+
+@dataclass(frozen=True)
 class Bystander(Counted):
     """Takes until another stage's process has died."""
 

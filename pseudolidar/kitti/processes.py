@@ -1,5 +1,6 @@
 """Worker processes that don't outlive the process that started them."""
 
+import functools
 import os
 import threading
 import time
@@ -7,6 +8,7 @@ import time
 _INTERVAL_S = 0.2
 
 
+@functools.cache
 def end_with(parent: int) -> None:
     """From now on this process ends when its parent does, even one that is killed and can't tell anybody.
 

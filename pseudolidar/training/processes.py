@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import Tensor, distributed, nn
 
-from pseudolidar.kitti import track
+from pseudolidar.kitti import end_with, track
 from pseudolidar.training.precision import require_device
 
 if TYPE_CHECKING:
@@ -120,6 +120,8 @@ def processes_on(device: str | torch.device) -> Processes:
     found = torch.device(device)
     if found.index is not None:
         raise ValueError(f"device: found {str(device)!r} under torchrun, expected 'cpu' or 'cuda': each takes its own")
+    # When torchrun is killed its processes stay: they would go on writing beside those of the next run.
+    end_with(os.getppid())
     here, local_rank = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["LOCAL_RANK"])
     require_device(found if found.type == "cpu" else f"{found.type}:{local_rank}")
     # Only here: it takes a second to import.

@@ -18,11 +18,9 @@ class SeveralProcesses:
     """`count` processes on this machine; a function called with it runs in all of them at the same time."""
 
     def __init__(self, count: int) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         self._executors = [
-            ProcessPoolExecutor(1, forking(), _become, (rank, count, port, torch.get_num_threads()))
+            ProcessPoolExecutor(1, forking(), become, (rank, count, port, torch.get_num_threads()))
             for rank in range(count)
         ]
 
@@ -44,7 +42,14 @@ class SeveralProcesses:
         return [future.result(timeout=_LONGEST_CALL_S) for future in futures]
 
 
-def _become(rank: int, count: int, port: int, threads: int) -> None:
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def become(rank: int, count: int, port: int, threads: int) -> None:
+    """The one of `count` processes that this process is from now on."""
     os.environ.update(
         RANK=str(rank),
         LOCAL_RANK=str(rank),

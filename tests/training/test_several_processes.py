@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+import os
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +16,12 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from pseudolidar.kitti import replacing
 from pseudolidar.training import WHOLE, Part, constant, fit, load_checkpoint, share_of_mean
 from pseudolidar.training.batch_norm import synchronised_batch_norm
 from pseudolidar.training.processes import processes_on
-from tests.training.several_processes import SeveralProcesses
+from tests.forked import forking
+from tests.training.several_processes import SeveralProcesses, become, free_port
 
 BATCH_SIZE = 7
 
@@ -205,6 +209,38 @@ def test_a_broken_frame_in_one_process_stops_both(two: SeveralProcesses, tmp_pat
     assert isinstance(first, FloatingPointError) and isinstance(second, SystemExit)
     assert str(first) == "step 4: the loss is nan; frames 004-3, 004-4, 004-5, 004-6"
     assert not list(tmp_path.iterdir())
+
+
+def test_a_process_ends_with_a_torchrun_that_is_killed(tmp_path: Path) -> None:
+    torchrun = forking().Process(target=start_the_second_of_two, args=(tmp_path / "number",))
+    torchrun.start()
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "number").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    second = int((tmp_path / "number").read_text())
+    assert is_running(second), "it waits for the first"
+    torchrun.kill()
+    torchrun.join()
+    while is_running(second) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not is_running(second)
+
+
+def start_the_second_of_two(number: Path) -> None:
+    process = os.fork()
+    if process == 0:
+        become(1, 2, free_port(), 1)
+        processes_on("cpu")
+    with replacing(number) as temporary:
+        temporary.write_text(str(process))
+    os.wait()
+
+
+def is_running(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def test_a_device_by_number_is_refused(two: SeveralProcesses) -> None:

@@ -101,6 +101,7 @@ def test_a_worker_that_dies_is_replaced_and_its_stage_tried_again(
 
 
 INTERRUPTED = """
+import signal
 import sys
 from pathlib import Path
 from pseudolidar.command_line import clear_errors
@@ -109,6 +110,8 @@ from pseudolidar.study.runner import make_stages
 from pseudolidar.study.stages import Stage
 from tests.study.small_tasks import Counted, Waits
 
+# What starts in the background of a shell ignores the signal.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 log = Path(sys.argv[1])
 with clear_errors():
     stages = [Stage("short", Counted(log, "short")), Stage("long", Waits(log, "long"))]
@@ -174,6 +177,12 @@ def test_fingerprints_know_what_determines_the_content_and_nothing_else(tmp_path
 def test_names_that_would_leave_the_store_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"\.\./other"):
         Stage("../other", Counted(tmp_path, "other"))
+
+
+@pytest.mark.parametrize(("name", "value"), [("cpus", 0), ("gpus", -1.0)])
+def test_less_than_nothing_is_refused(name: str, value: float) -> None:
+    with pytest.raises(ValueError, match=f"{name}: found {value}"):
+        Resources(**{name: value})  # type: ignore[arg-type]
 
 
 def test_no_worker_is_refused(tmp_path: Path) -> None:

@@ -138,6 +138,8 @@ def change(
             reason = _ONE_SEED
         else:
             p_value = _p_value(drawn, error, seeds - 1)
+            if not drawn.any() and not by_seed.any():
+                reason = "since before and after have the same loss, whatever items are drawn"
     return Change(
         vertex=name,
         before=float(np.mean([loss.value() for loss in before])),

@@ -104,6 +104,13 @@ def test_few_objects_among_many_frames_widen_the_interval() -> None:
     assert width(600) > 0.9 * width(0)
 
 
+def test_an_update_to_the_same_model_says_so() -> None:
+    same = losses(np.random.default_rng(0).normal(5, 1, (2, 40)))
+    found = change("w", same, same, np.random.default_rng(0), trained=True)
+    assert (found.word, found.difference, found.p_value) == ("undecided", 0.0, 1.0)
+    assert found.sentence().startswith("w: undecided, since before and after have the same loss")
+
+
 def test_one_seed_of_a_trained_model_decides_nothing() -> None:
     after = np.random.default_rng(0).normal(5, 1, (1, 40))
     found = changed(after)

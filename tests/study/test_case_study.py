@@ -3,9 +3,7 @@
 import dataclasses
 import json
 import math
-import os
 import re
-import runpy
 import subprocess
 import sys
 import time
@@ -34,7 +32,7 @@ from pseudolidar.study import (
     parents_first,
 )
 from pseudolidar.study.case_study.paper import AP, AP_NEAR_ONLY, DISPARITY_MAE_PX
-from tests.forked import forking
+from tests.forked import SCRIPTS, start_script
 
 # The smallest networks and the fewest steps that go through every line.
 NETWORK = "width: 8, max_disparity: 32, pool_sizes: [8, 4], blocks: [1, 1, 1, 1], crop: [64, 64]"
@@ -68,9 +66,6 @@ study:
 """
 
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "study.py"
-
-
 @pytest.fixture(scope="module")
 def configs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder to search for configurations, with `experiment=tiny` in it."""
@@ -85,25 +80,14 @@ def arguments(configs: Path, *more: str) -> list[str]:
 
 
 def start(configs: Path, log: Path, *more: str) -> BaseProcess:
-    """The script with `more` in a process that has its imports already; what it says goes to the end of `log`."""
-    process = forking().Process(target=become_the_script, args=(arguments(configs, *more), log))
-    process.start()
-    return process
-
-
-def become_the_script(arguments: list[str], log: Path) -> None:
-    with log.open("a") as said:
-        os.dup2(said.fileno(), sys.stdout.fileno())
-        os.dup2(said.fileno(), sys.stderr.fileno())
-    sys.argv = [str(SCRIPT), *arguments]
-    runpy.run_path(str(SCRIPT), run_name="__main__")
+    return start_script("study.py", arguments(configs, *more), printed=log, errors=log)
 
 
 @pytest.fixture(scope="module")
 def finished(configs: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The output of an undisturbed run of the script, in one process, and what it printed."""
     output = tmp_path_factory.mktemp("study") / "tiny"
-    command = [sys.executable, str(SCRIPT), *arguments(configs, f"output={output}", "workers=1")]
+    command = [sys.executable, str(SCRIPTS / "study.py"), *arguments(configs, f"output={output}", "workers=1")]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     return output, run.stdout

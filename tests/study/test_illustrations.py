@@ -1,9 +1,6 @@
 """Illustrations: optimal models are optimal, terms add up, each figure's term grows, the improvement defeats itself."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
@@ -38,22 +35,19 @@ from pseudolidar.study.illustrations.optimal import (
     best_half_plane,
     quadratic_features,
 )
+from tests.forked import start_script
 
 SETTINGS = settings(deadline=None, max_examples=15)
-
-
-REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
 def printed(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
     """What the script prints, and the folder that it fills."""
-    output = tmp_path_factory.mktemp("illustrations")
-    command = [sys.executable, str(REPOSITORY / "scripts/illustrations.py"), f"output={output}"]
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=300)
-    assert done.returncode == 0, done.stderr
-    return done.stdout, output
+    output, said = tmp_path_factory.mktemp("illustrations"), tmp_path_factory.mktemp("said")
+    process = start_script("illustrations.py", [f"output={output}"], said / "printed.txt", said / "errors.txt")
+    process.join(300)
+    assert process.exitcode == 0, (said / "errors.txt").read_text()
+    return (said / "printed.txt").read_text(), output
 
 
 @pytest.fixture(scope="module")

@@ -4,8 +4,9 @@ import logging
 import os
 import re
 import socket
+import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,8 @@ def make_stages_on_ray(
     store = ArtifactStore(store.root.resolve())
     schedule = Schedule(store, stages)
     if schedule.ready():
-        with _connected(address):
+        # Ray's notices of workers that died would stand among the tables that a program prints.
+        with redirect_stdout(sys.stderr), _connected(address):
             _run(store, schedule, retries)
     return schedule.outcome
 

@@ -1,11 +1,13 @@
 """A study on a Ray cluster of two nodes: the local bytes although a worker is killed, failures that stay apart."""
 
+import io
 import json
 import os
 import signal
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +42,7 @@ class Run:
     store: ArtifactStore
     outcome: Outcome
     killed: Sequence[int]
+    printed: str
 
 
 @pytest.fixture(scope="module")
@@ -52,11 +55,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     try:
         cluster.add_node(num_cpus=1)
         wanted = [diamond(seconds=0.3)["w"], *failing()]
-        outcome = make_stages_on_ray(store, wanted, cluster.address, retries=1)
+        with redirect_stdout(io.StringIO()) as printed:
+            outcome = make_stages_on_ray(store, wanted, cluster.address, retries=1)
     finally:
         cluster.shutdown()
     killer.join()
-    return Run(store, outcome, killed)
+    return Run(store, outcome, killed, printed.getvalue())
 
 
 def kill_the_worker_of(name: str, store: ArtifactStore, killed: list[int]) -> None:
@@ -80,6 +84,7 @@ def names(stages: Sequence[Stage]) -> list[str]:
 
 def test_a_killed_worker_changes_nothing_but_the_time(run: Run, tmp_path: Path) -> None:
     assert len(run.killed) == 1
+    assert run.printed == "", "standard output is the caller's"
     assert names(run.outcome.made) == ["data", "u", "v", "w"]
     local = ArtifactStore(tmp_path)
     make_stages(local, [diamond()["w"]])

@@ -4,14 +4,13 @@ import os
 import signal
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 
 import torch
@@ -263,13 +262,14 @@ def default_workers() -> int:
 
 def _worker() -> ProcessPoolExecutor:
     """One process, started when it is given its first stage."""
-    # Spawned: a forked process would inherit PyTorch's threads half-way through whatever they do.
-    return ProcessPoolExecutor(
-        1, mp_context=get_context("spawn"), initializer=_start_in_worker, initargs=(os.getpid(),)
-    )
+    # Forked from a server that has imported the package and done nothing: a worker starts at once, and one that was
+    # forked from here would inherit PyTorch's threads half-way through whatever they do.
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["pseudolidar.study"])
+    return ProcessPoolExecutor(1, mp_context=context, initializer=_start_in_worker)
 
 
-def _start_in_worker(parent: int) -> None:
+def _start_in_worker() -> None:
     # Ctrl-C reaches every process of the terminal; which ones end is for the parent to say. A handler that does
     # nothing, since commands that a stage starts would inherit a signal that is ignored.
     signal.signal(signal.SIGINT, lambda number, frame: None)
@@ -278,8 +278,8 @@ def _start_in_worker(parent: int) -> None:
 
     # A killed run must leave nobody behind who goes on writing.
     def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.2)
+        if (parent := parent_process()) is not None:
+            parent.join()
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()

@@ -23,7 +23,7 @@ from pseudolidar.viewing import Block, Estimate, Row, Table
 # The pixels that a detector lives on, chosen before any result: cars are scored at any distance, pedestrians near.
 _PIXELS = {"Car": ("car", range_name(RANGES_M[0])), "Pedestrian": ("pedestrian", range_name(RANGES_M[1]))}
 
-_SUPPORT = {True: "grew", False: "did not grow", None: "open"}
+_SUPPORT = {True: "yes", False: "no", None: "open"}
 
 
 def evidence(study: CaseStudy, place: DetectorPlace) -> list[Evidence]:
@@ -75,7 +75,7 @@ def diagnosis_blocks(study: CaseStudy) -> list[Block]:
     notes = [f"{term}: {text}" for term, text in assumptions.items()]
     table = Table(
         "Which term of the error grew when u' took the place of u",
-        (("", "term", "measured as", "growth", "it"),),
+        (("", "term", "measured as", "growth", "grew?"),),
         tuple(rows),
         notes=(
             "Growth with 95 % intervals: of the disparity MAE on the pixels that matter downstream (px), of test "

@@ -1,5 +1,7 @@
 """The case study's report: verdict first, then what it rests on."""
 
+import numpy as np
+
 from pseudolidar.study.case_study.clouds import DEPTH
 from pseudolidar.study.case_study.diagnosis import diagnosis_blocks
 from pseudolidar.study.case_study.pictures import (
@@ -22,6 +24,7 @@ from pseudolidar.study.case_study.tables import (
     verdict_table,
 )
 from pseudolidar.study.stages import parents_first
+from pseudolidar.study.verdicts import Change
 from pseudolidar.viewing import Block, Report, Row, Section, Table
 
 
@@ -37,7 +40,7 @@ def case_study_report(study: CaseStudy, configuration: str) -> Report:
     said = [] if verdict is None else [change.sentence() for change in (verdict.own, *verdict.descendants.values())]
     sentences = [] if verdict is None else [line for line in verdict.sentences() if line not in said]
     sections = [
-        Section("Verdict", (verdict_table(study), *sentences[1:])),
+        Section("Verdict", () if verdict is None else (verdict_table(study), *sentences[1:])),
         Section("What is missing", _missing(study)),
         Section("Upstream: the disparity models", (upstream_sentence(study), table_2(study), depth_error_table(study))),
         Section("Downstream: the detectors", tuple(detector_tables(study))),
@@ -78,21 +81,27 @@ def upstream_sentence(study: CaseStudy) -> str:
         trained = study.is_trained(DEPTH)
         changes.append(study.difference(f"all {name}", list(before), list(after), trained))
     overall = changes[0]
+    losses = f"{overall.before:.3f} px for {names[0]}, {overall.after:.3f} px for {names[1]}"
+    if not overall.difference:
+        return f"Upstream, both disparity models have the same error: {losses}."
     lower = "u'" if overall.difference < 0 else "u"
-    text = (
-        f"Upstream, {lower} has the lower disparity error, {overall.before:.3f} px for {names[0]} and "
-        f"{overall.after:.3f} px for {names[1]}"
-    )
-    text += "." if overall.interval.excludes_zero else ", though the interval of the difference holds 0."
-    for better, worse in ((UPDATE[0], False), (UPDATE[1], True)):
+    text = f"Upstream, {lower} has the lower disparity error ({losses}){_doubt(overall)}."
+    for better, rises in (("u", True), ("u'", False)):
         ranges = [
-            f"{name} m" + ("" if change.interval.excludes_zero else " (undecided)")
+            f"{name} m{_doubt(change)}"
             for name, change in zip(RANGE_NAMES[1:], changes[1:], strict=True)
-            if change.difference == change.difference and (change.difference < 0) == worse
+            if (change.difference > 0 if rises else change.difference < 0)
         ]
         if ranges:
             text += f" {better} is better at {', '.join(ranges)}."
     return text
+
+
+def _doubt(change: Change) -> str:
+    """What keeps a difference from being more than that of these frames and these trainings."""
+    if np.isnan(change.interval.low) or not change.interval.excludes_zero:
+        return " (undecided)"
+    return "" if change.over_seeds or not change.reason else " (on these frames, by one training)"
 
 
 def _missing(study: CaseStudy) -> tuple[Block, ...]:

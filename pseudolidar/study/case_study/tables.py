@@ -121,7 +121,8 @@ def _average_precision_table(study: CaseStudy, places: Sequence[DetectorPlace], 
                     published.get((place.class_name, place.kind, view), {}).get(source),
                 )
             ]
-            name = str(place) if source == "u" else ""
+            # Near-only detectors have a table of their own, whose caption says so.
+            name = f"{place.class_name}, {place.kind}" if source == "u" else ""
             rows.append(Row((name, source, *cells), source in UPDATE, rule_above=source == "u"))
             if source == UPDATE[1]:
                 rows.append(Row(("", _DIFFERENCE, *_differences(study, place)), compared=False))

@@ -44,6 +44,10 @@ from pseudolidar.study.system import Model, Step, System, Vertex
 from pseudolidar.study.verdicts import Change, UpdateVerdict, change
 
 
+# All intervals are from the same drawn frames: one quantity has one interval, wherever it stands.
+_FRAMES = "frames"
+
+
 class CaseStudy:
     """The systems of a case study and what they leave in one store: one system for each source of depth.
 
@@ -173,17 +177,17 @@ class CaseStudy:
     def change(self, vertex: str, title: str) -> Change:
         """The change of a vertex' test loss when u' takes the place of u."""
         before, after = (self.losses(source, vertex) for source in UPDATE)
-        return change(title, before, after, self.random(vertex), self.is_trained(vertex))
+        return change(title, before, after, self.random(_FRAMES), self.is_trained(vertex))
 
     def difference(self, name: str, before: list[ItemLosses], after: list[ItemLosses], trained: bool) -> Change:
-        """The change between any two test losses, seed by seed; drawn as all others are."""
-        return change(name, before, after, self.random(name), trained)
+        """The change between any two test losses, seed by seed."""
+        return change(name, before, after, self.random(_FRAMES), trained)
 
     def level(self, name: str, losses: list[ItemLosses], trained: bool) -> Change:
         """A test loss by itself, as the change from none: its interval over test items and training seeds."""
         items = losses[0].items
         none = MeanLoss(items, np.zeros(len(items)), np.ones(len(items)))
-        return change(name, [none] * len(losses), losses, self.random(name), trained)
+        return change(name, [none] * len(losses), losses, self.random(_FRAMES), trained)
 
     @cached_property
     def verdict(self) -> UpdateVerdict | None:

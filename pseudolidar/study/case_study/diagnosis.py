@@ -31,7 +31,7 @@ def evidence(study: CaseStudy, place: DetectorPlace) -> list[Evidence]:
     found: list[Evidence] = []
     if place.class_name in _PIXELS and all(study.is_there(source, DEPTH) for source in UPDATE):
         u, u_prime = ([study.errors(source, seed) for seed in study.seeds] for source in UPDATE)
-        changes = upstream_changes(u, u_prime, study.random("upstream"), study.is_trained(DEPTH))
+        changes = upstream_changes(u, u_prime, study.random("frames"), study.is_trained(DEPTH))
         found.append(mismatch(changes, *_PIXELS[place.class_name]))
     near = DetectorPlace(place.kind, place.class_name, near_only=True)
     if near in study.places and _is_compared(study, near):

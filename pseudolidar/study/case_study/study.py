@@ -43,7 +43,6 @@ from pseudolidar.study.stages import Stage
 from pseudolidar.study.system import Model, Step, System, Vertex
 from pseudolidar.study.verdicts import Change, UpdateVerdict, change
 
-
 # All intervals are from the same drawn frames: one quantity has one interval, wherever it stands.
 _FRAMES = "frames"
 

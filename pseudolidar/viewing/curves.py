@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
 from pseudolidar.viewing.canvas import PAGE_WIDTH_IN, axes_at, drawing_style, new_figure
@@ -16,6 +16,7 @@ _GAP_IN = 0.22
 _TITLE_IN = 0.3
 _BOTTOM_IN = 0.42
 _RIGHT_IN = 0.14
+_LONG_TITLE = 22
 RECALL_POINTS = 41
 """KITTI samples precision at recall 0, 1/40, ..., 1."""
 
@@ -189,7 +190,7 @@ class DepthCurve:
 def depth_curve_figure(
     panels: Mapping[str, Mapping[str, DepthCurve]], quantity: str, top: float | None = None
 ) -> Figure:
-    """Values against depth with their bands, up to three panels a row, one scale of values for all.
+    """Values against depth with their bands, two or three panels a row, one scale of values for all.
 
     Args:
         panels: title (e.g. "Car, PointRCNN") -> source (u, u', the oracle y) -> curve. Each bin's value stands at its
@@ -204,7 +205,8 @@ def depth_curve_figure(
     ends = np.concatenate([np.zeros(0), *(np.concatenate([curve.value, curve.high]) for curve in curves)])
     if top is None:
         top = 1.06 * float(np.max(ends[np.isfinite(ends)], initial=0.0)) or 1.0
-    columns = min(max(len(panels), 2), 3)
+    # Beside a long title the legend of a narrow panel has no room.
+    columns = 2 if max(map(len, panels), default=0) > _LONG_TITLE else min(max(len(panels), 2), 3)
     rows = max(1, -(-len(panels) // columns))
     width = (PAGE_WIDTH_IN - _LEFT_IN - _RIGHT_IN - (columns - 1) * _GAP_IN) / columns
     height = 2.3
@@ -236,6 +238,7 @@ def depth_curve_figure(
             axes.set_title(title)
             axes.set_xlim(0, max((float(curve.edges_m[-1]) for curve in of_panel.values()), default=1.0))
             axes.set_ylim(0, top)
+            axes.xaxis.set_major_locator(MaxNLocator(7, integer=True))
             axes.grid()
             axes.set_xlabel("depth (m)", labelpad=2)
             if column == 0:

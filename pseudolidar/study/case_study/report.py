@@ -1,7 +1,5 @@
 """The case study's report: verdict first, then what it rests on."""
 
-import numpy as np
-
 from pseudolidar.study.case_study.clouds import DEPTH
 from pseudolidar.study.case_study.diagnosis import diagnosis_blocks
 from pseudolidar.study.case_study.pictures import (
@@ -81,11 +79,12 @@ def upstream_sentence(study: CaseStudy) -> str:
         trained = study.is_trained(DEPTH)
         changes.append(study.difference(f"all {name}", list(before), list(after), trained))
     overall = changes[0]
-    losses = f"{overall.before:.3f} px for {names[0]}, {overall.after:.3f} px for {names[1]}"
+    losses = f"{overall.before:.3f} px by {names[0]}, {overall.after:.3f} px by {names[1]}"
     if not overall.difference:
         return f"Upstream, both disparity models have the same error: {losses}."
     lower = "u'" if overall.difference < 0 else "u"
-    text = f"Upstream, {lower} has the lower disparity error ({losses}){_doubt(overall)}."
+    alone = "" if overall.over_seeds or not overall.reason else "; on these frames, by one training each"
+    text = f"Upstream, {lower} has the lower disparity error{_doubt(overall)}: {losses}{alone}."
     for better, rises in (("u", True), ("u'", False)):
         ranges = [
             f"{name} m{_doubt(change)}"
@@ -98,10 +97,8 @@ def upstream_sentence(study: CaseStudy) -> str:
 
 
 def _doubt(change: Change) -> str:
-    """What keeps a difference from being more than that of these frames and these trainings."""
-    if np.isnan(change.interval.low) or not change.interval.excludes_zero:
-        return " (undecided)"
-    return "" if change.over_seeds or not change.reason else " (on these frames, by one training)"
+    """What keeps a difference from being one."""
+    return "" if change.interval.excludes_zero else " (undecided)"
 
 
 def _missing(study: CaseStudy) -> tuple[Block, ...]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import networkx as nx
 
@@ -38,11 +38,11 @@ class Inputs:
 
 
 class Model(Protocol):
-    """How to train, how to predict, and the test loss: a frozen dataclass at the top of its module."""
+    """How to train and how to predict: a frozen dataclass at the top of its module."""
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        """Those it has: without training no "train", without a test loss no "test"."""
+        """Those it has: without training no "train"; only a `TestedModel` has "test"."""
         ...
 
     def settings(self, step: Step) -> Mapping[str, Any]:
@@ -60,6 +60,11 @@ class Model(Protocol):
     def run(self, step: Step, inputs: Inputs, folder: Path) -> None:
         """Do one step: fill `folder`. Called again after a kill, go on from what is there."""
         ...
+
+
+@runtime_checkable
+class TestedModel(Model, Protocol):
+    """A model that is scored by itself."""
 
     def test_loss(self, inputs: Inputs) -> ItemLosses:
         """The test loss, item by item, once "test" is done."""
@@ -205,11 +210,18 @@ class System:
         return any("train" in self.vertices[other].model.steps for other in behind_it)
 
     def test_loss(self, store: ArtifactStore, name: str, seed: int) -> ItemLosses:
-        """The test loss of a vertex whose stages are finished."""
+        """The test loss of a vertex whose stages are finished.
+
+        Raises:
+            ValueError: a vertex without one.
+        """
+        model = self.vertices[name].model
+        if not isinstance(model, TestedModel):
+            raise ValueError(f"test loss: found a vertex without one, {name!r}, expected one that is tested")
         tested = self.stages(seed)[name, "test"]
         folders = {role: store.folder(stage) for role, stage in tested.parents.items()}
         folders[f"{_ROLE}test"] = store.folder(tested)
-        return self.vertices[name].model.test_loss(_inputs(folders, seed))
+        return model.test_loss(_inputs(folders, seed))
 
 
 # Before a step's name in the roles of a stage's parents, so that a vertex may be called "train".

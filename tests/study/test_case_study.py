@@ -254,6 +254,14 @@ def test_a_change_of_u_changes_all_behind_it_and_nothing_beside_it(tmp_path: Pat
     assert names == sorted([*behind, *clouds]), "once each: neither u' nor y nor the weights that u starts from"
 
 
+def test_what_has_no_test_loss_is_not_asked_for_one(tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path)
+    study = CaseStudy(settings(), store)
+    for source, vertex in (("y", "u"), ("u", "cloud"), ("u", "weights")):
+        with pytest.raises(ValueError, match=f"found a vertex without one, '{vertex}'"):
+            study.systems[source].test_loss(store, vertex, 0)  # type: ignore[index]
+
+
 def test_more_seeds_leave_what_is_there(tmp_path: Path) -> None:
     names = changed(settings(), settings(seeds=2), tmp_path)
     assert "predict-weights" not in names

@@ -15,7 +15,6 @@ from pseudolidar.kitti import ObjectDataset, replacing
 from pseudolidar.study.case_study.oracle import truth_of
 from pseudolidar.study.case_study.settings import FolderData, TownData
 from pseudolidar.study.external import file_digests
-from pseudolidar.study.losses import ItemLosses
 from pseudolidar.study.stages import Resources
 from pseudolidar.study.system import Inputs, Step
 from pseudolidar.synthetic import PRESETS, RENDERER_VERSION, write_town
@@ -147,7 +146,3 @@ class PointCloudGenerator:
         disparities = inputs.parents[DEPTH] if truth is None else val.folder / "disparity"
         grid = LIDAR_GRID if self.sparse else None
         write_clouds(disparities, val.folder / "calib", folder, frame_ids, *crop, workers=1, grid=grid)
-
-    def test_loss(self, inputs: Inputs) -> ItemLosses:
-        """There is none."""
-        raise NotImplementedError("the generator of clouds is not tested")

@@ -73,10 +73,6 @@ class Detector2d:
         train_detector2d(self.training, ObjectDataset(inputs.data, "train"), folder / MODEL_FILE, self.seed)
         detect_boxes2d(folder / MODEL_FILE, ObjectDataset(inputs.data, "val"), folder, _MIN_BOX_SCORE)
 
-    def test_loss(self, inputs: Inputs) -> ItemLosses:
-        """There is none."""
-        raise NotImplementedError("the 2D detector is not tested")
-
 
 @dataclass(frozen=True)
 class TrainedDetector:

@@ -64,10 +64,6 @@ class PretrainedWeights:
         """Train; resumable."""
         train_stereo(self.training, ObjectDataset(inputs.data, "train"), folder / MODEL_FILE, None, self.seed)
 
-    def test_loss(self, inputs: Inputs) -> ItemLosses:
-        """There is none."""
-        raise NotImplementedError("weights to start from are not tested")
-
 
 @dataclass(frozen=True)
 class TrainedDisparity:

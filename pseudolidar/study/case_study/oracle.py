@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from pseudolidar.kitti import ObjectDataset, replacing
-from pseudolidar.study.losses import ItemLosses
 from pseudolidar.study.stages import Resources
 from pseudolidar.study.system import Inputs, Step
 
@@ -40,10 +39,6 @@ class Oracle:
         truth = "disparity" if ObjectDataset(inputs.data, "val")[0].has_exact_disparity() else "velodyne"
         with replacing(folder / _ORACLE_FILE) as temporary:
             temporary.write_text(json.dumps({"truth": truth}))
-
-    def test_loss(self, inputs: Inputs) -> ItemLosses:
-        """It has no error."""
-        raise NotImplementedError("the oracle is not tested")
 
 
 def truth_of(predictions: Path) -> str | None:

@@ -29,12 +29,12 @@ _SUPPORT = {True: "yes", False: "no", None: "open"}
 def evidence(study: CaseStudy, place: DetectorPlace) -> list[Evidence]:
     """What there is to say of one detector's terms, strongest assumption last."""
     found: list[Evidence] = []
-    if place.class_name in _PIXELS and all(study.is_there(source, DEPTH) for source in UPDATE):
+    if place.class_name in _PIXELS and study.is_compared(DEPTH):
         u, u_prime = ([study.errors(source, seed) for seed in study.seeds] for source in UPDATE)
         changes = upstream_changes(u, u_prime, study.random("frames"), study.is_trained(DEPTH))
         found.append(mismatch(changes, *_PIXELS[place.class_name]))
     near = DetectorPlace(place.kind, place.class_name, near_only=True)
-    if near in study.places and _is_compared(study, near):
+    if near in study.places and study.is_compared(near.vertex):
         found.append(intervention(study.change(place.vertex, str(place)), study.change(near.vertex, str(near))))
     shares = _variants(study, place, "data_share")
     if len(shares) > 1:
@@ -52,7 +52,7 @@ def evidence(study: CaseStudy, place: DetectorPlace) -> list[Evidence]:
 
 def diagnosis_blocks(study: CaseStudy) -> list[Block]:
     """The evidence on every detector as a table, then what it supports, in words, with what it takes for granted."""
-    places = [place for place in study.places if not place.near_only and _is_compared(study, place)]
+    places = [place for place in study.places if not place.near_only and study.is_compared(place.vertex)]
     rows: list[Row] = []
     blocks: list[Block] = []
     assumptions: dict[str, str] = {}
@@ -109,10 +109,6 @@ def _way(gap: OracleGap) -> str:
     return f"the update goes {100 * gap.share:.0f} % of the way".replace("-", "−")
 
 
-def _is_compared(study: CaseStudy, place: DetectorPlace) -> bool:
-    return all(study.is_there(source, place.vertex) for source in UPDATE)
-
-
 def _variants(study: CaseStudy, place: DetectorPlace, what: str) -> list[DetectorPlace]:
     """The detector and its variants in data or in width that are there, rising."""
     variants = [
@@ -120,7 +116,7 @@ def _variants(study: CaseStudy, place: DetectorPlace, what: str) -> list[Detecto
         for other in study.variants
         if (other.kind, other.class_name) == (place.kind, place.class_name) and getattr(other, what) != 1.0
     ]
-    return sorted((v for v in (*variants, place) if _is_compared(study, v)), key=lambda v: float(getattr(v, what)))
+    return sorted((v for v in (*variants, place) if study.is_compared(v.vertex)), key=lambda v: float(getattr(v, what)))
 
 
 def _losses(study: CaseStudy, source: Source, places: list[DetectorPlace]) -> NDArray[np.float64]:

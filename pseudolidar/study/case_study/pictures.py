@@ -12,7 +12,7 @@ from pseudolidar.evaluation import LOOSE_OVERLAP
 from pseudolidar.kitti import Frame, Objects, read_disparity, read_objects, read_points
 from pseudolidar.study.by_depth import SumsByDepth, disparity_error_by_depth
 from pseudolidar.study.case_study import paper
-from pseudolidar.study.case_study.clouds import DEPTH, PointCloudGenerator
+from pseudolidar.study.case_study.clouds import DEPTH
 from pseudolidar.study.case_study.settings import UPDATE, DetectorPlace, Source
 from pseudolidar.study.case_study.study import CaseStudy
 from pseudolidar.study.case_study.tables import RANGE_NAMES
@@ -32,7 +32,6 @@ from pseudolidar.viewing import (
 )
 
 _EXAMPLES = 3
-_FLIPPED_FRAMES = 2
 # In steps that hold objects enough. Disparity within 5 m is wrong by tens of pixels and would hide the rest.
 _EDGES_M = (0.0, 5.0, 10.0, 15.0, 20.0, 25.0, 30.0, 40.0, 50.0, 70.0)
 
@@ -127,7 +126,7 @@ def flip_blocks(study: CaseStudy) -> list[Block]:
     pictures: list[Block] = []
     seed = study.seeds[0]
     for place in study.places:
-        if not all(study.is_there(source, place.vertex) for source in UPDATE):
+        if not study.is_compared(place.vertex):
             continue
         criterion = _criterion(study, place)
         before, after = (
@@ -153,8 +152,8 @@ def _flip_pictures(
     )
     shown: set[str] = set()
     for fate, words in wanted:
-        frames = [name for name in flips.telling_frames(labels, fate, _FLIPPED_FRAMES * 2) if name not in shown]
-        for frame_id in frames[: _FLIPPED_FRAMES // 2]:
+        # The most telling frame of each fate, and not the same one twice.
+        for frame_id in [name for name in flips.telling_frames(labels, fate, 2) if name not in shown][:1]:
             shown.add(frame_id)
             figure = flips_figure(f"{place}, frame {frame_id}", _flipped_frame(study, place, flips, frame_id))
             yield Picture(figure, f"{place}: objects {words} (frame {frame_id}, with what {_listed(UPDATE)} give).")
@@ -175,9 +174,7 @@ def _flipped_frame(study: CaseStudy, place: DetectorPlace, flips: Flips, frame_i
 
 
 def _cloud_folder(study: CaseStudy, source: Source, place: DetectorPlace) -> Path:
-    near_m = study.settings.near_m if place.near_only else None
-    cloud = PointCloudGenerator(study.settings.max_height_m, near_m, sparse=place.kind == "P-RCNN")
-    return study.folder(source, cloud.vertex, "predict")
+    return study.folder(source, study.cloud(place).vertex, "predict")
 
 
 def example_frames(study: CaseStudy, count: int = _EXAMPLES) -> list[Frame]:

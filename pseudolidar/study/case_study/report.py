@@ -68,7 +68,7 @@ def detector_tables(study: CaseStudy) -> list[Table]:
 
 def upstream_sentence(study: CaseStudy) -> str:
     """Which disparity model has the lower error, overall and by depth, as far as the intervals tell."""
-    if not all(study.is_there(source, DEPTH) for source in UPDATE):
+    if not study.is_compared(DEPTH):
         return "The disparity models are missing."
     names = [source_name(study.settings, source) for source in UPDATE]
     changes = []

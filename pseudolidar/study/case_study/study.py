@@ -139,6 +139,10 @@ class CaseStudy:
         """Whether a vertex' tests are finished for every seed."""
         return all(self.store.is_finished(self.stage(source, vertex, "test", seed)) for seed in self.seeds)
 
+    def is_compared(self, vertex: str) -> bool:
+        """Whether a vertex is there before the update and after it."""
+        return all(self.is_there(source, vertex) for source in UPDATE)
+
     @property
     def data_root(self) -> Path:
         """The data set's folder."""
@@ -165,6 +169,7 @@ class CaseStudy:
         folder = self.folder(source, place.vertex, "predict", seed)
         return evaluate_results(folder, self.frames("val"), place.class_name, self.settings.near_m, loose)
 
+    @cache  # noqa: B019
     def losses(self, source: Source, vertex: str) -> list[ItemLosses]:
         """The test losses of a vertex, one a seed."""
         return [self.systems[source].test_loss(self.store, vertex, seed) for seed in self.seeds]
@@ -191,9 +196,9 @@ class CaseStudy:
     @cached_property
     def verdict(self) -> UpdateVerdict | None:
         """What the update did to u and to the detectors that are there; None if u or u' is missing."""
-        if not all(self.is_there(source, DEPTH) for source in UPDATE):
+        if not self.is_compared(DEPTH):
             return None
-        there = [place for place in self.places if all(self.is_there(source, place.vertex) for source in UPDATE)]
+        there = [place for place in self.places if self.is_compared(place.vertex)]
         own = self.change(DEPTH, "the disparity model")
         return UpdateVerdict(own, {str(place): self.change(place.vertex, str(place)) for place in there})
 

@@ -158,7 +158,9 @@ class TreeBuilder:
             case "CMD" | "LABEL":
                 pass
             case other:
-                raise NotImplementedError(f"line {instruction.line}: {other}")
+                raise ValueError(
+                    f"Dockerfile, line {instruction.line}: found {other}, which this builder does not know"
+                )
 
     def _run(self, instruction: Instruction, tree: DebianTree, arguments: Mapping[str, str]) -> None:
         pip_variables, mounts = pip_settings_of_this_machine()

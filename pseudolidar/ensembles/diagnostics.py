@@ -1,0 +1,181 @@
+"""Whether the diversity of an ensemble is real: without the members' biases, and with members dropped."""
+
+from collections.abc import Mapping
+from itertools import combinations
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pseudolidar.ensembles.decomposition import (
+    Decomposition,
+    cross_entropy_decomposition,
+    label_log_probabilities,
+    log_mean_exp,
+)
+
+_MOST_MEMBERS = 16
+
+
+class SquaredErrorTally:
+    """Sums of squared errors of M members over a stream of elements, from which every diagnostic follows.
+
+    Args:
+        members: M.
+
+    Attributes:
+        members: M.
+        count: elements so far.
+    """
+
+    def __init__(self, members: int) -> None:
+        if members < 1:
+            raise ValueError(f"members: found {members}, expected 1 or more")
+        self.members = members
+        self.count = 0
+        # Of the members' errors, of their deviations from the ensemble, and of the ensemble's errors.
+        self._squared_error = torch.zeros(members, dtype=torch.float64)
+        self._deviation = torch.zeros(members, dtype=torch.float64)
+        self._squared_deviation = torch.zeros(members, dtype=torch.float64)
+        self._ensemble_squared_error = torch.zeros((), dtype=torch.float64)
+
+    def add(self, predictions: Tensor, target: Tensor) -> None:
+        """Count elements in.
+
+        Args:
+            predictions: (M, P) of P elements, on any device.
+            target: (P,).
+
+        Raises:
+            ValueError: other shapes, or a value that is not finite; nothing is counted then.
+        """
+        if predictions.shape != (self.members, *target.shape) or target.ndim != 1:
+            found, expected = (tuple(predictions.shape), tuple(target.shape)), ((self.members, "P"), ("P",))
+            raise ValueError(f"predictions and target: found shapes {found}, expected {expected}")
+        residuals = predictions.double() - target.double()
+        mean = residuals.mean(0)
+        deviations = residuals - mean
+        sums = torch.stack([residuals.square().sum(1), deviations.sum(1), deviations.square().sum(1)]).cpu()
+        if not sums.isfinite().all():
+            raise ValueError("predictions and target: found a value that is not finite, expected numbers")
+        self._squared_error += sums[0]
+        self._deviation += sums[1]
+        self._squared_deviation += sums[2]
+        self._ensemble_squared_error += mean.square().sum().cpu()
+        self.count += target.numel()
+
+    def decomposition(self) -> Decomposition:
+        """As `squared_error_decomposition` of all elements at once.
+
+        Raises:
+            ValueError: nothing was counted yet; so for the other diagnostics.
+        """
+        self._require_elements()
+        return Decomposition(
+            individual=float(self._squared_error.mean() / self.count),
+            diversity=float(self._squared_deviation.mean() / self.count),
+            ensemble=float(self._ensemble_squared_error / self.count),
+        )
+
+    def debiased_diversity(self) -> float:
+        """Diversity once each member's constant deviation from the ensemble is subtracted.
+
+        Constants that cancel in the average raise diversity and individual loss alike and change nothing else
+        (Jeffares et al., Section 4): 1 - debiased / diversity is the share of diversity that is only bias.
+        """
+        self._require_elements()
+        bias = self._deviation / self.count
+        return float((self._squared_deviation / self.count - bias.square()).clamp(min=0).mean())
+
+    def codependence(self) -> tuple[float, ...]:
+        """Loss of the average of 1, 2 ... M members, each the mean over all choices of the members kept.
+
+        For squared error it is linear in 1 / kept, since two members drawn without replacement are any pair of them:
+        no subset needs to be visited.
+        """
+        found = self.decomposition()
+        if self.members == 1:
+            return (found.ensemble,)
+        excess = found.diversity / (self.members - 1)
+        return tuple(found.ensemble + (self.members / kept - 1) * excess for kept in range(1, self.members + 1))
+
+    def __add__(self, other: "SquaredErrorTally") -> "SquaredErrorTally":
+        if self.members != other.members:
+            raise ValueError(f"members: found {other.members}, expected {self.members}, as in the other tally")
+        total = SquaredErrorTally(self.members)
+        total.count = self.count + other.count
+        for name in _SUMS:
+            setattr(total, name, getattr(self, name) + getattr(other, name))
+        return total
+
+    def to_dict(self) -> dict[str, Any]:
+        """The sums as plain numbers: JSON keeps them to the last bit."""
+        return {"members": self.members, "count": self.count} | {
+            name.removeprefix("_"): getattr(self, name).tolist() for name in _SUMS
+        }
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> "SquaredErrorTally":
+        """What `to_dict` made.
+
+        Raises:
+            ValueError: it is something else.
+        """
+        try:
+            tally = cls(int(stored["members"]))
+            tally.count = int(stored["count"])
+            for name in _SUMS:
+                sums = torch.tensor(stored[name.removeprefix("_")], dtype=torch.float64)
+                if sums.shape != getattr(tally, name).shape:
+                    raise ValueError(f"{name.removeprefix('_')}: found shape {tuple(sums.shape)}")
+                setattr(tally, name, sums)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"tally: found {error}, expected what SquaredErrorTally.to_dict made") from error
+        return tally
+
+    def _require_elements(self) -> None:
+        if not self.count:
+            raise ValueError("count: found no elements, expected some to be added first")
+
+
+_SUMS = ("_squared_error", "_deviation", "_squared_deviation", "_ensemble_squared_error")
+
+
+def cross_entropy_debiased_diversity(logits: Tensor, labels: Tensor) -> float:
+    """Diversity of averaged probabilities once each member's constant deviation is subtracted, nats.
+
+    Jeffares et al. define it for regression. Here the constants, one a member and class, are subtracted from the
+    logits, so that members stay distributions; they are deviations from the mean logits of the members, over all items.
+    It can exceed the diversity: biases may hide disagreement.
+
+    Args:
+        logits: (M, N, K).
+        labels: int64 (N,).
+
+    Raises:
+        ValueError: as `cross_entropy_decomposition`.
+    """
+    label_log_probabilities(logits, labels)
+    by_member = logits.double().mean(1, keepdim=True)
+    bias = by_member - by_member.mean(0)
+    return cross_entropy_decomposition(logits.double() - bias, labels).diversity
+
+
+def cross_entropy_codependence(logits: Tensor, labels: Tensor) -> tuple[float, ...]:
+    """Cross-entropy, nats, of the averaged probabilities of 1, 2 ... M members, each the mean over all choices of them.
+
+    Args:
+        logits: (M, N, K); every subset is visited, so M is at most 16.
+        labels: int64 (N,).
+
+    Raises:
+        ValueError: as `cross_entropy_decomposition`, or too many members.
+    """
+    log_likelihoods = label_log_probabilities(logits, labels)
+    members = len(log_likelihoods)
+    if members > _MOST_MEMBERS:
+        raise ValueError(f"logits: found {members} members, expected at most {_MOST_MEMBERS}")
+    return tuple(
+        -sum(float(log_mean_exp(log_likelihoods[list(kept)]).mean()) for kept in subsets) / len(subsets)
+        for subsets in (list(combinations(range(members), count)) for count in range(1, members + 1))
+    )

@@ -1,0 +1,139 @@
+"""Diagnostics against brute force: all elements at once, members shifted by hand, every subset visited."""
+
+import json
+from itertools import combinations, pairwise
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pseudolidar.ensembles import (
+    SquaredErrorTally,
+    cross_entropy_codependence,
+    cross_entropy_debiased_diversity,
+    cross_entropy_decomposition,
+    squared_error_decomposition,
+)
+
+CASES = st.tuples(st.integers(1, 5), st.integers(1, 40), st.integers(0, 2**31))
+
+
+def tally_of(predictions: torch.Tensor, target: torch.Tensor, chunk: int) -> SquaredErrorTally:
+    tally = SquaredErrorTally(len(predictions))
+    for part, wanted in zip(predictions.split(chunk, 1), target.split(chunk), strict=True):
+        tally.add(part, wanted)
+    return tally
+
+
+@given(CASES, st.integers(1, 50), st.sampled_from([0.0, 1.0, 1e3]))
+@settings(deadline=None, max_examples=50)
+def test_a_tally_in_chunks_is_brute_force_on_all(case: tuple[int, int, int], chunk: int, bias: float) -> None:
+    members, elements, seed = case
+    random = torch.Generator().manual_seed(seed)
+    shifts = bias * torch.randn(members, 1, generator=random)
+    predictions = torch.randn(members, elements, generator=random) + shifts
+    target = torch.randn(elements, generator=random)
+    tally = tally_of(predictions, target, chunk)
+    wanted = squared_error_decomposition(predictions, target)
+    found = tally.decomposition()
+    assert tally.count == elements
+    tolerance = 1e-12 * max(1.0, bias**2)
+    for name in ("individual", "diversity", "ensemble"):
+        assert getattr(found, name) == pytest.approx(getattr(wanted, name), rel=1e-9, abs=tolerance)
+    exact = predictions.double()
+    deviations = exact - exact.mean(0)
+    debiased = (deviations - deviations.mean(1, keepdim=True)).square().mean()
+    assert tally.debiased_diversity() == pytest.approx(float(debiased), rel=1e-6, abs=tolerance)
+    by_kept = [
+        [float((exact[list(kept)].mean(0) - target).square().mean()) for kept in combinations(range(members), count)]
+        for count in range(1, members + 1)
+    ]
+    assert tally.codependence() == pytest.approx([sum(losses) / len(losses) for losses in by_kept], rel=1e-9)
+
+
+def test_tallies_add_up_and_survive_json() -> None:
+    random = torch.Generator().manual_seed(0)
+    predictions, target = torch.randn(3, 30, generator=random), torch.randn(30, generator=random)
+    first, second = tally_of(predictions[:, :7], target[:7], 7), tally_of(predictions[:, 7:], target[7:], 30)
+    both = first + second
+    assert both.to_dict() == SquaredErrorTally.from_dict(json.loads(json.dumps(both.to_dict()))).to_dict()
+    assert both.count == 30 and (first.count, second.count) == (7, 23)
+    wanted = tally_of(predictions, target, 30)
+    assert both.codependence() == pytest.approx(wanted.codependence(), rel=1e-12)
+    assert both.debiased_diversity() == pytest.approx(wanted.debiased_diversity(), rel=1e-12)
+
+
+def test_diversity_that_is_only_bias() -> None:
+    common = torch.randn(50, generator=torch.Generator().manual_seed(1))
+    tally = SquaredErrorTally(2)
+    tally.add(torch.stack([common + 3, common - 3]), common)
+    assert tally.decomposition().diversity == pytest.approx(9)
+    assert tally.decomposition().ensemble == pytest.approx(0, abs=1e-12)
+    assert tally.debiased_diversity() == pytest.approx(0, abs=1e-12)
+
+
+@given(CASES, st.integers(2, 4))
+@settings(deadline=None, max_examples=30)
+def test_cross_entropy_codependence_visits_every_subset(case: tuple[int, int, int], classes: int) -> None:
+    members, items, seed = case
+    random = torch.Generator().manual_seed(seed)
+    logits = 3 * torch.randn(members, items, classes, generator=random)
+    labels = torch.randint(classes, (items,), generator=random)
+    found = cross_entropy_codependence(logits, labels)
+    for count in range(1, members + 1):
+        losses = [
+            cross_entropy_decomposition(logits[list(kept)], labels).ensemble
+            for kept in combinations(range(members), count)
+        ]
+        assert found[count - 1] == pytest.approx(sum(losses) / len(losses), rel=1e-9)
+    whole = cross_entropy_decomposition(logits, labels)
+    assert (found[0], found[-1]) == pytest.approx((whole.individual, whole.ensemble), rel=1e-9)
+    # More members never hurt on average: Jensen's inequality again.
+    assert all(after <= before + 1e-9 for before, after in pairwise(found))
+
+
+@given(CASES, st.integers(2, 4), st.booleans())
+@settings(deadline=None, max_examples=30)
+def test_cross_entropy_biases_go_whatever_they_are(case: tuple[int, int, int], classes: int, alike: bool) -> None:
+    members, items, seed = case
+    random = torch.Generator().manual_seed(seed)
+    logits = torch.randn(1 if alike else members, items, classes, generator=random).double()
+    logits = logits.expand(members, items, classes)
+    labels = torch.randint(classes, (items,), generator=random)
+    shifts = torch.randn(members, 1, classes, generator=random).double()
+    # Biases that cancel among the members leave no trace; nor do constants on all classes of an item.
+    moved = logits + shifts - shifts.mean(0) + torch.randn(members, items, 1, generator=random)
+    found = cross_entropy_debiased_diversity(moved, labels)
+    assert found == pytest.approx(cross_entropy_debiased_diversity(logits, labels), abs=1e-9)
+    if alike:
+        assert found == pytest.approx(0, abs=1e-9)
+
+
+def test_bad_input_leaves_a_tally_as_it_was() -> None:
+    tally = SquaredErrorTally(2)
+    with pytest.raises(ValueError, match="count: found no elements"):
+        tally.decomposition()
+    tally.add(torch.ones(2, 3), torch.zeros(3))
+    before = tally.to_dict()
+    with pytest.raises(ValueError, match=r"found shapes \(\(3, 3\), \(3,\)\)"):
+        tally.add(torch.ones(3, 3), torch.zeros(3))
+    for value in (float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="not finite"):
+            tally.add(torch.tensor([[1.0], [value]]), torch.zeros(1))
+    assert tally.to_dict() == before
+    with pytest.raises(ValueError, match="members: found 3, expected 2"):
+        tally + SquaredErrorTally(3)
+    with pytest.raises(ValueError, match="members: found 0"):
+        SquaredErrorTally(0)
+
+
+@pytest.mark.parametrize("change", [{"deviation": [1.0]}, {"count": None}, {"members": 3}, {"squared_error": "many"}])
+def test_stored_sums_that_are_none(change: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"tally: found .*, expected what SquaredErrorTally.to_dict made"):
+        SquaredErrorTally.from_dict(SquaredErrorTally(2).to_dict() | change)
+
+
+def test_too_many_members_to_drop() -> None:
+    with pytest.raises(ValueError, match="found 17 members, expected at most 16"):
+        cross_entropy_codependence(torch.zeros(17, 1, 2), torch.zeros(1, dtype=torch.int64))

@@ -1,0 +1,53 @@
+"""When a stored label gives way to a new belief: the rules of Träuble et al. (NeurIPS 2021), and three baselines.
+
+The candidate of a rule is the label of highest posterior (of most votes for `MajorityVote`). Among equals it is the
+stored label if that is one of them, else the lowest. An item without a stored label takes the candidate; under
+`Replace` and `Never` it takes the new label.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import TypeAlias
+
+
+@dataclass(frozen=True)
+class MaxBelief:
+    """Always the label of highest posterior."""
+
+
+@dataclass(frozen=True)
+class MaxBeliefMinEntropy:
+    """The label of highest posterior, but only if the new evaluation lowered the posterior's entropy."""
+
+
+@dataclass(frozen=True)
+class CostRatio:
+    """Label l gives way to the label k of highest posterior only if p(k) / p(l) > ratio.
+
+    Attributes:
+        ratio: |c_NF / c_PF|, what a negative flip costs over what a positive flip gains; 1 and below is `MaxBelief`.
+    """
+
+    ratio: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.ratio < math.inf:
+            raise ValueError(f"ratio: found {self.ratio}, expected a positive number")
+
+
+@dataclass(frozen=True)
+class Replace:
+    """Always the new label."""
+
+
+@dataclass(frozen=True)
+class MajorityVote:
+    """The label that most evaluations of the item gave so far; the store must keep votes."""
+
+
+@dataclass(frozen=True)
+class Never:
+    """The stored label stays."""
+
+
+Rule: TypeAlias = MaxBelief | MaxBeliefMinEntropy | CostRatio | Replace | MajorityVote | Never

@@ -1,0 +1,352 @@
+"""Stored predictions of N items in a folder of memory-mapped arrays, and the steps that evaluate some of them again."""
+
+import fcntl
+import json
+import os
+import shutil
+import weakref
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pseudolidar.kitti import FormatError, replacing, require_file
+from pseudolidar.updates.arrays import append_rows, fit, mapped
+from pseudolidar.updates.confusion import ConfusionMatrix
+from pseudolidar.updates.journal import Step, StepRecord, apply_step, drop_rows, read_record, read_step, write_step
+from pseudolidar.updates.rules import MajorityVote, Rule
+from pseudolidar.updates.selection import most_uncertain, random_items
+
+_STATE = "store.json"
+_MOST_CLASSES = int(np.iinfo(np.int16).max)
+
+
+class PredictionStore:
+    """Posterior, stored label and number of evaluations of N items with K classes; N is bounded by the disk.
+
+    A process that is killed at any moment leaves a whole store: a step, new items or a request are there or they are
+    not, and what is not is repeated. Nothing is forced onto the disk, which for gigabytes would take longer than the
+    step: after a loss of power, or a crash of the system itself, the folder may hold anything.
+
+    The arrays are read-only memory maps and show what later steps write; after `add`, take them anew.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        """See `open`."""
+        self.folder = Path(folder)
+        require_file(self.folder / _STATE, "a prediction store")
+        self._close = weakref.finalize(self, os.close, _locked(self.folder))
+        self._state = _read_state(self.folder / _STATE)
+        self._arrays = self._fitted_arrays()
+        self._finish_step()
+        self._tidy()
+
+    @classmethod
+    def create(
+        cls, folder: str | Path, items: int, classes: int, prior: ArrayLike | None = None, keep_votes: bool = False
+    ) -> "PredictionStore":
+        """A new store, nothing evaluated yet.
+
+        Args:
+            folder: does not exist, or is empty.
+            items: N, 0 or more.
+            classes: K, 1 to 32,767.
+            prior: (K,), probabilities of the classes; None: all alike.
+            keep_votes: count the votes as well, which `MajorityVote` asks for; 2 K bytes an item.
+        """
+        folder = Path(folder)
+        if items < 0:
+            raise ValueError(f"items: found {items}, expected 0 or more")
+        if not 1 <= classes <= _MOST_CLASSES:
+            raise ValueError(f"classes: found {classes}, expected 1 to {_MOST_CLASSES}")
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise ValueError(f"folder: found {folder} in use, expected a new folder or an empty one")
+        state = _State(items, classes, _checked_prior(prior, classes), keep_votes)
+        temporary = folder.with_name(f".{folder.name}.new")
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        try:
+            for name, (dtype, shape, value) in state.layout().items():
+                append_rows(temporary / f"{name}.npy", dtype, shape, 0, value)
+            _write_state(temporary / _STATE, state)
+            temporary.rename(folder)
+        except BaseException:
+            shutil.rmtree(temporary)
+            raise
+        return cls(folder)
+
+    @classmethod
+    def open(cls, folder: str | Path) -> "PredictionStore":
+        """The store in a folder; a step that was committed but not wholly applied is finished.
+
+        Raises:
+            FormatError: no store, or files that don't fit together.
+            BlockingIOError: the store is open, in another process or in this one.
+        """
+        return cls(folder)
+
+    def close(self) -> None:
+        """Let others open the store; that it's no longer referred to is enough."""
+        self._close()
+
+    def __enter__(self) -> "PredictionStore":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def items(self) -> int:
+        """N."""
+        return self._state.items
+
+    @property
+    def classes(self) -> int:
+        """K."""
+        return self._state.classes
+
+    @property
+    def prior(self) -> NDArray[np.float32]:
+        """float32 (K,), the belief in an item that was never evaluated."""
+        return np.array(self._state.prior, np.float32)
+
+    @property
+    def posterior(self) -> NDArray[np.float32]:
+        """float32 (N, K)."""
+        return self._arrays["posterior"]
+
+    @property
+    def entropy(self) -> NDArray[np.float32]:
+        """float32 (N,), of the posterior, nats."""
+        return self._arrays["entropy"]
+
+    @property
+    def labels(self) -> NDArray[np.int16]:
+        """int16 (N,), the stored labels, -1 for none yet."""
+        return self._arrays["labels"]
+
+    @property
+    def evaluations(self) -> NDArray[np.uint16]:
+        """uint16 (N,), how often the item was evaluated; counting ends at 65,535."""
+        return self._arrays["evaluations"]
+
+    @property
+    def votes(self) -> NDArray[np.uint16] | None:
+        """uint16 (N, K), how many evaluations gave which label, where that is kept; counting ends at 65,535."""
+        return self._arrays.get("votes")
+
+    @property
+    def steps(self) -> tuple[StepRecord, ...]:
+        """A record of each finished step."""
+        return self._state.steps
+
+    @property
+    def last_step(self) -> Step | None:
+        """What the last finished step did to the stored labels."""
+        return read_step(self._step(-1)) if self.steps else None
+
+    @property
+    def requested(self) -> NDArray[np.int64] | None:
+        """int64 (B,), the items of the open request, ascending; a memory map."""
+        return mapped(self._request) if self._request.exists() else None
+
+    def add(self, items: int) -> None:
+        """Put new items, with the prior, behind the others; not while a request is open.
+
+        Args:
+            items: how many, 0 or more.
+        """
+        self._finish_step()
+        if items < 0:
+            raise ValueError(f"items: found {items}, expected 0 or more")
+        if self.requested is not None:
+            raise ValueError("request: found one open, expected its step before new items")
+        grown = replace(self._state, items=self.items + items)
+        try:
+            for name, (dtype, shape, value) in grown.layout().items():
+                append_rows(self._path(name), dtype, shape, self.items, value)
+            self._set_state(grown)
+        finally:
+            self._arrays = self._fitted_arrays()
+
+    def request_uncertain(self, budget: int, seed: int) -> NDArray[np.int64]:
+        """Ask for the items of highest entropy, those of equal entropy in an order that the seed gives.
+
+        Args:
+            budget: how many, 0 to N.
+            seed: any integer. Items that start alike may be ordered by class, so that their index is no order to take.
+
+        Returns:
+            int64 (B,), ascending, a memory map. The request stays open, on disk, until `update` or another request.
+        """
+        return self._requested(budget, lambda selected: most_uncertain(self.entropy, seed, selected))
+
+    def request_random(self, budget: int, seed: int) -> NDArray[np.int64]:
+        """Ask for random items; the same ones for the same seed. As `request_uncertain`."""
+        return self._requested(budget, lambda selected: random_items(self.items, seed, selected))
+
+    def request(self, items: ArrayLike) -> NDArray[np.int64]:
+        """Ask for these items, ascending, each once. As `request_uncertain`."""
+        given = _integers("items", items)
+        wrong = (given < 0) | (given >= self.items)
+        wrong[1:] |= given[1:] <= given[:-1]
+        if wrong.any():
+            place = int(wrong.argmax())
+            expected = f"0 to {self.items - 1}, ascending, each once"
+            raise ValueError(f"items: found {given[place]} at place {place}, expected {expected}")
+
+        def fill(selected: NDArray[np.int64]) -> None:
+            selected[:] = given
+
+        return self._requested(len(given), fill)
+
+    def update(self, items: ArrayLike, labels: ArrayLike, confusion: ConfusionMatrix, rule: Rule) -> Step:
+        """Take the labels that a classifier gives to items of the open request, which ends with it.
+
+        An item's posterior becomes proportional to confusion[label, k] x posterior(k); what isn't evaluated stays as it
+        is. Posteriors are computed in float64 and kept in float32; a class that is possible never falls to 0.
+
+        Args:
+            items: integers (B,), of the open request, ascending: all of it or a part; the rest keep what they have.
+            labels: integers (B,), what the classifier says of them.
+            confusion: of the classifier.
+            rule: when a stored label gives way.
+
+        Raises:
+            ValueError: no open request, items that weren't asked for, labels outside 0 .. K - 1, a label that is
+                impossible under the confusion matrix and the belief, another K; the store is unchanged.
+        """
+        self._finish_step()
+        requested = self.requested
+        if requested is None:
+            raise ValueError("request: found none open, expected one before its labels")
+        evaluated, given = _integers("items", items), _integers("labels", labels)
+        if len(evaluated) != len(given):
+            raise ValueError(f"labels: found {len(given)}, expected {len(evaluated)}, one an item")
+        if len(confusion.values) != self.classes:
+            raise ValueError(f"confusion matrix: found K = {len(confusion.values)}, expected {self.classes}")
+        if isinstance(rule, MajorityVote) and self.votes is None:
+            raise ValueError(f"rule: found {rule}, expected it with a store that keeps votes (keep_votes=True)")
+        write_step(self._step(0), self._arrays, requested, evaluated, given, confusion, rule)
+        self._finish_step()
+        return read_step(self._step(-1))
+
+    def _path(self, name: str) -> Path:
+        return self.folder / f"{name}.npy"
+
+    def _step(self, after: int) -> Path:
+        """Folder of the last finished step (-1), of the one that comes (0)."""
+        return self.folder / f"step-{len(self.steps) + after}"
+
+    @property
+    def _request(self) -> Path:
+        # Of the step that comes: the request ends the moment that the step joins the history.
+        return self._path(f"request-{len(self.steps)}")
+
+    def _requested(self, budget: int, fill: Callable[[NDArray[np.int64]], None]) -> NDArray[np.int64]:
+        self._finish_step()
+        if not 0 <= budget <= self.items:
+            raise ValueError(f"budget: found {budget}, expected 0 to {self.items}, the number of items")
+        with replacing(self._request) as temporary:
+            temporary.unlink()
+            # Written before it's mapped: a full disk is an error then, and no end of the process.
+            append_rows(temporary, "<i8", (budget,), 0, 0)
+            fit(temporary, "<i8", (budget,))
+            fill(mapped(temporary, "r+"))
+        return mapped(self._request)
+
+    def _set_state(self, state: "_State") -> None:
+        _write_state(self.folder / _STATE, state)
+        self._state = state
+
+    def _fitted_arrays(self) -> dict[str, NDArray[Any]]:
+        for name, (dtype, shape, _) in self._state.layout().items():
+            fit(self._path(name), dtype, shape)
+        return {name: mapped(self._path(name)) for name in self._state.layout()}
+
+    def _finish_step(self) -> None:
+        folder = self._step(0)
+        if not folder.exists():
+            return
+        apply_step(folder, {name: mapped(self._path(name), "r+") for name in self._arrays})
+        self._set_state(replace(self._state, steps=(*self.steps, read_record(folder))))
+        self._tidy()
+
+    def _tidy(self) -> None:
+        """Remove what an earlier step, or one that was cut off, left behind."""
+        for path in self.folder.iterdir():
+            if path.name.startswith("step-") and path != self._step(-1):
+                shutil.rmtree(path)
+            elif path.name.startswith(("request-", ".request-", ".store-")) and path != self._request:
+                path.unlink()
+        if self.steps:
+            drop_rows(self._step(-1))
+
+
+@dataclass(frozen=True)
+class _State:
+    """What the store's JSON file says."""
+
+    items: int
+    classes: int
+    prior: tuple[float, ...]
+    keep_votes: bool
+    steps: tuple[StepRecord, ...] = ()
+
+    def layout(self) -> dict[str, tuple[str, tuple[int, ...], ArrayLike]]:
+        """The arrays: dtype, shape, and a row's value before the first evaluation."""
+        rows = (self.items,)
+        layout: dict[str, tuple[str, tuple[int, ...], ArrayLike]] = {
+            "posterior": ("<f4", (*rows, self.classes), self.prior),
+            "entropy": ("<f4", rows, -sum(p * np.log(p) for p in self.prior if p > 0) + 0.0),
+            "labels": ("<i2", rows, -1),
+            "evaluations": ("<u2", rows, 0),
+        }
+        return layout | ({"votes": ("<u2", (*rows, self.classes), 0)} if self.keep_votes else {})
+
+
+def _write_state(path: Path, state: _State) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(asdict(state)))
+
+
+def _read_state(path: Path) -> _State:
+    try:
+        stored = json.loads(path.read_text())
+        steps = tuple(StepRecord(**record) for record in stored.pop("steps"))
+        return _State(**stored | {"prior": tuple(stored["prior"]), "steps": steps})
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise FormatError(path, "file", error, "the state of a prediction store") from error
+
+
+def _locked(folder: Path) -> int:
+    """A descriptor that holds the store's lock; the system drops the lock with the process, however that ends."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise BlockingIOError(f"{folder}: found the store open elsewhere, expected one user at a time") from error
+    return descriptor
+
+
+def _checked_prior(prior: ArrayLike | None, classes: int) -> tuple[float, ...]:
+    values = np.full(classes, 1 / classes) if prior is None else np.asarray(prior, np.float64)
+    if values.shape != (classes,):
+        raise ValueError(f"prior: found shape {values.shape}, expected {(classes,)}")
+    if not (values >= 0).all() or abs(values.sum() - 1) > 1e-6:
+        raise ValueError(f"prior: found a sum of {values.sum():.9g}, the least {values.min()}, expected probabilities")
+    return tuple((values / values.sum()).astype(np.float32).tolist())
+
+
+def _integers(name: str, values: ArrayLike) -> NDArray[np.integer]:
+    array = np.asarray(values)
+    if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
+        raise ValueError(f"{name}: found {array.dtype} {array.shape}, expected integers (B,)")
+    return array

@@ -1,0 +1,158 @@
+"""What detections, or labels, say of each candidate box: background, Car, Pedestrian or Cyclist."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pseudolidar.evaluation import CLASSES, StackedObjects, bbox_iou, read_frames
+from pseudolidar.evaluation.protocol import NEUTRAL
+from pseudolidar.kitti import ObjectDataset
+from pseudolidar.updates.backfill.candidates import Candidates
+
+LABELS = ("background", *CLASSES)
+"""The K labels of an item; background is 0."""
+BACKGROUND = 0
+
+_REGION = "DontCare"
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What one version says of N candidates.
+
+    Attributes:
+        label: int16 (N,), of `LABELS`.
+        row: int64 (N,), the detection behind it, a row of `detections.objects`; -1 for background.
+        detections: of the version in the candidates' frames.
+    """
+
+    label: NDArray[np.int16]
+    row: NDArray[np.int64]
+    detections: StackedObjects
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """What N candidates are.
+
+    Attributes:
+        label: int16 (N,), of `LABELS`.
+        counts: bool (N,), whether the candidate is scored; those on a Van or Person_sitting and in DontCare regions are
+            left out, as KITTI does. To find another object of no class here, a Truck for instance, is wrong.
+        objects: by class, how many labelled objects there are.
+        covered: by class, how many of them some candidate is; no rule of updates can find the others.
+    """
+
+    label: NDArray[np.int16]
+    counts: NDArray[np.bool_]
+    objects: Mapping[str, int]
+    covered: Mapping[str, int]
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledFrames:
+    """Candidates of frames with labels.
+
+    Attributes:
+        candidates: N boxes.
+        labels: of the same frames.
+        truth: what the labels say of the candidates.
+    """
+
+    candidates: Candidates
+    labels: StackedObjects
+    truth: Truth
+
+    @property
+    def prior(self) -> NDArray[np.float64]:
+        """float64 (K,), the share of each label among the candidates that count, with Laplace smoothing."""
+        counts = np.bincount(self.truth.label[self.truth.counts], minlength=len(LABELS)) + 1.0
+        return counts / counts.sum()
+
+    @classmethod
+    def read(cls, dataset: ObjectDataset, candidates: Candidates, min_overlap: float) -> "LabelledFrames":
+        """Read the labels of the candidates' frames; `min_overlap` as for `matching_rows`.
+
+        Raises:
+            FormatError: a missing or broken label file.
+        """
+        paths = [str(dataset.frame(name).path("label_2")) for name in candidates.frame_ids]
+        labels = read_frames(paths, scored=False)
+        return cls(candidates, labels, truth(candidates, labels, min_overlap))
+
+
+def matching_rows(candidates: Candidates, objects: StackedObjects, min_overlap: float) -> NDArray[np.int64]:
+    """Match candidates and objects one-to-one, pairs of the largest overlap first.
+
+    By overlap and not by score: it says which box a detection speaks of, and scores of different detectors (log
+    probabilities, logits) are not on one scale.
+
+    Args:
+        candidates: N boxes.
+        objects: of the same frames.
+        min_overlap: intersection over union in the image that a match reaches. Of equal overlaps the earlier candidate,
+            then the earlier object is matched.
+
+    Returns:
+        int64 (N,), a row of `objects.objects`, or -1.
+    """
+    rows = np.full(len(candidates), -1)
+    start = candidates.start
+    for frame in np.flatnonzero(np.diff(start) * np.diff(objects.start)).tolist():
+        first, own = start[frame], objects.start[frame : frame + 2]
+        overlap = bbox_iou(candidates.box2d[first : start[frame + 1]], objects.objects.box2d[own[0] : own[1]])
+        i, j = np.nonzero((overlap >= min_overlap) & (overlap > 0))
+        taken = set()
+        for pair in np.argsort(-overlap[i, j], kind="stable"):
+            candidate, row = first + i[pair], own[0] + j[pair]
+            if rows[candidate] < 0 and row not in taken:
+                rows[candidate] = row
+                taken.add(row)
+    return rows
+
+
+def answers(candidates: Candidates, detections: StackedObjects, min_overlap: float) -> Answers:
+    """What detections of Cars, Pedestrians and Cyclists say of each candidate; arguments as for `matching_rows`."""
+    rows = matching_rows(candidates, detections, min_overlap)
+    return Answers(_labels_of(detections)[rows], rows, detections)
+
+
+def truth(candidates: Candidates, labels: StackedObjects, min_overlap: float) -> Truth:
+    """What labels say of each candidate; arguments as for `matching_rows`."""
+    name = labels.objects.class_name
+    things = labels.where(np.isin(name, (*CLASSES, *NEUTRAL.values())))
+    rows = matching_rows(candidates, things, min_overlap)
+    label = _labels_of(things)[rows]
+    is_neutral = (rows >= 0) & (label == BACKGROUND)
+    in_region = (rows < 0) & _in_regions(candidates, labels.where(name == _REGION))
+    return Truth(
+        label,
+        ~(is_neutral | in_region),
+        {class_name: int((name == class_name).sum()) for class_name in CLASSES},
+        {class_name: int((label == LABELS.index(class_name)).sum()) for class_name in CLASSES},
+    )
+
+
+def _labels_of(objects: StackedObjects) -> NDArray[np.int16]:
+    """(M + 1,): the label of each object, and background last, where the row -1 finds it."""
+    names = objects.objects.class_name
+    label = np.zeros(len(names) + 1, np.int16)
+    for number, class_name in enumerate(LABELS):
+        label[:-1][names == class_name] = number
+    return label
+
+
+def _in_regions(candidates: Candidates, regions: StackedObjects) -> NDArray[np.bool_]:
+    """Which candidates lie by more than half in one region."""
+    inside = np.zeros(len(candidates), np.bool_)
+    start = candidates.start
+    for frame in np.flatnonzero(np.diff(regions.start)).tolist():
+        box = candidates.box2d[start[frame] : start[frame + 1], None]
+        region = regions[frame].box2d[None]
+        sides = np.minimum(box[..., 2:], region[..., 2:]) - np.maximum(box[..., :2], region[..., :2])
+        common = np.prod(np.maximum(sides, 0), axis=-1)
+        area = np.prod(box[..., 2:] - box[..., :2], axis=-1)
+        inside[start[frame] : start[frame + 1]] = (common > 0.5 * area).any(axis=1)
+    return inside

@@ -1,0 +1,73 @@
+"""What changed labels mean for a labelled archive: objects found and lost, false detections added and removed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pseudolidar.evaluation import CLASSES, LOOSE_OVERLAP, StackedObjects
+from pseudolidar.study.flips import Criterion, Flips, find_objects
+from pseudolidar.updates.backfill.candidates import Candidates
+from pseudolidar.updates.backfill.labelling import BACKGROUND, Answers, Truth
+from pseudolidar.updates.backfill.results import stored_objects
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Two sets of labels of the same items, against the truth.
+
+    Attributes:
+        found: objects of which only the later label is right (positive flips).
+        lost: of which only the earlier one is (negative flips).
+        added: items that only the later labels wrongly call a class: background, or an object of another class.
+        removed: that only the earlier ones do.
+        accuracy: share of the items that the later labels have right.
+    """
+
+    found: int
+    lost: int
+    added: int
+    removed: int
+    accuracy: float
+
+
+def changes(before: NDArray[np.int16], after: NDArray[np.int16], truth: Truth) -> Changes:
+    """Compare labels (N,) of the items that count."""
+    old, new, true = before[truth.counts], after[truth.counts], truth.label[truth.counts]
+    is_object = true != BACKGROUND
+    was_right, is_right = old == true, new == true
+    was_false, is_false = ((label != BACKGROUND) & (label != true) for label in (old, new))
+    return Changes(
+        int((is_object & ~was_right & is_right).sum()),
+        int((is_object & was_right & ~is_right).sum()),
+        int((~was_false & is_false).sum()),
+        int((was_false & ~is_false).sum()),
+        float(is_right.mean()) if len(true) else float("nan"),
+    )
+
+
+def object_flips(
+    candidates: Candidates,
+    labels: StackedObjects,
+    before: tuple[NDArray[np.int16], Sequence[Answers]],
+    after: tuple[NDArray[np.int16], Sequence[Answers]],
+) -> dict[str, Flips]:
+    """Objects found and lost by their place on the ground, whether a candidate covers them or not.
+
+    Args:
+        candidates: N boxes.
+        labels: of the archive's frames.
+        before, after: labels (N,), and the versions behind them, oldest first, as for `results.stored_objects`.
+
+    Returns:
+        by class, KITTI's matching in bird's eye view at the looser overlaps; what the labels stand for is kept whole.
+    """
+    # Equal scores: all are kept.
+    ends = [stored_objects(candidates, label, np.ones(len(label)), sources) for label, sources in (before, after)]
+    flips = {}
+    for class_name in CLASSES:
+        criterion = Criterion(class_name, "bev", "all", LOOSE_OVERLAP[class_name]["bev"])
+        found = [find_objects(labels, results, criterion, candidates.frame_ids) for results in ends]
+        flips[class_name] = Flips(*found)
+    return flips

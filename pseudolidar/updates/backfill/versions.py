@@ -1,0 +1,152 @@
+"""Versions of a detection system as classifiers of candidate boxes: results, operating points, confusion matrices."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pseudolidar.evaluation import CLASSES, StackedObjects, read_frames
+from pseudolidar.kitti import Objects
+from pseudolidar.study.flips import Criterion, best_threshold
+from pseudolidar.updates import ConfusionMatrix
+from pseudolidar.updates.backfill.candidates import Candidates
+from pseudolidar.updates.backfill.labelling import LABELS, Answers, LabelledFrames, answers
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of the system, as its result files.
+
+    Attributes:
+        name: e.g. u, or ensemble; part of file names.
+        folders: of KITTI result files ID.txt; several where each detector has its own, e.g. one a class.
+        min_score: by class, detections of lower scores are left out. None: the scores of `best_scores`.
+
+    Raises:
+        ValueError: a name that is no file name, no folder, a class that KITTI does not score.
+    """
+
+    name: str
+    folders: tuple[Path, ...]
+    min_score: Mapping[str, float] | None = None
+
+    def __post_init__(self) -> None:
+        if not self.name.replace("-", "").replace("_", "").replace(".", "").isalnum():
+            raise ValueError(f"versions: found the name {self.name!r}, expected letters, digits, and any of - _ .")
+        if not self.folders:
+            raise ValueError(f"version {self.name}: found no folder, expected one or more with KITTI result files")
+        unknown = sorted(set(self.min_score or ()) - set(CLASSES))
+        if unknown:
+            raise ValueError(f"min_score of {self.name}: found class {unknown[0]}, expected {', '.join(CLASSES)}")
+
+    def missing(self, frame_ids: Sequence[str]) -> list[str]:
+        """The frames that lack a result file in any of the folders."""
+        return [name for name in frame_ids if any(not (folder / f"{name}.txt").is_file() for folder in self.folders)]
+
+    def read(self, frame_ids: Sequence[str], run: Sequence[str] | None = None) -> StackedObjects:
+        """All detections of the classes that KITTI scores.
+
+        Args:
+            frame_ids: F frames.
+            run: those of them that the version was run on; the others have no detections. None: all.
+
+        Raises:
+            FormatError: a missing or broken result file.
+        """
+        have = set(frame_ids if run is None else run)
+        folders = [
+            read_frames([str(folder / f"{name}.txt") if name in have else None for name in frame_ids], scored=True)
+            for folder in self.folders
+        ]
+        joined = [Objects.concatenate(parts) for parts in zip(*folders, strict=True)]
+        found = StackedObjects.stack(joined, scored=True)
+        return found.where(np.isin(found.objects.class_name, CLASSES))
+
+
+def versions_from(
+    given: Mapping[str, Any], min_score: float | Mapping[str, float] | None = None
+) -> tuple[Version, ...]:
+    """Versions as a configuration gives them, in its order.
+
+    Args:
+        given: name -> a folder of result files, several, or {results: one or several, min_score: ...}.
+        min_score: of the versions that don't say one: a number for all classes, or by class; None: `best_scores`.
+
+    Raises:
+        ValueError: another shape.
+    """
+    versions = []
+    for name, what in given.items():
+        one = dict(what) if isinstance(what, Mapping) else {"results": what}
+        results, least = one.pop("results", None), one.pop("min_score", min_score)
+        folders = [results] if isinstance(results, str) else results
+        if one or not isinstance(folders, Sequence) or not all(isinstance(folder, str) for folder in folders):
+            expected = "a folder, a list of folders, or {results: ..., min_score: ...}"
+            raise ValueError(f"version {name}: found {what!r}, expected {expected}")
+        if isinstance(least, int | float):
+            least = dict.fromkeys(CLASSES, float(least))
+        versions.append(Version(str(name), tuple(Path(folder) for folder in folders), least))
+    return tuple(versions)
+
+
+@dataclass(frozen=True, eq=False)
+class Classifier:
+    """A version at its operating point.
+
+    Attributes:
+        version: its results.
+        min_score: by class.
+        min_overlap: of a detection with the candidate that it speaks of, in the image.
+        confusion: over `LABELS`, from a labelled split.
+    """
+
+    version: Version
+    min_score: Mapping[str, float]
+    min_overlap: float
+    confusion: ConfusionMatrix
+
+    def classify(self, candidates: Candidates, run: Sequence[str] | None = None) -> Answers:
+        """What the version says of the candidates in the frames that it was run on, `run` as for `Version.read`."""
+        detections = self.version.read(candidates.frame_ids, run)
+        return answers(candidates, above(detections, self.min_score), self.min_overlap)
+
+
+def classifier(version: Version, labelled: LabelledFrames, min_overlap: float) -> Classifier:
+    """A version with its operating point and its confusion matrix (Laplace smoothing) from frames with labels.
+
+    Raises:
+        FormatError: a missing or broken result file of a labelled frame.
+    """
+    candidates, truth = labelled.candidates, labelled.truth
+    detections = version.read(candidates.frame_ids)
+    min_score = version.min_score
+    if min_score is None:
+        min_score = best_scores(labelled.labels, detections, min_overlap)
+    said = answers(candidates, above(detections, min_score), min_overlap).label
+    confusion = ConfusionMatrix.estimate(said[truth.counts], truth.label[truth.counts], len(LABELS))
+    return Classifier(version, min_score, min_overlap, confusion)
+
+
+def best_scores(labels: Sequence[Objects], detections: StackedObjects, min_overlap: float) -> dict[str, float]:
+    """By class, the score of the highest F1 in the image (`study.flips.best_threshold`); infinity where none is right.
+
+    Args:
+        labels: one a frame.
+        detections: of the same frames.
+        min_overlap: intersection over union that a match must exceed.
+    """
+    criteria = (Criterion(class_name, "bbox", "all", min_overlap) for class_name in CLASSES)
+    return {one.class_name: best_threshold(one.evaluate(labels, detections), one) for one in criteria}
+
+
+def above(detections: StackedObjects, min_score: Mapping[str, float]) -> StackedObjects:
+    """The detections that reach the score of their class; a class without one keeps all."""
+    score = detections.objects.score
+    assert score is not None
+    least: NDArray[np.float64] = np.full(len(score), -np.inf)
+    for class_name, value in min_score.items():
+        least[detections.objects.class_name == class_name] = value
+    return detections.where(score >= least)

@@ -1,0 +1,59 @@
+"""Frames to run again and labels to replace when a new version arrives: python scripts/backfill.py data=DIR ..."""
+
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+
+from pseudolidar.command_line import clear_errors, instantiate
+from pseudolidar.updates.backfill import BackfillSettings, Waiting, run_backfill
+from pseudolidar.viewing import print_tables, tables_of
+
+
+@hydra.main(version_base="1.3", config_path="../configs", config_name="backfill")
+def main(config: DictConfig) -> None:
+    """Go on as far as there are results, print the tables, say where the files are and what is to be run."""
+    with clear_errors():
+        options = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        assert isinstance(options, dict)
+        settings = BackfillSettings(
+            **{str(key): value for key, value in options.items()} | {"rule": instantiate(config.rule)}
+        )
+        run(settings, OmegaConf.to_yaml(config, resolve=True))
+
+
+def run(settings: BackfillSettings, configuration: str) -> None:
+    """Take the archive forward and say how to go on."""
+    outcome = run_backfill(settings, configuration)
+    print_tables(tables_of(outcome.report))
+    for path in outcome.replacements:
+        print(f"replacements: {path}")
+    print(f"results: {outcome.results}\nreport: {Path(settings.output) / 'report.html'}")
+    if outcome.waiting is not None:
+        print(how_to_run(settings, outcome.waiting))
+
+
+def how_to_run(settings: BackfillSettings, waiting: Waiting) -> str:
+    """The frames that are to be run, and commands for them, to be copied."""
+    version, split = waiting.version, f"backfill_{waiting.version.name}"
+    there = Path(settings.data) / "ImageSets" / f"{split}.txt"
+    lines = [
+        f"{version.name}: {len(waiting.frames)} frames of {settings.archive} to run; results are missing in "
+        f"{len(waiting.missing)} frames, the labelled ones among them: {waiting.split_file}",
+        f"  cp {waiting.split_file} {there}",
+    ]
+    for folder in version.folders:
+        if folder.name == "results":
+            lines.append(
+                f"  python scripts/detect.py models=DIR data={settings.data} split={split} output={folder.parent}"
+            )
+        else:
+            lines.append(
+                f"  python scripts/detect_objects.py model=FILE data={settings.data} split={split} clouds=DIR "
+                f"boxes={settings.candidates} output={folder}"
+            )
+    return "\n".join([*lines, "then the same command goes on"])
+
+
+if __name__ == "__main__":
+    main()

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +39,7 @@ class Waiting:
 
 @dataclass(frozen=True, eq=False)
 class Archive:
-    """Stored labels of the candidates of an archive, and the versions that they come from.
+    """Stored labels of the candidates of an archive, and the versions that they come from; closed by `with`.
 
     Attributes:
         folder: of the state; made if missing.
@@ -48,7 +49,6 @@ class Archive:
         min_overlap: of a detection with the candidate that it speaks of, in the image.
 
     Raises:
-        FormatError: a folder with the labels of other candidates or versions.
         ValueError: no version, two of one name, or a labelled frame in the archive.
     """
 
@@ -66,16 +66,29 @@ class Archive:
         if shared:
             expected = "frames outside of it: confusion is not to be measured on what it corrects"
             raise ValueError(f"labelled: found frame {min(shared)} of the archive, expected {expected}")
+
+    def __enter__(self) -> "Archive":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if "store" in self.__dict__:
+            self.store.close()
+
+    @cached_property
+    def store(self) -> PredictionStore:
+        """The prediction store; where there is none, it begins with the shares of the labels on labelled frames.
+
+        Raises:
+            FormatError: one of other candidates.
+        """
         settings = {
             "candidates": self.candidates.digest,
             "labelled candidates": self.labelled.candidates.digest,
             "overlap": self.min_overlap,
         }
         require_same_settings(self.folder / "backfill.json", settings, _WHAT)
-
-    @cached_property
-    def store(self) -> PredictionStore:
-        """The prediction store; where there is none, it begins with the shares of the labels on labelled frames."""
         if (self.folder / "store").is_dir():
             return PredictionStore.open(self.folder / "store")
         return PredictionStore.create(
@@ -110,7 +123,9 @@ class Archive:
             the version that has to be run, and on which frames; None when all are taken in.
 
         Raises:
-            FormatError: missing results of the first version, broken ones of any, another order of versions.
+            FormatError: missing results of the first version, broken ones of any; a folder with the labels of other
+                candidates, of other versions or of the same in another order.
+            ValueError: see `frame_count`.
         """
         count = frame_count(budget, len(self.candidates.frame_ids))
         for number, version in enumerate(self.versions):
@@ -129,12 +144,14 @@ class Archive:
                 split_file = self._frames_file(version)
                 _write_lines(split_file, sorted({*missing, *names}))
                 return Waiting(version, names, tuple(missing), split_file)
+            of_version = self.classifiers[number]
+            said = of_version.classify(self.candidates, names).label
+            # Both stand before the step is taken, so that no finished step lacks them.
             _write_lines(self._frames_file(version), names)
+            self._version_file(number).unlink(missing_ok=True)
             self._require_same_version(number)
             items = self.store.request(self.candidates.items_of(frames))
-            of_version = self.classifiers[number]
-            said = of_version.classify(self.candidates, names).label[items]
-            self.store.update(items, said, of_version.confusion, rule if number else Replace())
+            self.store.update(items, said[items], of_version.confusion, rule if number else Replace())
             self._write_step(number)
         return None
 
@@ -181,8 +198,15 @@ class Archive:
 
     def _require_same_version(self, number: int) -> None:
         version = self.versions[number]
-        settings = {"version": version.name, "results": [str(folder.resolve()) for folder in version.folders]}
-        require_same_settings(self.folder / f"version_{number}.json", settings, _WHAT)
+        settings = {
+            "version": version.name,
+            "results": [str(folder.resolve()) for folder in version.folders],
+            "lowest scores": version.min_score,
+        }
+        require_same_settings(self._version_file(number), settings, _WHAT)
+
+    def _version_file(self, number: int) -> Path:
+        return self.folder / f"version_{number}.json"
 
     def _frames_file(self, version: Version) -> Path:
         return self.folder / f"frames_{version.name}.txt"

@@ -12,6 +12,7 @@ from pseudolidar.updates import Rule
 from pseudolidar.updates.backfill.archive import Archive, Waiting
 from pseudolidar.updates.backfill.comparison import Policy, Trial
 from pseudolidar.updates.backfill.labelling import Truth
+from pseudolidar.updates.backfill.scoring import Changes
 from pseudolidar.updates.backfill.tables import Stage, confusion_table, coverage_table, objects_table, stages_table
 from pseudolidar.viewing import Block, Picture, Report, Row, Section, Table
 from pseudolidar.viewing.canvas import PAGE_WIDTH_IN, axes_at, drawing_style, new_figure
@@ -24,8 +25,9 @@ _PANELS = {
     "items right (%)": lambda trial: 100 * trial.mean("accuracy"),
 }
 _COLOURS = [THEME[name][0] for name in ("u-prime", "third", "u", "fourth")]
+_WIDTHS = (3.2, 2.3, 1.6, 1.0)
 _LEFT_IN = 0.42
-_GAP_IN = 0.42
+_GAP_IN = 0.5
 _TOP_IN = 0.3
 _HEIGHT_IN = 2.0
 _BOTTOM_IN = 0.75
@@ -42,27 +44,28 @@ def policy_text(policy: Policy) -> str:
     return f"{rule_text(policy.rule)}, {'uncertain' if policy.selection == 'entropy' else 'random'} frames"
 
 
-def budgets_figure(trials: Sequence[Trial], frames: int) -> Figure:
+def budgets_figure(trials: Sequence[Trial], beginning: Changes, frames: int) -> Figure:
     """What each policy finds and loses against the labels at the beginning, over the share of frames that it runs.
 
     Args:
-        trials: at least one; their order is that of the legend.
+        trials: at least one, of up to four policies; their order is that of the legend.
+        beginning: the labels there against themselves.
         frames: of the archive.
     """
-    by_policy: dict[str, list[Trial]] = {}
-    for trial in sorted(trials, key=lambda trial: trial.frames):
-        by_policy.setdefault(policy_text(trial.policy), []).append(trial)
-    names = dict.fromkeys(policy_text(trial.policy) for trial in trials)
+    policies = dict.fromkeys(trial.policy for trial in trials)
     width = (PAGE_WIDTH_IN - len(_PANELS) * _LEFT_IN - (len(_PANELS) - 1) * (_GAP_IN - _LEFT_IN) - 0.1) / len(_PANELS)
     with drawing_style():
         figure = new_figure(PAGE_WIDTH_IN, _TOP_IN + _HEIGHT_IN + _BOTTOM_IN)
         for column, (title, value) in enumerate(_PANELS.items()):
             axes = axes_at(figure, _LEFT_IN + column * (width + _GAP_IN), _TOP_IN, width, _HEIGHT_IN)
-            for name, colour in zip(names, _COLOURS, strict=False):
-                own = by_policy[name]
+            # Thinner and thinner, so that what coincides is seen.
+            for policy, colour, linewidth in zip(policies, _COLOURS, _WIDTHS, strict=False):
+                own = sorted((trial for trial in trials if trial.policy == policy), key=lambda trial: trial.frames)
+                own = [Trial(policy, 0, (beginning,)), *own]
                 share = [100 * trial.frames / frames for trial in own]
-                axes.plot(share, [value(trial) for trial in own], color=colour, linewidth=1.7, marker="o",
-                          markersize=3.2, label=name, clip_on=False, zorder=3)  # fmt: skip
+                axes.plot(share, [value(trial) for trial in own], color=colour, linewidth=linewidth, marker="o",
+                          markersize=3 + linewidth / 2, label=policy_text(policy), clip_on=False,
+                          zorder=3)  # fmt: skip
             axes.set_title(title)
             axes.set_xlim(0, 100)
             axes.yaxis.set_major_locator(MaxNLocator(6, integer=column < 2))

@@ -93,34 +93,39 @@ def run_backfill(settings: BackfillSettings, configuration: str) -> Outcome:
         FormatError: missing or broken files, see `Archive` and `read_candidates`.
         ValueError: settings that make no sense.
     """
-    output = Path(settings.output)
     frames = ObjectDataset(settings.data, settings.archive)
-    archive = open_archive(settings, frames)
-    waiting = archive.advance(settings.budget, settings.rule, settings.selection, settings.seed)
+    with open_archive(settings, frames) as archive:
+        waiting = archive.advance(settings.budget, settings.rule, settings.selection, settings.seed)
+        report = _report(archive, frames, waiting, settings, configuration)
+        write_report(report, archive.folder / "report.html")
+        replacements = tuple(archive.replacements_file(version) for version in archive.versions[1 : archive.finished])
+        return Outcome(report, archive.write_results(), replacements, waiting)
+
+
+def _report(
+    archive: Archive, frames: ObjectDataset, waiting: Waiting | None, settings: BackfillSettings, configuration: str
+) -> Report:
     truth = None
     if all(frame.path("label_2").is_file() for frame in frames):
         truth = LabelledFrames.read(frames, archive.candidates, settings.min_overlap)
     complete = _complete(archive) if truth is not None else []
-    stages = _stages(archive, truth, complete)
-    flips = {} if truth is None else _flips(archive, truth, complete)
     trials: list[Trial] = []
+    figure = None
     if truth is not None and len(complete) == len(archive.versions) > 1 and settings.budgets:
         trials = _trials(archive, truth, complete, settings)
-    figure = budgets_figure(trials, len(frames)) if trials else None
-    if figure is not None:
-        save_figure(figure, output / "budgets.png")
+        first = archive.labels_after(0)
+        figure = budgets_figure(trials, changes(first, first, truth.truth), len(frames))
+        save_figure(figure, archive.folder / "budgets.png")
     facts = {
         "archive": f"{settings.archive}, {len(frames)} frames, {len(archive.candidates)} candidates",
         "labelled": f"{settings.labelled}, {len(archive.labelled.candidates.frame_ids)} frames",
         "rule": rule_text(settings.rule),
         "frames chosen by": settings.selection,
     }
-    report = backfill_report(
-        archive, waiting, stages, flips, truth.truth if truth else None, trials, figure, facts, configuration
-    )
-    write_report(report, output / "report.html")
-    replacements = tuple(archive.replacements_file(version) for version in archive.versions[1 : archive.finished])
-    return Outcome(report, archive.write_results(), replacements, waiting)
+    stages = _stages(archive, truth, complete)
+    flips = {} if truth is None else _flips(archive, truth, complete)
+    known = truth.truth if truth is not None else None
+    return backfill_report(archive, waiting, stages, flips, known, trials, figure, facts, configuration)
 
 
 def open_archive(settings: BackfillSettings, frames: ObjectDataset) -> Archive:

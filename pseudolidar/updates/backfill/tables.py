@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite, isnan
 
 from pseudolidar.evaluation import CLASSES, LOOSE_OVERLAP
 from pseudolidar.study.flips import Flips
@@ -106,11 +107,17 @@ def confusion_table(classifier: Classifier) -> Table:
         Row((label, *(100 * float(value) for value in values)))
         for label, values in zip(LABELS, classifier.confusion.values, strict=True)
     ]
-    scores = ", ".join(f"{name} {score:.3g}" for name, score in classifier.min_score.items())
+    scores = ", ".join(
+        f"{name} {score:.3g}" if isfinite(score) else f"{name}: none" for name, score in classifier.min_score.items()
+    )
+    uncovered = 0.0 if isnan(classifier.covered) else 100 * (1 - classifier.covered)
     return Table(
         f"{classifier.version.name}: says (%)",
         (("", *(f"of {label}" for label in LABELS)),),
         tuple(rows),
-        (f"Lowest scores that count: {scores or 'none'}.".replace("-", "−"),),
+        (
+            f"Lowest scores that count: {scores}. Of the detections {uncovered:.1f} % speak of no candidate; they are "
+            "not stored.".replace("-", "−"),
+        ),
         digits=1,
     )

@@ -101,12 +101,15 @@ class Classifier:
         min_score: by class.
         min_overlap: of a detection with the candidate that it speaks of, in the image.
         confusion: over `LABELS`, from a labelled split.
+        covered: share of the version's detections there that speak of a candidate; the others are no item's and are
+            not stored. NaN without detections.
     """
 
     version: Version
     min_score: Mapping[str, float]
     min_overlap: float
     confusion: ConfusionMatrix
+    covered: float
 
     def classify(self, candidates: Candidates, run: Sequence[str] | None = None) -> Answers:
         """What the version says of the candidates in the frames that it was run on, `run` as for `Version.read`."""
@@ -125,9 +128,11 @@ def classifier(version: Version, labelled: LabelledFrames, min_overlap: float) -
     min_score = version.min_score
     if min_score is None:
         min_score = best_scores(labelled.labels, detections, min_overlap)
-    said = answers(candidates, above(detections, min_score), min_overlap).label
-    confusion = ConfusionMatrix.estimate(said[truth.counts], truth.label[truth.counts], len(LABELS))
-    return Classifier(version, min_score, min_overlap, confusion)
+    said = answers(candidates, above(detections, min_score), min_overlap)
+    confusion = ConfusionMatrix.estimate(said.label[truth.counts], truth.label[truth.counts], len(LABELS))
+    count = len(said.detections.objects)
+    covered = float((said.row >= 0).sum() / count) if count else float("nan")
+    return Classifier(version, min_score, min_overlap, confusion, covered)
 
 
 def best_scores(labels: Sequence[Objects], detections: StackedObjects, min_overlap: float) -> dict[str, float]:

@@ -1,0 +1,28 @@
+"""A store that is killed (SIGKILL) at any moment: what is started again ends with the bytes of an undisturbed run."""
+
+import multiprocessing
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.updates.killed_sessions import Session, kill_at_every_event, kill_at_random_moments
+
+
+def in_process_of_its_own(function: Callable[..., None], *arguments: Any) -> None:
+    # It forks, which a process with the test runner's threads had better not, and which takes a large one long.
+    process = multiprocessing.get_context("spawn").Process(target=function, args=arguments)
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+
+
+def test_before_every_change(tmp_path: Path) -> None:
+    session = Session(items=40, new=10, budget=20)
+    session.prepare(tmp_path / "before")
+    in_process_of_its_own(kill_at_every_event, session, tmp_path / "before", tmp_path)
+
+
+def test_at_random_moments(tmp_path: Path) -> None:
+    session = Session(items=1_000_000, new=100_000, budget=500_000)
+    session.prepare(tmp_path / "before")
+    in_process_of_its_own(kill_at_random_moments, session, tmp_path / "before", tmp_path, 8)

@@ -8,10 +8,12 @@ import hydra
 from omegaconf import DictConfig
 
 from pseudolidar.command_line import clear_errors, instantiate
+from pseudolidar.ensembles import trained_disparity
 from pseudolidar.inference import Shard, run_job
 from pseudolidar.inference.disparity import DisparityJob
-from pseudolidar.kitti import ObjectDataset, read_image, write_disparity
-from pseudolidar.stereo import DisparityModel, SemiGlobalMatching, TrainedPSMNet
+from pseudolidar.kitti import ObjectDataset, read_image
+from pseudolidar.stereo import DisparityModel, SemiGlobalMatching
+from pseudolidar.stereo.inference import write_prediction
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="predict_disparity")
@@ -29,7 +31,7 @@ def main(config: DictConfig) -> None:
             job = DisparityJob(model, data, Path(config.output), f"disparity of {Path(config.model).stem}")
             run_job(job, config.workers, Shard.from_text(config.shard))
         else:
-            write_disparity(config.output, model().predict(read_image(config.left), read_image(config.right)))
+            write_prediction(model(), read_image(config.left), read_image(config.right), config.output)
         print(f"disparity: {config.output}")
 
 
@@ -38,7 +40,7 @@ def _model(config: DictConfig) -> Callable[[], DisparityModel]:
         given = {} if config.max_disparity is None else {"max_disparity": config.max_disparity}
         return partial(SemiGlobalMatching, **given)
     return partial(
-        TrainedPSMNet,
+        trained_disparity,
         Path(config.model),
         config.align_corners,
         config.max_disparity,

@@ -1,4 +1,4 @@
-"""Train a disparity model: python scripts/train_stereo.py data=DIR output=model.pt [training.loss=depth].
+"""Train a disparity model: train_stereo.py data=DIR output=model.pt [training.loss=depth] [stereo@training=ensemble].
 
 On several GPUs: torchrun --nproc-per-node 8 scripts/train_stereo.py data=DIR output=model.pt training.device=cuda.
 """
@@ -9,7 +9,7 @@ import hydra
 from omegaconf import DictConfig
 
 from pseudolidar.command_line import clear_errors, instantiate
-from pseudolidar.stereo import train_stereo
+from pseudolidar.ensembles import train_disparity
 from pseudolidar.training import is_first_process, let_one_process_speak
 
 
@@ -24,7 +24,7 @@ def main(config: DictConfig) -> None:
             raise ValueError(f"init: found no file {init}, expected {expected}")
         pairs = instantiate(config.pairs, root=config.data, split=config.split)
         settings = instantiate(config.training)
-        train_stereo(settings, pairs, Path(config.output), init, config.seed)
+        train_disparity(settings, pairs, Path(config.output), init, config.seed)
         if is_first_process():
             print(f"model: {config.output}")
 

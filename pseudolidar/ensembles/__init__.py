@@ -7,17 +7,26 @@ from pseudolidar.ensembles.decomposition import (
 )
 from pseudolidar.ensembles.diagnostics import (
     SquaredErrorTally,
+    bias_share,
     cross_entropy_codependence,
-    cross_entropy_debiased_diversity,
 )
+from pseudolidar.ensembles.inference import TrainedEnsemble, trained_disparity
 from pseudolidar.ensembles.objective import augmented_loss
+from pseudolidar.ensembles.psmnet_ensemble import PSMNetEnsemble
+from pseudolidar.ensembles.training import EnsembleTraining, train_disparity, train_ensemble
 
 __all__ = [
     "Decomposition",
+    "EnsembleTraining",
+    "PSMNetEnsemble",
     "SquaredErrorTally",
+    "TrainedEnsemble",
     "augmented_loss",
+    "bias_share",
     "cross_entropy_codependence",
-    "cross_entropy_debiased_diversity",
     "cross_entropy_decomposition",
     "squared_error_decomposition",
+    "train_disparity",
+    "train_ensemble",
+    "trained_disparity",
 ]

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from pseudolidar.ensembles.decomposition import (
     Decomposition,
-    cross_entropy_decomposition,
     label_log_probabilities,
     log_mean_exp,
 )
@@ -141,24 +140,27 @@ class SquaredErrorTally:
 _SUMS = ("_squared_error", "_deviation", "_squared_deviation", "_ensemble_squared_error")
 
 
-def cross_entropy_debiased_diversity(logits: Tensor, labels: Tensor) -> float:
-    """Diversity of averaged probabilities once each member's constant deviation is subtracted, nats.
+def bias_share(predictions: Tensor) -> float:
+    """The share of the predictive variance that is only bias, 0 to 1: constants, one a member and output.
 
-    Jeffares et al. define it for regression. Here the constants, one a member and class, are subtracted from the
-    logits, so that members stay distributions; they are deviations from the mean logits of the members, over all items.
-    It can exceed the diversity: biases may hide disagreement.
+    With squared error the variance is the diversity, and 1 - debiased / diversity is this share. The diversity of
+    averaged probabilities under cross-entropy has no such part, and a classifier's probabilities are taken for its
+    outputs: there, too, constants that cancel among the members leave the ensemble what it was.
 
     Args:
-        logits: (M, N, K).
-        labels: int64 (N,).
+        predictions: (M, N, ...) of M members for N items.
+
+    Returns:
+        NaN where the members agree on everything.
 
     Raises:
-        ValueError: as `cross_entropy_decomposition`.
+        ValueError: no members or no items.
     """
-    label_log_probabilities(logits, labels)
-    by_member = logits.double().mean(1, keepdim=True)
-    bias = by_member - by_member.mean(0)
-    return cross_entropy_decomposition(logits.double() - bias, labels).diversity
+    if predictions.ndim < 2 or predictions.numel() == 0:
+        raise ValueError(f"predictions: found shape {tuple(predictions.shape)}, expected (M, N, ...), none of them 0")
+    deviations = predictions.double()
+    deviations = deviations - deviations.mean(0)
+    return float(deviations.mean(1).square().mean() / deviations.square().mean())
 
 
 def cross_entropy_codependence(logits: Tensor, labels: Tensor) -> tuple[float, ...]:

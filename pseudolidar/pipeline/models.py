@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pseudolidar.detectors import Detector, load_detector
+from pseudolidar.ensembles import trained_disparity
 from pseudolidar.kitti import FormatError
-from pseudolidar.stereo import DisparityModel, SemiGlobalMatching, TrainedPSMNet
+from pseudolidar.stereo import DisparityModel, SemiGlobalMatching
 
 if TYPE_CHECKING:
     from pseudolidar.detectors.boxes2d import Detector2d
@@ -58,7 +59,8 @@ class Models:
         """Load the models of a folder:
 
             disparity.pt         a PSMNet: any file that `pseudolidar.stereo.load_psmnet` reads, also .pth, .tar and
-                                 .safetensors; left out, semi-global matching takes its place
+                                 .safetensors; or an ensemble of them, of `train_ensemble`; left out, semi-global
+                                 matching takes its place
             boxes2d.pt           2D boxes for frustum detectors: a checkpoint of `train_detector2d`
             frustum_NAME.pt      Frustum PointNets, one or several: checkpoints of `train_detector`
             pointrcnn_NAME.pt    PointRCNNs, likewise, or published weights, also .pth
@@ -156,5 +158,5 @@ def _disparity_model(
     path: Path | None, device: str, align_corners: bool | None, max_disparity: int | None
 ) -> DisparityModel:
     if path is not None:
-        return TrainedPSMNet(path, align_corners, max_disparity, device=device)
+        return trained_disparity(path, align_corners, max_disparity, device=device)
     return SemiGlobalMatching() if max_disparity is None else SemiGlobalMatching(max_disparity)

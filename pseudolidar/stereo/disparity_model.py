@@ -1,6 +1,6 @@
 """What every disparity model is to the rest of the package: a rectified pair in, a disparity map out."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,17 @@ class DisparityModel(Protocol):
 
     def predict(self, left: NDArray[np.uint8], right: NDArray[np.uint8]) -> NDArray[np.float32]:
         """The left image's disparity, float32 (H, W) px, of a rectified pair, uint8 (H, W, 3) RGB."""
+        ...
+
+
+@runtime_checkable
+class UncertainDisparityModel(DisparityModel, Protocol):
+    """A disparity model that says how far it is to be trusted, pixel by pixel."""
+
+    def predict_with_variance(
+        self, left: NDArray[np.uint8], right: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """As `predict`, and the predictive variance, float32 (H, W) px^2."""
         ...
 
 

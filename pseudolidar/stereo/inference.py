@@ -11,13 +11,16 @@ from numpy.typing import NDArray
 from pseudolidar.kitti import ObjectDataset, track, write_disparity
 from pseudolidar.stereo.checkpoints import PSMNetWeights
 from pseudolidar.stereo.data import normalised
-from pseudolidar.stereo.disparity_model import DisparityModel, require_pair
+from pseudolidar.stereo.disparity_model import DisparityModel, UncertainDisparityModel, require_pair
 from pseudolidar.stereo.frozen import FrozenPSMNet
 from pseudolidar.stereo.pairs import StereoPairs
-from pseudolidar.stereo.psmnet import require_bfloat16
+from pseudolidar.stereo.psmnet import PSMNet, require_bfloat16
 from pseudolidar.training import Precision, arithmetic_of, arithmetic_threads, require_device
 
 InferencePrecision = Precision | Literal["float16"]
+
+VARIANCE_FOLDER = "variance"
+"""Beside disparity maps, the folder of their predictive variances."""
 
 
 class TrainedPSMNet:
@@ -69,13 +72,24 @@ class TrainedPSMNet:
 
     @cached_property
     def _network(self) -> FrozenPSMNet:
-        device = require_device(self._device)
         weights = PSMNetWeights.from_file(self._checkpoint)
         model = weights.network(self._align_corners, self._max_disparity)
-        dtype = _dtype(self._precision or weights.precision, device)
-        if dtype == torch.bfloat16 and device.type == "cpu":
-            require_bfloat16(model.width, model.max_disparity)
-        return FrozenPSMNet(model.to(device), dtype, self._compile)
+        return frozen_network(model, self._precision or weights.precision, self._device, self._compile)
+
+
+def frozen_network(
+    model: PSMNet, precision: InferencePrecision, device_name: str = "cpu", compile: bool = False
+) -> FrozenPSMNet:
+    """A trained network made fast, on the device and in the precision asked for: see `TrainedPSMNet`.
+
+    Raises:
+        ValueError: a device that isn't there; a precision that this network can't be computed in.
+    """
+    device = require_device(device_name)
+    dtype = _dtype(precision, device)
+    if dtype == torch.bfloat16 and device.type == "cpu":
+        require_bfloat16(model.width, model.max_disparity)
+    return FrozenPSMNet(model.to(device), dtype, compile)
 
 
 def _dtype(precision: InferencePrecision, device: torch.device) -> torch.dtype:
@@ -90,6 +104,8 @@ def predict_disparities(
     model: DisparityModel, data: ObjectDataset | StereoPairs, output_dir: Path, description: str
 ) -> None:
     """Write `output_dir`/NAME.npy, float32 (H, W) px, for every frame of a data set; files that are there are kept.
+
+    A model that knows its variance gets it written beside each map: see `write_prediction`.
 
     Args:
         model: asked for the frames whose file is missing, for nothing else.
@@ -107,7 +123,29 @@ def predict_disparities(
         return
     for index in track(missing, description):
         left, right = _images(data, index)
-        write_disparity(output_dir / f"{names[index]}.npy", model.predict(left, right))
+        write_prediction(model, left, right, output_dir / f"{names[index]}.npy")
+
+
+def write_prediction(
+    model: DisparityModel, left: NDArray[np.uint8], right: NDArray[np.uint8], path: str | Path
+) -> None:
+    """Write what a model predicts of one pair: the disparity to `path`, a predictive variance beside it.
+
+    Args:
+        model: if it is an `UncertainDisparityModel`, its variance goes to `variance`/STEM.npy in the folder of `path`,
+            float32 (H, W) px^2, before the disparity does: where that is there, all is.
+        left, right: a rectified pair, uint8 (H, W, 3) RGB.
+        path: .npy, or .png for 16 bits of 256 times the disparity.
+    """
+    path = Path(path)
+    if isinstance(model, UncertainDisparityModel):
+        disparity, variance = model.predict_with_variance(left, right)
+        folder = path.parent / VARIANCE_FOLDER
+        folder.mkdir(parents=True, exist_ok=True)
+        write_disparity(folder / f"{path.stem}.npy", variance)
+    else:
+        disparity = model.predict(left, right)
+    write_disparity(path, disparity)
 
 
 def _images(data: ObjectDataset | StereoPairs, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

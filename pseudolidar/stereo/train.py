@@ -1,11 +1,12 @@
 """Training of u and u': one network, one schedule, two losses."""
 
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pseudolidar.kitti import ObjectDataset
 from pseudolidar.stereo.augmentation import Crops
@@ -118,10 +119,38 @@ def train_stereo(
         FormatError: `init` or the data are not what they should be.
         FloatingPointError: the loss is not finite.
     """
-    if arithmetic_of(settings.precision, settings.device) == "bfloat16":
-        require_bfloat16(settings.width, settings.max_disparity)
-    model = _initial_network(settings, init, seed)
-    model.checkpointing = settings.checkpointing
+    model = initial_network(settings, init, seed)
+    fit_stereo(
+        settings,
+        model,
+        lambda network, batch: training_loss(network, batch, settings.loss, settings.smooth),
+        arguments_of(model),
+        data,
+        checkpoint,
+        seed,
+    )
+
+
+def fit_stereo(
+    settings: StereoTraining,
+    model: nn.Module,
+    compute_loss: Callable[[Any, StereoBatch], Tensor],
+    arguments: Mapping[str, Any],
+    data: StereoPairs | ObjectDataset,
+    checkpoint: Path,
+    seed: int,
+    snapshots: Collection[int] = (),
+) -> None:
+    """Train a model of one or several PSMNets on `data` by the settings' schedule, whatever its loss.
+
+    Args:
+        settings: crops, schedule, optimizer, machine.
+        model: trained in place.
+        compute_loss: as in `training.fit`.
+        arguments: the model's constructor arguments, kept in the checkpoint.
+        data, checkpoint, seed: as in `train_stereo`.
+        snapshots: as in `training.fit`.
+    """
     pairs = ObjectPairs(data) if isinstance(data, ObjectDataset) else data
     crops = Crops(*settings.crop, settings.object_probability, settings.jitter, settings.colour, settings.erasing)
     batches = StereoBatches(
@@ -136,7 +165,7 @@ def train_stereo(
     fit(
         model,
         batches,
-        lambda network, batch: training_loss(network, batch, settings.loss, settings.smooth),
+        compute_loss,
         settings.steps,
         optimizers[settings.optimizer](model.parameters(), lr=settings.learning_rate, **decay),
         learning_rate_at,
@@ -145,12 +174,13 @@ def train_stereo(
         settings.precision,
         settings.checkpoint_every,
         settings.device,
-        arguments=arguments_of(model),
+        arguments=arguments,
         max_gradient_norm=settings.max_gradient_norm,
         seed=seed,
         threads=settings.threads,
         accumulate=settings.accumulate,
         synchronise=settings.synchronised_batch_norm,
+        snapshots=snapshots,
     )
 
 
@@ -166,11 +196,21 @@ def training_loss(model: PSMNet, batch: StereoBatch, loss: Loss, smooth: bool = 
     return torch.stack(losses).sum() * share_of_mean(valid.sum())
 
 
-def _initial_network(settings: StereoTraining, init: Path | None, seed: int) -> PSMNet:
+def initial_network(settings: StereoTraining, init: Path | None, seed: int) -> PSMNet:
+    """The network that a training starts from, with the weights of `init`, or random ones from `seed`.
+
+    Raises:
+        FormatError: `init` is of another network.
+        ValueError: a network that can't be trained in the settings' precision.
+    """
+    if arithmetic_of(settings.precision, settings.device) == "bfloat16":
+        require_bfloat16(settings.width, settings.max_disparity)
     if init is not None:
-        return PSMNetWeights.from_file(init).fill(settings.network(), settings.align_corners)
-    with torch.random.fork_rng([]):
-        torch.manual_seed(seed)
-        model = PSMNet(**settings.network(), align_corners=bool(settings.align_corners))
-    channels_last(model)
+        model = PSMNetWeights.from_file(init).fill(settings.network(), settings.align_corners)
+    else:
+        with torch.random.fork_rng([]):
+            torch.manual_seed(seed)
+            model = PSMNet(**settings.network(), align_corners=bool(settings.align_corners))
+        channels_last(model)
+    model.checkpointing = settings.checkpointing
     return model

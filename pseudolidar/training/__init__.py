@@ -1,7 +1,7 @@
 """One training loop for every model: resumable to the byte, on one device or many; precision, schedules."""
 
 from pseudolidar.training.checkpoints import load_checkpoint, load_plain, save_checkpoint
-from pseudolidar.training.loop import Batch, fit
+from pseudolidar.training.loop import Batch, fit, snapshot_path
 from pseudolidar.training.precision import Arithmetic, Precision, arithmetic_of, arithmetic_threads, require_device
 from pseudolidar.training.processes import (
     MACHINE_SETTINGS,
@@ -37,6 +37,7 @@ __all__ = [
     "require_device",
     "save_checkpoint",
     "share_of_mean",
+    "snapshot_path",
     "step_decay",
     "track_once",
 ]

@@ -4,7 +4,7 @@ import dataclasses
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -59,6 +59,7 @@ def fit(
     threads: int | None = None,
     accumulate: int = 1,
     synchronise: bool = True,
+    snapshots: Collection[int] = (),
 ) -> list[float]:
     """Train `model` in place and write `checkpoint`; return the loss of every step.
 
@@ -96,6 +97,8 @@ def fit(
         accumulate: so many parts of the batch go through the model one after the other, for less memory. The loss is
             then the mean of theirs, and batch normalisation sees one part at a time.
         synchronise: batch normalisation takes its statistics from all processes' parts together, else from its own.
+        snapshots: numbers of steps after which the weights of that moment go to a file of their own, for measurements
+            over the training: see `snapshot_path`.
 
     Raises:
         FloatingPointError: a loss or gradient is not finite; names the step and the frames.
@@ -149,6 +152,9 @@ def fit(
         while len(losses) < steps:
             step = len(losses)
             losses.append(take_step(step, parts, batches, learning_rate_at(step)))
+            if len(losses) in snapshots and processes.rank == 0:
+                content = {"state_dict": model.state_dict(), "arguments": arguments, "losses": losses}
+                save_checkpoint(snapshot_path(checkpoint, len(losses)), {**content, "precision": arithmetic})
             if len(losses) % checkpoint_every == 0 and len(losses) < steps and processes.rank == 0:
                 save_checkpoint(partial, {"state_dict": model.state_dict(), "arguments": arguments, "losses": losses,
                                           "optimizer": optimizer.state_dict(), "steps": steps})  # fmt: skip
@@ -159,6 +165,11 @@ def fit(
         partial.unlink(missing_ok=True)
     processes.wait()
     return losses
+
+
+def snapshot_path(checkpoint: Path, steps: int) -> Path:
+    """Where `fit` keeps the weights after so many steps: STEM.step-N.pt beside the finished checkpoint."""
+    return checkpoint.with_name(f"{checkpoint.stem}.step-{steps}{checkpoint.suffix}")
 
 
 def _resume(

@@ -6,15 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pseudolidar.ensembles import train_disparity, trained_disparity
 from pseudolidar.kitti import ObjectDataset
-from pseudolidar.stereo import (
-    DisparityModel,
-    SemiGlobalMatching,
-    StereoTraining,
-    TrainedPSMNet,
-    predict_disparities,
-    train_stereo,
-)
+from pseudolidar.stereo import DisparityModel, SemiGlobalMatching, StereoTraining, predict_disparities, train_stereo
 from pseudolidar.study.case_study.disparity_errors import TEST_VERSION, disparity_loss, measure_disparity
 from pseudolidar.study.case_study.fingerprints import file_digest, training_settings
 from pseudolidar.study.case_study.settings import Checkpoint
@@ -67,7 +61,7 @@ class PretrainedWeights:
 
 @dataclass(frozen=True)
 class TrainedDisparity:
-    """A PSMNet that the study trains; started from the weights of the parent `WEIGHTS`, where there is one.
+    """A PSMNet or an ensemble that the study trains, started from the weights of the parent `WEIGHTS` if it has one.
 
     Attributes:
         training: how.
@@ -105,10 +99,10 @@ class TrainedDisparity:
             if self.initial is not None:
                 initial = Path(self.initial.path)
             frames = ObjectDataset(inputs.data, "train")
-            train_stereo(self.training, frames, folder / MODEL_FILE, initial, inputs.seed)
+            train_disparity(self.training, frames, folder / MODEL_FILE, initial, inputs.seed)
         elif step == "predict":
             assert inputs.model is not None
-            network = TrainedPSMNet(inputs.model / MODEL_FILE, device=self.training.device)
+            network = trained_disparity(inputs.model / MODEL_FILE, device=self.training.device)
             predict_splits(network, inputs.data, folder)
         else:
             measure_disparity(inputs, folder)
@@ -120,7 +114,7 @@ class TrainedDisparity:
 
 @dataclass(frozen=True)
 class CheckpointDisparity:
-    """A PSMNet that was trained elsewhere."""
+    """A PSMNet, or an ensemble of them, that was trained elsewhere."""
 
     checkpoint: Checkpoint
 
@@ -150,7 +144,7 @@ class CheckpointDisparity:
             measure_disparity(inputs, folder)
             return
         choice = self.checkpoint
-        network = TrainedPSMNet(Path(choice.path), choice.align_corners, choice.max_disparity, device=choice.device)
+        network = trained_disparity(Path(choice.path), choice.align_corners, choice.max_disparity, device=choice.device)
         predict_splits(network, inputs.data, folder)
 
     def test_loss(self, inputs: Inputs) -> ItemLosses:

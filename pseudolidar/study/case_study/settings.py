@@ -9,6 +9,7 @@ from typing import Literal
 from pseudolidar.detectors.boxes2d import Detector2dTraining
 from pseudolidar.detectors.frustum_pointnet import FrustumTraining
 from pseudolidar.detectors.pointrcnn import PointRCNNTraining
+from pseudolidar.ensembles import EnsembleTraining
 from pseudolidar.stereo import StereoTraining
 from pseudolidar.study.case_study.scores import PrecisionChoice
 from pseudolidar.study.commands import CommandDetector, CommandDisparity, DisparityFolder
@@ -59,10 +60,10 @@ class SemiGlobalMatchingChoice:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A PSMNet that is trained already, as u or u'.
+    """A PSMNet, or an ensemble of them, that is trained already, as u or u'.
 
     Attributes:
-        path: any file that `load_psmnet` reads.
+        path: any file that `load_psmnet` reads, or an ensemble's checkpoint.
         align_corners: see `load_psmnet`; None for files that record it.
         max_disparity: px; None: the recorded one, or 192.
         device: where it predicts.
@@ -75,7 +76,8 @@ class Checkpoint:
 
 
 DisparityChoice = StereoTraining | SemiGlobalMatchingChoice | Checkpoint | DisparityFolder | CommandDisparity
-"""What can be u or u': a PSMNet to train, matching without training, weights, a folder of maps, a command."""
+"""What can be u or u': a PSMNet or an ensemble to train, matching without training, weights, a folder of maps, a
+command."""
 
 
 @dataclass(frozen=True)
@@ -176,6 +178,9 @@ class CaseStudySettings:
             if not isinstance(choice, DisparityChoice):
                 expected = "a disparity model: stereo@study.NAME=sgm, checkpoint, folder, command or a training"
                 raise ValueError(f"{name}: found {_said(choice)}, expected {expected.replace('NAME', name)}")
+        if isinstance(self.pretraining, EnsembleTraining):
+            # Its file is no network's; a member could start from it, but which?
+            raise ValueError("pretraining: found an ensemble, expected the training of one network, or a checkpoint")
         for name, expected_type, choices in (
             ("pointrcnn", PointRCNNTraining, self.pointrcnn),
             ("frustum_pointnet", FrustumTraining, self.frustum_pointnet),

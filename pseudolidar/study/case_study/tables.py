@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from pseudolidar.ensembles import EnsembleTraining
 from pseudolidar.stereo import RANGES_M, REGIONS
 from pseudolidar.stereo.metrics import FARTHEST_PREDICTION_M, StereoMetrics
 from pseudolidar.study.case_study import paper
@@ -49,7 +50,8 @@ def source_name(settings: CaseStudySettings, source: Source) -> str:
         return f"{source} (maps of {Path(choice.path).name})"
     if isinstance(choice, CommandDisparity):
         return f"{source} (a command)"
-    return f"{source} ({choice.loss} MAE)"
+    of = f"{choice.members} x " if isinstance(choice, EnsembleTraining) else ""
+    return f"{source} ({of}{choice.loss} MAE)"
 
 
 def intervals_note(study: CaseStudy) -> str:

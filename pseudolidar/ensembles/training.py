@@ -1,0 +1,124 @@
+"""Training of an ensemble of PSMNets, its members alone, jointly, or anything between (SPEC: augmented objective)."""
+
+import dataclasses
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pseudolidar.ensembles.objective import augmented_loss
+from pseudolidar.ensembles.psmnet_ensemble import PSMNetEnsemble
+from pseudolidar.kitti import ObjectDataset
+from pseudolidar.stereo import PSMNet, StereoBatch, StereoPairs, StereoTraining, disparity_loss, train_stereo
+from pseudolidar.stereo.train import OUTPUT_WEIGHTS, fit_stereo, initial_network
+from pseudolidar.training import share_of_mean
+
+# The layers that a member has to itself where all start from the same weights.
+_HEADS = "classif"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnsembleTraining(StereoTraining):
+    """What the training of an ensemble of PSMNets is made of: that of one network, and two numbers.
+
+    Attributes:
+        members: M networks.
+        beta: in [0, 1]: the objective is (1 - beta) x the mean of the members' losses + beta x the loss of their mean
+            disparity. 0 trains each as if it were alone (on the same batches), 1 the ensemble alone (Jeffares et al.,
+            Joint Training of Deep Ensembles Fails Due to Learner Collusion, NeurIPS 2023).
+
+    Raises:
+        ValueError: fewer than two members, or another beta; or as `StereoTraining`.
+    """
+
+    members: int = 4
+    beta: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.members < 2:
+            raise ValueError(f"members: found {self.members}, expected 2 or more")
+        if not 0 <= self.beta <= 1:
+            raise ValueError(f"beta: found {self.beta}, expected a number from 0 to 1")
+
+
+def train_disparity(
+    settings: StereoTraining, data: StereoPairs | ObjectDataset, checkpoint: Path, init: Path | None, seed: int
+) -> None:
+    """Train what the settings are of: one PSMNet (`train_stereo`) or several (`train_ensemble`)."""
+    if isinstance(settings, EnsembleTraining):
+        train_ensemble(settings, data, checkpoint, init, seed)
+    else:
+        train_stereo(settings, data, checkpoint, init, seed)
+
+
+def train_ensemble(
+    settings: EnsembleTraining,
+    data: StereoPairs | ObjectDataset,
+    checkpoint: Path,
+    init: Path | None,
+    seed: int,
+    snapshots: Collection[int] = (),
+) -> None:
+    """Train an ensemble on `data` and write `checkpoint`; a killed run goes on where it was.
+
+    Members begin with random weights of their own. With `init` they share these and begin with the last layers
+    (`classif*`) of their own instead: from the same weights throughout, the same batches would keep them the same.
+
+    Args:
+        settings: of the members, their number, their objective.
+        data, checkpoint, seed: as in `train_stereo`.
+        init: weights of one network to start from; None starts from random weights.
+        snapshots: steps after which the weights are kept, as in `training.fit`.
+
+    Raises:
+        as `train_stereo`.
+    """
+    members = [_initial_member(settings, init, _seed_of(seed, member)) for member in range(settings.members)]
+    model = PSMNetEnsemble(members)
+    if settings.max_gradient_norm is not None:
+        # The gradient of a mean over M members is, in norm, the root of M smaller than one member's alone.
+        settings = dataclasses.replace(settings, max_gradient_norm=settings.max_gradient_norm / settings.members**0.5)
+    fit_stereo(
+        settings,
+        model,
+        lambda network, batch: ensemble_loss(network, batch, settings),
+        model.arguments,
+        data,
+        checkpoint,
+        seed,
+        snapshots,
+    )
+
+
+def ensemble_loss(model: PSMNetEnsemble, batch: StereoBatch, settings: EnsembleTraining) -> Tensor:
+    """The augmented objective on a batch, or this process's share: see `training.fit`."""
+    outputs = model(batch.left, batch.right)
+    weights = OUTPUT_WEIGHTS[-len(outputs) :]
+
+    def loss_of(disparity: Tensor) -> Tensor:
+        return disparity_loss(
+            disparity, batch.target, settings.loss, batch.camera_constant, settings.smooth, model.max_disparity
+        )
+
+    losses = []
+    for weight, output in zip(weights, outputs, strict=True):
+        individual = torch.stack([loss_of(member) for member in output])
+        losses.append(weight * augmented_loss(individual, loss_of(output.mean(dim=0)), settings.beta))
+    valid = (batch.target > 0) & (batch.target < model.max_disparity)
+    return torch.stack(losses).sum() * share_of_mean(valid.sum())
+
+
+def _initial_member(settings: EnsembleTraining, init: Path | None, seed: int) -> PSMNet:
+    network = initial_network(settings, init, seed)
+    if init is not None:
+        own = initial_network(settings, None, seed).state_dict()
+        network.load_state_dict({name: own[name] for name in own if name.startswith(_HEADS)}, strict=False)
+    return network
+
+
+def _seed_of(seed: int, member: int) -> int:
+    return int(np.random.SeedSequence([seed, member]).generate_state(1)[0])

@@ -1,0 +1,186 @@
+"""Ensembles of PSMNets trained on the augmented objective, measured over the training on frames seen and unseen."""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pseudolidar.ensembles import EnsembleTraining, SquaredErrorTally, TrainedEnsemble, train_ensemble
+from pseudolidar.kitti import Frame, ObjectDataset, replacing, track
+from pseudolidar.stereo import disparity_loss, target_disparity
+from pseudolidar.study.case_study.clouds import TownTask
+from pseudolidar.study.case_study.fingerprints import training_settings
+from pseudolidar.study.case_study.settings import TownData
+from pseudolidar.study.stages import Resources, Stage
+from pseudolidar.training import snapshot_path
+
+MEASUREMENTS_FILE = "measurements.json"
+"""Of a stage of `stereo_stages`: see `MeasureEnsemble.run`."""
+
+_MODEL_FILE = "model.pt"
+_SPLITS = {"train": "train", "test": "val"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class StereoEnsembles:
+    """Which ensembles of PSMNets are trained, on what, and how often they are measured.
+
+    Attributes:
+        data: a town; its training split should be small, for the question is what does not generalise.
+        training: of every ensemble; its `beta` is not looked at.
+        betas: of the augmented objective.
+        seed: of the town; the first of the trainings.
+        seeds: trainings for each beta, with `seed`, `seed` + 1, ...
+        moments: how often each training is measured, the last time at its end, evenly spaced.
+        frames: of each split, the first ones, that are measured.
+
+    Raises:
+        ValueError: no betas, seeds, moments or frames.
+    """
+
+    data: TownData
+    training: EnsembleTraining
+    betas: Sequence[float]
+    seed: int
+    seeds: int
+    moments: int
+    frames: int
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "betas", tuple(float(beta) for beta in self.betas))
+        for name, found in (("betas", len(self.betas)), ("seeds", self.seeds), ("frames", self.frames)):
+            if found < 1:
+                raise ValueError(f"{name}: found {found}, expected 1 or more")
+        if not 1 <= self.moments <= self.training.steps:
+            raise ValueError(f"moments: found {self.moments}, expected 1 to {self.training.steps}, one a step at most")
+
+    @property
+    def measured_steps(self) -> tuple[int, ...]:
+        """After how many steps the ensembles are measured."""
+        return tuple(self.training.steps * moment // self.moments for moment in range(1, self.moments + 1))
+
+
+@dataclass(frozen=True)
+class TrainEnsemble:
+    """Trains one ensemble and keeps its weights on the way.
+
+    Attributes:
+        training: how.
+        seed: of it.
+        snapshots: steps after which the weights are kept.
+    """
+
+    training: EnsembleTraining
+    seed: int
+    snapshots: tuple[int, ...]
+
+    @property
+    def version(self) -> int:
+        """Of `train_ensemble`."""
+        return 1
+
+    def settings(self) -> Mapping[str, Any]:
+        """The training's, its seed, the snapshots."""
+        return {**training_settings(self.training), "seed": self.seed, "snapshots": list(self.snapshots)}
+
+    def run(self, folder: Path, parents: Mapping[str, Path]) -> None:
+        """Train; resumable."""
+        frames = ObjectDataset(parents["data"], "train")
+        train_ensemble(self.training, frames, folder / _MODEL_FILE, None, self.seed, self.snapshots)
+
+
+@dataclass(frozen=True)
+class MeasureEnsemble:
+    """Measures one ensemble at several moments of its training.
+
+    Attributes:
+        training: that it went through.
+        steps: after how many of its steps.
+        frames: of each split.
+    """
+
+    training: EnsembleTraining
+    steps: tuple[int, ...]
+    frames: int
+
+    @property
+    def version(self) -> int:
+        """Of the measurements."""
+        return 1
+
+    def settings(self) -> Mapping[str, Any]:
+        """When, on how many frames, in which loss."""
+        return {
+            "steps": list(self.steps), "frames": self.frames, "loss": self.training.loss, "smooth": self.training.smooth
+        }  # fmt: skip
+
+    def run(self, folder: Path, parents: Mapping[str, Path]) -> None:
+        """Write `MEASUREMENTS_FILE`.
+
+        {"loss": text, "steps": [{"step": int, "train": SPLIT, "test": SPLIT}, ...]}, SPLIT being a
+        `SquaredErrorTally.to_dict()` of the disparities, px^2, with "objective": {"individual", "ensemble"}, the loss
+        of the training. Over pixels whose true disparity is known and below `max_disparity`, in whole images.
+        """
+        entries = []
+        for step in self.steps:
+            model = parents["model"] / _MODEL_FILE
+            if step < self.training.steps:
+                model = snapshot_path(model, step)
+            ensemble = TrainedEnsemble(model)
+            entry: dict[str, Any] = {"step": step}
+            for name, split in _SPLITS.items():
+                frames = ObjectDataset(parents["data"], split)
+                chosen = frames.only(frames.frame_ids[: self.frames])
+                entry[name] = self._measured(ensemble, chosen, f"step {step}, {name}")
+            entries.append(entry)
+        smooth = "smooth L1" if self.training.smooth else "L1"
+        with replacing(folder / MEASUREMENTS_FILE) as temporary:
+            temporary.write_text(json.dumps({"loss": f"{smooth} of {self.training.loss}", "steps": entries}, indent=1))
+
+    def _measured(self, ensemble: TrainedEnsemble, frames: ObjectDataset, description: str) -> dict[str, Any]:
+        tally = SquaredErrorTally(self.training.members)
+        individual, whole, pixels = 0.0, 0.0, 0
+        for frame in track(list(frames), description):
+            members = torch.from_numpy(ensemble.predict_members(*frame.stereo_pair()))
+            target = torch.from_numpy(target_disparity(frame))
+            valid = (target > 0) & (target < self.training.max_disparity)
+            tally.add(members[:, valid], target[valid])
+            count = int(valid.sum())
+            loss_of = partial(self._loss, target=target, frame=frame)
+            individual += count * float(torch.stack([loss_of(member) for member in members]).mean())
+            whole += count * float(loss_of(members.mean(dim=0)))
+            pixels += count
+        return {**tally.to_dict(), "objective": {"individual": individual / pixels, "ensemble": whole / pixels}}
+
+    def _loss(self, disparity: torch.Tensor, target: torch.Tensor, frame: Frame) -> torch.Tensor:
+        training = self.training
+        constant = torch.tensor([frame.calibration.camera_constant_px_m], dtype=torch.float32)
+        return disparity_loss(
+            disparity[None], target[None], training.loss, constant, training.smooth, training.max_disparity
+        )
+
+
+def stereo_stages(settings: StereoEnsembles) -> dict[tuple[float, int], Stage]:
+    """The stages that hold the measurements of each ensemble, by beta and seed."""
+    data = Stage(f"town-{settings.data.preset}", TownTask(settings.data, settings.seed), title="make the town")
+    stages = {}
+    for seed in range(settings.seed, settings.seed + settings.seeds):
+        for beta in settings.betas:
+            training = dataclasses.replace(settings.training, beta=beta)
+            occupied = Resources(training.threads or 1, 0.0 if training.device == "cpu" else 1.0)
+            title = f"{training.members} PSMNets, beta {beta:g}, seed {seed}"
+            name = f"psmnets-beta-{beta:g}"
+            steps = settings.measured_steps
+            train = Stage(
+                f"train-{name}", TrainEnsemble(training, seed, steps[:-1]), {"data": data}, occupied, f"train {title}"
+            )
+            stages[beta, seed] = Stage(
+                f"measure-{name}", MeasureEnsemble(training, steps, settings.frames), {"data": data, "model": train},
+                Resources(), f"measure {title}",
+            )  # fmt: skip
+    return stages

@@ -8,6 +8,7 @@ from pseudolidar.ensembles.decomposition import (
 from pseudolidar.ensembles.diagnostics import (
     SquaredErrorTally,
     bias_share,
+    bias_share,
     cross_entropy_codependence,
 )
 from pseudolidar.ensembles.inference import TrainedEnsemble, trained_disparity
@@ -22,6 +23,7 @@ __all__ = [
     "SquaredErrorTally",
     "TrainedEnsemble",
     "augmented_loss",
+    "bias_share",
     "bias_share",
     "cross_entropy_codependence",
     "cross_entropy_decomposition",

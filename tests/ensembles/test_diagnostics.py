@@ -3,6 +3,7 @@
 import json
 from itertools import combinations, pairwise
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,8 +11,8 @@ from hypothesis import strategies as st
 
 from pseudolidar.ensembles import (
     SquaredErrorTally,
+    bias_share,
     cross_entropy_codependence,
-    cross_entropy_debiased_diversity,
     cross_entropy_decomposition,
     squared_error_decomposition,
 )
@@ -93,21 +94,27 @@ def test_cross_entropy_codependence_visits_every_subset(case: tuple[int, int, in
     assert all(after <= before + 1e-9 for before, after in pairwise(found))
 
 
-@given(CASES, st.integers(2, 4), st.booleans())
+@given(st.tuples(st.integers(2, 5), st.integers(2, 40), st.integers(0, 2**31)), st.sampled_from([0.0, 1.0, 1e3]))
 @settings(deadline=None, max_examples=30)
-def test_cross_entropy_biases_go_whatever_they_are(case: tuple[int, int, int], classes: int, alike: bool) -> None:
+def test_the_share_of_bias_is_what_tallies_say_output_by_output(case: tuple[int, int, int], bias: float) -> None:
     members, items, seed = case
     random = torch.Generator().manual_seed(seed)
-    logits = torch.randn(1 if alike else members, items, classes, generator=random).double()
-    logits = logits.expand(members, items, classes)
-    labels = torch.randint(classes, (items,), generator=random)
-    shifts = torch.randn(members, 1, classes, generator=random).double()
-    # Biases that cancel among the members leave no trace; nor do constants on all classes of an item.
-    moved = logits + shifts - shifts.mean(0) + torch.randn(members, items, 1, generator=random)
-    found = cross_entropy_debiased_diversity(moved, labels)
-    assert found == pytest.approx(cross_entropy_debiased_diversity(logits, labels), abs=1e-9)
-    if alike:
-        assert found == pytest.approx(0, abs=1e-9)
+    predictions = torch.randn(members, items, 3, generator=random) + bias * torch.randn(members, 1, 3, generator=random)
+    tallies = [tally_of(predictions[..., output], torch.zeros(items), items) for output in range(3)]
+    debiased = sum(tally.debiased_diversity() for tally in tallies)
+    diversity = sum(tally.decomposition().diversity for tally in tallies)
+    assert bias_share(predictions) == pytest.approx(1 - debiased / diversity, abs=1e-6)
+
+
+def test_the_share_of_bias_is_all_or_nothing() -> None:
+    random = torch.Generator().manual_seed(0)
+    common, shifts = torch.randn(1, 20, 2, generator=random), torch.randn(4, 1, 2, generator=random)
+    assert bias_share(common + shifts) == pytest.approx(1)
+    own = torch.randn(4, 20, 2, generator=random)
+    assert bias_share(own - own.mean(1, keepdim=True)) == pytest.approx(0, abs=1e-12)
+    assert np.isnan(bias_share(common.expand(4, 20, 2)))
+    with pytest.raises(ValueError, match="predictions"):
+        bias_share(torch.zeros(3))
 
 
 def test_bad_input_leaves_a_tally_as_it_was() -> None:

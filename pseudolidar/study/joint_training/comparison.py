@@ -1,0 +1,75 @@
+"""Quantities of a training, averaged over seeds, and compared with independent training seed by seed."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from scipy.stats import t as student_t
+
+from pseudolidar.study.joint_training.experiments import Experiment
+from pseudolidar.study.joint_training.measurements import Training
+from pseudolidar.viewing import Estimate
+
+_CONFIDENCE = 0.95
+
+Quantity = Callable[[Training], float]
+
+QUANTITIES: Mapping[str, Quantity] = {
+    "train_individual": lambda training: training.end.train.decomposition.individual,
+    "train_diversity": lambda training: training.end.train.decomposition.diversity,
+    "train_ensemble": lambda training: training.end.train.decomposition.ensemble,
+    "test_individual": lambda training: training.end.test.decomposition.individual,
+    "test_diversity": lambda training: training.end.test.decomposition.diversity,
+    "test_ensemble": lambda training: training.end.test.decomposition.ensemble,
+    "loss_gap": lambda training: training.end.test.decomposition.ensemble - training.end.train.decomposition.ensemble,
+    "diversity_gap": lambda training: (
+        training.end.train.decomposition.diversity - training.end.test.decomposition.diversity
+    ),
+    "train_bias_share": lambda training: training.end.train.bias_share,
+    "test_bias_share": lambda training: training.end.test.bias_share,
+    "lowest_test_ensemble": lambda training: min(
+        snapshot.test.decomposition.ensemble for snapshot in training.snapshots
+    ),
+}
+"""At the end of training. `loss_gap` is the ensemble loss on test less that on training data, `diversity_gap` the
+diversity on training less that on test data; so the loss gap is the gap of the individual losses + the diversity gap.
+`lowest_test_ensemble` is chosen by looking at the test data."""
+
+
+def _of_objective(split: str, part: str) -> Quantity:
+    def value(training: Training) -> float:
+        losses = getattr(training.end, split).objective
+        return float("nan") if losses is None else float(getattr(losses, part))
+
+    return value
+
+
+OBJECTIVE_QUANTITIES: Mapping[str, Quantity] = {
+    f"{split}_{part}": _of_objective(split, part) for split in ("train", "test") for part in ("individual", "ensemble")
+}
+"""In the loss that was trained on, at the end of training; NaN where that is the one which is compared."""
+
+
+def percent(quantity: Quantity) -> Quantity:
+    """A share in percent."""
+    return lambda training: 100 * quantity(training)
+
+
+def mean(experiment: Experiment, beta: float, quantity: Quantity) -> Estimate:
+    """The mean over seeds, with its interval."""
+    return student_interval([quantity(training) for training in experiment.of(beta)])
+
+
+def change(experiment: Experiment, beta: float, quantity: Quantity) -> Estimate:
+    """What a beta changes against beta 0: the mean over seeds of the differences, each between the same seeds."""
+    pairs = zip(experiment.of(0.0), experiment.of(beta), strict=True)
+    return student_interval([quantity(after) - quantity(before) for before, after in pairs], signed=True)
+
+
+def student_interval(values: Sequence[float], signed: bool = False) -> Estimate:
+    """The mean of independent values with Student's 95 % interval; with a single value there is none."""
+    found = np.asarray(values, np.float64)
+    middle, count = float(found.mean()), len(found)
+    if count < 2:
+        return Estimate(middle, float("nan"), float("nan"), signed)
+    half = float(student_t.ppf((1 + _CONFIDENCE) / 2, count - 1) * found.std(ddof=1) / np.sqrt(count))
+    return Estimate(middle, middle - half, middle + half, signed)

@@ -1,0 +1,336 @@
+"""Joint training: networks and objective against PyTorch's, intervals and verdicts, either kind of measurements."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import ttest_rel
+from sklearn.datasets import load_digits
+from torch.nn.functional import cross_entropy, linear, mse_loss
+
+from pseudolidar.ensembles import Decomposition, SquaredErrorTally
+from pseudolidar.kitti import FormatError, read_image
+from pseudolidar.study import ArtifactStore, Stage
+from pseudolidar.study.joint_training import (
+    Design,
+    DigitsEnsembles,
+    Experiment,
+    Measurement,
+    Snapshot,
+    Training,
+    draw_experiment,
+    joint_training_data,
+    joint_training_report,
+    read_training,
+    run_experiments,
+    verdict,
+    write_training,
+)
+from pseudolidar.study.joint_training.comparison import QUANTITIES, change, mean
+from pseudolidar.study.joint_training.digits import DigitNetworks, Loss, objective, train_digits
+from pseudolidar.viewing import render_report, tables_of
+from tests.forked import start_script
+
+SMALL = DigitsEnsembles(
+    loss="cross-entropy",
+    betas=(0, 1),
+    seeds=2,
+    members=3,
+    hidden=8,
+    training_images=60,
+    epochs=6,
+    batch=10,
+    learning_rate=0.03,
+    every=3,
+)
+
+
+@dataclass(frozen=True)
+class WriteTallies:
+    """Leaves measurements of squared errors, as an ensemble of disparity models does."""
+
+    beta: float
+    seed: int
+    version: ClassVar[int] = 1
+
+    def settings(self) -> Mapping[str, Any]:
+        return {"beta": self.beta, "seed": self.seed}
+
+    def run(self, folder: Path, parents: Mapping[str, Path]) -> None:
+        random = torch.Generator().manual_seed(self.seed)
+        steps = []
+        for step in (100, 200):
+            entry: dict[str, Any] = {"step": step, "objective": {}}
+            for split in ("train", "test"):
+                target = torch.randn(50, generator=random)
+                tally = SquaredErrorTally(4)
+                tally.add(target + (1 + self.beta) * torch.randn(4, 50, generator=random), target)
+                entry[split] = tally.to_dict()
+                entry["objective"][split] = {"individual": 2.0 + self.beta, "ensemble": 1.5}
+            steps.append(entry)
+        (folder / "measurements.json").write_text(json.dumps({"loss": "smooth L1", "steps": steps}))
+
+
+def tallies_design(betas: tuple[float, ...] = (0.0, 1.0), seeds: int = 3) -> Design:
+    stages = {
+        (beta, seed): Stage(f"tallies-{beta}-{seed}", WriteTallies(beta, seed))
+        for beta in betas
+        for seed in range(seeds)
+    }
+    return Design("tallies", "Tallies", "Noise.", "squared error", "px²", "steps", stages)
+
+
+def measurement(individual: float, diversity: float) -> Measurement:
+    return Measurement(Decomposition(individual, diversity, individual - diversity), 0.5, (individual, 0.0))
+
+
+def experiment_of(changes: Mapping[str, float], seeds: int = 5, noise: float = 0.01) -> Experiment:
+    """Beta 1 changes the training diversity, the test diversity and the test individual loss by so much."""
+    random = np.random.default_rng(0)
+    trainings = {}
+    for seed in range(seeds):
+        for beta in (0.0, 1.0):
+            moved = {name: beta * value + noise * random.normal() for name, value in changes.items()}
+            train = measurement(1.0 + moved["train"], 0.5 + moved["train"])
+            test = measurement(2.0 + moved["test_individual"], 0.5 + moved["test"])
+            trainings[beta, seed] = Training("cross-entropy", (Snapshot(1, train, test),))
+    return Experiment(tallies_design(seeds=seeds), trainings)
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        # Diversity that is there on training data alone, and costs the test loss what it hides.
+        ({"train": 0.3, "test": 0.1, "test_individual": 0.3}, "seen"),
+        # As much diversity on test data: nothing is wrong with it.
+        ({"train": 0.3, "test": 0.3, "test_individual": 0.3}, "undecided"),
+        ({"train": 0.3, "test": 0.5, "test_individual": 0.5}, "not seen"),
+        ({"train": -0.3, "test": -0.3, "test_individual": 0.0}, "not seen"),
+        ({"train": 0.0, "test": 0.0, "test_individual": 0.0}, "undecided"),
+    ],
+)
+def test_the_verdict_follows_the_intervals(changes: dict[str, float], word: str) -> None:
+    found = verdict(experiment_of(changes))
+    assert found.word == word
+    assert found.headline.startswith(f"Tallies: learner collusion is {word}, ")
+
+
+def test_sentences_say_which_way_things_went() -> None:
+    worse = verdict(experiment_of({"train": 0.3, "test": 0.1, "test_individual": 0.3}))
+    assert "the diversity on training data grows (+0.2" in worse.reasons
+    assert "makes a worse ensemble: its test loss is 1.7" in worse.headline
+    better = verdict(experiment_of({"train": -0.3, "test": 0.1, "test_individual": -0.3}))
+    assert "the diversity on training data shrinks (−0.3" in better.reasons
+    assert "makes a better ensemble: its test loss is 1.1" in better.headline
+    same = verdict(experiment_of({"train": 0.0, "test": 0.0, "test_individual": 0.0}))
+    assert "the diversity on training data is not shown to change" in same.reasons
+
+
+def test_one_seed_decides_nothing() -> None:
+    found = verdict(experiment_of({"train": 0.3, "test": 0.1, "test_individual": 0.3}, seeds=1))
+    assert found.word == "undecided"
+    assert "One seed" in found.reasons
+
+
+@given(st.lists(st.tuples(st.floats(-5, 5), st.floats(-5, 5)), min_size=2, max_size=6))
+@settings(deadline=None, max_examples=25)
+def test_a_change_is_the_paired_t_interval(losses: list[tuple[float, float]]) -> None:
+    trainings = {
+        (beta, seed): Training("", (Snapshot(1, measurement(0, 0), measurement(pair[int(beta)], 0)),))
+        for seed, pair in enumerate(losses)
+        for beta in (0.0, 1.0)
+    }
+    found = change(Experiment(tallies_design(), trainings), 1.0, QUANTITIES["test_ensemble"])
+    before, after = np.array(losses).T
+    assert found.value == pytest.approx((after - before).mean(), abs=1e-12)
+    if np.ptp(after - before) > 1e-6:
+        wanted = ttest_rel(after, before).confidence_interval(0.95)
+        assert (found.low, found.high) == pytest.approx((wanted.low, wanted.high), rel=1e-6, abs=1e-9)
+
+
+def test_the_loss_gap_is_that_of_the_members_and_that_of_diversity() -> None:
+    training = train_digits(SMALL, 0.5, 0)
+    end = training.end
+    of_members = end.test.decomposition.individual - end.train.decomposition.individual
+    assert QUANTITIES["loss_gap"](training) == pytest.approx(of_members + QUANTITIES["diversity_gap"](training))
+
+
+def test_networks_side_by_side_are_networks_one_by_one() -> None:
+    random = torch.Generator().manual_seed(0)
+    networks, images = DigitNetworks(3, 5, random), torch.rand(7, 64, generator=random)
+    together = networks(images)
+    for member in range(3):
+        hidden = linear(images, networks.first[member].T, networks.first_bias[member, 0]).relu()
+        alone = linear(hidden, networks.last[member].T, networks.last_bias[member, 0])
+        torch.testing.assert_close(together[member], alone)
+
+
+def test_the_objectives_run_from_the_members_losses_to_the_ensembles() -> None:
+    random = torch.Generator().manual_seed(1)
+    outputs, labels = torch.randn(4, 9, 10, generator=random), torch.randint(10, (9,), generator=random)
+    target = torch.eye(10)[labels]
+    ends = {
+        "cross-entropy": (
+            torch.stack([cross_entropy(member, labels) for member in outputs]).mean(),
+            -outputs.softmax(-1).mean(0).log()[torch.arange(9), labels].mean(),
+        ),
+        "squared error": (
+            torch.stack([mse_loss(member, target) for member in outputs]).mean(),
+            mse_loss(outputs.mean(0), target),
+        ),
+    }
+    for loss, (alone, ensemble) in ends.items():
+        for beta in (0.0, 0.3, 1.0):
+            found = objective(loss, outputs, labels, beta)  # type: ignore[arg-type]
+            torch.testing.assert_close(found, (1 - beta) * alone + beta * ensemble)
+
+
+@pytest.mark.parametrize("loss", ["cross-entropy", "squared error"])
+def test_what_is_measured_is_what_is_trained_on(loss: Loss) -> None:
+    """One step on all images, so small that it leaves the weights, from which the loss can be computed again."""
+    still = replace(SMALL, loss=loss, learning_rate=1e-30, epochs=1, every=1)
+    first, last = train_digits(still, 0.0, 0).snapshots
+    assert first.test.decomposition == last.test.decomposition
+    images, labels = load_digits(return_X_y=True)
+    random = torch.Generator().manual_seed(0)
+    order = torch.randperm(len(images), generator=random)
+    networks = DigitNetworks(still.members, still.hidden, random)
+    for part, found in ((order[:60], last.train), (order[60:], last.test)):
+        outputs = networks(torch.from_numpy(images).float()[part] / 16)
+        for beta, wanted in ((0.0, found.decomposition.individual), (1.0, found.decomposition.ensemble)):
+            loss_of_part = objective(loss, outputs, torch.from_numpy(labels)[part], beta).item()
+            assert loss_of_part == pytest.approx(wanted, rel=1e-4)
+        assert (found.codependence[0], found.codependence[-1]) == pytest.approx(
+            (found.decomposition.individual, found.decomposition.ensemble)
+        )
+
+
+def test_a_seed_is_the_same_bytes_and_the_same_start_for_every_beta() -> None:
+    first, again, joint = (train_digits(SMALL, beta, 3) for beta in (0.0, 0.0, 1.0))
+    assert first == again
+    assert [snapshot.step for snapshot in first.snapshots] == [0, 3, 6]
+    assert first.snapshots[0] == joint.snapshots[0]
+    assert first.snapshots[1] != joint.snapshots[1]
+    assert first.end.train.decomposition.ensemble < 0.6 * first.snapshots[0].train.decomposition.ensemble
+    assert train_digits(SMALL, 0.0, 4) != first
+
+
+def test_a_training_that_leaves_the_numbers_says_so() -> None:
+    with pytest.raises(FloatingPointError, match="lower learning_rate"):
+        train_digits(replace(SMALL, learning_rate=1e38), 0.0, 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("loss", "hinge", "loss: found hinge, expected cross-entropy or squared error"),
+        ("members", 0, "members: found 0, expected 1 or more"),
+        ("training_images", 1797, "training_images: found 1797, expected 1 to 1796"),
+        ("learning_rate", 0, "learning_rate: found 0"),
+        ("betas", (0, 2), "betas: found 2, expected 0 to 1"),
+    ],
+)
+def test_settings_out_of_range(name: str, value: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        replace(SMALL, **{name: value})
+
+
+@pytest.mark.parametrize("betas", [(0.0,), (0.5, 1.0)])
+def test_betas_without_something_to_compare(betas: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match=r"betas: found .*, expected 0 and others"):
+        replace(SMALL, betas=betas).design()
+
+
+def test_a_design_with_a_hole() -> None:
+    stages = dict(tallies_design().stages)
+    del stages[1.0, 2]
+    with pytest.raises(ValueError, match="stages: found 5, expected each of 2 betas with each seed"):
+        replace(tallies_design(), stages=stages)
+
+
+def test_measurements_survive_the_file(tmp_path: Path) -> None:
+    training = train_digits(SMALL, 0.5, 0)
+    write_training(tmp_path, training)
+    assert read_training(tmp_path) == training
+
+
+def test_tallies_are_read_as_what_follows_from_them(tmp_path: Path) -> None:
+    WriteTallies(1.0, 0).run(tmp_path, {})
+    training = read_training(tmp_path)
+    stored = json.loads((tmp_path / "measurements.json").read_text())
+    tally = SquaredErrorTally.from_dict(stored["steps"][1]["test"])
+    assert training.end.step == 200
+    assert training.end.test.decomposition == tally.decomposition()
+    share = 1 - tally.debiased_diversity() / tally.decomposition().diversity
+    assert training.end.test.bias_share == pytest.approx(share)
+    assert training.end.test.codependence == tally.codependence()
+    assert training.end.train.objective is not None and training.end.train.objective.individual == 3.0
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("{", "file"),
+        ("[]", "file"),
+        ('{"loss": "", "steps": []}', "steps"),
+        ('{"loss": "", "steps": [{"step": 1, "train": {}}]}', "entry 1 of steps"),
+        ('{"loss": "", "steps": [{"step": 1, "train": {"squared_error": [1]}}]}', "entry 1 of steps"),
+    ],
+)
+def test_a_file_of_something_else(tmp_path: Path, text: str, place: str) -> None:
+    with pytest.raises(FormatError, match="measurements"):
+        read_training(tmp_path)
+    (tmp_path / "measurements.json").write_text(text)
+    with pytest.raises(FormatError, match=rf"measurements\.json.*{place}"):
+        read_training(tmp_path)
+
+
+def test_digits_and_tallies_in_one_report(tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path)
+    designs = [SMALL.design(), replace(SMALL, loss="squared error").design(), tallies_design()]
+    experiments = run_experiments(store, designs)
+    assert all(store.is_finished(stage) for design in designs for stage in design.stages.values())
+    figures = {experiment.design.name: draw_experiment(experiment) for experiment in experiments}
+    report = joint_training_report(experiments, figures, "seeds: 2")
+    page = render_report(report)
+    assert page.count("<svg") == 9
+    assert report.lead == " ".join(verdict(experiment).headline for experiment in experiments)
+    captions = [table.caption for table in tables_of(report)]
+    # Only tallies come with another loss that was trained on.
+    assert [caption.split(":")[0] for caption in captions if "smooth L1" in caption] == ["Tallies"]
+    data = json.loads(json.dumps(joint_training_data(experiments), allow_nan=False))
+    wanted = mean(experiments[2], 1.0, QUANTITIES["test_diversity"]).value
+    assert data["tallies"]["betas"]["1"]["mean"]["test_diversity"]["value"] == pytest.approx(wanted)
+    assert data["tallies"]["betas"]["1"]["objective"]["train_individual"]["value"] == 3.0
+    assert data["digits-cross-entropy"]["betas"]["0"]["objective"]["train_individual"]["value"] is None
+
+
+def test_the_script_leaves_tables_figures_a_report_and_numbers(tmp_path: Path) -> None:
+    output = tmp_path / "output"
+    arguments = [
+        f"output={output}",
+        "digits.betas=[0, 1]",
+        "digits_squared_error=null",
+        *(f"digits.{name}={getattr(SMALL, name)}" for name in ("seeds", "members", "hidden", "epochs", "every")),
+    ]
+    process = start_script("joint_training.py", arguments, tmp_path / "printed.txt", tmp_path / "errors.txt")
+    process.join(120)
+    assert process.exitcode == 0, (tmp_path / "errors.txt").read_text()
+    data = json.loads((output / "results.json").read_text())["digits-cross-entropy"]
+    printed, page = (tmp_path / "printed.txt").read_text(), (output / "report.html").read_text()
+    assert set(data["betas"]) == {"0", "1"}
+    assert len(data["trainings"]) == 4
+    assert data["headline"] in printed
+    assert f"learner collusion is {data['verdict']}" in page
+    assert f"{data['betas']['1']['mean']['test_ensemble']['value']:.3f}" in page
+    for name in ("diversity", "losses", "codependence"):
+        figure = read_image(output / f"digits-cross-entropy-{name}.png")
+        assert figure.shape[1] > 1800
+        assert figure[::8, ::8].std() > 10

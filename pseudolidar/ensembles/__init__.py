@@ -8,7 +8,6 @@ from pseudolidar.ensembles.decomposition import (
 from pseudolidar.ensembles.diagnostics import (
     SquaredErrorTally,
     bias_share,
-    bias_share,
     cross_entropy_codependence,
 )
 from pseudolidar.ensembles.inference import TrainedEnsemble, trained_disparity
@@ -23,7 +22,6 @@ __all__ = [
     "SquaredErrorTally",
     "TrainedEnsemble",
     "augmented_loss",
-    "bias_share",
     "bias_share",
     "cross_entropy_codependence",
     "cross_entropy_decomposition",

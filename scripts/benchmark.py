@@ -8,7 +8,9 @@ from omegaconf import OmegaConf
 
 from pseudolidar.command_line import clear_errors
 
-_NAMES = ("cloud", "coverage", "evaluation", "frusta", "gpu", "inference", "point_sets", "pointrcnn", "psmnet")
+_NAMES = (
+    "cloud", "coverage", "evaluation", "frusta", "gpu", "inference", "point_sets", "pointrcnn", "psmnet", "updates"
+)  # fmt: skip
 
 
 def main() -> None:

@@ -16,11 +16,9 @@ from pseudolidar.stereo import disparity_loss, target_disparity
 from pseudolidar.study.case_study.clouds import TownTask
 from pseudolidar.study.case_study.fingerprints import training_settings
 from pseudolidar.study.case_study.settings import TownData
+from pseudolidar.study.joint_training.experiments import Design
 from pseudolidar.study.stages import Resources, Stage
 from pseudolidar.training import snapshot_path
-
-MEASUREMENTS_FILE = "measurements.json"
-"""Of a stage of `stereo_stages`: see `MeasureEnsemble.run`."""
 
 _MODEL_FILE = "model.pt"
 _SPLITS = {"train": "train", "test": "val"}
@@ -56,13 +54,47 @@ class StereoEnsembles:
         for name, found in (("betas", len(self.betas)), ("seeds", self.seeds), ("frames", self.frames)):
             if found < 1:
                 raise ValueError(f"{name}: found {found}, expected 1 or more")
+        if self.data.train < self.frames or self.data.val < self.frames:
+            raise ValueError(f"frames: found {self.frames}, expected at most {min(self.data.train, self.data.val)}")
         if not 1 <= self.moments <= self.training.steps:
             raise ValueError(f"moments: found {self.moments}, expected 1 to {self.training.steps}, one a step at most")
 
-    @property
-    def measured_steps(self) -> tuple[int, ...]:
-        """After how many steps the ensembles are measured."""
-        return tuple(self.training.steps * moment // self.moments for moment in range(1, self.moments + 1))
+    def design(self) -> Design:
+        """A stage for each beta and seed, behind its training."""
+        data = Stage(f"town-{self.data.preset}", TownTask(self.data, self.seed), title="make the town")
+        training, steps = self.training, self.training.steps
+        measured = tuple(steps * moment // self.moments for moment in range(1, self.moments + 1))
+        occupied = Resources(training.threads or 1, 0.0 if training.device == "cpu" else 1.0)
+        stages = {}
+        for seed in range(self.seed, self.seed + self.seeds):
+            for beta in self.betas:
+                title = f"{training.members} PSMNets, beta {beta:g}, seed {seed}"
+                one = dataclasses.replace(training, beta=beta)
+                task = TrainEnsemble(one, seed, measured[:-1])
+                model = Stage(f"train-psmnets-beta{beta:g}", task, {"data": data}, occupied, f"train {title}")
+                stages[beta, seed] = Stage(
+                    f"measure-psmnets-beta{beta:g}",
+                    MeasureEnsemble(one, measured, self.frames),
+                    {"data": data, "model": model},
+                    title=f"measure {title}",
+                )
+        smooth = "smooth L1" if training.smooth else "L1"
+        return Design(
+            name="stereo",
+            title="Stereo",
+            setting=(
+                f"{training.members} PSMNets of {training.width} channels on {self.data.train} frames of a synthetic "
+                f"town, whose disparities are averaged; {steps} steps of {training.batch_size} crops of "
+                f"{training.crop[1]} x {training.crop[0]} px, {smooth} of {training.loss}, from random weights; the "
+                f"schedule is fixed and nothing is stopped early. Measured is the squared error of disparity on "
+                f"{self.frames} whole frames that were trained on and {self.frames} that were not. A seed draws "
+                "initial weights and crops, the same for every beta."
+            ),
+            compared="squared error",
+            unit="px²",
+            step="steps",
+            stages=stages,
+        )
 
 
 @dataclass(frozen=True)
@@ -120,11 +152,10 @@ class MeasureEnsemble:
         }  # fmt: skip
 
     def run(self, folder: Path, parents: Mapping[str, Path]) -> None:
-        """Write `MEASUREMENTS_FILE`.
+        """Write measurements as `read_training` takes them: sums of squared errors of disparity, px^2.
 
-        {"loss": text, "steps": [{"step": int, "train": SPLIT, "test": SPLIT}, ...]}, SPLIT being a
-        `SquaredErrorTally.to_dict()` of the disparities, px^2, with "objective": {"individual", "ensemble"}, the loss
-        of the training. Over pixels whose true disparity is known and below `max_disparity`, in whole images.
+        Beside them "objective" holds the loss of the training. Over the pixels of whole images whose true disparity is
+        known and below `max_disparity`.
         """
         entries = []
         for step in self.steps:
@@ -132,17 +163,20 @@ class MeasureEnsemble:
             if step < self.training.steps:
                 model = snapshot_path(model, step)
             ensemble = TrainedEnsemble(model)
-            entry: dict[str, Any] = {"step": step}
+            entry: dict[str, Any] = {"step": step, "objective": {}}
             for name, split in _SPLITS.items():
                 frames = ObjectDataset(parents["data"], split)
                 chosen = frames.only(frames.frame_ids[: self.frames])
-                entry[name] = self._measured(ensemble, chosen, f"step {step}, {name}")
+                entry[name], entry["objective"][name] = self._measured(ensemble, chosen, f"step {step}, {name}")
             entries.append(entry)
         smooth = "smooth L1" if self.training.smooth else "L1"
-        with replacing(folder / MEASUREMENTS_FILE) as temporary:
+        with replacing(folder / "measurements.json") as temporary:
             temporary.write_text(json.dumps({"loss": f"{smooth} of {self.training.loss}", "steps": entries}, indent=1))
 
-    def _measured(self, ensemble: TrainedEnsemble, frames: ObjectDataset, description: str) -> dict[str, Any]:
+    def _measured(
+        self, ensemble: TrainedEnsemble, frames: ObjectDataset, description: str
+    ) -> tuple[dict[str, Any], dict[str, float]]:
+        """A tally as plain data, and the loss of the training of the members and of their mean."""
         tally = SquaredErrorTally(self.training.members)
         individual, whole, pixels = 0.0, 0.0, 0
         for frame in track(list(frames), description):
@@ -155,7 +189,7 @@ class MeasureEnsemble:
             individual += count * float(torch.stack([loss_of(member) for member in members]).mean())
             whole += count * float(loss_of(members.mean(dim=0)))
             pixels += count
-        return {**tally.to_dict(), "objective": {"individual": individual / pixels, "ensemble": whole / pixels}}
+        return tally.to_dict(), {"individual": individual / pixels, "ensemble": whole / pixels}
 
     def _loss(self, disparity: torch.Tensor, target: torch.Tensor, frame: Frame) -> torch.Tensor:
         training = self.training
@@ -163,24 +197,3 @@ class MeasureEnsemble:
         return disparity_loss(
             disparity[None], target[None], training.loss, constant, training.smooth, training.max_disparity
         )
-
-
-def stereo_stages(settings: StereoEnsembles) -> dict[tuple[float, int], Stage]:
-    """The stages that hold the measurements of each ensemble, by beta and seed."""
-    data = Stage(f"town-{settings.data.preset}", TownTask(settings.data, settings.seed), title="make the town")
-    stages = {}
-    for seed in range(settings.seed, settings.seed + settings.seeds):
-        for beta in settings.betas:
-            training = dataclasses.replace(settings.training, beta=beta)
-            occupied = Resources(training.threads or 1, 0.0 if training.device == "cpu" else 1.0)
-            title = f"{training.members} PSMNets, beta {beta:g}, seed {seed}"
-            name = f"psmnets-beta-{beta:g}"
-            steps = settings.measured_steps
-            train = Stage(
-                f"train-{name}", TrainEnsemble(training, seed, steps[:-1]), {"data": data}, occupied, f"train {title}"
-            )
-            stages[beta, seed] = Stage(
-                f"measure-{name}", MeasureEnsemble(training, steps, settings.frames), {"data": data, "model": train},
-                Resources(), f"measure {title}",
-            )  # fmt: skip
-    return stages

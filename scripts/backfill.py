@@ -1,6 +1,7 @@
 """Frames to run again and labels to replace when a new version arrives: python scripts/backfill.py data=DIR ..."""
 
 from pathlib import Path
+from shlex import quote
 
 import hydra
 from omegaconf import DictConfig, OmegaConf
@@ -14,12 +15,7 @@ from pseudolidar.viewing import print_tables, tables_of
 def main(config: DictConfig) -> None:
     """Go on as far as there are results, print the tables, say where the files are and what is to be run."""
     with clear_errors():
-        options = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-        assert isinstance(options, dict)
-        settings = BackfillSettings(
-            **{str(key): value for key, value in options.items()} | {"rule": instantiate(config.rule)}
-        )
-        run(settings, OmegaConf.to_yaml(config, resolve=True))
+        run(instantiate(config), OmegaConf.to_yaml(config, resolve=True))
 
 
 def run(settings: BackfillSettings, configuration: str) -> None:
@@ -37,20 +33,20 @@ def how_to_run(settings: BackfillSettings, waiting: Waiting) -> str:
     """The frames that are to be run, and commands for them, to be copied."""
     version, split = waiting.version, f"backfill_{waiting.version.name}"
     there = Path(settings.data) / "ImageSets" / f"{split}.txt"
+    data, candidates = quote(settings.data), quote(settings.candidates)
     lines = [
         f"{version.name}: {len(waiting.frames)} frames of {settings.archive} to run; results are missing in "
         f"{len(waiting.missing)} frames, the labelled ones among them: {waiting.split_file}",
-        f"  cp {waiting.split_file} {there}",
+        f"  cp {quote(str(waiting.split_file))} {quote(str(there))}",
     ]
     for folder in version.folders:
         if folder.name == "results":
-            lines.append(
-                f"  python scripts/detect.py models=DIR data={settings.data} split={split} output={folder.parent}"
-            )
+            output = quote(str(folder.parent))
+            lines.append(f"  python scripts/detect.py models=DIR data={data} split={split} output={output}")
         else:
             lines.append(
-                f"  python scripts/detect_objects.py model=FILE data={settings.data} split={split} clouds=DIR "
-                f"boxes={settings.candidates} output={folder}"
+                f"  python scripts/detect_objects.py model=FILE data={data} split={split} clouds=DIR "
+                f"boxes={candidates} output={quote(str(folder))}"
             )
     return "\n".join([*lines, "then the same command goes on"])
 

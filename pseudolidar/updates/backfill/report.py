@@ -30,7 +30,7 @@ _LEFT_IN = 0.42
 _GAP_IN = 0.5
 _TOP_IN = 0.3
 _HEIGHT_IN = 2.0
-_BOTTOM_IN = 0.75
+_BOTTOM_IN = 0.68
 
 
 def rule_text(rule: Rule) -> str:
@@ -139,11 +139,11 @@ def _trials_table(trials: Sequence[Trial]) -> Table:
 def _lead(waiting: Waiting | None, stages: Sequence[Stage]) -> str:
     sentences = []
     for stage in stages[1:]:
-        text = f"{stage.name}: run on {stage.frames} frames, {stage.changed} stored labels differ from the beginning"
+        text = f"{stage.name}, {stage.frames} of {stages[0].frames} frames: {stage.changed} labels changed"
         if stage.changes is not None:
             one = stage.changes
             text += (
-                f"; {one.found} objects found and {one.lost} lost, "
+                f", {one.found} objects found and {one.lost} lost, "
                 f"{one.added} false detections added and {one.removed} removed"
             )
         sentences.append(f"{text}.")

@@ -17,7 +17,7 @@ from pseudolidar.updates.backfill.comparison import Policy, Trial, compare_polic
 from pseudolidar.updates.backfill.frames import Selection
 from pseudolidar.updates.backfill.labelling import Answers, LabelledFrames
 from pseudolidar.updates.backfill.report import backfill_report, budgets_figure, rule_text
-from pseudolidar.updates.backfill.scoring import changes, object_flips
+from pseudolidar.updates.backfill.scoring import accuracy_change, changes, object_flips
 from pseudolidar.updates.backfill.tables import Stage
 from pseudolidar.updates.backfill.versions import Classifier, versions_from
 from pseudolidar.viewing import Report, save_figure, write_report
@@ -122,7 +122,7 @@ def _report(
         "rule": rule_text(settings.rule),
         "frames chosen by": settings.selection,
     }
-    stages = _stages(archive, truth, complete)
+    stages = _stages(archive, truth, complete, settings.seed)
     flips = {} if truth is None else _flips(archive, truth, complete)
     known = truth.truth if truth is not None else None
     return backfill_report(archive, waiting, stages, flips, known, trials, figure, facts, configuration)
@@ -155,15 +155,19 @@ def _complete(archive: Archive) -> list[tuple[Classifier, Answers]]:
 
 
 def _stages(
-    archive: Archive, truth: LabelledFrames | None, complete: Sequence[tuple[Classifier, Answers]]
+    archive: Archive, truth: LabelledFrames | None, complete: Sequence[tuple[Classifier, Answers]], seed: int
 ) -> list[Stage]:
     first = archive.labels_after(0)
 
     def stage(name: str, frames: Sequence[str], labels: NDArray[np.int16]) -> Stage:
         candidates = archive.candidates
         items = np.isin(np.array(candidates.frame_ids)[candidates.frame], frames).sum()
-        compared = None if truth is None else changes(first, labels, truth.truth)
-        return Stage(name, len(frames), int(items), int((first != labels).sum()), compared)
+        changed = int((first != labels).sum())
+        if truth is None:
+            return Stage(name, len(frames), int(items), changed, None, None)
+        # All stages are compared on the same drawn frames.
+        wrong = accuracy_change(candidates, first, labels, truth.truth, np.random.default_rng(seed))
+        return Stage(name, len(frames), int(items), changed, changes(first, labels, truth.truth), wrong)
 
     names = [version.name for version in archive.versions]
     stages = [stage(f"{names[0]}, stored", archive.candidates.frame_ids, first)]

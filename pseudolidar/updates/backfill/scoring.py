@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pseudolidar.evaluation import CLASSES, LOOSE_OVERLAP, StackedObjects
+from pseudolidar.study import Change, MeanLoss, change
 from pseudolidar.study.flips import Criterion, Flips, find_objects
 from pseudolidar.updates.backfill.candidates import Candidates
 from pseudolidar.updates.backfill.labelling import BACKGROUND, Answers, Truth
@@ -45,6 +46,31 @@ def changes(before: NDArray[np.int16], after: NDArray[np.int16], truth: Truth) -
         int((was_false & ~is_false).sum()),
         float(is_right.mean()) if len(true) else float("nan"),
     )
+
+
+def accuracy_change(
+    candidates: Candidates,
+    before: NDArray[np.int16],
+    after: NDArray[np.int16],
+    truth: Truth,
+    random: np.random.Generator,
+) -> Change:
+    """How the share of wrong labels among the items that count changes, %, with its interval over frames.
+
+    Args:
+        candidates: N boxes.
+        before, after: labels (N,).
+        truth: of the candidates.
+        random: draws frames, see `study.change`.
+    """
+    frames = len(candidates.frame_ids)
+    count: NDArray[np.float64] = np.bincount(candidates.frame, truth.counts, frames).astype(np.float64)
+    losses = []
+    for label in (before, after):
+        is_wrong = truth.counts & (label != truth.label)
+        total: NDArray[np.float64] = np.bincount(candidates.frame, 100.0 * is_wrong, frames).astype(np.float64)
+        losses.append(MeanLoss(candidates.frame_ids, total, count, "%"))
+    return change("stored labels", losses[:1], losses[1:], random, trained=False)
 
 
 def object_flips(

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from math import isfinite, isnan
 
 from pseudolidar.evaluation import CLASSES, LOOSE_OVERLAP
+from pseudolidar.study import Change
 from pseudolidar.study.flips import Flips
 from pseudolidar.updates.backfill.labelling import LABELS, Truth
 from pseudolidar.updates.backfill.scoring import Changes
 from pseudolidar.updates.backfill.versions import Classifier
-from pseudolidar.viewing import Heading, Row, Table
+from pseudolidar.viewing import Estimate, Heading, Row, Table, Value
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Stage:
         items: candidates in those frames.
         changed: items whose label is not the one stored at the beginning.
         changes: against the labels at the beginning; None without ground truth.
+        wrong: change of the share of wrong labels, likewise.
     """
 
     name: str
@@ -29,6 +31,7 @@ class Stage:
     items: int
     changed: int
     changes: Changes | None
+    wrong: Change | None
 
 
 def stages_table(stages: Sequence[Stage]) -> Table:
@@ -36,28 +39,31 @@ def stages_table(stages: Sequence[Stage]) -> Table:
     scored = any(stage.changes is not None for stage in stages)
     rows = []
     for number, stage in enumerate(stages):
-        cells: list[str | float | int | None] = [stage.name, stage.frames, stage.items]
+        cells: list[Value] = [stage.name, stage.frames, stage.items]
         cells.append(stage.changed if number else None)
         if stage.changes is not None:
             one = stage.changes
             cells += [one.found, one.lost, one.added, one.removed] if number else [None] * 4
             cells.append(100 * one.accuracy)
-        elif scored:
-            cells += [None] * 5
+            cells.append(_gain(stage.wrong) if number and stage.wrong is not None else None)
         rows.append(Row(tuple(cells)))
     header: tuple[tuple[str | Heading, ...], ...] = (("labels", "frames run", "items", "changed"),)
     notes: tuple[str, ...] = ("Changed: the label is not the one stored at the beginning.",)
     if scored:
         header = (
-            (Heading("", 4), Heading("objects", 2), Heading("false detections", 2), ""),
-            (*header[0], "found", "lost", "added", "removed", "right (%)"),
+            (Heading("", 4), Heading("objects", 2), Heading("false detections", 2), Heading("right (%)", 2)),
+            (*header[0], "found", "lost", "added", "removed", "", "change"),
         )
         notes += (
             "An object is found if its item has the right class; a false detection is an item that is called a class "
             "and is background or of another class. Right: of the items that count; those on a Van or Person_sitting "
-            "and in DontCare regions do not.",
+            "and in DontCare regions do not. Intervals: 95 %, over frames.",
         )
     return Table("Stored labels against those at the beginning", header, tuple(rows), notes, digits=1)
+
+
+def _gain(wrong: Change) -> Estimate:
+    return Estimate(-wrong.difference, -wrong.interval.high, -wrong.interval.low, signed=True)
 
 
 def objects_table(flips: Mapping[str, Mapping[str, Flips]]) -> Table:

@@ -56,20 +56,20 @@ def _over_training(experiment: Experiment) -> Figure:
 
 def _against_beta(experiment: Experiment) -> Figure:
     """Losses and diversity at the end on either data, and what beta changes in the gaps."""
-    figure, panels = _panels(4, gap_in=0.42)
+    figure, panels = _panels(4, gap_in=0.58)
     for axes, part in zip(panels, ("individual", "diversity", "ensemble"), strict=False):
         for split, (name, colour) in _SPLITS.items():
             values = [mean(experiment, beta, QUANTITIES[f"{split}_{part}"]) for beta in experiment.betas]
             _line(axes, experiment.betas, values, colour, name, marker="o")
         axes.set_title(part if part == "diversity" else f"{part} loss")
         axes.set_ylim(bottom=0)
-    panels[0].legend(loc="upper left")
+    panels[0].legend()
     for name, (label, colour) in _GAPS.items():
         values = [change(experiment, beta, QUANTITIES[name]) for beta in experiment.betas]
         _line(panels[3], experiment.betas, values, colour, label, marker="o")
     panels[3].axhline(0, color=MUTED, linewidth=0.7)
     panels[3].set_title("change of the gaps from beta 0")
-    panels[3].legend(loc="upper left")
+    panels[3].legend()
     for axes in panels:
         axes.set_xlabel("beta", labelpad=2)
     panels[0].set_ylabel(experiment.design.measure)
@@ -77,14 +77,14 @@ def _against_beta(experiment: Experiment) -> Figure:
 
 
 def _codependence(experiment: Experiment) -> Figure:
-    """Test loss against the members kept, a line a beta; the share of diversity that is bias against beta."""
+    """Test loss above the whole ensemble's against the members kept, a line a beta; the share of bias against beta."""
     figure, panels = _panels(2, gap_in=1.35)
     for beta in experiment.betas:
         curves = [training.end.test.codependence for training in experiment.of(beta)]
-        values = [student_interval(losses) for losses in zip(*curves, strict=True)]
+        values = [student_interval([curve[i] - curve[-1] for curve in curves]) for i in range(len(curves[0]))]
         _line(panels[0], range(1, len(values) + 1), values, _colour(beta), f"{beta:g}", marker="o")
     panels[0].set_ylim(bottom=0)
-    panels[0].set_title("loss on test data, of the members kept")
+    panels[0].set_title("what dropping members adds to the test loss")
     panels[0].set_xlabel("members kept", labelpad=2)
     panels[0].xaxis.set_major_locator(MaxNLocator(integer=True))
     panels[0].set_ylabel(experiment.design.measure)
@@ -93,6 +93,7 @@ def _codependence(experiment: Experiment) -> Figure:
         values = [mean(experiment, beta, percent(QUANTITIES[f"{split}_bias_share"])) for beta in experiment.betas]
         _line(panels[1], experiment.betas, values, colour, name, marker="o")
     panels[1].set_title("share of diversity that is only bias (%)")
+    panels[1].set_ylim(0, 100)
     panels[1].set_xlabel("beta", labelpad=2)
     panels[1].legend()
     return figure

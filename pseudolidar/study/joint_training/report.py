@@ -18,9 +18,10 @@ _CAPTIONS = {
     "alone does not generalise.",
     "losses": "At the end of training, mean and 95 % interval over seeds. Right: paired differences from beta 0 of the "
     "diversity gap (on training less on test data) and of the ensemble's loss gap (on test less on training data).",
-    "codependence": "Left: codependence, the mean test loss over all choices of the members kept; the steeper, the "
-    "less a member is worth without the others. Right: the share of diversity that goes when each member's constant "
-    "deviation is subtracted.",
+    "codependence": "Left: codependence, the mean test loss over all choices of the members kept, less that of the "
+    "whole ensemble; the steeper, the less a member is worth without the others. Right: the share of diversity (with "
+    "cross-entropy, of the variance of the members' probabilities) that goes when each member's constant deviation is "
+    "subtracted.",
 }
 
 

@@ -48,11 +48,13 @@ def verdict(experiment: Experiment) -> Verdict:
     seeds = len(experiment.seeds)
     if seeds < 2:
         return Verdict(word, f"{opening}.", "One seed says nothing about others.")
-    parts = [f"{text} {_verb(signs[name])} ({_text(signs[name])})" for name, text in SIGNS.items()]
+    grown = [f"{text} {_verb(signs[name])} ({_text(signs[name])})" for name, text in SIGNS.items()]
+    trained = change(experiment, beta, QUANTITIES["train_ensemble"])
     reasons = (
-        f"With beta {beta:g} against 0, {parts[0]}, {parts[1]}, and {parts[2]}: mean change and 95 % interval over "
+        f"With beta {beta:g} against 0, {grown[0]}, {grown[1]}, and {grown[2]}: mean change and 95 % interval over "
+        f"{seeds} seeds, {experiment.design.measure}. After the same schedule, the ensemble's loss on training data "
+        f"{_verb(trained)} ({_text(trained)})."
     )
-    reasons += f"{seeds} seeds, {experiment.design.measure}."
     return Verdict(word, f"{opening}, {_outcome(experiment, beta)}", reasons)
 
 

@@ -2,8 +2,6 @@
 
 import csv
 import itertools
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -35,8 +33,8 @@ from pseudolidar.updates.backfill.candidates import distinct_boxes
 from pseudolidar.updates.backfill.labelling import answers, truth
 from pseudolidar.updates.backfill.results import stored_objects
 from tests.evaluation.scenes import detection, label, objects
+from tests.forked import start_script
 
-SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "backfill.py"
 BACKGROUND, CAR, PEDESTRIAN, CYCLIST = range(4)
 
 
@@ -322,6 +320,8 @@ def test_beside_full_backfill(town: Town) -> None:
     gain = stages["w, all replaced"][8]
     assert gain.value == pytest.approx(right - stages["u, stored"][7]) and 0 < gain.low < gain.value < gain.high
     assert (town.folder / "output/budgets.png").is_file() and (town.folder / "output/report.html").is_file()
+    with pytest.raises(ValueError, match="versions: found 2, expected the 3 that were taken in"):
+        run_backfill(town.settings({name: versions[name] for name in ("u", "v")}), "")
     with pytest.raises(FormatError, match="version: found v, expected w"):
         run_backfill(town.settings({name: versions[name] for name in ("u", "w", "v")}), "")
 
@@ -377,11 +377,13 @@ def test_candidates_in_one_file(town: Town) -> None:
 
 def test_the_script_says_how_to_go_on(town: Town) -> None:
     u, new = town.run("u", 1, 0.7), town.folder / "new" / "results"
-    command = [sys.executable, str(SCRIPT), f"data={town.data}", "archive=archive", "labelled=labelled"]
+    command = [f"data={town.data}", "archive=archive", "labelled=labelled"]
     command += [f"candidates={town.folder / 'candidates'}", f"output={town.folder / 'output'}", "rule=max_belief"]
     command += [f"versions={{u: {u}, new: {{results: {new}, min_score: {{Car: 0.5}}}}}}", "budget=3"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "new: 3 frames of archive to run; results are missing in 43 frames" in done.stdout
-    assert f"cp {town.folder / 'output/frames_new.txt'} {town.data / 'ImageSets/backfill_new.txt'}" in done.stdout
-    assert f"detect.py models=DIR data={town.data} split=backfill_new output={new.parent}" in done.stdout
+    process = start_script("backfill.py", command, town.folder / "printed.txt", town.folder / "errors.txt")
+    process.join(120)
+    assert process.exitcode == 0, (town.folder / "errors.txt").read_text()
+    printed = (town.folder / "printed.txt").read_text()
+    assert "new: 3 frames of archive to run; results are missing in 43 frames" in printed
+    assert f"cp {town.folder / 'output/frames_new.txt'} {town.data / 'ImageSets/backfill_new.txt'}" in printed
+    assert f"detect.py models=DIR data={town.data} split=backfill_new output={new.parent}" in printed

@@ -97,10 +97,14 @@ class Archive:
 
     @cached_property
     def classifiers(self) -> tuple[Classifier, ...]:
-        """The versions that have results on all labelled frames, up to the first that has not."""
+        """The versions taken in, and those after them with results on all labelled frames, up to the first without.
+
+        Raises:
+            FormatError: missing results of the first version, or of one that was taken in.
+        """
         ready: list[Classifier] = []
         for version in self.versions:
-            if ready and version.missing(self.labelled.candidates.frame_ids):
+            if len(ready) >= max(self.finished, 1) and version.missing(self.labelled.candidates.frame_ids):
                 break
             ready.append(classifier(version, self.labelled, self.min_overlap))
         return tuple(ready)
@@ -125,9 +129,12 @@ class Archive:
         Raises:
             FormatError: missing results of the first version, broken ones of any; a folder with the labels of other
                 candidates, of other versions or of the same in another order.
-            ValueError: see `frame_count`.
+            ValueError: fewer versions than were taken in; see `frame_count`, `frames_to_run`.
         """
         count = frame_count(budget, len(self.candidates.frame_ids))
+        if self.finished > len(self.versions):
+            expected = f"the {self.finished} that were taken in, and later ones"
+            raise ValueError(f"versions: found {len(self.versions)}, expected {expected}")
         for number, version in enumerate(self.versions):
             if number < self.finished:
                 self._require_same_version(number)

@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 
 from pseudolidar.updates import CostRatio, MaxBelief, Never, Replace, Rule
-from pseudolidar.updates.digits_stream.experiment import SELECTIONS, Experiment, interval
+from pseudolidar.updates.digits_stream.experiment import SELECTIONS, Experiment, interval, selections_under
 from pseudolidar.updates.digits_stream.runs import Selection
 from pseudolidar.viewing import Estimate
 
@@ -24,9 +24,9 @@ class AgainstReplace:
 
     Attributes:
         rule, selection, budget: whose.
-        share: accumulated negative flips over all seeds, as a share of replace's.
-        excess: accumulated negative flips minus `FLIPS_SHARE` of replace's, paired by seed.
-        flips_verdict: whether the excess is at most 0.
+        share: accumulated negative flips as a share of replace's mean; the interval is that of the flips minus
+            `FLIPS_SHARE` of replace's, paired by seed.
+        flips_verdict: whether the share is at most `FLIPS_SHARE`.
         accuracy: final accuracy minus replace's, points, paired by seed.
         accuracy_verdict: whether it is at least -`ACCURACY_LOSS`.
     """
@@ -34,8 +34,7 @@ class AgainstReplace:
     rule: Rule
     selection: Selection
     budget: float
-    share: float
-    excess: Estimate
+    share: Estimate
     flips_verdict: Verdict
     accuracy: Estimate
     accuracy_verdict: Verdict
@@ -56,23 +55,25 @@ def against_replace(experiment: Experiment) -> list[AgainstReplace]:
     return [
         _beside_replace(experiment, rule, selection, budget)
         for budget in experiment.budgets
-        for selection in SELECTIONS
+        for selection in selections_under(budget)
         for rule in experiment.rules
-        if isinstance(rule, MaxBelief | CostRatio) and (selection == "entropy" or budget < 1)
+        if isinstance(rule, MaxBelief | CostRatio)
     ]
 
 
 def _beside_replace(experiment: Experiment, rule: Rule, selection: Selection, budget: float) -> AgainstReplace:
     own, replaced = (experiment.of(which, selection, budget) for which in (rule, Replace()))
     flips, replaced_flips = own.negative.sum(axis=1), replaced.negative.sum(axis=1)
-    excess = interval(flips - FLIPS_SHARE * replaced_flips, signed=True)
+    excess = interval(flips - FLIPS_SHARE * replaced_flips)
+    whole = float(replaced_flips.mean()) or float("nan")
     accuracy = interval(own.accuracy[:, -1] - replaced.accuracy[:, -1], signed=True)
     return AgainstReplace(
         rule=rule,
         selection=selection,
         budget=budget,
-        share=float(flips.sum() / replaced_flips.sum()) if replaced_flips.any() else float("nan"),
-        excess=excess,
+        share=Estimate(
+            FLIPS_SHARE + excess.value / whole, FLIPS_SHARE + excess.low / whole, FLIPS_SHARE + excess.high / whole
+        ),
         flips_verdict=_at_least(Estimate(-excess.value, -excess.high, -excess.low), 0.0),
         accuracy=accuracy,
         accuracy_verdict=_at_least(accuracy, -ACCURACY_LOSS),

@@ -58,7 +58,7 @@ class Experiment:
         source_accuracy, target_accuracy: float64 (S, T), percent, of each classifier by itself.
         error_correlation: float64 (S,), of pairs of classifiers on the source half.
         newly_wrong: float64 (S, T), percent of the target items that a classifier gets wrong and the one before right.
-        scores: of each policy; at the full budget selection selects nothing, and only "entropy" is there.
+        scores: of each policy; of selections those that `selections_under` its budget.
     """
 
     kinds: tuple[Kind, ...]
@@ -76,7 +76,7 @@ class Experiment:
     @property
     def selections(self) -> tuple[Selection, ...]:
         """Those that make a difference under some budget."""
-        return SELECTIONS if min(self.budgets) < 1 else SELECTIONS[:1]
+        return selections_under(min(self.budgets))
 
     def of(self, rule: Rule, selection: Selection, budget: float, growing: bool = False) -> Scores:
         """The scores of one policy."""
@@ -119,9 +119,8 @@ def run_experiment(
     policies = [
         Policy(rule, selection, budget, growing)
         for budget, growing in settings
-        for selection in SELECTIONS
+        for selection in selections_under(budget)
         for rule in rules
-        if selection == "entropy" or budget < 1
     ]
     streams, scores = [], []
     for seed in track(range(seeds), f"streams that end with {kinds[-1].short_name}"):
@@ -147,6 +146,11 @@ def run_experiment(
         newly_wrong=100.0 * newly_wrong.mean(axis=2),
         scores=dict(zip(policies, of_policy, strict=True)),
     )
+
+
+def selections_under(budget: float) -> tuple[Selection, ...]:
+    """At the full budget selection selects nothing, and only "entropy" is played."""
+    return SELECTIONS if budget < 1 else SELECTIONS[:1]
 
 
 def score(run: Run, truth: NDArray[np.int16]) -> Scores:

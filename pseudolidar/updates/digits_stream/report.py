@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from pseudolidar.updates.digits_stream.claims import against_replace, entropy_against_random
-from pseudolidar.updates.digits_stream.experiment import Experiment, Scores, interval, rule_name
+from pseudolidar.updates.digits_stream.experiment import Experiment, Scores, interval, rule_name, selections_under
 from pseudolidar.updates.digits_stream.runs import ARRIVAL_STEP, Selection
 from pseudolidar.updates.digits_stream.tables import (
     against_replace_table,
@@ -16,7 +16,7 @@ from pseudolidar.updates.digits_stream.tables import (
     intervals_note,
     selection_table,
 )
-from pseudolidar.viewing import Estimate, Picture, Report, Section
+from pseudolidar.viewing import Estimate, Picture, Report, Section, Table
 
 _STORY = (
     "Target images keep stored labels. The first classifier labels all of them; at each later step a better one "
@@ -48,7 +48,7 @@ def stream_report(
     """Classifiers, verdicts, curves and all numbers.
 
     Args:
-        diverse, alike: what was played on either stream; of the latter, the largest budget is told in full.
+        diverse, alike: what was played on either stream.
         figures: the first stream's, by selection, as `stream_figure` made them.
         configuration: the resolved configuration, as text.
     """
@@ -57,19 +57,20 @@ def stream_report(
     pictures = tuple(
         Picture(figure, f"Items selected {_HOW[selection]}. {note}") for selection, figure in figures.items()
     )
-    selection = (selection_table(diverse),) if len(diverse.selections) > 1 else ()
+    compared = (selection_table(diverse),) if len(diverse.selections) > 1 else ()
     sections = [
         Section("The stream", (*_STORY, classifiers_table(diverse))),
-        Section("What is claimed", (against_replace_table(diverse), *selection)),
+        Section("What is claimed", (against_replace_table(diverse), *compared)),
         Section("Over the steps", pictures),
-        Section("Every rule", tuple(budget_table(diverse, budget) for budget in diverse.budgets)),
+        Section("Every rule", _all_budgets(diverse)),
         Section(
             "Classifiers that err alike",
-            (_ALIKE, classifiers_table(alike), against_replace_table(alike), budget_table(alike, alike.budgets[-1])),
+            (_ALIKE, classifiers_table(alike), against_replace_table(alike), *_all_budgets(alike)),
         ),
     ]
     if growing is not None:
-        sections.append(Section("A growing data set", (_GROWING, budget_table(diverse, growing, True))))
+        tables = (budget_table(diverse, selection, growing, True) for selection in selections_under(growing))
+        sections.append(Section("A growing data set", (_GROWING, *tables)))
     return Report(
         title="Prediction updates on a stream of five classifiers",
         lead=_lead(diverse, alike),
@@ -81,6 +82,14 @@ def stream_report(
         ),
         sections=tuple(sections),
         configuration=configuration,
+    )
+
+
+def _all_budgets(experiment: Experiment) -> tuple[Table, ...]:
+    return tuple(
+        budget_table(experiment, selection, budget)
+        for budget in experiment.budgets
+        for selection in selections_under(budget)
     )
 
 
@@ -119,8 +128,7 @@ def stream_data(experiment: Experiment) -> dict[str, Any]:
                 "rule": rule_name(each.rule),
                 "selection": each.selection,
                 "budget": each.budget,
-                "share_of_negative_flips": each.share,
-                "excess_negative_flips": _plain(each.excess),
+                "share_of_negative_flips": _plain(each.share),
                 "flips_verdict": each.flips_verdict,
                 "accuracy_points": _plain(each.accuracy),
                 "accuracy_verdict": each.accuracy_verdict,

@@ -1,6 +1,8 @@
 """The experiment as tables: the classifiers, the claims, every rule under a budget."""
 
-from pseudolidar.updates import Replace, Rule
+from collections.abc import Mapping
+
+from pseudolidar.updates import Replace
 from pseudolidar.updates.digits_stream.claims import (
     ACCURACY_LOSS,
     FLIPS_SHARE,
@@ -9,7 +11,9 @@ from pseudolidar.updates.digits_stream.claims import (
 )
 from pseudolidar.updates.digits_stream.experiment import CONFIDENCE, SELECTIONS, Experiment, interval, rule_name
 from pseudolidar.updates.digits_stream.runs import ARRIVAL_STEP, Selection
-from pseudolidar.viewing import Heading, Row, Table, Value
+from pseudolidar.viewing import Estimate, Heading, Row, Table, Value
+
+_HOW: Mapping[Selection, str] = {"entropy": "those of highest entropy", "random": "any of them"}
 
 
 def classifiers_table(experiment: Experiment) -> Table:
@@ -40,32 +44,23 @@ def against_replace_table(experiment: Experiment) -> Table:
     rows, previous = [], None
     for each in against_replace(experiment):
         setting = _budget(each.budget), _selection(each.selection, each.budget)
-        flips: tuple[Value, ...] = (100 * each.share, each.excess, each.flips_verdict)
+        share = Estimate(100 * each.share.value, 100 * each.share.low, 100 * each.share.high)
+        flips: tuple[Value, ...] = (share, each.flips_verdict)
         cells = (*setting, rule_name(each.rule), *flips, each.accuracy, each.accuracy_verdict)
         rows.append(Row(cells, rule_above=setting != previous))
         previous = setting
-    half = f"{100 * FLIPS_SHARE:g} %"
+    half = f"≤ {100 * FLIPS_SHARE:g} %"
     return Table(
-        f"At most {half} of replace's negative flips, at most {ACCURACY_LOSS:g} points of accuracy lost",
+        f"At most {100 * FLIPS_SHARE:g} % of replace's negative flips, at most {ACCURACY_LOSS:g} points less accurate",
         (
-            ("", "", "", Heading("accumulated negative flips", 3), Heading("final accuracy", 2)),
-            (
-                "budget",
-                "selection",
-                "rule",
-                "% of replace's",
-                f"minus {half} of replace's",
-                f"≤ {half}",
-                "minus replace's",
-                f"≥ −{ACCURACY_LOSS:g}",
-            ),
+            ("", "", "", Heading("accumulated negative flips", 2), Heading("final accuracy", 2)),
+            ("budget", "selection", "rule", "% of replace's", half, "minus replace's", f"≥ −{ACCURACY_LOSS:g}"),
         ),
         tuple(rows),
         (
-            "Differences are paired by seed, to replace with the same budget and selection. A claim holds or fails "
-            f"where the {100 * CONFIDENCE:g} % interval lies on one side of the bound; elsewhere it is undecided.",
+            "Paired by seed with replace under the same budget and selection. A claim holds or fails where the "
+            f"{100 * CONFIDENCE:g} % interval lies on one side of the bound; elsewhere it is undecided.",
         ),
-        digits=2,
     )
 
 
@@ -84,53 +79,35 @@ def selection_table(experiment: Experiment) -> Table:
     )
 
 
-def budget_table(experiment: Experiment, budget: float, growing: bool = False) -> Table:
-    """Every rule under one budget: final accuracy, accumulated flips, and what differs from replace."""
-    selections = SELECTIONS if budget < 1 else SELECTIONS[:1]
-    rows = [
-        Row(
-            (_selection(selection, budget), rule_name(rule), *_cells(experiment, rule, selection, budget, growing)),
-            rule_above=rule is experiment.rules[0],
-        )
-        for selection in selections
-        for rule in experiment.rules
-    ]
-    header: list[str | Heading] = [
-        "selection",
-        "rule",
-        "final accuracy (%)",
-        "negative flips",
-        "% of items",
-        "positive flips",
-        "accuracy",
-        "negative flips",
-    ]
-    groups: list[str | Heading] = ["", "", "", Heading("accumulated", 3), Heading("minus replace's", 2)]
-    if growing:
-        header.append("without label")
-        groups.append("")
-    title = f"Budget {_budget(budget)} of the items a step"
-    if growing:
-        title += f", half of them there from step {ARRIVAL_STEP + 1} on"
-    return Table(title, (tuple(groups), tuple(header)), tuple(rows), digits=2)
-
-
-def _cells(experiment: Experiment, rule: Rule, selection: Selection, budget: float, growing: bool) -> tuple[Value, ...]:
-    own, replaced = (experiment.of(which, selection, budget, growing) for which in (rule, Replace()))
-    negative = own.negative.sum(axis=1)
-    differences: tuple[Value, ...] = (None, None)
-    if not isinstance(rule, Replace):
-        differences = (
+def budget_table(experiment: Experiment, selection: Selection, budget: float, growing: bool = False) -> Table:
+    """Every rule under one budget and selection: accuracy, accumulated flips, and what differs from replace."""
+    replaced = experiment.of(Replace(), selection, budget, growing)
+    rows = []
+    for rule in experiment.rules:
+        own = experiment.of(rule, selection, budget, growing)
+        negative = own.negative.sum(axis=1)
+        differences: tuple[Value, ...] = (
             interval(own.accuracy[:, -1] - replaced.accuracy[:, -1], signed=True),
             interval(negative - replaced.negative.sum(axis=1), signed=True),
         )
-    return (
-        interval(own.accuracy[:, -1]),
-        interval(negative),
-        interval(100.0 * negative / experiment.items),
-        interval(own.positive.sum(axis=1)),
-        *differences,
-        *((interval(own.unlabelled[:, -1]),) if growing else ()),
+        cells: tuple[Value, ...] = (
+            rule_name(rule),
+            interval(own.accuracy[:, -1]),
+            interval(negative),
+            100.0 * float(negative.mean()) / experiment.items,
+            interval(own.positive.sum(axis=1)),
+            *((None, None) if isinstance(rule, Replace) else differences),
+            *((float(own.unlabelled[:, -1].mean()),) if growing else ()),
+        )
+        rows.append(Row(cells))
+    columns = ("rule", "accuracy (%)", "negative flips", "% of items", "positive flips", "accuracy", "negative flips")
+    groups = ("", "final", Heading("accumulated", 3), Heading("minus replace's", 2))
+    chosen = "all" if budget == 1 else f"{_budget(budget)} of the items a step, {_HOW[selection]}"
+    return Table(
+        f"Evaluated: {chosen}{f'; half of them arrive at step {ARRIVAL_STEP + 1}' if growing else ''}",
+        ((*groups, ""), (*columns, "unlabelled")) if growing else (groups, columns),
+        tuple(rows),
+        digits=1,
     )
 
 

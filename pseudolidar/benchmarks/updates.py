@@ -43,7 +43,7 @@ def main(
         classes: K, 2 or more.
         budget: share of the items that a step evaluates.
         repetitions: of each, of which the medians are shown.
-        folder: on the disk to measure on, with room for 50 bytes an item (4 classes); nothing stays there.
+        folder: on the disk to measure on, with room for some 70 bytes an item (4 classes); nothing stays there.
     """
     if not (items > 0 and classes > 1 and 0 < budget <= 1 and repetitions > 0):
         found = f"items={items} classes={classes} budget={budget} repetitions={repetitions}"

@@ -6,7 +6,7 @@ Rows are absolute values, so that to apply them a second time changes nothing.
 import contextlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pseudolidar.kernels import in_shares
+from pseudolidar.kitti import track
 from pseudolidar.updates import cpu
 from pseudolidar.updates.arrays import mapped, write_header
 from pseudolidar.updates.confusion import ConfusionMatrix
@@ -26,6 +27,8 @@ Arrays = Mapping[str, NDArray[Any]]
 _SMALLEST_SHARE = 10_000
 # Numbers of rows that are computed at once.
 _NUMBERS_AT_ONCE = 1 << 22
+# Some seconds' work.
+_PARTS_WITHOUT_PROGRESS = 20
 _RULES = {
     MaxBelief: cpu.MAX_BELIEF,
     MaxBeliefMinEntropy: cpu.MAX_BELIEF_MIN_ENTROPY,
@@ -97,11 +100,21 @@ def write_step(
 def apply_step(folder: Path, arrays: Arrays) -> None:
     """Put a step's rows into the store's arrays, which are written to."""
     rows = {path.stem: mapped(path) for path in folder.glob("*.npy")}
-    names = ("posterior", "entropy", "labels", "evaluations")
-    sources_and_targets = [*(rows[name] for name in names), *(arrays[name] for name in names)]
 
     def apply(share: int, shares: int) -> None:
-        cpu.apply_rows(rows["items"], *sources_and_targets, share, shares)  # type: ignore[call-arg, arg-type]
+        cpu.apply_rows(
+            rows["items"],
+            rows["posterior"],
+            rows["entropy"],
+            rows["labels"],
+            rows["evaluations"],
+            arrays["posterior"],
+            arrays["entropy"],
+            arrays["labels"],
+            arrays["evaluations"],
+            share,
+            shares,
+        )
         if "votes" in arrays:
             cpu.apply_votes(rows["items"], rows["given"], rows["votes"], arrays["votes"], share, shares)
 
@@ -151,7 +164,9 @@ def _write_rows(
         files = {name: stack.enter_context((folder / f"{name}.npy").open("wb")) for name in layout}
         for name, (dtype, shape) in layout.items():
             write_header(files[name], dtype, shape)
-        for part in _parts(len(items), max(1, _NUMBERS_AT_ONCE // classes)):
+        step = max(1, _NUMBERS_AT_ONCE // classes)
+        parts = [slice(first, min(first + step, len(items))) for first in range(0, len(items), step)]
+        for part in parts if len(parts) <= _PARTS_WITHOUT_PROGRESS else track(parts, "evaluated items, in parts"):
             rows = {
                 name: np.empty((part.stop - part.start, *shape[1:]), dtype) for name, (dtype, shape) in layout.items()
             }
@@ -204,11 +219,6 @@ def _compute(arrays: Arrays, rows: Arrays, given: NDArray[np.int16], confusion: 
 
     impossible = in_shares(compute, len(given) // _SMALLEST_SHARE, None)
     return min((place for place in impossible if place >= 0), default=-1)
-
-
-def _parts(length: int, step: int) -> Iterator[slice]:
-    for first in range(0, length, step):
-        yield slice(first, min(first + step, length))
 
 
 def _checked_labels(labels: NDArray[Any], classes: int) -> NDArray[np.int16]:

@@ -1,12 +1,11 @@
 """Stored predictions of N items in a folder of memory-mapped arrays, and the steps that evaluate some of them again."""
 
 import fcntl
-import json
 import os
 import shutil
 import weakref
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,15 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pseudolidar.kitti import FormatError, replacing, require_file
+from pseudolidar.kitti import replacing, require_file
 from pseudolidar.updates.arrays import append_rows, fit, mapped
 from pseudolidar.updates.confusion import ConfusionMatrix
 from pseudolidar.updates.journal import Step, StepRecord, apply_step, drop_rows, read_record, read_step, write_step
 from pseudolidar.updates.rules import MajorityVote, Rule
 from pseudolidar.updates.selection import most_uncertain, random_items
+from pseudolidar.updates.state import State
 
 _STATE = "store.json"
-_MOST_CLASSES = int(np.iinfo(np.int16).max)
 
 
 class PredictionStore:
@@ -40,7 +39,7 @@ class PredictionStore:
         self.folder = Path(folder)
         require_file(self.folder / _STATE, "a prediction store")
         self._close = weakref.finalize(self, os.close, _locked(self.folder))
-        self._state = _read_state(self.folder / _STATE)
+        self._state = State.read(self.folder / _STATE)
         self._arrays = self._fitted_arrays()
         self._finish_step()
         self._tidy()
@@ -59,20 +58,16 @@ class PredictionStore:
             keep_votes: count the votes as well, which `MajorityVote` asks for; 2 K bytes an item.
         """
         folder = Path(folder)
-        if items < 0:
-            raise ValueError(f"items: found {items}, expected 0 or more")
-        if not 1 <= classes <= _MOST_CLASSES:
-            raise ValueError(f"classes: found {classes}, expected 1 to {_MOST_CLASSES}")
+        state = State.fresh(items, classes, prior, keep_votes)
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise ValueError(f"folder: found {folder} in use, expected a new folder or an empty one")
-        state = _State(items, classes, _checked_prior(prior, classes), keep_votes)
         temporary = folder.with_name(f".{folder.name}.new")
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         try:
             for name, (dtype, shape, value) in state.layout().items():
                 append_rows(temporary / f"{name}.npy", dtype, shape, 0, value)
-            _write_state(temporary / _STATE, state)
+            state.write(temporary / _STATE)
             temporary.rename(folder)
         except BaseException:
             shutil.rmtree(temporary)
@@ -261,8 +256,8 @@ class PredictionStore:
             fill(mapped(temporary, "r+"))
         return mapped(self._request)
 
-    def _set_state(self, state: "_State") -> None:
-        _write_state(self.folder / _STATE, state)
+    def _set_state(self, state: State) -> None:
+        state.write(self.folder / _STATE)
         self._state = state
 
     def _fitted_arrays(self) -> dict[str, NDArray[Any]]:
@@ -271,6 +266,8 @@ class PredictionStore:
         return {name: mapped(self._path(name)) for name in self._state.layout()}
 
     def _finish_step(self) -> None:
+        if not self._close.alive:
+            raise ValueError(f"store: found {self.folder} closed, expected it open")
         folder = self._step(0)
         if not folder.exists():
             return
@@ -289,42 +286,6 @@ class PredictionStore:
             drop_rows(self._step(-1))
 
 
-@dataclass(frozen=True)
-class _State:
-    """What the store's JSON file says."""
-
-    items: int
-    classes: int
-    prior: tuple[float, ...]
-    keep_votes: bool
-    steps: tuple[StepRecord, ...] = ()
-
-    def layout(self) -> dict[str, tuple[str, tuple[int, ...], ArrayLike]]:
-        """The arrays: dtype, shape, and a row's value before the first evaluation."""
-        rows = (self.items,)
-        layout: dict[str, tuple[str, tuple[int, ...], ArrayLike]] = {
-            "posterior": ("<f4", (*rows, self.classes), self.prior),
-            "entropy": ("<f4", rows, -sum(p * np.log(p) for p in self.prior if p > 0) + 0.0),
-            "labels": ("<i2", rows, -1),
-            "evaluations": ("<u2", rows, 0),
-        }
-        return layout | ({"votes": ("<u2", (*rows, self.classes), 0)} if self.keep_votes else {})
-
-
-def _write_state(path: Path, state: _State) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(asdict(state)))
-
-
-def _read_state(path: Path) -> _State:
-    try:
-        stored = json.loads(path.read_text())
-        steps = tuple(StepRecord(**record) for record in stored.pop("steps"))
-        return _State(**stored | {"prior": tuple(stored["prior"]), "steps": steps})
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise FormatError(path, "file", error, "the state of a prediction store") from error
-
-
 def _locked(folder: Path) -> int:
     """A descriptor that holds the store's lock; the system drops the lock with the process, however that ends."""
     descriptor = os.open(folder, os.O_RDONLY)
@@ -334,15 +295,6 @@ def _locked(folder: Path) -> int:
         os.close(descriptor)
         raise BlockingIOError(f"{folder}: found the store open elsewhere, expected one user at a time") from error
     return descriptor
-
-
-def _checked_prior(prior: ArrayLike | None, classes: int) -> tuple[float, ...]:
-    values = np.full(classes, 1 / classes) if prior is None else np.asarray(prior, np.float64)
-    if values.shape != (classes,):
-        raise ValueError(f"prior: found shape {values.shape}, expected {(classes,)}")
-    if not (values >= 0).all() or abs(values.sum() - 1) > 1e-6:
-        raise ValueError(f"prior: found a sum of {values.sum():.9g}, the least {values.min()}, expected probabilities")
-    return tuple((values / values.sum()).astype(np.float32).tolist())
 
 
 def _integers(name: str, values: ArrayLike) -> NDArray[np.integer]:

@@ -201,6 +201,24 @@ def test_damaged_stores(tmp_path: Path) -> None:
     PredictionStore.open(folder)
 
 
+def test_a_class_that_is_hardly_possible_is_possible(tmp_path: Path) -> None:
+    store = PredictionStore.create(tmp_path / "s", 1, 3, [1, 1e-60, 0])
+    assert store.posterior[0, 1] > 0 and store.posterior[0, 2] == 0
+
+
+def test_closed_stores_take_nothing(tmp_path: Path) -> None:
+    store = PredictionStore.create(tmp_path / "s", 1, 3)
+    store.request([0])
+    store.close()
+    for write in (
+        lambda: store.add(1),
+        lambda: store.request_random(1, 0),
+        lambda: store.update([0], [0], GOOD, MaxBelief()),
+    ):
+        with pytest.raises(ValueError, match=r"store: found .* closed, expected it open"):
+            write()
+
+
 def test_one_user_at_a_time(tmp_path: Path) -> None:
     store = PredictionStore.create(tmp_path / "s", 1, 2)
     with pytest.raises(BlockingIOError, match="found the store open elsewhere"):

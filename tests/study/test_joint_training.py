@@ -35,6 +35,7 @@ from pseudolidar.study.joint_training import (
 )
 from pseudolidar.study.joint_training.comparison import QUANTITIES, change, mean
 from pseudolidar.study.joint_training.digits import DigitNetworks, Loss, objective, train_digits
+from pseudolidar.study.joint_training.tables import loss_table
 from pseudolidar.viewing import render_report, tables_of
 from tests.forked import start_script
 
@@ -131,6 +132,11 @@ def test_sentences_say_which_way_things_went() -> None:
     assert "makes a better ensemble: its test loss is 1.1" in better.headline
     same = verdict(experiment_of({"train": 0.0, "test": 0.0, "test_individual": 0.0}))
     assert "the diversity on training data is not shown to change" in same.reasons
+
+
+def test_a_small_change_beside_a_large_one_is_written_out() -> None:
+    table = loss_table(experiment_of({"train": 0.0, "test": 0.3, "test_individual": 0.3004}, noise=1e-6))
+    assert [table.text(cell)[:7] for cell in table.rows[0].cells[1:3]] == ["+0.3004", "+0.0004"]
 
 
 def test_one_seed_decides_nothing() -> None:
@@ -329,7 +335,7 @@ def test_the_script_leaves_tables_figures_a_report_and_numbers(tmp_path: Path) -
     assert len(data["trainings"]) == 4
     assert data["headline"] in printed
     assert f"learner collusion is {data['verdict']}" in page
-    assert f"{data['betas']['1']['mean']['test_ensemble']['value']:.3f}" in page
+    assert f"{data['betas']['1']['mean']['test_ensemble']['value']:.2f}" in page
     for name in ("diversity", "losses", "codependence"):
         figure = read_image(output / f"digits-cross-entropy-{name}.png")
         assert figure.shape[1] > 1800

@@ -93,7 +93,7 @@ def _codependence(experiment: Experiment) -> Figure:
         values = [mean(experiment, beta, percent(QUANTITIES[f"{split}_bias_share"])) for beta in experiment.betas]
         _line(panels[1], experiment.betas, values, colour, name, marker="o")
     panels[1].set_title("share of diversity that is only bias (%)")
-    panels[1].set_ylim(0, 100)
+    panels[1].set_ylim(bottom=0)
     panels[1].set_xlabel("beta", labelpad=2)
     panels[1].legend()
     return figure

@@ -37,7 +37,7 @@ def end_table(experiment: Experiment) -> Table:
             f"training data. Lowest on test: the ensemble's, at its best of {_snapshots(experiment)} measurements, "
             "chosen by looking at the test data.",
         ),
-        _decimals(rows, 4),
+        _decimals(rows, 3),
     )
 
 
@@ -75,7 +75,7 @@ def _changes(experiment: Experiment, what: str, columns: Mapping[str, str]) -> T
             f"{experiment.design.measure.capitalize()}: mean [95 % interval] of the differences over "
             f"{_seeds(experiment)}, Student's t, paired by seed; not corrected for the number of betas.",
         ),
-        _decimals(rows, 3),
+        _decimals(rows, 2),
     )
 
 
@@ -124,7 +124,7 @@ def objective_table(experiment: Experiment) -> Table | None:
         ),
         tuple(rows),
         (f"Means over {_seeds(experiment)} with 95 % intervals.",),
-        _decimals(rows, 4),
+        _decimals(rows, 3),
     )
 
 
@@ -141,7 +141,8 @@ def _snapshots(experiment: Experiment) -> int:
 
 
 def _decimals(rows: Sequence[Row], figures: int) -> int:
-    """Decimals that show so many figures of the largest value."""
-    cells = [cell.value if isinstance(cell, Estimate) else cell for row in rows for cell in row.cells[1:]]
-    largest = max((abs(cell) for cell in cells if isinstance(cell, float)), default=0.0)
-    return int(np.clip(figures - 1 - np.floor(np.log10(largest)), 0, 9)) if largest > 0 else figures
+    """Decimals that show so many figures of the largest value of each column."""
+    values = [[cell.value if isinstance(cell, Estimate) else cell for cell in row.cells[1:]] for row in rows]
+    largest = np.nanmax(np.abs(np.array(values, np.float64)), axis=0, initial=0.0)
+    smallest = float(np.min(largest[largest > 0], initial=1.0))
+    return int(np.clip(figures - 1 - np.floor(np.log10(smallest)), 0, 9))

@@ -335,6 +335,17 @@ def test_an_archive_without_labels(town: Town) -> None:
     assert len(stages["v, backfilled"]) == 3, "without ground truth nothing is called found or lost"
 
 
+def test_versions_that_give_2d_boxes_alone(town: Town) -> None:
+    versions = {"u": town.run("u", 1, 0.7), "v": town.run("v", 2, 0.9)}
+    for path in (town.folder / "v").glob("*.txt"):
+        found = read_objects(path, scored=True)
+        found.box3d[:] = [-1000, -1000, -1000, -1, -1, -1, -10]
+        write_objects(path, found)
+    outcome = run_backfill(town.settings(versions), "")
+    assert "v, all replaced" in stages_of(outcome)
+    assert "On the ground" not in [section.title for section in outcome.report.sections]
+
+
 def test_the_operating_point_is_found_on_labelled_frames(town: Town) -> None:
     """With scores that tell right from wrong, what is wrong is left out."""
     folder = town.folder / "u"

@@ -181,8 +181,12 @@ def _stages(
 def _flips(
     archive: Archive, truth: LabelledFrames, complete: Sequence[tuple[Classifier, Answers]]
 ) -> dict[str, dict[str, Flips]]:
-    """Objects on the ground, of each stage but the first."""
+    """Objects on the ground, of each stage but the first; none where a version gives 2D boxes alone."""
     sources = archive.sources()
+    for said in (*sources, *(said for _, said in complete)):
+        heights = said.detections.objects.box3d[:, 3]
+        if len(heights) and (heights <= 0).all():
+            return {}
     before = (archive.labels_after(0), sources[:1])
     flips = {}
     for number in range(1, archive.finished):

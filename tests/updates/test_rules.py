@@ -134,6 +134,15 @@ def test_steps(rule: Rule, stream: Stream) -> None:
             assert store.steps[-1].changed == changed
 
 
+@pytest.mark.parametrize(("ratio", "label"), [(1.99, 1), (2.0, 0)])
+def test_the_ratio_itself_is_not_enough(ratio: float, label: int) -> None:
+    says_nothing = ConfusionMatrix(np.full((2, 2), 0.5))
+    with TemporaryDirectory() as folder, PredictionStore.create(folder, 1, 2, [1 / 3, 2 / 3]) as store:
+        store.update(store.request([0]), [0], says_nothing, Replace())
+        store.update(store.request([0]), [0], says_nothing, CostRatio(ratio))
+        assert store.labels.tolist() == [label]
+
+
 def test_what_is_unlikely_can_come_back() -> None:
     confident = ConfusionMatrix(np.array([[1 - 1e-12, 1e-12], [1e-12, 1 - 1e-12]]))
     with TemporaryDirectory() as folder, PredictionStore.create(folder, 1, 2) as store:

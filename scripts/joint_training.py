@@ -10,7 +10,7 @@ from rich.console import Console
 
 from pseudolidar.command_line import clear_errors, instantiate
 from pseudolidar.kitti import replacing
-from pseudolidar.study import ArtifactStore
+from pseudolidar.study import ArtifactStore, default_workers
 from pseudolidar.study.joint_training import (
     Design,
     draw_experiment,
@@ -25,9 +25,10 @@ from pseudolidar.viewing import print_tables, save_figure, tables_of, write_repo
 def main(config: DictConfig) -> None:
     """Compose the configuration, train what is not there yet, print the tables, write figures and the report."""
     with clear_errors():
-        choices = (config.digits, config.digits_squared_error, config.stereo)
+        choices = (config.digits, config.digits_squared_error, config.get("stereo"))
         designs = [instantiate(choice).design() for choice in choices if choice is not None]
-        run(Path(config.output), designs, config.workers, OmegaConf.to_yaml(config, resolve=True))
+        workers = default_workers() if config.workers is None else config.workers
+        run(Path(config.output), designs, workers, OmegaConf.to_yaml(config, resolve=True))
 
 
 def run(output: Path, designs: Sequence[Design], workers: int, configuration: str) -> None:

@@ -12,6 +12,7 @@ from pseudolidar.study.joint_training.measurements import (
     write_training,
 )
 from pseudolidar.study.joint_training.report import joint_training_data, joint_training_report
+from pseudolidar.study.joint_training.stereo import StereoEnsembles
 from pseudolidar.study.joint_training.verdicts import Verdict, verdict
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Measurement",
     "ObjectiveLosses",
     "Snapshot",
+    "StereoEnsembles",
     "Training",
     "Verdict",
     "draw_experiment",

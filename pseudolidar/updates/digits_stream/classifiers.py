@@ -64,7 +64,8 @@ _LOGISTIC = Kind("logistic regression", "logistic", lambda _: LogisticRegression
 _SVM = Kind("support vector machine, RBF", "SVM", lambda _: SVC())
 
 # Chosen on parts of source halves: of all chains of five out of sixteen simple classifiers, with 2 to 10 points of
-# accuracy from one to the next, the one whose errors correlate least.
+# accuracy from one to the next and a last one of 92 to 94 %, the one whose errors correlate least. Two streams were
+# tried before it: the one below, and another like that.
 DIVERSE = (_TREE, _COMPONENTS, _ROWS, _BAYES, _DISCRIMINANT)
 """Classifiers that err on different images, each a step better than the one before."""
 # Chosen by accuracy on source halves alone.

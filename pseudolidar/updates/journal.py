@@ -23,8 +23,8 @@ from pseudolidar.updates.rules import CostRatio, MajorityVote, MaxBelief, MaxBel
 
 Arrays = Mapping[str, NDArray[Any]]
 
-# Items that are worth a thread.
-_SMALLEST_SHARE = 10_000
+# Numbers of rows that are worth a thread.
+_SMALLEST_SHARE = 40_000
 # Numbers of rows that are computed at once.
 _NUMBERS_AT_ONCE = 1 << 22
 # Some seconds' work.
@@ -118,7 +118,7 @@ def apply_step(folder: Path, arrays: Arrays) -> None:
         if "votes" in arrays:
             cpu.apply_votes(rows["items"], rows["given"], rows["votes"], arrays["votes"], share, shares)
 
-    in_shares(apply, len(rows["items"]) // _SMALLEST_SHARE, None)
+    in_shares(apply, rows["posterior"].size // _SMALLEST_SHARE, None)
 
 
 def read_step(folder: Path) -> Step:
@@ -217,7 +217,7 @@ def _compute(arrays: Arrays, rows: Arrays, given: NDArray[np.int16], confusion: 
             shares,
         )
 
-    impossible = in_shares(compute, len(given) // _SMALLEST_SHARE, None)
+    impossible = in_shares(compute, rows["posterior"].size // _SMALLEST_SHARE, None)
     return min((place for place in impossible if place >= 0), default=-1)
 
 

@@ -5,6 +5,7 @@ Two items never have the same hash, so the order is total. The last key that the
 (radix select); a non-negative float orders like its bits.
 """
 
+import operator
 from functools import partial
 
 import numpy as np
@@ -40,7 +41,7 @@ def random_items(items: int, seed: int, selected: NDArray[np.int64]) -> None:
 def _select(bits: Bits, items: int, seed: int, selected: NDArray[np.int64]) -> None:
     if not len(selected):
         return
-    start = np.uint64(_mixed(np.uint64(seed % 2**64)))
+    start = np.uint64(_mixed(np.uint64(operator.index(seed) % 2**64)))
 
     threads_worth = items // _SMALLEST_SHARE
     high, low = _last_key(bits, items, start, len(selected))

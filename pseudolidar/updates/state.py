@@ -1,6 +1,7 @@
 """What a prediction store's JSON file says: its size, its prior, its history; and what its arrays look like then."""
 
 import json
+import operator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -34,6 +35,7 @@ class State:
     @classmethod
     def fresh(cls, items: int, classes: int, prior: ArrayLike | None, keep_votes: bool) -> "State":
         """Before the first step; arguments as for `PredictionStore.create`."""
+        items, classes = operator.index(items), operator.index(classes)
         if items < 0:
             raise ValueError(f"items: found {items}, expected 0 or more")
         if not 1 <= classes <= _MOST_CLASSES:

@@ -1,13 +1,13 @@
 """Stored predictions of N items in a folder of memory-mapped arrays, and the steps that evaluate some of them again."""
 
 import fcntl
+import operator
 import os
 import shutil
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -39,10 +39,15 @@ class PredictionStore:
         self.folder = Path(folder)
         require_file(self.folder / _STATE, "a prediction store")
         self._close = weakref.finalize(self, os.close, _locked(self.folder))
-        self._state = State.read(self.folder / _STATE)
-        self._arrays = self._fitted_arrays()
-        self._finish_step()
-        self._tidy()
+        try:
+            self._state = State.read(self.folder / _STATE)
+            self._arrays = self._fitted_arrays()
+            self._finish_step()
+            self._tidy()
+        except BaseException:
+            # The traceback keeps this object alive, which must not keep the lock.
+            self._close()
+            raise
 
     @classmethod
     def create(
@@ -91,9 +96,7 @@ class PredictionStore:
     def __enter__(self) -> "PredictionStore":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     @property
@@ -158,6 +161,7 @@ class PredictionStore:
             items: how many, 0 or more.
         """
         self._finish_step()
+        items = operator.index(items)
         if items < 0:
             raise ValueError(f"items: found {items}, expected 0 or more")
         if self.requested is not None:
@@ -246,6 +250,8 @@ class PredictionStore:
 
     def _requested(self, budget: int, fill: Callable[[NDArray[np.int64]], None]) -> NDArray[np.int64]:
         self._finish_step()
+        # NumPy's integers have no place in the header of a file.
+        budget = operator.index(budget)
         if not 0 <= budget <= self.items:
             raise ValueError(f"budget: found {budget}, expected 0 to {self.items}, the number of items")
         with replacing(self._request) as temporary:

@@ -67,19 +67,23 @@ def kill_at_every_event(session: Session, before: Path, scratch: Path) -> None:
 
 def kill_at_random_moments(session: Session, before: Path, scratch: Path, kills: int) -> None:
     """Kill the session after random times, and start it again."""
+    undisturbed = _undisturbed(session, before, scratch)  # from then on the kernels are loaded
+    folder = Path(shutil.copytree(before, scratch / "timed"))
     start = time.monotonic()
-    undisturbed = _undisturbed(session, before, scratch)
+    session.go_on(folder)
     usual_s = time.monotonic() - start
     random = np.random.default_rng(0)
+    statuses = set()
     for kill in range(kills):
         folder = Path(shutil.copytree(before, scratch / str(kill)))
         process = _forked(session.go_on, folder)
         time.sleep(random.uniform(0, usual_s))
         os.kill(process, signal.SIGKILL)
-        os.waitpid(process, 0)
+        statuses.add(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]))
         session.go_on(folder)
         assert _contents(folder) == undisturbed, f"kill {kill}"
         shutil.rmtree(folder)
+    assert -signal.SIGKILL in statuses and statuses <= {0, -signal.SIGKILL}, statuses
 
 
 def _undisturbed(session: Session, before: Path, scratch: Path) -> dict[str, bytes]:

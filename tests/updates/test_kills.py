@@ -23,6 +23,6 @@ def test_before_every_change(tmp_path: Path) -> None:
 
 
 def test_at_random_moments(tmp_path: Path) -> None:
-    session = Session(items=1_000_000, new=100_000, budget=500_000)
+    session = Session(items=400_000, new=40_000, budget=200_000)
     session.prepare(tmp_path / "before")
     in_process_of_its_own(kill_at_random_moments, session, tmp_path / "before", tmp_path, 8)

@@ -185,6 +185,7 @@ def test_damaged_stores(tmp_path: Path) -> None:
     folder = tmp_path / "s"
     PredictionStore.create(folder, 4, 3).close()
     state, labels = (folder / "store.json").read_text(), (folder / "labels.npy").read_bytes()
+    errors: list[FormatError] = []
     for damage, message in (
         (lambda: (folder / "store.json").write_text("{}"), "store.json: file"),
         (lambda: (folder / "store.json").write_text(json.dumps(json.loads(state) | {"items": 5})), "npy: byte"),
@@ -194,8 +195,9 @@ def test_damaged_stores(tmp_path: Path) -> None:
         (lambda: (folder / "labels.npy").unlink(), "labels.npy: file: found nothing there"),
     ):
         damage()
-        with pytest.raises(FormatError, match=message):
+        with pytest.raises(FormatError, match=message) as caught:
             PredictionStore.open(folder)
+        errors.append(caught.value)  # as an interactive session does; the lock must not live with them
         (folder / "store.json").write_text(state)
         (folder / "labels.npy").write_bytes(labels)
     PredictionStore.open(folder)
@@ -204,6 +206,16 @@ def test_damaged_stores(tmp_path: Path) -> None:
 def test_a_class_that_is_hardly_possible_is_possible(tmp_path: Path) -> None:
     store = PredictionStore.create(tmp_path / "s", 1, 3, [1, 1e-60, 0])
     assert store.posterior[0, 1] > 0 and store.posterior[0, 2] == 0
+
+
+def test_numbers_may_be_numpys(tmp_path: Path) -> None:
+    store = PredictionStore.create(tmp_path / "s", np.int64(4), np.int16(3))  # type: ignore[arg-type]
+    store.add(np.int64(2))  # type: ignore[arg-type]
+    for request in (store.request_uncertain, store.request_random):
+        one = request(np.int64(3), np.int64(-5)).tolist()  # type: ignore[arg-type]
+        assert len(one) == 3 and one == request(3, -5).tolist()
+    store.close()
+    assert PredictionStore.open(tmp_path / "s").items == 6
 
 
 def test_closed_stores_take_nothing(tmp_path: Path) -> None:

@@ -186,6 +186,16 @@ def test_versions_of_a_configuration() -> None:
             versions_from(wrong)
 
 
+def test_where_no_detection_matches_all_are_false() -> None:
+    items = candidates_of((box(0), box(200)))
+    labels = stacked(objects(label("Car", box(0), x=0)), scored=False)
+    found = objects(detection("Car", box(200), x=30), detection("Pedestrian", box(0), x=9), scored=True)
+    said = answers(items, stacked(found), 0.5)
+    flips = object_flips(items, labels, (said.label, [said]), (np.zeros(2, np.int16), [said]))
+    counts = {name: (one.before.false_count, one.after.false_count) for name, one in flips.items()}
+    assert counts == {"Car": (1, 0), "Pedestrian": (1, 0), "Cyclist": (0, 0)}
+
+
 class Town:
     """A data set of labels alone, its candidates, and versions made from labels with errors.
 
@@ -364,6 +374,8 @@ def test_mistakes_leave_the_state_alone(town: Town) -> None:
     mine = town.settings({"u": town.run("u", 1, 0.7), "v": str(town.folder / "v")})
     for wrong, what in (
         ({"budget": 41}, "budget: found 41"),
+        ({"budgets": [0.1, 41]}, "budget: found 41"),
+        ({"min_overlap": 50.0}, "min_overlap: found 50, expected 0 to 1"),
         ({"archive": "nowhere"}, "nowhere.txt"),
         ({"candidates": str(town.folder / "nothing")}, "nothing there"),
         ({"labelled": "archive"}, "found frame 000000 of the archive"),
@@ -372,6 +384,7 @@ def test_mistakes_leave_the_state_alone(town: Town) -> None:
     ):
         with pytest.raises(ValueError, match=what):
             run_backfill(replace(mine, **wrong), "")
+    assert not (town.folder / "output/labels_u.npy").exists(), "nothing was taken in"
     assert run_backfill(mine, "").waiting is not None
     with pytest.raises(FormatError, match="candidates: found"):
         run_backfill(replace(mine, max_overlap=0.0, candidate_score=0.6, candidates=town.run("c", 9, 0.5)), "")

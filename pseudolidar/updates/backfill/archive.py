@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +48,7 @@ class Archive:
         min_overlap: of a detection with the candidate that it speaks of, in the image.
 
     Raises:
-        ValueError: no version, two of one name, or a labelled frame in the archive.
+        ValueError: no version, two of one name, an overlap outside 0 to 1, or a labelled frame in the archive.
     """
 
     folder: Path
@@ -62,6 +61,8 @@ class Archive:
         names = [version.name for version in self.versions]
         if not names or len(set(names)) < len(names):
             raise ValueError(f"versions: found {', '.join(names) or 'none'}, expected one or more, each once")
+        if not 0 <= self.min_overlap <= 1:
+            raise ValueError(f"min_overlap: found {self.min_overlap:g}, expected 0 to 1")
         shared = set(self.candidates.frame_ids) & set(self.labelled.candidates.frame_ids)
         if shared:
             expected = "frames outside of it: confusion is not to be measured on what it corrects"
@@ -70,9 +71,7 @@ class Archive:
     def __enter__(self) -> "Archive":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if "store" in self.__dict__:
             self.store.close()
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
@@ -84,8 +83,10 @@ def final_labels(
     seed: int,
 ) -> NDArray[np.int16]:
     """The stored labels (N,) after all versions, `count` frames each; other arguments as for `compare_policies`."""
-    with TemporaryDirectory() as folder:
-        store = PredictionStore.create(Path(folder) / "store", len(candidates), len(LABELS), prior, keep_votes=True)
+    with (
+        TemporaryDirectory() as folder,
+        PredictionStore.create(folder, len(candidates), len(LABELS), prior, keep_votes=True) as store,
+    ):
         for number, (version, said) in enumerate(versions):
             items = np.arange(len(candidates))
             if number:
@@ -93,6 +94,4 @@ def final_labels(
                 items = candidates.items_of(frames)
             rule = policy.rule if number else Replace()
             store.update(store.request(items), said.label[items], version.confusion, rule)
-        labels = np.array(store.labels)
-        store.close()
-    return labels
+        return np.array(store.labels)

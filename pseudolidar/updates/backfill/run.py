@@ -14,7 +14,7 @@ from pseudolidar.updates import MaxBelief, Replace, Rule
 from pseudolidar.updates.backfill.archive import Archive, Waiting
 from pseudolidar.updates.backfill.candidates import read_candidates
 from pseudolidar.updates.backfill.comparison import Policy, Trial, compare_policies
-from pseudolidar.updates.backfill.frames import Selection
+from pseudolidar.updates.backfill.frames import Selection, frame_count
 from pseudolidar.updates.backfill.labelling import Answers, LabelledFrames
 from pseudolidar.updates.backfill.report import backfill_report, budgets_figure, rule_text
 from pseudolidar.updates.backfill.scoring import accuracy_change, changes, object_flips
@@ -94,6 +94,8 @@ def run_backfill(settings: BackfillSettings, configuration: str) -> Outcome:
         ValueError: settings that make no sense.
     """
     frames = ObjectDataset(settings.data, settings.archive)
+    for budget in settings.budgets:
+        frame_count(budget, len(frames))  # what is wrong is said before anything is taken in
     with open_archive(settings, frames) as archive:
         waiting = archive.advance(settings.budget, settings.rule, settings.selection, settings.seed)
         report = _report(archive, frames, waiting, settings, configuration)

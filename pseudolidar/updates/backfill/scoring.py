@@ -1,14 +1,16 @@
 """What changed labels mean for a labelled archive: objects found and lost, false detections added and removed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import isfinite
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pseudolidar.evaluation import CLASSES, LOOSE_OVERLAP, StackedObjects
+from pseudolidar.kitti import Objects
 from pseudolidar.study import Change, MeanLoss, change
-from pseudolidar.study.flips import Criterion, Flips, find_objects
+from pseudolidar.study.flips import Criterion, Flips, FoundObjects, find_objects
 from pseudolidar.updates.backfill.candidates import Candidates
 from pseudolidar.updates.backfill.labelling import BACKGROUND, Answers, Truth
 from pseudolidar.updates.backfill.results import stored_objects
@@ -89,11 +91,20 @@ def object_flips(
     Returns:
         by class, KITTI's matching in bird's eye view at the looser overlaps; what the labels stand for is kept whole.
     """
-    # Equal scores: all are kept.
     ends = [stored_objects(candidates, label, np.ones(len(label)), sources) for label, sources in (before, after)]
     flips = {}
     for class_name in CLASSES:
         criterion = Criterion(class_name, "bev", "all", LOOSE_OVERLAP[class_name]["bev"])
-        found = [find_objects(labels, results, criterion, candidates.frame_ids) for results in ends]
-        flips[class_name] = Flips(*found)
+        flips[class_name] = Flips(*(_all_found(labels, results, criterion, candidates.frame_ids) for results in ends))
     return flips
+
+
+def _all_found(
+    labels: StackedObjects, results: Sequence[Objects], criterion: Criterion, frame_ids: Sequence[str]
+) -> FoundObjects:
+    # Of equal scores all are kept; but where none matches an object none is, and all are false.
+    found = find_objects(labels, results, criterion, frame_ids)
+    if isfinite(found.threshold):
+        return found
+    tally = criterion.evaluate(labels, results).tallies[criterion.class_name, criterion.view, criterion.difficulty]
+    return replace(found, false_count=int(tally.change[:, 1].sum()))

@@ -1,7 +1,6 @@
 """One policy on one stream: which items are evaluated at each step, and the labels stored after it."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
 
@@ -64,9 +63,11 @@ def run_policy(stream: DigitsStream, policy: Policy, seed: int) -> Run:
     present = np.full(steps, items)
     if policy.growing:
         present[:ARRIVAL_STEP] = items // 2
-    with TemporaryDirectory() as folder:
-        keep_votes = isinstance(policy.rule, MajorityVote)
-        store = PredictionStore.create(Path(folder) / "store", int(present[0]), CLASSES, keep_votes=keep_votes)
+    keep_votes = isinstance(policy.rule, MajorityVote)
+    with (
+        TemporaryDirectory() as folder,
+        PredictionStore.create(folder, int(present[0]), CLASSES, keep_votes=keep_votes) as store,
+    ):
         request = store.request_uncertain if policy.selection == "entropy" else store.request_random
         for step, count in enumerate(present.tolist()):
             if count > store.items:

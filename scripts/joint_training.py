@@ -27,6 +27,8 @@ def main(config: DictConfig) -> None:
     with clear_errors():
         choices = (config.digits, config.digits_squared_error, config.get("stereo"))
         designs = [instantiate(choice).design() for choice in choices if choice is not None]
+        if not designs:
+            raise ValueError("digits, digits_squared_error, stereo: found none of them, expected one or more")
         workers = default_workers() if config.workers is None else config.workers
         run(Path(config.output), designs, workers, OmegaConf.to_yaml(config, resolve=True))
 

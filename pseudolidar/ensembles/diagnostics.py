@@ -7,13 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pseudolidar.ensembles.decomposition import (
-    Decomposition,
-    label_log_probabilities,
-    log_mean_exp,
-)
+from pseudolidar.ensembles.decomposition import Decomposition, label_log_probabilities, log_mean_exp
 
-_MOST_MEMBERS = 16
+MOST_MEMBERS = 16
+"""Whose subsets, 65,535, can all be visited."""
 
 
 class SquaredErrorTally:
@@ -167,7 +164,7 @@ def cross_entropy_codependence(logits: Tensor, labels: Tensor) -> tuple[float, .
     """Cross-entropy, nats, of the averaged probabilities of 1, 2 ... M members, each the mean over all choices of them.
 
     Args:
-        logits: (M, N, K); every subset is visited, so M is at most 16.
+        logits: (M, N, K); every subset is visited, so M is at most `MOST_MEMBERS`.
         labels: int64 (N,).
 
     Raises:
@@ -175,8 +172,8 @@ def cross_entropy_codependence(logits: Tensor, labels: Tensor) -> tuple[float, .
     """
     log_likelihoods = label_log_probabilities(logits, labels)
     members = len(log_likelihoods)
-    if members > _MOST_MEMBERS:
-        raise ValueError(f"logits: found {members} members, expected at most {_MOST_MEMBERS}")
+    if members > MOST_MEMBERS:
+        raise ValueError(f"logits: found {members} members, expected at most {MOST_MEMBERS}")
     return tuple(
         -sum(float(log_mean_exp(log_likelihoods[list(kept)]).mean()) for kept in subsets) / len(subsets)
         for subsets in (list(combinations(range(members), count)) for count in range(1, members + 1))

@@ -19,6 +19,7 @@ from pseudolidar.ensembles import (
     cross_entropy_decomposition,
 )
 from pseudolidar.ensembles.decomposition import log_mean_exp
+from pseudolidar.ensembles.diagnostics import MOST_MEMBERS
 from pseudolidar.study.joint_training.experiments import Design
 from pseudolidar.study.joint_training.measurements import Measurement, Snapshot, Training, write_training
 from pseudolidar.study.stages import Stage
@@ -37,7 +38,7 @@ class DigitsEnsembles:
             digit that is shown and 0 for the others.
         betas: of the augmented objective, 0 among them.
         seeds: how many; each draws its own training images, initial weights and batches, the same for all betas.
-        members: M of an ensemble.
+        members: M of an ensemble; every subset of them is measured, so 16 at most.
         hidden: width of the hidden layer.
         training_images: the others of the 1797 are for testing.
         epochs, batch, learning_rate: of Adam; a fixed schedule, nothing is stopped early.
@@ -61,9 +62,11 @@ class DigitsEnsembles:
     def __post_init__(self) -> None:
         if self.loss not in get_args(Loss):
             raise ValueError(f"loss: found {self.loss}, expected {' or '.join(get_args(Loss))}")
-        for name in ("seeds", "members", "hidden", "epochs", "batch", "every"):
+        for name in ("seeds", "hidden", "epochs", "batch", "every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: found {getattr(self, name)}, expected 1 or more")
+        if not 2 <= self.members <= MOST_MEMBERS:
+            raise ValueError(f"members: found {self.members}, expected 2 to {MOST_MEMBERS}")
         if not 0 < self.training_images < _IMAGES:
             raise ValueError(f"training_images: found {self.training_images}, expected 1 to {_IMAGES - 1}")
         if not self.learning_rate > 0:

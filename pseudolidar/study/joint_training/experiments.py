@@ -80,8 +80,11 @@ def run_experiments(store: ArtifactStore, designs: Sequence[Design], workers: in
     """Train every ensemble that is not there yet, and read what was measured.
 
     Raises:
-        ValueError: a stage failed.
+        ValueError: two designs of one name, whose files would be the same; a stage failed.
     """
+    names = [design.name for design in designs]
+    if len(set(names)) < len(names):
+        raise ValueError(f"designs: found the names {', '.join(names)}, expected each once")
     outcome = make_stages(store, [stage for design in designs for stage in design.stages.values()], workers)
     for failure in outcome.failed:
         raise ValueError(f"{failure.stage}: {failure.message}")

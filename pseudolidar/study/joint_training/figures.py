@@ -57,7 +57,7 @@ def _over_training(experiment: Experiment) -> Figure:
 def _against_beta(experiment: Experiment) -> Figure:
     """Losses and diversity at the end on either data, and what beta changes in the gaps."""
     figure, panels = _panels(4, gap_in=0.58)
-    for axes, part in zip(panels, ("individual", "diversity", "ensemble"), strict=False):
+    for axes, part in zip(panels[:3], ("individual", "diversity", "ensemble"), strict=True):
         for split, (name, colour) in _SPLITS.items():
             values = [mean(experiment, beta, QUANTITIES[f"{split}_{part}"]) for beta in experiment.betas]
             _line(axes, experiment.betas, values, colour, name, marker="o")

@@ -66,10 +66,12 @@ class Training:
 
 def write_training(folder: Path, training: Training) -> None:
     """Write measurements.json: the loss and, for each snapshot, its step and what was measured on either split."""
-    steps = [
-        {"step": snapshot.step, "train": _plain(snapshot.train), "test": _plain(snapshot.test)}
-        for snapshot in training.snapshots
-    ]
+    steps = []
+    for snapshot in training.snapshots:
+        splits = {"train": snapshot.train, "test": snapshot.test}
+        entry = {"step": snapshot.step, **{name: _plain(split) for name, split in splits.items()}}
+        objective = {name: asdict(split.objective) for name, split in splits.items() if split.objective is not None}
+        steps.append({**entry, "objective": objective} if objective else entry)
     with replacing(folder / _FILE) as temporary:
         temporary.write_text(json.dumps({"loss": training.loss, "steps": steps}, indent=1))
 

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from pseudolidar.study.joint_training.comparison import OBJECTIVE_QUANTITIES, QUANTITIES, change, mean
 from pseudolidar.study.joint_training.experiments import Experiment
+from pseudolidar.study.joint_training.measurements import Snapshot
 from pseudolidar.study.joint_training.tables import bias_table, diversity_table, end_table, loss_table, objective_table
 from pseudolidar.study.joint_training.verdicts import verdict
 from pseudolidar.viewing import Estimate, Picture, Report, Section, Table
@@ -54,8 +55,9 @@ _METHOD = (
     "NeurIPS 2023).",
     "Learner collusion is called seen where, with the largest beta against 0, three intervals lie above 0: the "
     "diversity on training data, its lead over the diversity on test data, and the ensemble's gap between test and "
-    "training loss. It is called not seen where one of them lies below 0, and undecided otherwise. The criterion, like "
-    "the settings, was fixed before there were results.",
+    "training loss. It is called not seen where one of them lies below 0, and undecided otherwise. The criterion "
+    'was fixed before there were results. "Not seen" is likelier by chance alone than with a single interval, since '
+    "any of the three will do.",
     "Intervals are Student's over seeds, 95 %. What is compared with beta 0 is paired: the same seed gives every beta "
     "the same data, initial weights and batches.",
 )
@@ -103,10 +105,18 @@ def _data(experiment: Experiment) -> dict[str, Any]:
             for beta in experiment.betas
         },
         "trainings": [
-            {"beta": beta, "seed": seed, "snapshots": [asdict(snapshot) for snapshot in training.snapshots]}
+            {"beta": beta, "seed": seed, "snapshots": [_plain(snapshot) for snapshot in training.snapshots]}
             for (beta, seed), training in experiment.trainings.items()
         ],
     }
+
+
+def _plain(snapshot: Snapshot) -> dict[str, Any]:
+    """JSON has no NaN, which the share of bias is where members agree on everything."""
+    plain = asdict(snapshot)
+    for split in (plain["train"], plain["test"]):
+        split["bias_share"] = split["bias_share"] if isfinite(split["bias_share"]) else None
+    return plain
 
 
 def _numbers(found: Estimate) -> dict[str, float | None]:

@@ -76,19 +76,20 @@ class StereoEnsembles:
                     f"measure-psmnets-beta{beta:g}",
                     MeasureEnsemble(one, measured, self.frames),
                     {"data": data, "model": model},
-                    title=f"measure {title}",
+                    occupied,
+                    f"measure {title}",
                 )
-        smooth = "smooth L1" if training.smooth else "L1"
         return Design(
             name="stereo",
             title="Stereo",
             setting=(
                 f"{training.members} PSMNets of {training.width} channels on {self.data.train} frames of a synthetic "
                 f"town, whose disparities are averaged; {steps} steps of {training.batch_size} crops of "
-                f"{training.crop[1]} x {training.crop[0]} px, {smooth} of {training.loss}, from random weights; the "
+                f"{training.crop[1]} x {training.crop[0]} px, {_trained_on(training)}, from random weights; the "
                 f"schedule is fixed and nothing is stopped early. Measured is the squared error of disparity on "
                 f"{self.frames} whole frames that were trained on and {self.frames} that were not. A seed draws "
-                "initial weights and crops, the same for every beta."
+                "initial weights and crops, the same for every beta; all seeds share one town: intervals know of the "
+                "chance in training alone."
             ),
             compared="squared error",
             unit="px²",
@@ -162,16 +163,15 @@ class MeasureEnsemble:
             model = parents["model"] / _MODEL_FILE
             if step < self.training.steps:
                 model = snapshot_path(model, step)
-            ensemble = TrainedEnsemble(model)
+            ensemble = TrainedEnsemble(model, device=self.training.device)
             entry: dict[str, Any] = {"step": step, "objective": {}}
             for name, split in _SPLITS.items():
                 frames = ObjectDataset(parents["data"], split)
                 chosen = frames.only(frames.frame_ids[: self.frames])
                 entry[name], entry["objective"][name] = self._measured(ensemble, chosen, f"step {step}, {name}")
             entries.append(entry)
-        smooth = "smooth L1" if self.training.smooth else "L1"
         with replacing(folder / "measurements.json") as temporary:
-            temporary.write_text(json.dumps({"loss": f"{smooth} of {self.training.loss}", "steps": entries}, indent=1))
+            temporary.write_text(json.dumps({"loss": _trained_on(self.training), "steps": entries}, indent=1))
 
     def _measured(
         self, ensemble: TrainedEnsemble, frames: ObjectDataset, description: str
@@ -197,3 +197,8 @@ class MeasureEnsemble:
         return disparity_loss(
             disparity[None], target[None], training.loss, constant, training.smooth, training.max_disparity
         )
+
+
+def _trained_on(training: EnsembleTraining) -> str:
+    """The loss, for people."""
+    return f"{'smooth L1' if training.smooth else 'L1'} of {training.loss}"

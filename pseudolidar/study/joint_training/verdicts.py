@@ -36,7 +36,11 @@ class Verdict:
 
 
 def verdict(experiment: Experiment) -> Verdict:
-    """The verdict on an experiment. No correction is needed for three intervals: all of them have to agree."""
+    """The verdict on an experiment.
+
+    "seen" needs no correction for three intervals, since all of them have to agree. "not seen" takes one of the three:
+    where beta changes nothing, chance alone gives it more often than a single interval would.
+    """
     beta = experiment.betas[-1]
     signs = {name: change(experiment, beta, QUANTITIES[name]) for name in SIGNS}
     word: Word = "undecided"

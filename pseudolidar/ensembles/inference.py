@@ -88,6 +88,8 @@ def trained_disparity(
 ) -> TrainedPSMNet | TrainedEnsemble:
     """The disparity model of a file of weights, one network's or an ensemble's; arguments as `TrainedPSMNet`.
 
+    Which of the two it is, the file is asked at once.
+
     Raises:
         FormatError: no such file, or no weights in it.
     """

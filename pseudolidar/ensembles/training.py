@@ -27,8 +27,9 @@ class EnsembleTraining(StereoTraining):
     Attributes:
         members: M networks.
         beta: in [0, 1]: the objective is (1 - beta) x the mean of the members' losses + beta x the loss of their mean
-            disparity. 0 trains each as if it were alone (on the same batches), 1 the ensemble alone (Jeffares et al.,
-            Joint Training of Deep Ensembles Fails Due to Learner Collusion, NeurIPS 2023).
+            disparity. 0 trains each as if it were alone, on the same batches (only `max_gradient_norm` bounds the
+            gradient of all together), 1 the ensemble alone (Jeffares et al., Joint Training of Deep Ensembles Fails Due
+            to Learner Collusion, NeurIPS 2023).
 
     Raises:
         ValueError: fewer than two members, or another beta; or as `StereoTraining`.

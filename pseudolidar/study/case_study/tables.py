@@ -50,8 +50,10 @@ def source_name(settings: CaseStudySettings, source: Source) -> str:
         return f"{source} (maps of {Path(choice.path).name})"
     if isinstance(choice, CommandDisparity):
         return f"{source} (a command)"
-    of = f"{choice.members} x " if isinstance(choice, EnsembleTraining) else ""
-    return f"{source} ({of}{choice.loss} MAE)"
+    if isinstance(choice, EnsembleTraining):
+        jointly = f", beta {choice.beta:g}" if choice.beta else ""
+        return f"{source} ({choice.members} x {choice.loss} MAE{jointly})"
+    return f"{source} ({choice.loss} MAE)"
 
 
 def intervals_note(study: CaseStudy) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from pseudolidar.ensembles.psmnet_ensemble import is_ensemble
 from pseudolidar.kitti import ObjectDataset, read_image, write_image
 from pseudolidar.stereo import PSMNet, StereoTraining, load_psmnet, save_psmnet
 from pseudolidar.stereo.scene_flow import read_pfm
@@ -65,6 +66,16 @@ def test_kittis_object_layout(scene: ObjectDataset, train: Train) -> None:
     assert "model: u.pt" in train(f"data={scene.root}", "output=u.pt", "training.loss=depth")
     assert load_psmnet("u.pt").max_disparity == 16
     assert [path.name for path in Path.cwd().iterdir()] == ["u.pt"]
+
+
+def test_an_ensemble(scene: ObjectDataset, train: Train) -> None:
+    ensemble = (f"data={scene.root}", "stereo@training=ensemble", "output=u.pt")
+    assert "model: u.pt" in train(*ensemble, "training.members=2", "training.beta=0.5")
+    assert is_ensemble("u.pt")
+    Path("u.pt").rename("e.pt")
+    assert "beta: found 2, expected a number from 0 to 1" in train(*ensemble, "training.beta=2", mistake=True)
+    message = train(f"data={scene.root}", "init=e.pt", "output=u.pt", mistake=True)
+    assert "e.pt: arguments: found" in message and "members" in message
 
 
 def test_the_benchmark_of_2015(tmp_path: Path, train: Train) -> None:

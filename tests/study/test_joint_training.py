@@ -1,4 +1,4 @@
-"""Joint training: networks and objective against PyTorch's, intervals and verdicts, either kind of measurements."""
+"""Joint training: intervals and verdicts, either kind of measurements, the report, the script."""
 
 import json
 from collections.abc import Mapping
@@ -12,17 +12,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import ttest_rel
-from sklearn.datasets import load_digits
-from torch.nn.functional import cross_entropy, linear, mse_loss
 
 from pseudolidar.ensembles import Decomposition, SquaredErrorTally
 from pseudolidar.kitti import FormatError, read_image
 from pseudolidar.study import ArtifactStore, Stage
 from pseudolidar.study.joint_training import (
     Design,
-    DigitsEnsembles,
     Experiment,
     Measurement,
+    ObjectiveLosses,
     Snapshot,
     Training,
     draw_experiment,
@@ -34,23 +32,11 @@ from pseudolidar.study.joint_training import (
     write_training,
 )
 from pseudolidar.study.joint_training.comparison import QUANTITIES, change, mean
-from pseudolidar.study.joint_training.digits import DigitNetworks, Loss, objective, train_digits
+from pseudolidar.study.joint_training.digits import train_digits
 from pseudolidar.study.joint_training.tables import loss_table
 from pseudolidar.viewing import render_report, tables_of
 from tests.forked import start_script
-
-SMALL = DigitsEnsembles(
-    loss="cross-entropy",
-    betas=(0, 1),
-    seeds=2,
-    members=3,
-    hidden=8,
-    training_images=60,
-    epochs=6,
-    batch=10,
-    learning_rate=0.03,
-    every=3,
-)
+from tests.study.test_joint_training_digits import SMALL
 
 
 @dataclass(frozen=True)
@@ -168,86 +154,6 @@ def test_the_loss_gap_is_that_of_the_members_and_that_of_diversity() -> None:
     assert QUANTITIES["loss_gap"](training) == pytest.approx(of_members + QUANTITIES["diversity_gap"](training))
 
 
-def test_networks_side_by_side_are_networks_one_by_one() -> None:
-    random = torch.Generator().manual_seed(0)
-    networks, images = DigitNetworks(3, 5, random), torch.rand(7, 64, generator=random)
-    together = networks(images)
-    for member in range(3):
-        hidden = linear(images, networks.first[member].T, networks.first_bias[member, 0]).relu()
-        alone = linear(hidden, networks.last[member].T, networks.last_bias[member, 0])
-        torch.testing.assert_close(together[member], alone)
-
-
-def test_the_objectives_run_from_the_members_losses_to_the_ensembles() -> None:
-    random = torch.Generator().manual_seed(1)
-    outputs, labels = torch.randn(4, 9, 10, generator=random), torch.randint(10, (9,), generator=random)
-    target = torch.eye(10)[labels]
-    ends = {
-        "cross-entropy": (
-            torch.stack([cross_entropy(member, labels) for member in outputs]).mean(),
-            -outputs.softmax(-1).mean(0).log()[torch.arange(9), labels].mean(),
-        ),
-        "squared error": (
-            torch.stack([mse_loss(member, target) for member in outputs]).mean(),
-            mse_loss(outputs.mean(0), target),
-        ),
-    }
-    for loss, (alone, ensemble) in ends.items():
-        for beta in (0.0, 0.3, 1.0):
-            found = objective(loss, outputs, labels, beta)  # type: ignore[arg-type]
-            torch.testing.assert_close(found, (1 - beta) * alone + beta * ensemble)
-
-
-@pytest.mark.parametrize("loss", ["cross-entropy", "squared error"])
-def test_what_is_measured_is_what_is_trained_on(loss: Loss) -> None:
-    """One step on all images, so small that it leaves the weights, from which the loss can be computed again."""
-    still = replace(SMALL, loss=loss, learning_rate=1e-30, epochs=1, every=1)
-    first, last = train_digits(still, 0.0, 0).snapshots
-    assert first.test.decomposition == last.test.decomposition
-    images, labels = load_digits(return_X_y=True)
-    random = torch.Generator().manual_seed(0)
-    order = torch.randperm(len(images), generator=random)
-    networks = DigitNetworks(still.members, still.hidden, random)
-    for part, found in ((order[:60], last.train), (order[60:], last.test)):
-        outputs = networks(torch.from_numpy(images).float()[part] / 16)
-        for beta, wanted in ((0.0, found.decomposition.individual), (1.0, found.decomposition.ensemble)):
-            loss_of_part = objective(loss, outputs, torch.from_numpy(labels)[part], beta).item()
-            assert loss_of_part == pytest.approx(wanted, rel=1e-4)
-        assert (found.codependence[0], found.codependence[-1]) == pytest.approx(
-            (found.decomposition.individual, found.decomposition.ensemble)
-        )
-
-
-def test_a_seed_is_the_same_bytes_and_the_same_start_for_every_beta() -> None:
-    first, again, joint = (train_digits(SMALL, beta, 3) for beta in (0.0, 0.0, 1.0))
-    assert first == again
-    assert [snapshot.step for snapshot in first.snapshots] == [0, 3, 6]
-    assert first.snapshots[0] == joint.snapshots[0]
-    assert first.snapshots[1] != joint.snapshots[1]
-    assert first.end.train.decomposition.ensemble < 0.6 * first.snapshots[0].train.decomposition.ensemble
-    assert train_digits(SMALL, 0.0, 4) != first
-
-
-def test_a_training_that_leaves_the_numbers_says_so() -> None:
-    with pytest.raises(FloatingPointError, match="lower learning_rate"):
-        train_digits(replace(SMALL, learning_rate=1e38), 0.0, 0)
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "message"),
-    [
-        ("loss", "hinge", "loss: found hinge, expected cross-entropy or squared error"),
-        ("members", 0, "members: found 0, expected 1 or more"),
-        ("training_images", 1797, "training_images: found 1797, expected 1 to 1796"),
-        ("learning_rate", 0, "learning_rate: found 0"),
-        ("betas", (0, 2), "betas: found 2, expected 0 to 1"),
-    ],
-)
-def test_settings_out_of_range(name: str, value: Any, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        replace(SMALL, **{name: value})
-
-
 @pytest.mark.parametrize("betas", [(0.0,), (0.5, 1.0)])
 def test_betas_without_something_to_compare(betas: tuple[float, ...]) -> None:
     with pytest.raises(ValueError, match=r"betas: found .*, expected 0 and others"):
@@ -261,8 +167,16 @@ def test_a_design_with_a_hole() -> None:
         replace(tallies_design(), stages=stages)
 
 
-def test_measurements_survive_the_file(tmp_path: Path) -> None:
-    training = train_digits(SMALL, 0.5, 0)
+def test_two_designs_of_one_name(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="designs: found the names tallies, tallies, expected each once"):
+        run_experiments(ArtifactStore(tmp_path), [tallies_design(), tallies_design(seeds=2)])
+
+
+@pytest.mark.parametrize("objective", [None, ObjectiveLosses(2.0, 1.5)])
+def test_measurements_survive_the_file(tmp_path: Path, objective: ObjectiveLosses | None) -> None:
+    first, last = (train_digits(SMALL, 0.5, 0).snapshots[i] for i in (0, -1))
+    last = replace(last, **{name: replace(getattr(last, name), objective=objective) for name in ("train", "test")})
+    training = Training("some loss", (first, last))
     write_training(tmp_path, training)
     assert read_training(tmp_path) == training
 
@@ -300,22 +214,31 @@ def test_a_file_of_something_else(tmp_path: Path, text: str, place: str) -> None
 
 def test_digits_and_tallies_in_one_report(tmp_path: Path) -> None:
     store = ArtifactStore(tmp_path)
-    designs = [SMALL.design(), replace(SMALL, loss="squared error").design(), tallies_design()]
+    designs = [replace(SMALL, loss="squared error").design(), tallies_design()]
     experiments = run_experiments(store, designs)
     assert all(store.is_finished(stage) for design in designs for stage in design.stages.values())
     figures = {experiment.design.name: draw_experiment(experiment) for experiment in experiments}
     report = joint_training_report(experiments, figures, "seeds: 2")
     page = render_report(report)
-    assert page.count("<svg") == 9
+    assert page.count("<svg") == 6
     assert report.lead == " ".join(verdict(experiment).headline for experiment in experiments)
     captions = [table.caption for table in tables_of(report)]
     # Only tallies come with another loss that was trained on.
     assert [caption.split(":")[0] for caption in captions if "smooth L1" in caption] == ["Tallies"]
     data = json.loads(json.dumps(joint_training_data(experiments), allow_nan=False))
-    wanted = mean(experiments[2], 1.0, QUANTITIES["test_diversity"]).value
+    wanted = mean(experiments[1], 1.0, QUANTITIES["test_diversity"]).value
     assert data["tallies"]["betas"]["1"]["mean"]["test_diversity"]["value"] == pytest.approx(wanted)
     assert data["tallies"]["betas"]["1"]["objective"]["train_individual"]["value"] == 3.0
-    assert data["digits-cross-entropy"]["betas"]["0"]["objective"]["train_individual"]["value"] is None
+    assert data["digits-squared-error"]["betas"]["0"]["objective"]["train_individual"]["value"] is None
+
+
+def test_shares_that_are_no_number_are_left_out_of_the_data() -> None:
+    alike = Snapshot(1, *(Measurement(Decomposition(1.0, 0.0, 1.0), float("nan"), (1.0, 1.0)) for _ in range(2)))
+    trainings = {key: Training("", (alike,)) for key in tallies_design().stages}
+    data = joint_training_data([Experiment(tallies_design(), trainings)])
+    stored = json.loads(json.dumps(data, allow_nan=False))["tallies"]
+    assert stored["trainings"][0]["snapshots"][0]["train"]["bias_share"] is None
+    assert stored["betas"]["0"]["mean"]["train_bias_share"]["value"] is None
 
 
 def test_the_script_leaves_tables_figures_a_report_and_numbers(tmp_path: Path) -> None:
@@ -324,6 +247,7 @@ def test_the_script_leaves_tables_figures_a_report_and_numbers(tmp_path: Path) -
         f"output={output}",
         "digits.betas=[0, 1]",
         "digits_squared_error=null",
+        "workers=1",
         *(f"digits.{name}={getattr(SMALL, name)}" for name in ("seeds", "members", "hidden", "epochs", "every")),
     ]
     process = start_script("joint_training.py", arguments, tmp_path / "printed.txt", tmp_path / "errors.txt")

@@ -98,7 +98,7 @@ def fit(
             then the mean of theirs, and batch normalisation sees one part at a time.
         synchronise: batch normalisation takes its statistics from all processes' parts together, else from its own.
         snapshots: numbers of steps after which the weights of that moment go to a file of their own, for measurements
-            over the training: see `snapshot_path`.
+            over the training: see `snapshot_path`. Steps that were taken before, in a run that goes on, leave none.
 
     Raises:
         FloatingPointError: a loss or gradient is not finite; names the step and the frames.

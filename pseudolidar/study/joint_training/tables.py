@@ -91,7 +91,8 @@ def bias_table(experiment: Experiment) -> Table:
         tuple(rows),
         (
             f"Means over {_seeds(experiment)} with 95 % intervals. What goes of the diversity when each member's "
-            "constant deviation is subtracted; with cross-entropy, of the variance of the members' probabilities.",
+            "constant deviation, in each of its outputs, is subtracted; with cross-entropy, of the variance of the "
+            "members' probabilities.",
         ),
         digits=1,
     )

@@ -109,7 +109,8 @@ def backfill_report(
     if figure is not None:
         caption = (
             "Each policy against the labels at the beginning, after all versions; where frames are chosen by chance, "
-            f"the mean of {max(len(trial.runs) for trial in trials)} choices. Replace at 100 % is full backfill."
+            f"the mean of {max(len(trial.runs) for trial in trials)} choices. Frames run: by each later version. "
+            "Replace at 100 % is full backfill."
         )
         sections.append(Section("Other budgets", (Picture(figure, caption), _trials_table(trials))))
     if truth is not None:

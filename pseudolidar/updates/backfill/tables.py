@@ -48,7 +48,10 @@ def stages_table(stages: Sequence[Stage]) -> Table:
             cells.append(_gain(stage.wrong) if number and stage.wrong is not None else None)
         rows.append(Row(tuple(cells)))
     header: tuple[tuple[str | Heading, ...], ...] = (("labels", "frames run", "items", "changed"),)
-    notes: tuple[str, ...] = ("Changed: the label is not the one stored at the beginning.",)
+    notes: tuple[str, ...] = (
+        "Frames run, and their items: by that version alone. Changed: the label is not the one stored at "
+        "the beginning.",
+    )
     if scored:
         header = (
             (Heading("", 4), Heading("objects", 2), Heading("false detections", 2), Heading("right (%)", 2)),

@@ -27,8 +27,8 @@ _STORY = (
     "of sixteen simple classifiers, with 2 to 10 points of accuracy from one to the next and a last one of 92 to 94 %, "
     "the one whose errors correlate least, by playing on parts of source halves. It is the third stream that was "
     "tried. The first, chosen by accuracy alone, is the one below; a second (tree, naive Bayes, centroid, linear "
-    "discriminant, logistic regression) did no better than that. So what holds here holds where errors are nearly "
-    "independent, not of classifiers at large. No score on target images chose a classifier, a cost ratio or the "
+    "discriminant, logistic regression) did no better than that. So what holds here holds where errors correlate "
+    "little, not of classifiers at large. No score on target images chose a classifier, a cost ratio or the "
     "smoothing of a matrix (by the likelihood of source images left out), but all halves are drawn from the same "
     "images, and it was scores on target images that made the search go on.",
 )

@@ -11,12 +11,14 @@ from pseudolidar.ensembles.diagnostics import (
     cross_entropy_codependence,
 )
 from pseudolidar.ensembles.inference import TrainedEnsemble, trained_disparity
+from pseudolidar.ensembles.members import Ensemble
 from pseudolidar.ensembles.objective import augmented_loss
 from pseudolidar.ensembles.psmnet_ensemble import PSMNetEnsemble
 from pseudolidar.ensembles.training import EnsembleTraining, train_disparity, train_ensemble
 
 __all__ = [
     "Decomposition",
+    "Ensemble",
     "EnsembleTraining",
     "PSMNetEnsemble",
     "SquaredErrorTally",

@@ -85,7 +85,7 @@ def label_log_probabilities(logits: Tensor, labels: Tensor) -> Tensor:
     if low < 0 or high >= classes:
         raise ValueError(f"labels: found {low if low < 0 else high}, expected 0 to {classes - 1}")
     index = labels.long().expand(members, items)[..., None]
-    return logits.double().log_softmax(-1).gather(-1, index)[..., 0]
+    return logits.detach().double().log_softmax(-1).gather(-1, index)[..., 0]
 
 
 def log_mean_exp(values: Tensor) -> Tensor:

@@ -4,9 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-
+from pseudolidar.ensembles.members import Ensemble
 from pseudolidar.kitti import FormatError
 from pseudolidar.stereo import PSMNet, PSMNetWeights
 from pseudolidar.stereo.checkpoints import arguments_of
@@ -15,8 +13,11 @@ from pseudolidar.training import load_checkpoint
 _MEMBERS = "members"
 
 
-class PSMNetEnsemble(nn.Module):
-    """M networks of one kind side by side; the ensemble's disparity is the mean of theirs.
+class PSMNetEnsemble(Ensemble):
+    """M PSMNets of one kind; the ensemble's disparity is the mean of theirs.
+
+    Called with a pair, as `PSMNet`, it returns float32 px (M, B, H, W) in evaluation mode; in training mode a tuple of
+    such, one for each hourglass.
 
     Args:
         members: the networks.
@@ -26,13 +27,10 @@ class PSMNetEnsemble(nn.Module):
     """
 
     def __init__(self, members: Sequence[PSMNet]) -> None:
-        super().__init__()
-        if not members:
-            raise ValueError("members: found none, expected one or more")
+        super().__init__(members)
         kinds = [arguments_of(member) for member in members]
         if any(kind != kinds[0] for kind in kinds):
             raise ValueError(f"members: found {kinds}, expected networks of one kind")
-        self.members = nn.ModuleList(members)
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -45,20 +43,6 @@ class PSMNetEnsemble(nn.Module):
     def max_disparity(self) -> int:
         """Of the members, px."""
         return int(self.arguments["max_disparity"])
-
-    def forward(self, left: Tensor, right: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """The members' disparities.
-
-        Args:
-            left, right: as `PSMNet.forward`.
-
-        Returns:
-            (M, B, H, W) float32 px in evaluation mode; in training mode a tuple of such, one for each hourglass.
-        """
-        outputs = [member(left, right) for member in self.members]
-        if not self.training:
-            return torch.stack(outputs)
-        return tuple(torch.stack(stage) for stage in zip(*outputs, strict=True))
 
 
 def is_ensemble(path: str | Path) -> bool:

@@ -1,15 +1,11 @@
 """Quantities of a training, averaged over seeds, and compared with independent training seed by seed."""
 
-from collections.abc import Callable, Mapping, Sequence
-
-import numpy as np
-from scipy.stats import t as student_t
+from collections.abc import Callable, Mapping
 
 from pseudolidar.study.joint_training.experiments import Experiment
 from pseudolidar.study.joint_training.measurements import Training
+from pseudolidar.study.over_seeds import student_interval
 from pseudolidar.viewing import Estimate
-
-_CONFIDENCE = 0.95
 
 Quantity = Callable[[Training], float]
 
@@ -63,13 +59,3 @@ def change(experiment: Experiment, beta: float, quantity: Quantity) -> Estimate:
     """What a beta changes against beta 0: the mean over seeds of the differences, each between the same seeds."""
     pairs = zip(experiment.of(0.0), experiment.of(beta), strict=True)
     return student_interval([quantity(after) - quantity(before) for before, after in pairs], signed=True)
-
-
-def student_interval(values: Sequence[float], signed: bool = False) -> Estimate:
-    """The mean of independent values with Student's 95 % interval; with a single value there is none."""
-    found = np.asarray(values, np.float64)
-    middle, count = float(found.mean()), len(found)
-    if count < 2:
-        return Estimate(middle, float("nan"), float("nan"), signed)
-    half = float(student_t.ppf((1 + _CONFIDENCE) / 2, count - 1) * found.std(ddof=1) / np.sqrt(count))
-    return Estimate(middle, middle - half, middle + half, signed)

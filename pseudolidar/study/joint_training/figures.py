@@ -7,8 +7,9 @@ from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from pseudolidar.study.joint_training.comparison import QUANTITIES, change, mean, percent, student_interval
+from pseudolidar.study.joint_training.comparison import QUANTITIES, change, mean, percent
 from pseudolidar.study.joint_training.experiments import Experiment
+from pseudolidar.study.over_seeds import student_interval
 from pseudolidar.viewing import Estimate
 from pseudolidar.viewing.canvas import PAGE_WIDTH_IN, axes_at, drawing_style, new_figure
 from pseudolidar.viewing.colours import MUTED, THEME

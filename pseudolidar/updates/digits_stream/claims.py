@@ -5,8 +5,9 @@ from typing import Literal
 
 import numpy as np
 
+from pseudolidar.study.over_seeds import student_interval
 from pseudolidar.updates import CostRatio, MaxBelief, Never, Replace, Rule
-from pseudolidar.updates.digits_stream.experiment import SELECTIONS, Experiment, interval, selections_under
+from pseudolidar.updates.digits_stream.experiment import SELECTIONS, Experiment, selections_under
 from pseudolidar.updates.digits_stream.runs import Selection
 from pseudolidar.viewing import Estimate
 
@@ -64,9 +65,9 @@ def against_replace(experiment: Experiment) -> list[AgainstReplace]:
 def _beside_replace(experiment: Experiment, rule: Rule, selection: Selection, budget: float) -> AgainstReplace:
     own, replaced = (experiment.of(which, selection, budget) for which in (rule, Replace()))
     flips, replaced_flips = own.negative.sum(axis=1), replaced.negative.sum(axis=1)
-    excess = interval(flips - FLIPS_SHARE * replaced_flips)
+    excess = student_interval(flips - FLIPS_SHARE * replaced_flips)
     whole = float(replaced_flips.mean()) or float("nan")
-    accuracy = interval(own.accuracy[:, -1] - replaced.accuracy[:, -1], signed=True)
+    accuracy = student_interval(own.accuracy[:, -1] - replaced.accuracy[:, -1], signed=True)
     return AgainstReplace(
         rule=rule,
         selection=selection,
@@ -87,7 +88,7 @@ def entropy_against_random(experiment: Experiment) -> list[EntropyAgainstRandom]
         for rule in experiment.rules:
             if budget < 1 and not isinstance(rule, Never):
                 final = [experiment.of(rule, selection, budget).accuracy[:, -1] for selection in SELECTIONS]
-                gain = interval(np.subtract(*final), signed=True)
+                gain = student_interval(np.subtract(*final), signed=True)
                 rows.append(EntropyAgainstRandom(rule, budget, gain, _at_least(gain, 0.0)))
     return rows
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t as student_t
 
 from pseudolidar.kitti import track
 from pseudolidar.updates import (
@@ -21,9 +20,7 @@ from pseudolidar.updates import (
 )
 from pseudolidar.updates.digits_stream.classifiers import Kind, digits_stream
 from pseudolidar.updates.digits_stream.runs import Policy, Run, Selection, run_policy
-from pseudolidar.viewing import Estimate
 
-CONFIDENCE = 0.95
 SELECTIONS: tuple[Selection, ...] = ("entropy", "random")
 
 
@@ -164,14 +161,6 @@ def score(run: Run, truth: NDArray[np.int16]) -> Scores:
         positive=np.array([[change.positive for change in changes]]),
         unlabelled=run.present - (run.labels >= 0).sum(axis=1)[None],
     )
-
-
-def interval(values: NDArray[np.floating] | NDArray[np.integer], signed: bool = False) -> Estimate:
-    """The mean of one value a seed (S,) with Student's interval."""
-    count = len(values)
-    mean, error = float(np.mean(values)), float(np.std(values, ddof=1)) / np.sqrt(count)
-    reach = float(student_t.ppf((1 + CONFIDENCE) / 2, count - 1)) * error
-    return Estimate(mean, mean - reach, mean + reach, signed)
 
 
 def rule_name(rule: Rule) -> str:

@@ -5,8 +5,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from pseudolidar.study.over_seeds import student_interval
 from pseudolidar.updates import CostRatio, MajorityVote, MaxBelief, MaxBeliefMinEntropy, Never, Replace, Rule
-from pseudolidar.updates.digits_stream.experiment import Experiment, interval, rule_name
+from pseudolidar.updates.digits_stream.experiment import Experiment, rule_name
 from pseudolidar.updates.digits_stream.runs import Selection
 from pseudolidar.viewing.canvas import PAGE_WIDTH_IN, axes_at, drawing_style, new_figure
 from pseudolidar.viewing.colours import MUTED, THEME
@@ -65,7 +66,7 @@ def stream_figure(experiment: Experiment, selection: Selection) -> Figure:
 
 def _curve(axes: Axes, values: NDArray[np.float64], name: str, colour: str, style: str) -> None:
     """The mean of values (S, T) over seeds, and its interval as a band."""
-    estimates = [interval(of_step) for of_step in values.T]
+    estimates = [student_interval(of_step) for of_step in values.T]
     steps = range(len(estimates))
     axes.fill_between(
         steps,

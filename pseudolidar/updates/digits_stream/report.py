@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from pseudolidar.study.over_seeds import student_interval
 from pseudolidar.updates.digits_stream.claims import against_replace, entropy_against_random
-from pseudolidar.updates.digits_stream.experiment import Experiment, Scores, interval, rule_name, selections_under
+from pseudolidar.updates.digits_stream.experiment import Experiment, Scores, rule_name, selections_under
 from pseudolidar.updates.digits_stream.runs import ARRIVAL_STEP, Selection
 from pseudolidar.updates.digits_stream.tables import (
     against_replace_table,
@@ -15,6 +16,7 @@ from pseudolidar.updates.digits_stream.tables import (
     classifiers_table,
     intervals_note,
     selection_table,
+    steps_table,
 )
 from pseudolidar.viewing import Estimate, Picture, Report, Section, Table
 
@@ -64,7 +66,7 @@ def stream_report(
     sections = [
         Section("The stream", (*_STORY, classifiers_table(diverse))),
         Section("What is claimed", (against_replace_table(diverse), *compared)),
-        Section("Over the steps", pictures),
+        Section("Over the steps", (*pictures, *_by_step(diverse))),
         Section("Every rule", _all_budgets(diverse)),
         Section(
             "Classifiers that err alike",
@@ -96,6 +98,10 @@ def _all_budgets(experiment: Experiment) -> tuple[Table, ...]:
     )
 
 
+def _by_step(experiment: Experiment) -> tuple[Table, ...]:
+    return tuple(steps_table(experiment, selections_under(budget)[0], budget) for budget in experiment.budgets)
+
+
 def _lead(diverse: Experiment, alike: Experiment) -> str:
     """In how many settings the claims hold."""
     counts = []
@@ -121,8 +127,8 @@ def stream_data(experiment: Experiment) -> dict[str, Any]:
         "classifiers": [
             {
                 "name": kind.name,
-                "source_accuracy_percent": _plain(interval(experiment.source_accuracy[:, step])),
-                "target_accuracy_percent": _plain(interval(experiment.target_accuracy[:, step])),
+                "source_accuracy_percent": _plain(student_interval(experiment.source_accuracy[:, step])),
+                "target_accuracy_percent": _plain(student_interval(experiment.target_accuracy[:, step])),
             }
             for step, kind in enumerate(experiment.kinds)
         ],
@@ -164,9 +170,11 @@ def _scores_data(scores: Scores) -> dict[str, Any]:
     negative, positive = (np.cumsum(flips, axis=1) for flips in (scores.negative, scores.positive))
     series = {"accuracy_percent": scores.accuracy, "negative_flips": negative, "positive_flips": positive}
     return {
-        "by_step": {name: [_plain(interval(of_step)) for of_step in values.T] for name, values in series.items()},
+        "by_step": {
+            name: [_plain(student_interval(of_step)) for of_step in values.T] for name, values in series.items()
+        },
         "final_by_seed": {name: values[:, -1].tolist() for name, values in series.items()},
-        "unlabelled": _plain(interval(scores.unlabelled[:, -1])),
+        "unlabelled": _plain(student_interval(scores.unlabelled[:, -1])),
     }
 
 

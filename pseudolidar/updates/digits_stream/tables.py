@@ -2,6 +2,9 @@
 
 from collections.abc import Mapping
 
+import numpy as np
+
+from pseudolidar.study.over_seeds import CONFIDENCE, student_interval
 from pseudolidar.updates import Replace
 from pseudolidar.updates.digits_stream.claims import (
     ACCURACY_LOSS,
@@ -9,7 +12,7 @@ from pseudolidar.updates.digits_stream.claims import (
     against_replace,
     entropy_against_random,
 )
-from pseudolidar.updates.digits_stream.experiment import CONFIDENCE, SELECTIONS, Experiment, interval, rule_name
+from pseudolidar.updates.digits_stream.experiment import SELECTIONS, Experiment, rule_name
 from pseudolidar.updates.digits_stream.runs import ARRIVAL_STEP, Selection
 from pseudolidar.viewing import Estimate, Heading, Row, Table, Value
 
@@ -22,7 +25,7 @@ def classifiers_table(experiment: Experiment) -> Table:
     for step, kind in enumerate(experiment.kinds):
         cells: list[Value] = [kind.name]
         for values in (experiment.source_accuracy, experiment.target_accuracy, experiment.newly_wrong):
-            cells.append(interval(values[:, step]) if step or values is not experiment.newly_wrong else None)
+            cells.append(student_interval(values[:, step]) if step or values is not experiment.newly_wrong else None)
         rows.append(Row(tuple(cells)))
     return Table(
         "The classifiers in the order of their arrival",
@@ -68,7 +71,10 @@ def selection_table(experiment: Experiment) -> Table:
     """Whether entropy selection ends more accurate than random selection."""
     rows, previous = [], None
     for each in entropy_against_random(experiment):
-        final = [interval(experiment.of(each.rule, selection, each.budget).accuracy[:, -1]) for selection in SELECTIONS]
+        final = [
+            student_interval(experiment.of(each.rule, selection, each.budget).accuracy[:, -1])
+            for selection in SELECTIONS
+        ]
         cells: tuple[Value, ...] = (_budget(each.budget), rule_name(each.rule), *final, each.accuracy, each.verdict)
         rows.append(Row(cells, rule_above=each.budget != previous))
         previous = each.budget
@@ -87,15 +93,15 @@ def budget_table(experiment: Experiment, selection: Selection, budget: float, gr
         own = experiment.of(rule, selection, budget, growing)
         negative = own.negative.sum(axis=1)
         differences: tuple[Value, ...] = (
-            interval(own.accuracy[:, -1] - replaced.accuracy[:, -1], signed=True),
-            interval(negative - replaced.negative.sum(axis=1), signed=True),
+            student_interval(own.accuracy[:, -1] - replaced.accuracy[:, -1], signed=True),
+            student_interval(negative - replaced.negative.sum(axis=1), signed=True),
         )
         cells: tuple[Value, ...] = (
             rule_name(rule),
-            interval(own.accuracy[:, -1]),
-            interval(negative),
+            student_interval(own.accuracy[:, -1]),
+            student_interval(negative),
             100.0 * float(negative.mean()) / experiment.items,
-            interval(own.positive.sum(axis=1)),
+            student_interval(own.positive.sum(axis=1)),
             *((None, None) if isinstance(rule, Replace) else differences),
             *((float(own.unlabelled[:, -1].mean()),) if growing else ()),
         )
@@ -107,6 +113,30 @@ def budget_table(experiment: Experiment, selection: Selection, budget: float, gr
         f"Evaluated: {chosen}{f'; half of them arrive at step {ARRIVAL_STEP + 1}' if growing else ''}",
         ((*groups, ""), (*columns, "unlabelled")) if growing else (groups, columns),
         tuple(rows),
+        digits=1,
+    )
+
+
+def steps_table(experiment: Experiment, selection: Selection, budget: float) -> Table:
+    """Every rule step by step: accuracy and accumulated negative flips after each classifier."""
+    rows = []
+    for rule in experiment.rules:
+        own = experiment.of(rule, selection, budget)
+        negative = np.cumsum(own.negative, axis=1)
+        means = [
+            float(values[:, step].mean()) for values in (own.accuracy, negative) for step in range(1, values.shape[1])
+        ]
+        rows.append(Row((rule_name(rule), *means)))
+    later = tuple(kind.short_name for kind in experiment.kinds[1:])
+    chosen = "all" if budget == 1 else f"{_budget(budget)} a step, {_HOW[selection]}"
+    return Table(
+        f"Step by step, evaluated: {chosen}",
+        (
+            ("", Heading("accuracy (%) after", len(later)), Heading("accumulated negative flips after", len(later))),
+            ("rule", *later, *later),
+        ),
+        tuple(rows),
+        ("Means over the seeds; their intervals are in the figures and in results.json.",),
         digits=1,
     )
 

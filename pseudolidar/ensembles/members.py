@@ -1,0 +1,49 @@
+"""Networks of any kind side by side as one module: each output of theirs, stacked."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class Ensemble(nn.Module):
+    """M networks side by side, e.g. PSMNets or Frustum PointNets; what they say is averaged by who asks.
+
+    A mean over members is meant for what can be averaged: disparities, probabilities, residuals of one anchor. Losses
+    of the members and of their mean go into `augmented_loss` and the decompositions.
+
+    Args:
+        members: the networks, which take the same inputs.
+
+    Raises:
+        ValueError: none.
+    """
+
+    def __init__(self, members: Sequence[nn.Module]) -> None:
+        super().__init__()
+        if not members:
+            raise ValueError("members: found none, expected one or more")
+        self.members = nn.ModuleList(members)
+
+    def forward(self, *inputs: Any) -> Any:
+        """What a member returns (a tensor, a tuple or a dataclass of them), each tensor (M, ...)."""
+        return stacked([member(*inputs) for member in self.members])
+
+
+def stacked(outputs: Sequence[Any]) -> Any:
+    """Outputs of M networks as one: tensors are stacked to (M, ...), tuples and dataclasses taken part by part.
+
+    Raises:
+        TypeError: outputs of another type.
+    """
+    first = outputs[0]
+    if isinstance(first, Tensor):
+        return torch.stack(list(outputs))
+    if isinstance(first, tuple):
+        return tuple(stacked(parts) for parts in zip(*outputs, strict=True))
+    if dataclasses.is_dataclass(first) and not isinstance(first, type):
+        names = [field.name for field in dataclasses.fields(first)]
+        return type(first)(**{name: stacked([getattr(output, name) for output in outputs]) for name in names})
+    raise TypeError(f"outputs: found {type(first).__name__}, expected tensors, or tuples or dataclasses of them")

@@ -92,6 +92,9 @@ class PSMNetWeights:
         """The recorded arguments, complete and such as a network can have."""
         if self.arguments is None:
             return None
+        if "members" in self.arguments:
+            found = f"those of an ensemble of {self.arguments['members']}"
+            raise FormatError(self.path, "arguments", found, "the arguments of one PSMNet")
         try:
             return arguments_of(_network(self.arguments))
         except (TypeError, ValueError) as error:

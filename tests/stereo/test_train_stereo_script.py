@@ -75,7 +75,7 @@ def test_an_ensemble(scene: ObjectDataset, train: Train) -> None:
     Path("u.pt").rename("e.pt")
     assert "beta: found 2, expected a number from 0 to 1" in train(*ensemble, "training.beta=2", mistake=True)
     message = train(f"data={scene.root}", "init=e.pt", "output=u.pt", mistake=True)
-    assert "e.pt: arguments: found" in message and "members" in message
+    assert "e.pt: arguments: found those of an ensemble of 2, expected the arguments of one PSMNet" in message
 
 
 def test_the_benchmark_of_2015(tmp_path: Path, train: Train) -> None:

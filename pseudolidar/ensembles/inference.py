@@ -1,48 +1,21 @@
 """A trained ensemble of PSMNets as a disparity model that knows its variance."""
 
-from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from pseudolidar.ensembles.psmnet_ensemble import is_ensemble, load_ensemble_weights
-from pseudolidar.stereo import FrozenPSMNet, TrainedPSMNet
-from pseudolidar.stereo.data import normalised
-from pseudolidar.stereo.disparity_model import require_pair
-from pseudolidar.stereo.inference import InferencePrecision, frozen_network
-from pseudolidar.training import arithmetic_threads
+from pseudolidar.stereo import PSMNetWeights, TrainedPSMNet
+from pseudolidar.stereo.inference import InferencePrecision
 
 
-class TrainedEnsemble:
-    """A trained ensemble as a `DisparityModel`, its disparity the mean of its members'.
-
-    The file is read when the first pair comes.
+class TrainedEnsemble(TrainedPSMNet):
+    """As `TrainedPSMNet`, of several networks: an `UncertainDisparityModel`, its disparity the mean of theirs.
 
     Args:
-        checkpoint: of `train_ensemble`.
-        align_corners, max_disparity, precision, device, threads, compile: as `TrainedPSMNet`.
+        checkpoint: of `train_ensemble`; the rest as for one network.
     """
-
-    def __init__(
-        self,
-        checkpoint: Path,
-        align_corners: bool | None = None,
-        max_disparity: int | None = None,
-        precision: InferencePrecision | None = None,
-        device: str = "cpu",
-        threads: int | None = None,
-        compile: bool = False,
-    ) -> None:
-        self._checkpoint = checkpoint
-        self._align_corners = align_corners
-        self._max_disparity = max_disparity
-        self._precision = precision
-        self._device = device
-        self._threads = threads
-        self._compile = compile
 
     def predict(self, left: NDArray[np.uint8], right: NDArray[np.uint8]) -> NDArray[np.float32]:
         """The members' mean disparity, float32 (H, W) px; errors as `TrainedPSMNet.predict`."""
@@ -55,26 +28,12 @@ class TrainedEnsemble:
         members = self.predict_members(left, right)
         return members.mean(axis=0, dtype=np.float32), members.var(axis=0, dtype=np.float64).astype(np.float32)
 
-    @torch.inference_mode()
     def predict_members(self, left: NDArray[np.uint8], right: NDArray[np.uint8]) -> NDArray[np.float32]:
         """The disparity of each member, float32 (M, H, W) px."""
-        require_pair(left, right)
-        networks = self._networks
-        with arithmetic_threads(self._threads):
-            pair = [torch.from_numpy(normalised(image))[None].to(self._device) for image in (left, right)]
-            return torch.cat([network(*pair) for network in networks]).cpu().numpy()
+        return self._maps(left, right)
 
-    @cached_property
-    def _networks(self) -> Sequence[FrozenPSMNet]:
-        return [
-            frozen_network(
-                weights.network(self._align_corners, self._max_disparity),
-                self._precision or weights.precision,
-                self._device,
-                self._compile,
-            )
-            for weights in load_ensemble_weights(self._checkpoint)
-        ]
+    def _read(self, checkpoint: Path) -> list[PSMNetWeights]:
+        return load_ensemble_weights(checkpoint)
 
 
 def trained_disparity(
@@ -85,7 +44,7 @@ def trained_disparity(
     device: str = "cpu",
     threads: int | None = None,
     compile: bool = False,
-) -> TrainedPSMNet | TrainedEnsemble:
+) -> TrainedPSMNet:
     """The disparity model of a file of weights, one network's or an ensemble's; arguments as `TrainedPSMNet`.
 
     Which of the two it is, the file is asked at once.

@@ -55,7 +55,6 @@ class TrainedPSMNet:
         self._threads = threads
         self._compile = compile
 
-    @torch.inference_mode()
     def predict(self, left: NDArray[np.uint8], right: NDArray[np.uint8]) -> NDArray[np.float32]:
         """The left image's disparity, float32 (H, W) px, of a rectified pair, uint8 (H, W, 3) RGB of any size.
 
@@ -64,27 +63,36 @@ class TrainedPSMNet:
             ValueError: images of two sizes or of another type; a device that isn't there; a precision that this
                 network can't be computed in.
         """
+        return self._maps(left, right)[0]
+
+    @torch.inference_mode()
+    def _maps(self, left: NDArray[np.uint8], right: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The disparity of each network, float32 (M, H, W) px."""
         require_pair(left, right)
-        network = self._network
+        networks = self._networks
         with arithmetic_threads(self._threads):
             pair = [torch.from_numpy(normalised(image))[None].to(self._device) for image in (left, right)]
-            return network(*pair)[0].cpu().numpy()
+            return torch.cat([network(*pair) for network in networks]).cpu().numpy()
 
     @cached_property
-    def _network(self) -> FrozenPSMNet:
-        weights = PSMNetWeights.from_file(self._checkpoint)
-        model = weights.network(self._align_corners, self._max_disparity)
-        return frozen_network(model, self._precision or weights.precision, self._device, self._compile)
+    def _networks(self) -> list[FrozenPSMNet]:
+        return [
+            _frozen_network(
+                weights.network(self._align_corners, self._max_disparity),
+                self._precision or weights.precision,
+                self._device,
+                self._compile,
+            )
+            for weights in self._read(self._checkpoint)
+        ]
+
+    def _read(self, checkpoint: Path) -> list[PSMNetWeights]:
+        """The weights of each network."""
+        return [PSMNetWeights.from_file(checkpoint)]
 
 
-def frozen_network(
-    model: PSMNet, precision: InferencePrecision, device_name: str = "cpu", compile: bool = False
-) -> FrozenPSMNet:
-    """A trained network made fast, on the device and in the precision asked for: see `TrainedPSMNet`.
-
-    Raises:
-        ValueError: a device that isn't there; a precision that this network can't be computed in.
-    """
+def _frozen_network(model: PSMNet, precision: InferencePrecision, device_name: str, compile: bool) -> FrozenPSMNet:
+    """A trained network made fast, on the device and in the precision asked for: see `TrainedPSMNet`."""
     device = require_device(device_name)
     dtype = _dtype(precision, device)
     if dtype == torch.bfloat16 and device.type == "cpu":

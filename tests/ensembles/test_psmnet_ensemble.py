@@ -163,7 +163,7 @@ def test_its_disparity_is_the_mean_and_its_variance_stands_beside(
     for number, weights in enumerate(load_ensemble_weights(whole)):
         save_psmnet(tmp_path / f"member{number}.pt", weights.network())
         single = trained_disparity(tmp_path / f"member{number}.pt", threads=1)
-        assert isinstance(single, TrainedPSMNet)
+        assert type(single) is TrainedPSMNet
         maps.append(single.predict(*scene[2].stereo_pair()))
     name = f"{scene.frame_ids[2]}.npy"
     np.testing.assert_allclose(read_disparity(tmp_path / "maps" / name), np.mean(maps, axis=0), atol=1e-5)

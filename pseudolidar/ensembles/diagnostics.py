@@ -1,8 +1,6 @@
 """Whether the diversity of an ensemble is real: without the members' biases, and with members dropped."""
 
-from collections.abc import Mapping
 from itertools import combinations
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -95,46 +93,9 @@ class SquaredErrorTally:
         excess = found.diversity / (self.members - 1)
         return tuple(found.ensemble + (self.members / kept - 1) * excess for kept in range(1, self.members + 1))
 
-    def __add__(self, other: "SquaredErrorTally") -> "SquaredErrorTally":
-        if self.members != other.members:
-            raise ValueError(f"members: found {other.members}, expected {self.members}, as in the other tally")
-        total = SquaredErrorTally(self.members)
-        total.count = self.count + other.count
-        for name in _SUMS:
-            setattr(total, name, getattr(self, name) + getattr(other, name))
-        return total
-
-    def to_dict(self) -> dict[str, Any]:
-        """The sums as plain numbers: JSON keeps them to the last bit."""
-        return {"members": self.members, "count": self.count} | {
-            name.removeprefix("_"): getattr(self, name).tolist() for name in _SUMS
-        }
-
-    @classmethod
-    def from_dict(cls, stored: Mapping[str, Any]) -> "SquaredErrorTally":
-        """What `to_dict` made.
-
-        Raises:
-            ValueError: it is something else.
-        """
-        try:
-            tally = cls(int(stored["members"]))
-            tally.count = int(stored["count"])
-            for name in _SUMS:
-                sums = torch.tensor(stored[name.removeprefix("_")], dtype=torch.float64)
-                if sums.shape != getattr(tally, name).shape:
-                    raise ValueError(f"{name.removeprefix('_')}: found shape {tuple(sums.shape)}")
-                setattr(tally, name, sums)
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"tally: found {error}, expected what SquaredErrorTally.to_dict made") from error
-        return tally
-
     def _require_elements(self) -> None:
         if not self.count:
             raise ValueError("count: found no elements, expected some to be added first")
-
-
-_SUMS = ("_squared_error", "_deviation", "_squared_deviation", "_ensemble_squared_error")
 
 
 def bias_share(predictions: Tensor) -> float:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import ttest_rel
 
-from pseudolidar.ensembles import Decomposition, SquaredErrorTally
+from pseudolidar.ensembles import Decomposition, SquaredErrorTally, bias_share
 from pseudolidar.kitti import FormatError, read_image
 from pseudolidar.study import ArtifactStore, Stage
 from pseudolidar.study.joint_training import (
@@ -33,6 +33,7 @@ from pseudolidar.study.joint_training import (
 )
 from pseudolidar.study.joint_training.comparison import QUANTITIES, change, mean
 from pseudolidar.study.joint_training.digits import train_digits
+from pseudolidar.study.joint_training.measurements import measurement_of
 from pseudolidar.study.joint_training.tables import loss_table
 from pseudolidar.viewing import render_report, tables_of
 from tests.forked import start_script
@@ -52,17 +53,16 @@ class WriteTallies:
 
     def run(self, folder: Path, parents: Mapping[str, Path]) -> None:
         random = torch.Generator().manual_seed(self.seed)
-        steps = []
+        snapshots = []
         for step in (100, 200):
-            entry: dict[str, Any] = {"step": step, "objective": {}}
-            for split in ("train", "test"):
+            measured = []
+            for _ in ("train", "test"):
                 target = torch.randn(50, generator=random)
                 tally = SquaredErrorTally(4)
                 tally.add(target + (1 + self.beta) * torch.randn(4, 50, generator=random), target)
-                entry[split] = tally.to_dict()
-                entry["objective"][split] = {"individual": 2.0 + self.beta, "ensemble": 1.5}
-            steps.append(entry)
-        (folder / "measurements.json").write_text(json.dumps({"loss": "smooth L1", "steps": steps}))
+                measured.append(measurement_of(tally, ObjectiveLosses(2.0 + self.beta, 1.5)))
+            snapshots.append(Snapshot(step, *measured))
+        write_training(folder, Training("smooth L1", tuple(snapshots)))
 
 
 def tallies_design(betas: tuple[float, ...] = (0.0, 1.0), seeds: int = 3) -> Design:
@@ -181,17 +181,16 @@ def test_measurements_survive_the_file(tmp_path: Path, objective: ObjectiveLosse
     assert read_training(tmp_path) == training
 
 
-def test_tallies_are_read_as_what_follows_from_them(tmp_path: Path) -> None:
-    WriteTallies(1.0, 0).run(tmp_path, {})
-    training = read_training(tmp_path)
-    stored = json.loads((tmp_path / "measurements.json").read_text())
-    tally = SquaredErrorTally.from_dict(stored["steps"][1]["test"])
-    assert training.end.step == 200
-    assert training.end.test.decomposition == tally.decomposition()
-    share = 1 - tally.debiased_diversity() / tally.decomposition().diversity
-    assert training.end.test.bias_share == pytest.approx(share)
-    assert training.end.test.codependence == tally.codependence()
-    assert training.end.train.objective is not None and training.end.train.objective.individual == 3.0
+def test_what_follows_from_a_tally() -> None:
+    random = torch.Generator().manual_seed(0)
+    predictions, target = torch.randn(4, 50, generator=random), torch.randn(50, generator=random)
+    tally = SquaredErrorTally(4)
+    tally.add(predictions, target)
+    found = measurement_of(tally)
+    assert found.decomposition.ensemble == pytest.approx(float((predictions.mean(0) - target).square().mean()))
+    assert found.bias_share == pytest.approx(bias_share(predictions), rel=1e-6)
+    assert found.codependence[0] == pytest.approx(found.decomposition.individual)
+    assert found.objective is None
 
 
 @pytest.mark.parametrize(
@@ -201,7 +200,10 @@ def test_tallies_are_read_as_what_follows_from_them(tmp_path: Path) -> None:
         ("[]", "file"),
         ('{"loss": "", "steps": []}', "steps"),
         ('{"loss": "", "steps": [{"step": 1, "train": {}}]}', "entry 1 of steps"),
-        ('{"loss": "", "steps": [{"step": 1, "train": {"squared_error": [1]}}]}', "entry 1 of steps"),
+        (
+            '{"loss": "", "steps": [{"step": 1, "train": {"individual": 1, "diversity": 0, "ensemble": 1}}]}',
+            "entry 1 of steps",
+        ),
     ],
 )
 def test_a_file_of_something_else(tmp_path: Path, text: str, place: str) -> None:

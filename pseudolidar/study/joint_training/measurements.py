@@ -64,14 +64,19 @@ class Training:
         return self.snapshots[-1]
 
 
+def measurement_of(tally: SquaredErrorTally, objective: ObjectiveLosses | None = None) -> Measurement:
+    """What follows from sums of squared errors."""
+    whole = tally.decomposition()
+    share = 1 - tally.debiased_diversity() / whole.diversity if whole.diversity > 0 else float("nan")
+    return Measurement(whole, share, tally.codependence(), objective)
+
+
 def write_training(folder: Path, training: Training) -> None:
     """Write measurements.json: the loss and, for each snapshot, its step and what was measured on either split."""
-    steps = []
-    for snapshot in training.snapshots:
-        splits = {"train": snapshot.train, "test": snapshot.test}
-        entry = {"step": snapshot.step, **{name: _plain(split) for name, split in splits.items()}}
-        objective = {name: asdict(split.objective) for name, split in splits.items() if split.objective is not None}
-        steps.append({**entry, "objective": objective} if objective else entry)
+    steps = [
+        {"step": snapshot.step, "train": _plain(snapshot.train), "test": _plain(snapshot.test)}
+        for snapshot in training.snapshots
+    ]
     with replacing(folder / _FILE) as temporary:
         temporary.write_text(json.dumps({"loss": training.loss, "steps": steps}, indent=1))
 
@@ -81,13 +86,12 @@ def _plain(measurement: Measurement) -> dict[str, Any]:
         **asdict(measurement.decomposition),
         "bias_share": measurement.bias_share,
         "codependence": list(measurement.codependence),
+        "objective": None if measurement.objective is None else asdict(measurement.objective),
     }
 
 
 def read_training(folder: Path) -> Training:
-    """Read measurements.json, whose "train" and "test" are as `write_training` wrote them, or a tally's sums.
-
-    Beside them there can be an "objective", of either split its individual and ensemble loss.
+    """Read what `write_training` wrote.
 
     Raises:
         FormatError: no such file, or something else in it.
@@ -99,7 +103,7 @@ def read_training(folder: Path) -> Training:
         snapshots = []
         for number, entry in enumerate(stored["steps"], start=1):
             place = f"entry {number} of steps"
-            snapshots.append(Snapshot(int(entry["step"]), *(_measurement(entry, split) for split in ("train", "test"))))
+            snapshots.append(Snapshot(int(entry["step"]), *(_measurement(entry[split]) for split in ("train", "test"))))
         place = "steps"
         if not snapshots:
             raise ValueError("none")
@@ -108,13 +112,7 @@ def read_training(folder: Path) -> Training:
         raise FormatError(path, place, str(error), "loss, and steps with step, train and test") from error
 
 
-def _measurement(entry: Mapping[str, Any], split: str) -> Measurement:
-    found = entry[split]
-    objective = ObjectiveLosses(**entry["objective"][split]) if "objective" in entry else None
-    if "squared_error" in found:
-        tally = SquaredErrorTally.from_dict(found)
-        whole = tally.decomposition()
-        share = 1 - tally.debiased_diversity() / whole.diversity if whole.diversity > 0 else float("nan")
-        return Measurement(whole, share, tally.codependence(), objective)
+def _measurement(found: Mapping[str, Any]) -> Measurement:
     decomposition = Decomposition(*(float(found[name]) for name in ("individual", "diversity", "ensemble")))
+    objective = None if found["objective"] is None else ObjectiveLosses(**found["objective"])
     return Measurement(decomposition, float(found["bias_share"]), tuple(found["codependence"]), objective)

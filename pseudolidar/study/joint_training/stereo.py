@@ -1,7 +1,6 @@
 """Ensembles of PSMNets trained on the augmented objective, measured over the training on frames seen and unseen."""
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -11,17 +10,26 @@ from typing import Any
 import torch
 
 from pseudolidar.ensembles import EnsembleTraining, SquaredErrorTally, TrainedEnsemble, train_ensemble
-from pseudolidar.kitti import Frame, ObjectDataset, replacing, track
+from pseudolidar.kitti import Frame, ObjectDataset, track
 from pseudolidar.stereo import disparity_loss, target_disparity
 from pseudolidar.study.case_study.clouds import TownTask
 from pseudolidar.study.case_study.fingerprints import training_settings
 from pseudolidar.study.case_study.settings import TownData
 from pseudolidar.study.joint_training.experiments import Design
+from pseudolidar.study.joint_training.measurements import (
+    Measurement,
+    ObjectiveLosses,
+    Snapshot,
+    Training,
+    measurement_of,
+    write_training,
+)
 from pseudolidar.study.stages import Resources, Stage
 from pseudolidar.training import snapshot_path
 
 _MODEL_FILE = "model.pt"
-_SPLITS = {"train": "train", "test": "val"}
+# Of a snapshot: training and test.
+_SPLITS = ("train", "val")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,7 +152,7 @@ class MeasureEnsemble:
     @property
     def version(self) -> int:
         """Of the measurements."""
-        return 1
+        return 2
 
     def settings(self) -> Mapping[str, Any]:
         """When, on how many frames, in which loss."""
@@ -153,32 +161,27 @@ class MeasureEnsemble:
         }  # fmt: skip
 
     def run(self, folder: Path, parents: Mapping[str, Path]) -> None:
-        """Write measurements as `read_training` takes them: sums of squared errors of disparity, px^2.
+        """Write the measurements: squared error of disparity, px^2, beside the loss of the training.
 
-        Beside them "objective" holds the loss of the training. Over the pixels of whole images whose true disparity is
-        known and below `max_disparity`.
+        Over the pixels of whole images whose true disparity is known and below `max_disparity`.
         """
-        entries = []
+        snapshots = []
         for step in self.steps:
             model = parents["model"] / _MODEL_FILE
             if step < self.training.steps:
                 model = snapshot_path(model, step)
             ensemble = TrainedEnsemble(model, device=self.training.device)
-            entry: dict[str, Any] = {"step": step, "objective": {}}
-            for name, split in _SPLITS.items():
+            measured = []
+            for split in _SPLITS:
                 frames = ObjectDataset(parents["data"], split)
                 chosen = frames.only(frames.frame_ids[: self.frames])
-                entry[name], entry["objective"][name] = self._measured(ensemble, chosen, f"step {step}, {name}")
-            entries.append(entry)
-        with replacing(folder / "measurements.json") as temporary:
-            temporary.write_text(json.dumps({"loss": _trained_on(self.training), "steps": entries}, indent=1))
+                measured.append(self._measured(ensemble, chosen, f"step {step}, {split}"))
+            snapshots.append(Snapshot(step, *measured))
+        write_training(folder, Training(_trained_on(self.training), tuple(snapshots)))
 
-    def _measured(
-        self, ensemble: TrainedEnsemble, frames: ObjectDataset, description: str
-    ) -> tuple[dict[str, Any], dict[str, float]]:
-        """A tally as plain data, and the loss of the training of the members and of their mean."""
+    def _measured(self, ensemble: TrainedEnsemble, frames: ObjectDataset, description: str) -> Measurement:
         tally = SquaredErrorTally(self.training.members)
-        individual, whole, pixels = 0.0, 0.0, 0
+        individual, whole = 0.0, 0.0
         for frame in track(list(frames), description):
             members = torch.from_numpy(ensemble.predict_members(*frame.stereo_pair()))
             target = torch.from_numpy(target_disparity(frame))
@@ -188,8 +191,7 @@ class MeasureEnsemble:
             loss_of = partial(self._loss, target=target, frame=frame)
             individual += count * float(torch.stack([loss_of(member) for member in members]).mean())
             whole += count * float(loss_of(members.mean(dim=0)))
-            pixels += count
-        return tally.to_dict(), {"individual": individual / pixels, "ensemble": whole / pixels}
+        return measurement_of(tally, ObjectiveLosses(individual / tally.count, whole / tally.count))
 
     def _loss(self, disparity: torch.Tensor, target: torch.Tensor, frame: Frame) -> torch.Tensor:
         training = self.training

@@ -112,7 +112,7 @@ class TrainDigits:
     ensembles: DigitsEnsembles
     beta: float
     seed: int
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def settings(self) -> Mapping[str, Any]:
         """Without the other betas and seeds."""

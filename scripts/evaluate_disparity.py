@@ -7,7 +7,8 @@ import hydra
 from omegaconf import DictConfig
 
 from pseudolidar.command_line import clear_errors, instantiate
-from pseudolidar.kitti import Calibration, FormatError, ObjectDataset, read_disparity, read_points, replacing
+from pseudolidar.files import FormatError, replacing
+from pseudolidar.kitti import Calibration, ObjectDataset, read_disparity, read_points
 from pseudolidar.stereo import StereoMetrics, disparity_metrics, lidar_disparity, map_metrics
 from pseudolidar.study import disparity_table
 from pseudolidar.viewing import print_table

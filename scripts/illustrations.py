@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from pseudolidar.command_line import clear_errors
-from pseudolidar.kitti import replacing
+from pseudolidar.files import replacing
 from pseudolidar.study.artifacts import ArtifactStore
 from pseudolidar.study.illustrations import (
     draw_illustration,

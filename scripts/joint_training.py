@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from pseudolidar.command_line import clear_errors, instantiate
-from pseudolidar.kitti import replacing
+from pseudolidar.files import replacing
 from pseudolidar.study import ArtifactStore, default_workers
 from pseudolidar.study.joint_training import (
     Design,

@@ -7,8 +7,8 @@ from omegaconf import DictConfig
 
 from pseudolidar.cloud import write_clouds
 from pseudolidar.command_line import clear_errors, instantiate
+from pseudolidar.files import FormatError
 from pseudolidar.inference import Shard
-from pseudolidar.kitti import FormatError
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="make_clouds")

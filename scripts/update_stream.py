@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from pseudolidar.command_line import clear_errors
-from pseudolidar.kitti import replacing
+from pseudolidar.files import replacing
 from pseudolidar.updates.digits_stream import (
     ALIKE,
     DIVERSE,

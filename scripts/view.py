@@ -9,7 +9,8 @@ from omegaconf import DictConfig
 
 from pseudolidar.cloud import disparity_to_points
 from pseudolidar.command_line import clear_errors
-from pseudolidar.kitti import FormatError, Frame, ObjectDataset, Objects, read_disparity, read_objects
+from pseudolidar.files import FormatError
+from pseudolidar.kitti import Frame, ObjectDataset, Objects, read_disparity, read_objects
 from pseudolidar.viewing import frame_figure, save_figure, show_scene
 
 

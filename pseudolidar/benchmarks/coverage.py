@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 from pseudolidar.evaluation import Evaluation, StackedObjects, ap_intervals, compare, evaluate
 from pseudolidar.evaluation.stacked import starts_of
-from pseudolidar.kitti import Objects, track
+from pseudolidar.files import track
+from pseudolidar.kitti import Objects
 from pseudolidar.viewing import Row, Table, print_tables
 
 _KEY = ("Car", "bbox", "all", "AP40")

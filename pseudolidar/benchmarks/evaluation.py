@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from pseudolidar.kitti import FormatError
+from pseudolidar.files import FormatError
 from pseudolidar.viewing import Row, Table, print_tables
 
 _SCRIPT = Path(__file__).parents[2] / "scripts" / "evaluate.py"

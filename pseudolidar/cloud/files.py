@@ -11,7 +11,8 @@ from typing import Any
 from pseudolidar.cloud.formats import require_format, write_cloud
 from pseudolidar.cloud.grid import AngularGrid
 from pseudolidar.cloud.points import crop_sweep, disparity_to_points
-from pseudolidar.kitti import Calibration, FormatError, read_disparity, read_points, require_same_settings, track
+from pseudolidar.files import FormatError, require_same_settings, track
+from pseudolidar.kitti import Calibration, read_disparity, read_points
 
 SETTINGS_FILE = "clouds.json"
 """Beside the clouds: what they were made with, so that a folder never holds clouds of two kinds."""

@@ -6,7 +6,8 @@ from types import ModuleType
 import numpy as np
 from numpy.typing import NDArray
 
-from pseudolidar.kitti import FormatError, read_points, replacing, require_file, write_points
+from pseudolidar.files import FormatError, replacing, require_file
+from pseudolidar.kitti import read_points, write_points
 
 CLOUD_FORMATS = ("bin", "npy", "npz", "ply", "pcd")
 _EXPECTED = "float32 (N, 4): x y z intensity"

@@ -14,16 +14,8 @@ from numpy.typing import NDArray
 from pseudolidar.detectors.boxes2d import Boxes2d
 from pseudolidar.detectors.frustum_pointnet import FrustumDetector, FrustumTraining, train_frustum_pointnet
 from pseudolidar.detectors.pointrcnn import PointRCNNDetector, PointRCNNTraining, train_pointrcnn
-from pseudolidar.kitti import (
-    Calibration,
-    FormatError,
-    ObjectDataset,
-    Objects,
-    read_points,
-    require_file,
-    track,
-    write_objects,
-)
+from pseudolidar.files import FormatError, require_file, track
+from pseudolidar.kitti import Calibration, ObjectDataset, Objects, read_points, write_objects
 from pseudolidar.training import load_plain
 
 logger = logging.getLogger(__name__)

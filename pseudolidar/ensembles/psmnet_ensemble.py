@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pseudolidar.ensembles.members import Ensemble
-from pseudolidar.kitti import FormatError
+from pseudolidar.files import FormatError
 from pseudolidar.stereo import PSMNet, PSMNetWeights
 from pseudolidar.stereo.checkpoints import arguments_of
 from pseudolidar.training import load_checkpoint

@@ -8,7 +8,8 @@ from pseudolidar.evaluation.average_precision import Evaluation, evaluate
 from pseudolidar.evaluation.protocol import CLASSES
 from pseudolidar.evaluation.reading import read_frames
 from pseudolidar.evaluation.stacked import StackedObjects
-from pseudolidar.kitti import FormatError, read_split
+from pseudolidar.files import FormatError
+from pseudolidar.kitti import read_split
 
 
 def read_folders(

@@ -11,7 +11,7 @@ from pseudolidar.evaluation.intervals import Comparison, Interval, Key
 from pseudolidar.evaluation.outcomes import Outcome, object_outcomes
 from pseudolidar.evaluation.protocol import VIEWS
 from pseudolidar.evaluation.tables import least_overlap
-from pseudolidar.kitti import replacing
+from pseudolidar.files import replacing
 
 
 def write_json(evaluation: Evaluation, path: str | Path, intervals: Mapping[Key, Interval] | None = None) -> None:

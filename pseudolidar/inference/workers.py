@@ -12,8 +12,8 @@ from typing import Any, Protocol, TypeVar
 
 from loky.process_executor import BrokenProcessPool, ProcessPoolExecutor  # type: ignore[import-untyped]
 
+from pseudolidar.files import end_with, progress_bar
 from pseudolidar.inference.shard import WHOLE, Shard
-from pseudolidar.kitti import end_with, progress_bar
 
 MAX_ATTEMPTS = 3
 """How often a chunk is tried whose workers die."""

@@ -1,48 +1,35 @@
 """KITTI's object format, which every part reads and writes: calibration, objects, frames, splits, files."""
 
-from pseudolidar.kitti.calibration import CANONICAL_VELO_TO_CAM, Calibration
-from pseudolidar.kitti.errors import FormatError
-from pseudolidar.kitti.files import (
+from pseudolidar.kitti.arrays import (
     read_disparity,
     read_image,
     read_image_size,
     read_points,
-    replacing,
-    require_file,
     write_disparity,
     write_image,
     write_points,
 )
+from pseudolidar.kitti.calibration import CANONICAL_VELO_TO_CAM, Calibration
 from pseudolidar.kitti.frames import Frame, ObjectDataset, read_split
 from pseudolidar.kitti.objects import CLASSES, Objects, box3d_corners, read_objects, write_objects
-from pseudolidar.kitti.one_kind import require_same_settings
-from pseudolidar.kitti.processes import end_with
-from pseudolidar.kitti.progress import progress_bar, track
 from pseudolidar.kitti.raw import RawDrive, RawFrame, write_raw_drive
 
 __all__ = [
     "CANONICAL_VELO_TO_CAM",
     "CLASSES",
     "Calibration",
-    "FormatError",
     "Frame",
     "ObjectDataset",
     "Objects",
     "RawDrive",
     "RawFrame",
     "box3d_corners",
-    "end_with",
-    "progress_bar",
     "read_disparity",
     "read_image",
     "read_image_size",
     "read_objects",
     "read_points",
     "read_split",
-    "replacing",
-    "require_file",
-    "require_same_settings",
-    "track",
     "write_disparity",
     "write_image",
     "write_objects",

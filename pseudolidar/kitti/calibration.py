@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pseudolidar.kitti.errors import FormatError
-from pseudolidar.kitti.files import replacing, require_file
+from pseudolidar.files import FormatError, replacing, require_file
 
 CANONICAL_VELO_TO_CAM = np.array([[0.0, -1.0, 0.0, 0.0], [0.0, 0.0, -1.0, 0.0], [1.0, 0.0, 0.0, 0.0]])
 """Velodyne axes for data without a LiDAR: x forward = z_cam, y left = -x_cam, z up = -y_cam, same origin."""

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pseudolidar.files import FormatError, require_file
+from pseudolidar.kitti.arrays import read_disparity, read_image, read_image_size, read_points
 from pseudolidar.kitti.calibration import Calibration
-from pseudolidar.kitti.errors import FormatError
-from pseudolidar.kitti.files import read_disparity, read_image, read_image_size, read_points, require_file
 from pseudolidar.kitti.objects import Objects, read_objects
 
 _SUFFIXES = {

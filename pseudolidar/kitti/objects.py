@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pseudolidar.kitti.errors import FormatError
-from pseudolidar.kitti.files import replacing, require_file
+from pseudolidar.files import FormatError, replacing, require_file
 
 CLASSES = (
     "Car",

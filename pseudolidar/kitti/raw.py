@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pseudolidar.files import FormatError, replacing, require_file
+from pseudolidar.kitti.arrays import read_points, write_points
 from pseudolidar.kitti.calibration import Calibration
-from pseudolidar.kitti.errors import FormatError
-from pseudolidar.kitti.files import read_points, replacing, require_file, write_points
 from pseudolidar.kitti.frames import Frame, ObjectDataset
 
 _FOLDERS = {

@@ -13,17 +13,8 @@ from numpy.typing import NDArray
 from pseudolidar.cloud import disparity_to_points, sparsify_points
 from pseudolidar.detectors import Detector
 from pseudolidar.detectors.boxes2d import Boxes2d, clipped_to_image, read_detections_file, read_result_boxes
-from pseudolidar.kitti import (
-    Calibration,
-    FormatError,
-    Frame,
-    Objects,
-    require_file,
-    require_same_settings,
-    track,
-    write_image,
-    write_objects,
-)
+from pseudolidar.files import FormatError, require_file, require_same_settings, track
+from pseudolidar.kitti import Calibration, Frame, Objects, write_image, write_objects
 from pseudolidar.pipeline.models import Models
 from pseudolidar.viewing import Detections, detections_figure, figure_to_rgb
 

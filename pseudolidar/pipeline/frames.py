@@ -4,7 +4,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from pseudolidar.kitti import FormatError, Frame, RawDrive, require_file
+from pseudolidar.files import FormatError, require_file
+from pseudolidar.kitti import Frame, RawDrive
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pseudolidar.detectors import Detector, load_detector
 from pseudolidar.ensembles import trained_disparity
-from pseudolidar.kitti import FormatError
+from pseudolidar.files import FormatError
 from pseudolidar.stereo import DisparityModel, SemiGlobalMatching
 
 if TYPE_CHECKING:

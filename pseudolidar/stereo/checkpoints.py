@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from pseudolidar.kitti import FormatError, replacing, require_file
+from pseudolidar.files import FormatError, replacing, require_file
 from pseudolidar.stereo.psmnet import PSMNet, channels_last
 from pseudolidar.training import Arithmetic, load_plain, save_checkpoint
 

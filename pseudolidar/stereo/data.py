@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pseudolidar.kitti import FormatError, Frame, ObjectDataset
+from pseudolidar.files import FormatError
+from pseudolidar.kitti import Frame, ObjectDataset
 from pseudolidar.stereo.augmentation import Crops
 from pseudolidar.stereo.pairs import StereoPair, StereoPairs
 from pseudolidar.stereo.targets import lidar_disparity

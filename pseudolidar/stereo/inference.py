@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pseudolidar.kitti import ObjectDataset, track, write_disparity
+from pseudolidar.files import track
+from pseudolidar.kitti import ObjectDataset, write_disparity
 from pseudolidar.stereo.checkpoints import PSMNetWeights
 from pseudolidar.stereo.data import normalised
 from pseudolidar.stereo.disparity_model import DisparityModel, UncertainDisparityModel, require_pair

@@ -13,7 +13,8 @@ from typing import Literal
 import numpy as np
 import pykitti.utils
 
-from pseudolidar.kitti import CANONICAL_VELO_TO_CAM, Calibration, FormatError, read_disparity, read_image
+from pseudolidar.files import FormatError
+from pseudolidar.kitti import CANONICAL_VELO_TO_CAM, Calibration, read_disparity, read_image
 from pseudolidar.stereo.pairs import StereoPair
 
 # By year: left images, right images, disparity of all pixels (occluded ones too), calibration.

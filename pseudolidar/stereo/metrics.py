@@ -9,16 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pseudolidar.kitti import (
-    Calibration,
-    FormatError,
-    ObjectDataset,
-    Objects,
-    read_disparity,
-    replacing,
-    require_file,
-    track,
-)
+from pseudolidar.files import FormatError, replacing, require_file, track
+from pseudolidar.kitti import Calibration, ObjectDataset, Objects, read_disparity
 from pseudolidar.stereo.data import target_disparity
 from pseudolidar.stereo.losses import MIN_DISPARITY_PX
 from pseudolidar.stereo.pairs import StereoPairs

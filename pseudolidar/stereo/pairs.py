@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pseudolidar.kitti import FormatError
+from pseudolidar.files import FormatError
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pseudolidar.kitti import FormatError, read_image, require_file
+from pseudolidar.files import FormatError, require_file
+from pseudolidar.kitti import read_image
 from pseudolidar.stereo.pairs import StereoPair
 
 # Focal lengths of the virtual camera at 960 x 540, px: a lens of 35 mm, and one of 15 mm in a part of Driving.

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pseudolidar.kitti import replacing
+from pseudolidar.files import replacing
 from pseudolidar.study.stages import Stage
 from pseudolidar.training import arithmetic_threads
 

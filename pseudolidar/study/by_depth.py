@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pseudolidar.cloud.files import disparity_path
-from pseudolidar.kitti import FormatError, ObjectDataset, read_disparity, track
+from pseudolidar.files import FormatError, track
+from pseudolidar.kitti import ObjectDataset, read_disparity
 from pseudolidar.stereo import target_disparity
 from pseudolidar.stereo.losses import MIN_DISPARITY_PX
 

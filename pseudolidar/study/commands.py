@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from pseudolidar.cloud.files import disparity_path
-from pseudolidar.kitti import FormatError, Frame, ObjectDataset, read_disparity, read_objects, replacing, track
+from pseudolidar.files import FormatError, replacing, track
+from pseudolidar.kitti import Frame, ObjectDataset, read_disparity, read_objects
 from pseudolidar.study.case_study.disparity_errors import TEST_VERSION, disparity_loss, measure_disparity
 from pseudolidar.study.case_study.oracle import truth_of
 from pseudolidar.study.case_study.scores import PrecisionChoice, precision_loss, write_scores

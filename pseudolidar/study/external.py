@@ -18,7 +18,7 @@ from typing import Any
 
 from rich.console import Console
 
-from pseudolidar.kitti import FormatError, track
+from pseudolidar.files import FormatError, track
 from pseudolidar.study import supervisor
 from pseudolidar.study.stages import Resources
 from pseudolidar.study.system import Inputs, Step

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pseudolidar.evaluation import Evaluation
-from pseudolidar.kitti import FormatError, replacing, require_file
+from pseudolidar.files import FormatError, replacing, require_file
 
 _NUMBERS_AT_ONCE = 1 << 22
 

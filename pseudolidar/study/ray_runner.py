@@ -13,7 +13,7 @@ from typing import Any
 import ray
 from ray.exceptions import NodeDiedError, OutOfMemoryError, RayError, WorkerCrashedError
 
-from pseudolidar.kitti import progress_bar
+from pseudolidar.files import progress_bar
 from pseudolidar.study.artifacts import ArtifactStore
 from pseudolidar.study.runner import MAX_DEATHS, Outcome, Schedule, make_logged
 from pseudolidar.study.stages import Resources, Stage

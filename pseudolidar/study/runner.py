@@ -17,7 +17,7 @@ import torch
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
-from pseudolidar.kitti import progress_bar
+from pseudolidar.files import progress_bar
 from pseudolidar.study.artifacts import ArtifactStore
 from pseudolidar.study.stages import Stage, parents_first
 

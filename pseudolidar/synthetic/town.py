@@ -9,16 +9,8 @@ from pathlib import Path
 import numpy as np
 from loky.process_executor import ProcessPoolExecutor  # type: ignore[import-untyped]
 
-from pseudolidar.kitti import (
-    FormatError,
-    end_with,
-    replacing,
-    track,
-    write_disparity,
-    write_image,
-    write_objects,
-    write_points,
-)
+from pseudolidar.files import FormatError, end_with, replacing, track
+from pseudolidar.kitti import write_disparity, write_image, write_objects, write_points
 from pseudolidar.synthetic.camera import exposure_of, render, sample_sensors
 from pseudolidar.synthetic.labels import label
 from pseudolidar.synthetic.lidar import sweep

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from pseudolidar.kitti import FormatError, replacing, require_file
+from pseudolidar.files import FormatError, replacing, require_file
 
 # Training scripts of others keep losses as numpy numbers beside the weights. These make numbers and nothing else; the
 # function that makes them has had two names.

@@ -15,7 +15,7 @@ from typing import Any, NoReturn, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
-from pseudolidar.kitti import FormatError, progress_bar
+from pseudolidar.files import FormatError, progress_bar
 from pseudolidar.training.batch_norm import synchronised_batch_norm
 from pseudolidar.training.checkpoints import load_checkpoint, save_checkpoint
 from pseudolidar.training.precision import Arithmetic, Precision, arithmetic_of, arithmetic_threads

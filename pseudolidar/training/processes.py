@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import Tensor, distributed, nn
 
-from pseudolidar.kitti import end_with, track
+from pseudolidar.files import end_with, track
 from pseudolidar.training.precision import require_device
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pseudolidar.kitti import FormatError, require_file
+from pseudolidar.files import FormatError, require_file
 
 _BYTES_AT_ONCE = 1 << 23
 

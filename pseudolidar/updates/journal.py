@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pseudolidar.files import track
 from pseudolidar.kernels import in_shares
-from pseudolidar.kitti import track
 from pseudolidar.updates import cpu
 from pseudolidar.updates.arrays import mapped, write_header
 from pseudolidar.updates.confusion import ConfusionMatrix

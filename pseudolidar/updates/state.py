@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from pseudolidar.kitti import FormatError, replacing
+from pseudolidar.files import FormatError, replacing
 from pseudolidar.updates.journal import StepRecord
 
 _MOST_CLASSES = int(np.iinfo(np.int16).max)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pseudolidar.kitti import replacing, require_file
+from pseudolidar.files import replacing, require_file
 from pseudolidar.updates.arrays import append_rows, fit, mapped
 from pseudolidar.updates.confusion import ConfusionMatrix
 from pseudolidar.updates.journal import Step, StepRecord, apply_step, drop_rows, read_record, read_step, write_step

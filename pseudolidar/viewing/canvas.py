@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from pseudolidar.kitti import replacing
+from pseudolidar.files import replacing
 from pseudolidar.viewing.colours import INK, MUTED, PAPER, RULE, THEME
 
 PAGE_WIDTH_IN = 10.0

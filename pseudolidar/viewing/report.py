@@ -13,7 +13,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from pseudolidar.kitti import replacing
+from pseudolidar.files import replacing
 from pseudolidar.viewing.canvas import figure_to_svg
 from pseudolidar.viewing.colours import THEME
 from pseudolidar.viewing.tables import Table

@@ -8,7 +8,8 @@ import pytest
 
 from pseudolidar.benchmarks.evaluation import copy_frames, evaluation_table, main, timed
 from pseudolidar.evaluation import evaluate_folders
-from pseudolidar.kitti import FormatError, write_objects
+from pseudolidar.files import FormatError
+from pseudolidar.kitti import write_objects
 from tests.evaluation.scenes import random_frame
 
 

@@ -15,14 +15,8 @@ from pseudolidar.cloud import (
     write_clouds,
     write_lidar_clouds,
 )
-from pseudolidar.kitti import (
-    CANONICAL_VELO_TO_CAM,
-    Calibration,
-    FormatError,
-    read_points,
-    write_disparity,
-    write_points,
-)
+from pseudolidar.files import FormatError
+from pseudolidar.kitti import CANONICAL_VELO_TO_CAM, Calibration, read_points, write_disparity, write_points
 
 ROOT = Path(__file__).parents[2]
 FRAMES = ["000000", "000003", "000007"]

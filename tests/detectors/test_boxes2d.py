@@ -16,7 +16,8 @@ from pseudolidar.detectors.boxes2d import (
     jitter_reach,
     write_detections_file,
 )
-from pseudolidar.kitti import FormatError, ObjectDataset, Objects, write_objects
+from pseudolidar.files import FormatError
+from pseudolidar.kitti import ObjectDataset, Objects, write_objects
 
 
 def test_boxes_of_the_labels(kitti_sample: Path) -> None:

@@ -15,7 +15,8 @@ from pseudolidar.detectors.frustum_pointnet.coding import MEAN_SIZES_M
 from pseudolidar.detectors.frustum_pointnet.inference import FrustumDetector, decode
 from pseudolidar.detectors.frustum_pointnet.model import FrustumOutput
 from pseudolidar.evaluation import bev_iou
-from pseudolidar.kitti import FormatError, ObjectDataset, read_objects, read_points, write_objects
+from pseudolidar.files import FormatError
+from pseudolidar.kitti import ObjectDataset, read_objects, read_points, write_objects
 from pseudolidar.kitti import Objects as Labels
 from pseudolidar.training import load_checkpoint, save_checkpoint
 from tests.detectors.street_of_boxes import make_calibration, write_street

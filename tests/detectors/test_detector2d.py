@@ -19,7 +19,8 @@ from pseudolidar.detectors.boxes2d import (
     training_data,
 )
 from pseudolidar.evaluation import evaluate_folders
-from pseudolidar.kitti import FormatError, ObjectDataset, read_objects
+from pseudolidar.files import FormatError
+from pseudolidar.kitti import ObjectDataset, read_objects
 from pseudolidar.training import load_checkpoint
 from tests.detectors.painted_frames import HEIGHT, write_painted
 

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pseudolidar.detectors.boxes2d.training_data import Boxes2dBatch, Boxes2dBatches, Crops2d
-from pseudolidar.kitti import FormatError, ObjectDataset
+from pseudolidar.files import FormatError
+from pseudolidar.kitti import ObjectDataset
 from tests.detectors.painted_frames import COLOURS, HEIGHT, WIDTH, labels2d, write_frame
 
 PLAIN = Crops2d(HEIGHT, (HEIGHT, WIDTH), scale=0.0, flip=False, colour=0.0, min_box_height_px=1.0)

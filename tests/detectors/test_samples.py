@@ -15,7 +15,8 @@ from pseudolidar.detectors.frustum_pointnet.samples import (
     Selection,
     collect_samples,
 )
-from pseudolidar.kitti import FormatError, ObjectDataset
+from pseudolidar.files import FormatError
+from pseudolidar.kitti import ObjectDataset
 
 
 @pytest.fixture(scope="module")

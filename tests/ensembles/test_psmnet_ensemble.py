@@ -19,7 +19,8 @@ from pseudolidar.ensembles import (
 )
 from pseudolidar.ensembles.psmnet_ensemble import is_ensemble, load_ensemble_weights
 from pseudolidar.ensembles.training import ensemble_loss
-from pseudolidar.kitti import FormatError, ObjectDataset, read_disparity
+from pseudolidar.files import FormatError
+from pseudolidar.kitti import ObjectDataset, read_disparity
 from pseudolidar.pipeline.models import _disparity_model
 from pseudolidar.stereo import (
     PSMNet,

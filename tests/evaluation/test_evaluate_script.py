@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from pseudolidar.evaluation import evaluate_folders
-from pseudolidar.kitti import FormatError, Objects, write_objects
+from pseudolidar.files import FormatError
+from pseudolidar.kitti import Objects, write_objects
 from tests.evaluation.scenes import AWAY, detection, label, objects
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pseudolidar.evaluation import StackedObjects, read_frames
-from pseudolidar.kitti import FormatError, Objects, read_objects
+from pseudolidar.files import FormatError
+from pseudolidar.kitti import Objects, read_objects
 from tests.evaluation.scenes import detection, label, objects
 
 NUMBERS = "Car 0.00 1 1.85 387.63 181.54 423.81 203.12 1.67 1.87 3.69 -16.53 2.39 58.49 1.57"

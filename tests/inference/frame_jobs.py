@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pseudolidar.kitti import FormatError, replacing
+from pseudolidar.files import FormatError, replacing
 
 
 @dataclass(frozen=True)

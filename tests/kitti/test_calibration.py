@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from pseudolidar.kitti import CANONICAL_VELO_TO_CAM, Calibration, FormatError, ObjectDataset, read_points
+from pseudolidar.files import FormatError
+from pseudolidar.kitti import CANONICAL_VELO_TO_CAM, Calibration, ObjectDataset, read_points
 
 P2 = [721.5377, 0, 609.5593, 44.85728, 0, 721.5377, 172.854, 0.2163791, 0, 0, 1, 0.002745884]
 P3 = [721.5377, 0, 609.5593, -339.5242, 0, 721.5377, 172.854, 2.199936, 0, 0, 1, 0.002729905]

@@ -9,16 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from pseudolidar.kitti import (
-    FormatError,
-    read_disparity,
-    read_image,
-    read_points,
-    replacing,
-    write_disparity,
-    write_image,
-    write_points,
-)
+from pseudolidar.files import FormatError, replacing
+from pseudolidar.kitti import read_disparity, read_image, read_points, write_disparity, write_image, write_points
 
 
 @pytest.fixture

@@ -5,16 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pseudolidar.kitti import (
-    Calibration,
-    FormatError,
-    Frame,
-    ObjectDataset,
-    read_image,
-    read_points,
-    read_split,
-    write_image,
-)
+from pseudolidar.files import FormatError
+from pseudolidar.kitti import Calibration, Frame, ObjectDataset, read_image, read_points, read_split, write_image
 from tests.kitti.scenery import HEIGHT, WIDTH, write_dataset
 
 

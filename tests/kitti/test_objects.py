@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pseudolidar.kitti import CLASSES, FormatError, Objects, box3d_corners, read_objects, write_objects
+from pseudolidar.files import FormatError
+from pseudolidar.kitti import CLASSES, Objects, box3d_corners, read_objects, write_objects
 
 LABEL = "Car 0.00 1 1.85 387.63 181.54 423.81 203.12 1.67 1.87 3.69 -16.53 2.39 58.49 1.57"
 REGION = "DontCare -1 -1 -10 503.89 169.71 590.61 190.13 -1 -1 -1 -1000 -1000 -1000 -10"

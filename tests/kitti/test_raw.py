@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pseudolidar.kitti import Calibration, FormatError, ObjectDataset, RawDrive, write_raw_drive
+from pseudolidar.files import FormatError
+from pseudolidar.kitti import Calibration, ObjectDataset, RawDrive, write_raw_drive
 from pseudolidar.synthetic import PRESETS, write_town
 from tests.kitti.scenery import write_dataset
 

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from pseudolidar.kitti import FormatError
+from pseudolidar.files import FormatError
 from pseudolidar.stereo import PSMNet, PSMNetWeights, load_psmnet, save_psmnet
 from pseudolidar.training import save_checkpoint
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pseudolidar.kitti import FormatError, ObjectDataset, read_disparity, read_image, write_disparity
+from pseudolidar.files import FormatError
+from pseudolidar.kitti import ObjectDataset, read_disparity, read_image, write_disparity
 from pseudolidar.stereo import KittiStereoPairs, SemiGlobalMatching, disparity_metrics, map_metrics, predict_disparities
 from pseudolidar.study import disparity_table
 from pseudolidar.viewing.tables import table_text

@@ -9,7 +9,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from pseudolidar.kitti import FormatError, ObjectDataset, read_disparity, read_image, write_image
+from pseudolidar.files import FormatError
+from pseudolidar.kitti import ObjectDataset, read_disparity, read_image, write_image
 from pseudolidar.stereo import PSMNet, SemiGlobalMatching, TrainedPSMNet, predict_disparities, save_psmnet
 from pseudolidar.stereo.data import normalised
 

@@ -7,7 +7,8 @@ import pytest
 import torchvision
 from numpy.typing import NDArray
 
-from pseudolidar.kitti import FormatError, write_disparity, write_image
+from pseudolidar.files import FormatError
+from pseudolidar.kitti import write_disparity, write_image
 from pseudolidar.stereo import Crops, KittiStereoPairs, StereoBatches
 
 # Projections of a KITTI drive; other lines of the file are left out.

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pseudolidar.kitti import FormatError, read_image, write_image
+from pseudolidar.files import FormatError
+from pseudolidar.kitti import read_image, write_image
 from pseudolidar.stereo import Crops, SceneFlowPairs, StereoBatches
 from pseudolidar.stereo.scene_flow import read_pfm
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from pseudolidar.kitti import FormatError, ObjectDataset, read_image, write_disparity, write_image
+from pseudolidar.files import FormatError
+from pseudolidar.kitti import ObjectDataset, read_image, write_disparity, write_image
 from pseudolidar.stereo import Crops, ObjectPairs, StereoBatches, StereoPair, target_disparity
 from pseudolidar.stereo.data import normalised
 

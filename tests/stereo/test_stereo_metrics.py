@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pseudolidar.kitti import Calibration, FormatError, ObjectDataset, Objects, box3d_corners, write_disparity
+from pseudolidar.files import FormatError
+from pseudolidar.kitti import Calibration, ObjectDataset, Objects, box3d_corners, write_disparity
 from pseudolidar.stereo import RANGES_M, REGIONS, disparity_metrics, map_metrics, mean_disparity_of
 from pseudolidar.stereo.metrics import object_pixels, range_name
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 import pseudolidar.stereo.train
-from pseudolidar.kitti import FormatError, ObjectDataset, read_image, write_image
+from pseudolidar.files import FormatError
+from pseudolidar.kitti import ObjectDataset, read_image, write_image
 from pseudolidar.stereo import (
     PSMNet,
     StereoBatch,

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pseudolidar.kitti import FormatError, replacing
+from pseudolidar.files import FormatError, replacing
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pseudolidar.kitti import FormatError, ObjectDataset, write_disparity
+from pseudolidar.files import FormatError
+from pseudolidar.kitti import ObjectDataset, write_disparity
 from pseudolidar.stereo import disparity_metrics
 from pseudolidar.study.by_depth import SumsByDepth, disparity_error_by_depth, sums_by_depth
 from tests.study.avenue import data, write_maps

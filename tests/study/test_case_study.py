@@ -16,7 +16,8 @@ import pytest
 from pseudolidar.detectors.boxes2d import Detector2dTraining
 from pseudolidar.detectors.frustum_pointnet import FrustumTraining
 from pseudolidar.detectors.pointrcnn import PointRCNNTraining
-from pseudolidar.kitti import FormatError, ObjectDataset
+from pseudolidar.files import FormatError
+from pseudolidar.kitti import ObjectDataset
 from pseudolidar.pipeline import Models
 from pseudolidar.stereo import StereoTraining
 from pseudolidar.study import (

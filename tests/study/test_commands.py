@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pseudolidar.kitti import FormatError, ObjectDataset, read_disparity
+from pseudolidar.files import FormatError
+from pseudolidar.kitti import ObjectDataset, read_disparity
 from pseudolidar.study.artifacts import ArtifactStore
 from pseudolidar.study.case_study.clouds import PointCloudGenerator
 from pseudolidar.study.case_study.oracle import Oracle

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pseudolidar.kitti import FormatError, ObjectDataset, read_disparity, write_disparity
+from pseudolidar.files import FormatError
+from pseudolidar.kitti import ObjectDataset, read_disparity, write_disparity
 from pseudolidar.study.artifacts import ArtifactStore
 from pseudolidar.study.commands import DisparityFolder
 from pseudolidar.study.runner import make_stages

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from scipy.stats import ttest_rel
 
 from pseudolidar.ensembles import Decomposition, SquaredErrorTally, bias_share
-from pseudolidar.kitti import FormatError, read_image
+from pseudolidar.files import FormatError
+from pseudolidar.kitti import read_image
 from pseudolidar.study import ArtifactStore, Stage
 from pseudolidar.study.joint_training import (
     Design,

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pseudolidar.evaluation import evaluate
-from pseudolidar.kitti import FormatError
+from pseudolidar.files import FormatError
 from pseudolidar.study.losses import AveragePrecisionLoss, MeanLoss
 from tests.evaluation.scenes import detection, label, objects, random_frame
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pseudolidar.kitti import FormatError
+from pseudolidar.files import FormatError
 from pseudolidar.training import constant, fit, load_checkpoint, save_checkpoint
 from pseudolidar.training.loop import Precision
 

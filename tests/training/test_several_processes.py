@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from pseudolidar.kitti import replacing
+from pseudolidar.files import replacing
 from pseudolidar.training import WHOLE, Part, constant, fit, load_checkpoint, share_of_mean
 from pseudolidar.training.batch_norm import synchronised_batch_norm
 from pseudolidar.training.processes import processes_on

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from pseudolidar.detectors.boxes2d import Boxes2d
 from pseudolidar.evaluation import StackedObjects
-from pseudolidar.kitti import FormatError, Objects, read_objects, read_split, write_objects
+from pseudolidar.files import FormatError
+from pseudolidar.kitti import Objects, read_objects, read_split, write_objects
 from pseudolidar.updates import CostRatio, MaxBelief
 from pseudolidar.updates.backfill import (
     LABELS,

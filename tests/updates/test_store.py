@@ -11,7 +11,7 @@ import pytest
 from numpy.testing import assert_array_equal
 from numpy.typing import ArrayLike
 
-from pseudolidar.kitti import FormatError
+from pseudolidar.files import FormatError
 from pseudolidar.updates import (
     ConfusionMatrix,
     CostRatio,

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from pseudolidar.detectors.boxes2d.boxes import Boxes2d, clipped_to_image
 from pseudolidar.detectors.boxes2d.networks import MIN_SCORE, FasterRCNN, LightFCOS, detector_network
 from pseudolidar.detectors.boxes2d.training_data import resized
-from pseudolidar.kitti import FormatError, ObjectDataset, Objects, require_file, track, write_objects
+from pseudolidar.files import FormatError, require_file, track
+from pseudolidar.kitti import ObjectDataset, Objects, write_objects
 from pseudolidar.training import Arithmetic, arithmetic_of, load_checkpoint, require_device
 
 logger = logging.getLogger(__name__)

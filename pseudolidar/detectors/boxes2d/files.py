@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pseudolidar.detectors.boxes2d.boxes import Boxes2d
-from pseudolidar.kitti import FormatError, read_objects, replacing, require_file
+from pseudolidar.files import FormatError, replacing, require_file
+from pseudolidar.kitti import read_objects
 
 logger = logging.getLogger(__name__)
 

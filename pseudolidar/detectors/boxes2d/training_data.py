@@ -12,7 +12,8 @@ from torch import Tensor
 
 from pseudolidar.detectors.boxes2d.boxes import clipped_to_image
 from pseudolidar.detectors.boxes2d.networks import IMAGE_MEAN, Target
-from pseudolidar.kitti import FormatError, ObjectDataset
+from pseudolidar.files import FormatError
+from pseudolidar.kitti import ObjectDataset
 from pseudolidar.training import WHOLE, Part
 
 logger = logging.getLogger(__name__)

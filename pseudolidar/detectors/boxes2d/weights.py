@@ -12,7 +12,7 @@ from torchvision.models import ResNet18_Weights
 from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights
 
 from pseudolidar.detectors.boxes2d.networks import Network
-from pseudolidar.kitti import FormatError
+from pseudolidar.files import FormatError
 from pseudolidar.training import load_plain
 
 logger = logging.getLogger(__name__)

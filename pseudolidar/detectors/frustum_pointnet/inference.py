@@ -21,7 +21,8 @@ from pseudolidar.detectors.frustum_pointnet.frustums import (
 from pseudolidar.detectors.frustum_pointnet.model import FrustumOutput, FrustumPointNet, heading_residual_rad
 from pseudolidar.detectors.frustum_pointnet.samples import one_hot
 from pseudolidar.detectors.results import detected_objects
-from pseudolidar.kitti import Calibration, FormatError, Objects, require_file
+from pseudolidar.files import FormatError, require_file
+from pseudolidar.kitti import Calibration, Objects
 from pseudolidar.training import load_checkpoint, require_device
 
 

@@ -23,7 +23,8 @@ from pseudolidar.detectors.frustum_pointnet.samples import (
     Selection,
     collect_samples,
 )
-from pseudolidar.kitti import FormatError, ObjectDataset
+from pseudolidar.files import FormatError
+from pseudolidar.kitti import ObjectDataset
 from pseudolidar.training import MACHINE_SETTINGS, Precision, fit, one_cycle, process_count, share_of_mean
 
 # Checkpoints of runs from before there was a choice of threads hold none.

@@ -6,7 +6,7 @@ from typing import Any
 
 from pseudolidar.detectors.pointrcnn.model import PointRCNN
 from pseudolidar.detectors.pointrcnn.training import PointRCNNTraining
-from pseudolidar.kitti import FormatError
+from pseudolidar.files import FormatError
 from pseudolidar.training import load_plain
 
 _EXPECTED = "a PointRCNN's checkpoint, of this package or published (model_state)"

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pseudolidar.detectors.pointrcnn.augmentation import ObjectDatabase, SceneAugmentation
-from pseudolidar.kitti import Calibration, FormatError, Frame, ObjectDataset, read_points
+from pseudolidar.files import FormatError
+from pseudolidar.kitti import Calibration, Frame, ObjectDataset, read_points
 from pseudolidar.training import WHOLE, Part, track_once
 
 logger = logging.getLogger(__name__)

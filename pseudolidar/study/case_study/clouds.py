@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from pseudolidar.cloud import LIDAR_GRID, write_clouds, write_lidar_clouds
-from pseudolidar.kitti import ObjectDataset, replacing
+from pseudolidar.files import replacing
+from pseudolidar.kitti import ObjectDataset
 from pseudolidar.study.case_study.oracle import truth_of
 from pseudolidar.study.case_study.settings import FolderData, TownData
 from pseudolidar.study.external import file_digests

@@ -3,7 +3,8 @@
 import json
 from pathlib import Path
 
-from pseudolidar.kitti import ObjectDataset, replacing
+from pseudolidar.files import replacing
+from pseudolidar.kitti import ObjectDataset
 from pseudolidar.stereo import StereoMetrics, disparity_metrics, mean_disparity_of
 from pseudolidar.study.losses import MeanLoss
 from pseudolidar.study.system import Inputs

@@ -5,7 +5,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from pseudolidar.kitti import FormatError
+from pseudolidar.files import FormatError
 
 
 def training_settings(training: Any) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from pseudolidar.kitti import replacing
+from pseudolidar.files import replacing
 from pseudolidar.study.case_study.clouds import DEPTH
 from pseudolidar.study.case_study.detectors import BOXES2D
 from pseudolidar.study.case_study.disparity import MODEL_FILE

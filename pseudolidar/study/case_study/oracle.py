@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pseudolidar.kitti import ObjectDataset, replacing
+from pseudolidar.files import replacing
+from pseudolidar.kitti import ObjectDataset
 from pseudolidar.study.stages import Resources
 from pseudolidar.study.system import Inputs, Step
 

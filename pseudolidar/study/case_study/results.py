@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from pseudolidar.kitti import replacing
+from pseudolidar.files import replacing
 from pseudolidar.study.case_study.clouds import DEPTH
 from pseudolidar.study.case_study.study import CaseStudy
 from pseudolidar.study.verdicts import Change

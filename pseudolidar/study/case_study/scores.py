@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from pseudolidar.evaluation import LOOSE_OVERLAP, Evaluation, evaluate
-from pseudolidar.kitti import ObjectDataset, read_objects, replacing
+from pseudolidar.files import replacing
+from pseudolidar.kitti import ObjectDataset, read_objects
 from pseudolidar.study.losses import AveragePrecisionLoss
 from pseudolidar.study.system import Inputs
 

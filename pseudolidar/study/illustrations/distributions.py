@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pseudolidar.kitti import replacing
+from pseudolidar.files import replacing
 
 _FILE = "examples.npz"
 _COUNT = 420

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pseudolidar.kitti import replacing
+from pseudolidar.files import replacing
 from pseudolidar.study.illustrations.distributions import Examples
 from pseudolidar.study.illustrations.optimal import (
     best_boolean_function,

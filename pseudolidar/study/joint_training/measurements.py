@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pseudolidar.ensembles import Decomposition, SquaredErrorTally
-from pseudolidar.kitti import FormatError, replacing, require_file
+from pseudolidar.files import FormatError, replacing, require_file
 
 _FILE = "measurements.json"
 

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from pseudolidar.ensembles import EnsembleTraining, SquaredErrorTally, TrainedEnsemble, train_ensemble
-from pseudolidar.kitti import Frame, ObjectDataset, track
+from pseudolidar.files import track
+from pseudolidar.kitti import Frame, ObjectDataset
 from pseudolidar.stereo import disparity_loss, target_disparity
 from pseudolidar.study.case_study.clouds import TownTask
 from pseudolidar.study.case_study.fingerprints import training_settings

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pseudolidar.kitti import read_split, replacing, require_same_settings
+from pseudolidar.files import replacing, require_same_settings
+from pseudolidar.kitti import read_split
 from pseudolidar.updates import PredictionStore, Replace, Rule
 from pseudolidar.updates.backfill.candidates import Candidates
 from pseudolidar.updates.backfill.frames import Selection, frame_count, frames_to_run

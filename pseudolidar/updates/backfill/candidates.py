@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pseudolidar.detectors.boxes2d import Boxes2d, read_detections_file, read_result_boxes
 from pseudolidar.evaluation import bbox_iou
-from pseudolidar.kitti import FormatError
+from pseudolidar.files import FormatError
 
 
 @dataclass(frozen=True, eq=False)

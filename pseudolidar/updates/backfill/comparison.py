@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from numpy.typing import NDArray
 
-from pseudolidar.kitti import track
+from pseudolidar.files import track
 from pseudolidar.updates import PredictionStore, Replace, Rule
 from pseudolidar.updates.backfill.candidates import Candidates
 from pseudolidar.updates.backfill.frames import Selection, frame_count, frames_to_run

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pseudolidar.kitti import Objects, replacing, write_objects
+from pseudolidar.files import replacing
+from pseudolidar.kitti import Objects, write_objects
 from pseudolidar.updates.backfill.candidates import Candidates
 from pseudolidar.updates.backfill.labelling import BACKGROUND, LABELS, Answers
 

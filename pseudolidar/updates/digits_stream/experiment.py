@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from pseudolidar.kitti import track
+from pseudolidar.files import track
 from pseudolidar.updates import (
     CostRatio,
     MajorityVote,

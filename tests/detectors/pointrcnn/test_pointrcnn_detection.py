@@ -14,7 +14,8 @@ from pseudolidar.detectors.frustum_pointnet import FrustumTraining, train_frustu
 from pseudolidar.detectors.frustum_pointnet.inference import FrustumDetector
 from pseudolidar.detectors.pointrcnn import PointRCNN, PointRCNNDetector, load_pointrcnn, train_pointrcnn
 from pseudolidar.detectors.pointrcnn.inference import project_boxes
-from pseudolidar.kitti import Calibration, FormatError, ObjectDataset, read_objects, write_points
+from pseudolidar.files import FormatError
+from pseudolidar.kitti import Calibration, ObjectDataset, read_objects, write_points
 from tests.detectors.pointrcnn.tiny import BRIEF
 from tests.detectors.street_of_boxes import HEIGHT, WIDTH, make_calibration
 

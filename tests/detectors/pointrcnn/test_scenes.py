@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from pseudolidar.detectors.pointrcnn import SceneAugmentation
 from pseudolidar.detectors.pointrcnn.scenes import SceneSource, sample_scene, scene_points
-from pseudolidar.kitti import FormatError, ObjectDataset, read_points, write_objects, write_points
+from pseudolidar.files import FormatError
+from pseudolidar.kitti import ObjectDataset, read_points, write_objects, write_points
 from tests.detectors.street_of_boxes import HEIGHT, WIDTH, make_calibration, write_street
 
 CALIBRATION = make_calibration()

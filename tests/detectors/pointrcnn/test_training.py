@@ -11,7 +11,8 @@ import torch
 from pseudolidar.detectors import train_detector
 from pseudolidar.detectors.pointrcnn import PointRCNN, PointRCNNTraining, load_pointrcnn, train_pointrcnn
 from pseudolidar.detectors.pointrcnn.scenes import SceneBatch, SceneSource
-from pseudolidar.kitti import FormatError, ObjectDataset
+from pseudolidar.files import FormatError
+from pseudolidar.kitti import ObjectDataset
 from pseudolidar.training import load_checkpoint
 from tests.detectors.pointrcnn.tiny import BRIEF, JOINT
 from tests.detectors.street_of_boxes import write_street

@@ -1,10 +1,6 @@
 """Images, disparity maps and point files: read with clear errors, written whole or not at all."""
 
-import os
-import tempfile
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -12,44 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from pseudolidar.kitti.errors import FormatError
+from pseudolidar.files import FormatError, replacing, require_file
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 DISPARITY_SCALE = 256.0
 """KITTI's 16-bit disparity PNGs hold 256 times the disparity in px; 0 is unknown."""
-
-# There is no way to read the mask without setting it, which other threads would notice: once is enough.
-_UMASK = os.umask(0)
-os.umask(_UMASK)
-
-
-@contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; rename it over `path` on success, remove it on failure.
-
-    The temporary name keeps the suffix, since image writers choose their format by it.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        # mkstemp makes files that only their owner reads; results are shared like any other file.
-        temporary.chmod(0o666 & ~_UMASK)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def require_file(path: str | Path, what: str) -> Path:
-    """The path itself, if it is a file; `what` it should hold goes into the error."""
-    path = Path(path)
-    if not path.is_file():
-        raise FormatError(path, "file", "nothing there" if not path.exists() else "no regular file", what)
-    return path
 
 
 def _decode(path: Path, flags: int, what: str) -> NDArray[np.generic]:

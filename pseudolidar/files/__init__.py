@@ -1,0 +1,41 @@
+"""The ground floor: files written whole, the record of how each was made, a user's mistakes, progress."""
+
+from pseudolidar.files.errors import DivergenceError, FileError, FormatError, InputError, UserError, WorkerError
+from pseudolidar.files.processes import end_with
+from pseudolidar.files.progress import progress_bar, track
+from pseudolidar.files.record import (
+    RECORD_FILE,
+    Record,
+    claim_folder,
+    combined_digest,
+    file_digest,
+    files_digest,
+    locked,
+    require_same_record,
+    require_same_settings,
+)
+from pseudolidar.files.whole import replacing, require_file, saying_which_file
+
+__all__ = [
+    "RECORD_FILE",
+    "DivergenceError",
+    "FileError",
+    "FormatError",
+    "InputError",
+    "Record",
+    "UserError",
+    "WorkerError",
+    "claim_folder",
+    "combined_digest",
+    "end_with",
+    "file_digest",
+    "files_digest",
+    "locked",
+    "progress_bar",
+    "replacing",
+    "require_file",
+    "require_same_record",
+    "require_same_settings",
+    "saying_which_file",
+    "track",
+]

@@ -1,0 +1,45 @@
+"""A user's mistakes: the only errors that end a command in one line; everything else keeps its traceback."""
+
+from pathlib import Path
+
+
+class UserError(Exception):
+    """What can't be done with what was given. Its text is for the user: place, found, expected, in one line."""
+
+
+class InputError(UserError, ValueError):
+    """A setting, or a combination of settings, that can't be used."""
+
+
+class FormatError(InputError):
+    """A file does not hold what it should.
+
+    Args:
+        path: the file.
+        place: where in the file, e.g. "line 3, field 15 (rotation_y)"; "file" for the whole of it.
+        found: what stands there.
+        expected: what should stand there.
+    """
+
+    def __init__(self, path: str | Path, place: str, found: object, expected: str) -> None:
+        self.path = Path(path)
+        self.place = place
+        self.found = found
+        self.expected = expected
+        super().__init__(f"{path}: {place}: found {found}, expected {expected}")
+
+    def __reduce__(self) -> tuple[type["FormatError"], tuple[Path, str, object, str]]:
+        # Errors cross to other processes by pickle, which calls the class with `args`.
+        return type(self), (self.path, self.place, self.found, self.expected)
+
+
+class FileError(UserError, OSError):
+    """The system refuses to read or write a file: no permission, no space, a read-only disk."""
+
+
+class DivergenceError(UserError, FloatingPointError):
+    """A training whose loss or gradient is not finite."""
+
+
+class WorkerError(UserError, ChildProcessError):
+    """Worker processes that die again and again on the same work."""

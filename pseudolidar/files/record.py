@@ -1,0 +1,273 @@
+"""The record of how an output was made: an output that is found again is used only if its record is the same.
+
+A file of ours holds its record inside (a checkpoint), a folder beside its files (`record.json`). The record of a folder
+also knows, item by item, what each was made from, so that more items can join and none of other inputs is kept.
+"""
+
+import dataclasses
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pseudolidar
+from pseudolidar.files.errors import FormatError
+from pseudolidar.files.whole import replacing, require_file, saying_which_file
+
+RECORD_FILE = "record.json"
+"""In a folder of outputs: its record."""
+
+_LOCK_FILE = ".record.lock"
+# What is read of a large file, at its beginning and at its end.
+_END_BYTES = 4096
+# Differences that an error names.
+_NAMED = 3
+_REMEDY = "overwrite=true replaces it, another output keeps it"
+
+
+@dataclass(frozen=True)
+class Record:
+    """All that determines an output.
+
+    Attributes:
+        what: it is, e.g. "disparity model".
+        settings: that change the result, the seed among them; plain data, nested as you like. What changes nothing
+            (threads, workers, how often a state is written) is left out.
+        inputs: digests of what it was made from, by name: `file_digest`, `files_digest`.
+        version: of the package, or of the code that made it.
+    """
+
+    what: str
+    settings: Mapping[str, Any]
+    inputs: Mapping[str, str]
+    version: str = pseudolidar.__version__
+
+    def __post_init__(self) -> None:
+        # As they come back from a file: lists for tuples, text for paths.
+        object.__setattr__(self, "settings", json.loads(json.dumps(self.settings, default=_plain)))
+        object.__setattr__(self, "inputs", dict(self.inputs))
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits that stand for the whole record."""
+        text = json.dumps(self.to_dict(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> "Record":
+        """The inverse of `to_dict`.
+
+        Raises:
+            KeyError, TypeError: no record.
+        """
+        return cls(content["what"], content["settings"], content["inputs"], content["version"])
+
+
+def require_same_record(path: str | Path, there: Record | None, now: Record) -> None:
+    """Raise a FormatError if what is found at `path` was made otherwise than what is asked for now.
+
+    The error names the first settings or inputs that differ, with both values, and what the user can do.
+
+    Args:
+        path: what was found.
+        there: its record; None: it has none.
+        now: of what is asked for.
+    """
+    if there is None:
+        raise FormatError(path, "record", "none of how it was made", f"one of a {now.what}; {_REMEDY}")
+    differing = _differences(there, now)
+    if differing:
+        more = f" and {len(differing) - _NAMED} more differences" if len(differing) > _NAMED else ""
+        found = ", ".join(f"{name} {there}" for name, there, _ in differing[:_NAMED])
+        expected = ", ".join(f"{name} {now}" for name, _, now in differing[:_NAMED])
+        raise FormatError(path, "record", f"{found}{more}", f"{expected}, as asked for now; {_REMEDY}")
+
+
+def claim_folder(
+    folder: str | Path, record: Record, items: Mapping[str, str], outputs: Sequence[str], overwrite: bool = False
+) -> None:
+    """Say that `folder` holds, or will hold, these items made as `record` says; called before any is made.
+
+    Items that are there with the same record and digest are left alone; new ones may join. Several processes may claim
+    a folder at once.
+
+    Args:
+        folder: made if missing.
+        record: of what all items have in common.
+        items: for each by name the digest of its own inputs, `files_digest`.
+        outputs: the files of an item, its name for {}: "{}.npy", "variance/{}.npy".
+        overwrite: items made otherwise are removed, to be made again.
+
+    Raises:
+        FormatError: items of another record or digest, or files without a record, unless `overwrite`.
+    """
+    folder = Path(folder)
+    with saying_which_file(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder / _LOCK_FILE):
+        path = folder / RECORD_FILE
+        there, found_items, found_outputs = _read_folder(path) if path.is_file() else (None, {}, outputs)
+        kept = dict(found_items)
+        if there is not None and overwrite and _differences(there, record):
+            _remove(folder, found_items, found_outputs)
+            kept = {}
+        elif there is not None:
+            require_same_record(path, there, record)
+        for name, digest in items.items():
+            if kept.get(name) == digest:
+                continue
+            if overwrite:
+                _remove(folder, [name], outputs)
+            elif name in kept:
+                require_same_record(path, _of_item(record, name, kept[name]), _of_item(record, name, digest))
+            else:
+                unknown = [file for file in _files(folder, name, outputs) if file.exists()]
+                if unknown:
+                    require_same_record(unknown[0], None, record)
+            kept[name] = digest
+        if there is None or kept != found_items or _differences(there, record):
+            content = {**record.to_dict(), "outputs": list(outputs), "items": kept}
+            with replacing(path) as temporary:
+                temporary.write_text(json.dumps(content, indent=1))
+
+
+def file_digest(path: str | Path, what: str = "a file") -> str:
+    """SHA-256 of a file's whole content, hex; for weights.
+
+    Raises:
+        FormatError: no such file; `what` it should hold goes into the error.
+    """
+    with saying_which_file(path), open(require_file(path, what), "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def files_digest(paths: Iterable[Path]) -> str:
+    """A digest of files that may be large, 16 hex digits: of their names, sizes, first and last 4 KiB.
+
+    A name is the file's and its folder's ("image_2/000000.png"): a data set may move. A file that is not there counts
+    as such.
+    """
+    digest = hashlib.sha256()
+    for path in paths:
+        try:
+            handle = os.open(path, os.O_RDONLY)
+        except FileNotFoundError:
+            digest.update(f"{path.parent.name}/{path.name} -\n".encode())
+            continue
+        except OSError as error:
+            with saying_which_file(path):
+                raise error
+        try:
+            size = os.fstat(handle).st_size
+            digest.update(f"{path.parent.name}/{path.name} {size}\n".encode())
+            digest.update(os.pread(handle, _END_BYTES, 0))
+            if size > _END_BYTES:
+                digest.update(os.pread(handle, _END_BYTES, max(_END_BYTES, size - _END_BYTES)))
+        finally:
+            os.close(handle)
+    return digest.hexdigest()[:16]
+
+
+def combined_digest(digests: Mapping[str, str]) -> str:
+    """One digest for many items, by name: how many there are, and 16 hex digits."""
+    listing = "".join(f"{name} {digest}\n" for name, digest in digests.items())
+    return f"{len(digests)} items, {hashlib.sha256(listing.encode()).hexdigest()[:16]}"
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a lock that one process at a time can have; the kernel drops it with the process, however that ends."""
+    with saying_which_file(path):
+        lock = path.open("w")
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Path):
+        return str(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    raise TypeError(f"a record holds plain data, not {value!r}")
+
+
+def _differences(there: Record, now: Record) -> list[tuple[str, object, object]]:
+    """(name, there, now) of all that differs, settings first."""
+    rows: list[tuple[str, object, object]] = []
+    if there.what != now.what:
+        rows.append(("kind of output", there.what, now.what))
+    for before, after in ((there.settings, now.settings), (there.inputs, now.inputs)):
+        flat_before, flat_after = dict(_flat(before)), dict(_flat(after))
+        for name in {**flat_after, **flat_before}:
+            old, new = (flat.get(name, "unknown") for flat in (flat_before, flat_after))
+            if old != new:
+                rows.append((name, old, new))
+    if there.version != now.version:
+        rows.append(("version", there.version, now.version))
+    return rows
+
+
+def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in settings.items():
+        if isinstance(value, Mapping) and value:
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _of_item(record: Record, name: str, digest: str) -> Record:
+    return dataclasses.replace(record, inputs={**record.inputs, f"input files of {name}": digest})
+
+
+def _read_folder(path: Path) -> tuple[Record, dict[str, str], list[str]]:
+    try:
+        content = json.loads(path.read_text())
+        return Record.from_dict(content), dict(content["items"]), list(content["outputs"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise FormatError(path, "file", "no record of a folder", "what an earlier run wrote") from error
+
+
+def _files(folder: Path, name: str, outputs: Sequence[str]) -> list[Path]:
+    return [folder / pattern.replace("{}", name) for pattern in outputs]
+
+
+def _remove(folder: Path, names: Iterable[str], outputs: Sequence[str]) -> None:
+    for name in names:
+        for file in _files(folder, name, outputs):
+            file.unlink(missing_ok=True)
+
+
+def require_same_settings(path: Path, settings: Mapping[str, Any], what: str) -> None:
+    """Write `settings` to `path` (JSON), or, where an earlier run did, see that they are the same.
+
+    Args:
+        path: a file in the folder of results.
+        settings: what determines the results.
+        what: they are, e.g. clouds; for the error.
+
+    Raises:
+        FormatError: other settings there, or no settings at all.
+    """
+    if not path.is_file():
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(settings, indent=1))
+        return
+    try:
+        made_with = json.loads(path.read_text())
+        there = {key: made_with[key] for key in settings}
+    except (ValueError, KeyError, TypeError) as error:
+        raise FormatError(path, "file", f"no settings of {what}", "what an earlier run wrote") from error
+    for key, value in settings.items():
+        if there[key] != value:
+            expected = f"{value}, as asked for now; take another folder, or remove this one with its {what}"
+            raise FormatError(path, key, there[key], expected)

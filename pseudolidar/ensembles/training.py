@@ -14,7 +14,7 @@ from pseudolidar.ensembles.psmnet_ensemble import PSMNetEnsemble
 from pseudolidar.kitti import ObjectDataset
 from pseudolidar.stereo import PSMNet, StereoBatch, StereoPairs, StereoTraining, disparity_loss, train_stereo
 from pseudolidar.stereo.train import OUTPUT_WEIGHTS, fit_stereo, initial_network
-from pseudolidar.training import share_of_mean
+from pseudolidar.training import require_checkpoint_path, share_of_mean
 
 # The layers that a member has to itself where all start from the same weights.
 _HEADS = "classif"
@@ -78,6 +78,7 @@ def train_ensemble(
     Raises:
         as `train_stereo`.
     """
+    require_checkpoint_path(checkpoint)
     members = [_initial_member(settings, init, _seed_of(seed, member)) for member in range(settings.members)]
     model = PSMNetEnsemble(members)
     if settings.max_gradient_norm is not None:

@@ -14,7 +14,15 @@ from pseudolidar.files.record import (
     require_same_record,
     require_same_settings,
 )
-from pseudolidar.files.whole import replacing, require_file, saying_which_file
+from pseudolidar.files.whole import (
+    replacing,
+    require_file,
+    require_output_file,
+    require_output_folder,
+    require_suffix,
+    saying_which_file,
+    write_array,
+)
 
 __all__ = [
     "RECORD_FILE",
@@ -34,8 +42,12 @@ __all__ = [
     "progress_bar",
     "replacing",
     "require_file",
+    "require_output_file",
+    "require_output_folder",
     "require_same_record",
     "require_same_settings",
+    "require_suffix",
     "saying_which_file",
     "track",
+    "write_array",
 ]

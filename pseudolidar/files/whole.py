@@ -1,12 +1,19 @@
 """Files that are written whole or not at all."""
 
+import io
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import ArrayLike
+
 from pseudolidar.files.errors import FileError, FormatError
+
+# Written to a file to learn why writing it fails: more than the rest of any file system's block.
+_PROBE_BYTES = 1 << 17
 
 # There is no way to read the mask without setting it, which other threads would notice: once is enough.
 _UMASK = os.umask(0)
@@ -17,7 +24,9 @@ os.umask(_UMASK)
 def replacing(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it over `path` on success, remove it on failure.
 
-    The temporary name keeps the suffix, since image writers choose their format by it.
+    Write it through Python's own files (`write_bytes`, `write_text`, `open`): they report every byte that the system
+    does not take. What writes through C's buffers (`tofile`, `np.save` into an open file, OpenCV) loses the last ones
+    without a word. The temporary name keeps the suffix, for libraries that choose their format by it.
 
     Raises:
         FileError: the system refuses, e.g. for lack of space or of permission; names `path` and the reason.
@@ -29,12 +38,37 @@ def replacing(path: str | Path) -> Iterator[Path]:
         os.close(handle)
         temporary = Path(name)
         try:
-            yield temporary
+            with _knowing_the_reason(temporary):
+                yield temporary
             # mkstemp makes files that only their owner reads; results are shared like any other file.
             temporary.chmod(0o666 & ~_UMASK)
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _knowing_the_reason(temporary: Path) -> Iterator[None]:
+    """Replace an error of a library that failed to write, and doesn't say why, by the system's own."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        try:
+            with temporary.open("ab") as file:
+                file.write(bytes(_PROBE_BYTES))
+        except OSError as reason:
+            raise reason from error
+        raise
+
+
+def write_array(path: str | Path, array: ArrayLike) -> None:
+    """Write a `.npy` file, whole or not at all, whatever the suffix; errors as `replacing`."""
+    buffer = io.BytesIO()
+    np.save(buffer, np.asarray(array), allow_pickle=False)
+    with replacing(path) as temporary:
+        temporary.write_bytes(buffer.getbuffer())
 
 
 @contextmanager
@@ -53,4 +87,49 @@ def require_file(path: str | Path, what: str) -> Path:
     path = Path(path)
     if not path.is_file():
         raise FormatError(path, "file", "nothing there" if not path.exists() else "no regular file", what)
+    return path
+
+
+def require_suffix(path: str | Path, suffixes: Collection[str], what: str) -> str:
+    """The suffix of a path, in lower case, if it is one of `suffixes`: it says the format of the file.
+
+    Args:
+        path: of a file to read or to write; need not be there.
+        suffixes: in lower case, with the dot.
+        what: the file is, e.g. "a disparity map"; for the error.
+
+    Raises:
+        FormatError: another suffix, or none.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in suffixes:
+        expected = f"{what}, whose format the suffix says: {', '.join(suffixes)}"
+        raise FormatError(path, "name", f"suffix {path.suffix}" if suffix else "no suffix", expected)
+    return suffix
+
+
+def require_output_file(path: str | Path, suffixes: Collection[str], what: str) -> str:
+    """As `require_suffix`, for a file to write; asked before the work whose result it is to hold.
+
+    Raises:
+        FormatError: another suffix, or a folder of that name.
+    """
+    if Path(path).is_dir():
+        raise FormatError(path, "file", "a folder", f"the name of a file for {what}")
+    return require_suffix(path, suffixes, what)
+
+
+def require_output_folder(path: str | Path, what: str) -> Path:
+    """The path itself, if it is a folder or can become one; asked before the work whose results it is to hold.
+
+    Raises:
+        FormatError: a file of that name, or of the name of a folder above it.
+    """
+    path = Path(path)
+    for place in (path, *path.parents):
+        if place.is_dir():
+            break
+        if place.exists():
+            raise FormatError(place, "folder", "a file", f"a folder for {what}, or nothing yet")
     return path

@@ -10,6 +10,7 @@ from pseudolidar.detectors import Detector, load_detector
 from pseudolidar.ensembles import trained_disparity
 from pseudolidar.files import FormatError
 from pseudolidar.stereo import DisparityModel, SemiGlobalMatching
+from pseudolidar.training import CHECKPOINT_SUFFIXES
 
 if TYPE_CHECKING:
     from pseudolidar.detectors.boxes2d import Detector2d
@@ -18,8 +19,7 @@ DetectorKind = Literal["frustum", "pointrcnn"]
 DETECTOR_KINDS: tuple[DetectorKind, ...] = ("frustum", "pointrcnn")
 """Kinds of detectors, as their files' names begin."""
 
-_WEIGHTS = (".pt", ".pth", ".tar", ".safetensors")
-_LAYOUT = "disparity.*, boxes2d.pt, frustum_NAME.pt and pointrcnn_NAME.pt"
+_LAYOUT = "disparity.pt, boxes2d.pt, frustum_NAME.pt and pointrcnn_NAME.pt (or .pth, .tar, .safetensors)"
 
 
 def kind_of(name: str) -> DetectorKind:
@@ -58,15 +58,14 @@ class Models:
     ) -> "Models":
         """Load the models of a folder:
 
-            disparity.pt         a PSMNet: any file that `pseudolidar.stereo.load_psmnet` reads, also .pth, .tar and
-                                 .safetensors; or an ensemble of them, of `train_ensemble`; left out, semi-global
-                                 matching takes its place
+            disparity.pt         a PSMNet: any file that `pseudolidar.stereo.load_psmnet` reads, or an ensemble of them,
+                                 of `train_ensemble`; left out, semi-global matching takes its place
             boxes2d.pt           2D boxes for frustum detectors: a checkpoint of `train_detector2d`
             frustum_NAME.pt      Frustum PointNets, one or several: checkpoints of `train_detector`
-            pointrcnn_NAME.pt    PointRCNNs, likewise, or published weights, also .pth
+            pointrcnn_NAME.pt    PointRCNNs, likewise, or published weights
 
-        NAME is up to the user and says what a detector finds (`frustum_car.pt`). Files with other suffixes are not
-        looked at.
+        NAME is up to the user and says what a detector finds (`frustum_car.pt`). All of them may also be .pth, .tar or
+        .safetensors; files with other suffixes are not looked at.
 
         Args:
             folder: see above.
@@ -113,20 +112,24 @@ class Models:
 
 def _sorted_by_name(folder: Path) -> tuple[Path | None, Path | None, list[Path]]:
     """The files of the disparity model, of the 2D boxes, of the detectors."""
-    disparities, boxes2d, detectors = [], None, []
-    for path in sorted(path for path in folder.iterdir() if path.suffix in _WEIGHTS and path.is_file()):
+    disparities: list[Path] = []
+    boxes2d: list[Path] = []
+    detectors: list[Path] = []
+    for path in sorted(
+        path for path in folder.iterdir() if path.suffix.lower() in CHECKPOINT_SUFFIXES and path.is_file()
+    ):
         if path.stem == "disparity":
             disparities.append(path)
-        elif path.name == "boxes2d.pt":
-            boxes2d = path
-        elif path.suffix in (".pt", ".pth") and path.stem.startswith(tuple(f"{kind}_" for kind in DETECTOR_KINDS)):
+        elif path.stem == "boxes2d":
+            boxes2d.append(path)
+        elif path.stem.startswith(tuple(f"{kind}_" for kind in DETECTOR_KINDS)):
             detectors.append(path)
         else:
             raise FormatError(path, "name", path.name, f"one of {_LAYOUT}, which say what a file holds")
-    if len(disparities) > 1:
-        found = ", ".join(path.name for path in disparities)
-        raise FormatError(folder, "disparity models", found, "one of them")
-    return disparities[0] if disparities else None, boxes2d, detectors
+    for what, files in (("disparity models", disparities), ("models of 2D boxes", boxes2d)):
+        if len(files) > 1:
+            raise FormatError(folder, what, ", ".join(path.name for path in files), "one of them")
+    return disparities[0] if disparities else None, boxes2d[0] if boxes2d else None, detectors
 
 
 def _detector2d(path: Path, device: str) -> "Detector2d":

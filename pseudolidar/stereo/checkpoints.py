@@ -1,23 +1,18 @@
 """PSMNet's weights on disk: published checkpoints, ours, and safetensors, checked layer by layer before use."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from pseudolidar.files import FormatError, replacing, require_file
+from pseudolidar.files import FormatError
 from pseudolidar.stereo.psmnet import PSMNet, channels_last
-from pseudolidar.training import Arithmetic, load_plain, save_checkpoint
+from pseudolidar.training import Arithmetic, load_plain, require_checkpoint_path, save_checkpoint
 
 _EXPECTED = "a checkpoint of PSMNet (stacked hourglass)"
-# The entry of a safetensors file's metadata that holds the network's arguments as JSON.
-_METADATA_KEY = "psmnet"
 # What DataParallel and torch.compile put before every name.
 _PREFIXES = ("module.", "_orig_mod.")
 _CHOICE = (
@@ -50,9 +45,7 @@ class PSMNetWeights:
         Raises:
             FormatError: no such file, a truncated one, one that would run code, or no tensors by name in it.
         """
-        path = require_file(path, _EXPECTED)
-        if path.suffix == ".safetensors":
-            return _read_safetensors(path)
+        path = Path(path)
         content = load_plain(path, _EXPECTED)
         if not isinstance(content, dict):
             raise FormatError(path, "file", f"a {type(content).__name__}", _EXPECTED)
@@ -135,21 +128,18 @@ def load_psmnet(path: str | Path, align_corners: bool | None = None, max_dispari
 
 
 def save_psmnet(path: str | Path, model: PSMNet) -> None:
-    """Write a network's weights with a record of its arguments: `.safetensors`, or any other suffix for `torch.save`.
+    """Write a network's weights with a record of its arguments; the suffix says the format, see `save_checkpoint`.
 
     A published checkpoint, loaded once with the right `align_corners` and written by this, never asks for it again.
+
+    Raises:
+        FormatError: another suffix than `CHECKPOINT_SUFFIXES`.
     """
-    path = Path(path)
-    arguments = arguments_of(model)
+    require_checkpoint_path(path)
     state = {
         name: tensor.cpu().clone(memory_format=torch.contiguous_format) for name, tensor in model.state_dict().items()
     }
-    if path.suffix == ".safetensors":
-        with replacing(path) as temporary:
-            # One entry alone: safetensors writes several in any order, and equal weights should give equal bytes.
-            save_file(state, temporary, {_METADATA_KEY: json.dumps(arguments)})
-    else:
-        save_checkpoint(path, {"state_dict": state, "arguments": arguments, "losses": []})
+    save_checkpoint(path, {"state_dict": state, "arguments": arguments_of(model), "losses": []})
 
 
 def arguments_of(model: PSMNet) -> dict[str, Any]:
@@ -169,22 +159,6 @@ def _network(arguments: Mapping[str, Any]) -> PSMNet:
     # Its random weights are overwritten: the caller's random numbers stay as they are.
     with torch.random.fork_rng([]):
         return PSMNet(**arguments)
-
-
-def _read_safetensors(path: Path) -> PSMNetWeights:
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
-    except SafetensorError as error:
-        raise FormatError(path, "file", f"nothing readable ({error})", f"{_EXPECTED} in safetensors") from error
-    arguments = None
-    if _METADATA_KEY in metadata:
-        try:
-            arguments = dict(json.loads(metadata[_METADATA_KEY]))
-        except (ValueError, TypeError) as error:
-            raise FormatError(path, f"metadata {_METADATA_KEY}", metadata[_METADATA_KEY], "JSON") from error
-    return PSMNetWeights(path, _bare_names(state), arguments)
 
 
 def _bare_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

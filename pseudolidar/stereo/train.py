@@ -15,7 +15,15 @@ from pseudolidar.stereo.data import ObjectPairs, StereoBatch, StereoBatches
 from pseudolidar.stereo.losses import Loss, disparity_loss
 from pseudolidar.stereo.pairs import StereoPairs
 from pseudolidar.stereo.psmnet import PSMNet, channels_last, require_bfloat16
-from pseudolidar.training import Precision, arithmetic_of, fit, one_cycle, share_of_mean, step_decay
+from pseudolidar.training import (
+    Precision,
+    arithmetic_of,
+    fit,
+    one_cycle,
+    require_checkpoint_path,
+    share_of_mean,
+    step_decay,
+)
 
 # Weights of the outputs in training, the last hourglass's last (PSMNet, section 3.5).
 OUTPUT_WEIGHTS = (0.5, 0.7, 1.0)
@@ -119,6 +127,7 @@ def train_stereo(
         FormatError: `init` or the data are not what they should be.
         FloatingPointError: the loss is not finite.
     """
+    require_checkpoint_path(checkpoint)
     model = initial_network(settings, init, seed)
     fit_stereo(
         settings,

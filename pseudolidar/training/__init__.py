@@ -1,6 +1,12 @@
 """One training loop for every model: resumable to the byte, on one device or many; precision, schedules."""
 
-from pseudolidar.training.checkpoints import load_checkpoint, load_plain, save_checkpoint
+from pseudolidar.training.checkpoints import (
+    CHECKPOINT_SUFFIXES,
+    load_checkpoint,
+    load_plain,
+    require_checkpoint_path,
+    save_checkpoint,
+)
 from pseudolidar.training.loop import Batch, fit, snapshot_path
 from pseudolidar.training.precision import Arithmetic, Precision, arithmetic_of, arithmetic_threads, require_device
 from pseudolidar.training.processes import (
@@ -17,6 +23,7 @@ from pseudolidar.training.recomputation import recomputed
 from pseudolidar.training.schedules import constant, one_cycle, step_decay
 
 __all__ = [
+    "CHECKPOINT_SUFFIXES",
     "MACHINE_SETTINGS",
     "WHOLE",
     "Arithmetic",
@@ -34,6 +41,7 @@ __all__ = [
     "one_cycle",
     "process_count",
     "recomputed",
+    "require_checkpoint_path",
     "require_device",
     "save_checkpoint",
     "share_of_mean",

@@ -1,5 +1,11 @@
-"""Checkpoints on disk: written whole or not at all, read without ever running what a file says."""
+"""Checkpoints on disk: written whole or not at all, read without ever running what a file says.
 
+`.safetensors` holds the tensors of `state_dict` by name, and all else that a checkpoint says as JSON in its metadata;
+the other suffixes are PyTorch's own format.
+"""
+
+import io
+import json
 import pickle
 import re
 import warnings
@@ -9,8 +15,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
 
-from pseudolidar.files import FormatError, replacing, require_file
+from pseudolidar.files import FormatError, replacing, require_file, require_output_file
+
+CHECKPOINT_SUFFIXES = (".pt", ".pth", ".tar", ".safetensors")
+"""What the name of a checkpoint ends in, in whatever case."""
+
+# One entry alone: safetensors writes several in any order, and equal content should give equal bytes.
+_METADATA_KEY = "pseudolidar"
 
 # Training scripts of others keep losses as numpy numbers beside the weights. These make numbers and nothing else; the
 # function that makes them has had two names.
@@ -23,15 +38,48 @@ _NUMPY_NUMBERS: list[Any] = [
 ]
 
 
-def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
-    """Write `content` (tensors and plain data) at once or not at all; equal content gives equal bytes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary, open(temporary, "wb") as file:
-        # Through an open file: given a path, torch.save writes the (temporary) file's name into the archive.
-        torch.save(dict(content), file)
+def require_checkpoint_path(path: str | Path) -> None:
+    """Before a training: see that a checkpoint can have this name.
+
+    Raises:
+        FormatError: another suffix than `CHECKPOINT_SUFFIXES`, or a folder of that name.
+    """
+    require_output_file(path, CHECKPOINT_SUFFIXES, "a checkpoint")
 
 
-def load_checkpoint(path: Path) -> dict[str, Any]:
+def save_checkpoint(path: str | Path, content: Mapping[str, Any]) -> None:
+    """Write `content` at once or not at all, in the format that the suffix says; equal content gives equal bytes.
+
+    Args:
+        path: `.safetensors`, or another name, such as that of a running state, for PyTorch's format.
+        content: tensors and plain data; for `.safetensors` the tensors are those of `state_dict`, by name, and all else
+            is what JSON can hold (it gives lists for tuples).
+    """
+    path = Path(path)
+    buffer: memoryview | bytes
+    if path.suffix.lower() == ".safetensors":
+        rest = dict(content)
+        # It takes no views: each tensor has its memory to itself, in the order of its dimensions.
+        state = {
+            name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+            for name, tensor in rest.pop("state_dict").items()
+        }
+        buffer = save(state, {_METADATA_KEY: json.dumps(rest)})
+    else:
+        # In memory first: given a path, torch.save writes the (temporary) file's name into the archive.
+        archive = io.BytesIO()
+        torch.save(dict(content), archive)
+        buffer = archive.getbuffer()
+    with replacing(path) as temporary:
+        temporary.write_bytes(buffer)
+
+
+def json_data(content: Any) -> Any:
+    """Plain data as it comes back from JSON, with lists for tuples; checkpoints of both formats compare equal so."""
+    return json.loads(json.dumps(content))
+
+
+def load_checkpoint(path: str | Path) -> dict[str, Any]:
     """Read a checkpoint, on the CPU; only tensors and plain data are ever unpickled.
 
     Raises:
@@ -44,8 +92,11 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     return content
 
 
-def load_plain(path: Path, expected: str) -> Any:
-    """What `torch.save` wrote, on the CPU, in today's format or in that from before PyTorch 1.6.
+def load_plain(path: str | Path, expected: str) -> Any:
+    """What is in a file of weights, on the CPU.
+
+    That is what `torch.save` wrote, in today's format or in that from before PyTorch 1.6; of `.safetensors` what
+    `save_checkpoint` was given, or the tensors by name where others wrote it.
 
     Only tensors, containers, numbers and text are unpickled: a file that holds anything else is refused at that place,
     and nothing of it is run.
@@ -57,7 +108,9 @@ def load_plain(path: Path, expected: str) -> Any:
     Raises:
         FormatError: no such file, a truncated one, no such format, or anything but plain data in it.
     """
-    require_file(path, expected)
+    path = require_file(path, expected)
+    if path.suffix.lower() == ".safetensors":
+        return _load_safetensors(path, expected)
     try:
         with torch.serialization.safe_globals(_NUMPY_NUMBERS), warnings.catch_warnings():
             # PyTorch remarks on pickles of others before it refuses them.
@@ -73,3 +126,18 @@ def load_plain(path: Path, expected: str) -> Any:
         said = str(error).split("\n")[0].split(". This is an internal")[0]
         reason = f" ({said})" if said and isinstance(error, RuntimeError | EOFError) else ""
         raise FormatError(path, "file", f"nothing readable{reason}", expected) from error
+
+
+def _load_safetensors(path: Path, expected: str) -> dict[str, Any]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            state: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
+    except SafetensorError as error:
+        raise FormatError(path, "file", f"nothing readable ({error})", f"{expected} in safetensors") from error
+    if _METADATA_KEY not in metadata:
+        return state
+    try:
+        return {**dict(json.loads(metadata[_METADATA_KEY])), "state_dict": state}
+    except (ValueError, TypeError) as error:
+        raise FormatError(path, f"metadata {_METADATA_KEY}", metadata[_METADATA_KEY][:80], "JSON") from error

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from pseudolidar.files import FormatError, progress_bar
 from pseudolidar.training.batch_norm import synchronised_batch_norm
-from pseudolidar.training.checkpoints import load_checkpoint, save_checkpoint
+from pseudolidar.training.checkpoints import json_data, load_checkpoint, require_checkpoint_path, save_checkpoint
 from pseudolidar.training.precision import Arithmetic, Precision, arithmetic_of, arithmetic_threads
 from pseudolidar.training.processes import Part, Processes, processes_on
 
@@ -83,8 +83,8 @@ def fit(
         steps: number of optimizer steps.
         optimizer: over the parameters of `model`; its learning rate is set at each step.
         learning_rate_at: learning rate of a step.
-        checkpoint: the finished checkpoint, readable with `load_checkpoint`: a dictionary of `state_dict`, `arguments`,
-            `losses` and `precision` (the arithmetic used).
+        checkpoint: the finished checkpoint, one of `CHECKPOINT_SUFFIXES`, readable with `load_checkpoint`: a dictionary
+            of `state_dict`, `arguments`, `losses` and `precision` (the arithmetic used).
         description: name of the run on the progress bar.
         precision: `float32`, `bfloat16` for mixed precision, or `auto`: see `arithmetic_of`.
         checkpoint_every: steps between two writes of the running state.
@@ -107,18 +107,19 @@ def fit(
     """
     if accumulate < 1:
         raise ValueError(f"accumulate: found {accumulate}, expected at least 1")
+    require_checkpoint_path(checkpoint)
     processes = processes_on(device)
     device = processes.device
     partial = checkpoint.with_suffix(".partial")
     arithmetic = arithmetic_of(precision, device)
-    arguments = dict(arguments or {})
+    arguments = dict(json_data(dict(arguments or {})))
     model.to(device).train()
     is_finished, is_begun = checkpoint.exists(), partial.exists()
     # The first process may be the first to write them.
     processes.wait()
     if is_finished:
         finished = load_checkpoint(checkpoint)
-        if finished["arguments"] != arguments or len(finished["losses"]) != steps:
+        if json_data(finished["arguments"]) != arguments or len(finished["losses"]) != steps:
             raise FormatError(checkpoint, "arguments and steps", (finished["arguments"], len(finished["losses"])),
                               f"{(arguments, steps)}: this is the checkpoint of another run")  # fmt: skip
         _load_state(model, finished["state_dict"], checkpoint)
@@ -168,7 +169,7 @@ def fit(
 
 
 def snapshot_path(checkpoint: Path, steps: int) -> Path:
-    """Where `fit` keeps the weights after so many steps: STEM.step-N.pt beside the finished checkpoint."""
+    """Where `fit` keeps the weights after so many steps: STEM.step-N and its suffix, beside the finished checkpoint."""
     return checkpoint.with_name(f"{checkpoint.stem}.step-{steps}{checkpoint.suffix}")
 
 
@@ -176,7 +177,7 @@ def _resume(
     model: nn.Module, optimizer: torch.optim.Optimizer, partial: Path, arguments: dict[str, Any], steps: int
 ) -> list[float]:
     content = load_checkpoint(partial)
-    found = (content["arguments"], content.get("steps"))
+    found = (json_data(content["arguments"]), content.get("steps"))
     if found != (arguments, steps):
         raise FormatError(partial, "arguments and steps", found, f"{(arguments, steps)}: remove it to start again")
     _load_state(model, content["state_dict"], partial)

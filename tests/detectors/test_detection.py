@@ -184,10 +184,12 @@ def test_the_same_seed_gives_the_same_bytes(
     assert one != three
 
 
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
 def test_an_interrupted_training_ends_with_the_same_bytes(
-    street: ObjectDataset, clouds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    suffix: str, street: ObjectDataset, clouds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    train_frustum_pointnet(BRIEF, street, clouds, ["Car"], tmp_path / "whole.pt", seed=0)
+    whole, broken = tmp_path / f"whole{suffix}", tmp_path / f"broken{suffix}"
+    train_frustum_pointnet(BRIEF, street, clouds, ["Car"], whole, seed=0)
     from pseudolidar.detectors.frustum_pointnet import samples
 
     batch_at = samples.BatchSource.batch_at
@@ -199,11 +201,12 @@ def test_an_interrupted_training_ends_with_the_same_bytes(
 
     monkeypatch.setattr(samples.BatchSource, "batch_at", killed_at_three)
     with pytest.raises(KeyboardInterrupt):
-        train_frustum_pointnet(BRIEF, street, clouds, ["Car"], tmp_path / "broken.pt", seed=0)
-    assert not (tmp_path / "broken.pt").exists()
+        train_frustum_pointnet(BRIEF, street, clouds, ["Car"], broken, seed=0)
+    assert not broken.exists()
     monkeypatch.undo()
-    train_frustum_pointnet(BRIEF, street, clouds, ["Car"], tmp_path / "broken.pt", seed=0)
-    assert (tmp_path / "broken.pt").read_bytes() == (tmp_path / "whole.pt").read_bytes()
+    train_frustum_pointnet(BRIEF, street, clouds, ["Car"], broken, seed=0)
+    assert broken.read_bytes() == whole.read_bytes()
+    assert load_detector(broken).class_names == ("Car",)
 
 
 def test_mean_size_of_the_training_set(street: ObjectDataset, clouds: Path, tmp_path: Path) -> None:

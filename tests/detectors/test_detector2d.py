@@ -102,11 +102,13 @@ def test_result_files_are_not_written_again(painted: ObjectDataset, trained: Pat
         detect_boxes2d(trained, painted, tmp_path, min_score=1.5)
 
 
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
 def test_an_interrupted_training_ends_with_the_same_bytes(
-    painted: ObjectDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    suffix: str, painted: ObjectDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    train_detector2d(BRIEF, painted, tmp_path / "whole.pt", seed=0)
-    train_detector2d(BRIEF, painted, tmp_path / "other.pt", seed=1)
+    whole, other, broken = (tmp_path / f"{name}{suffix}" for name in ("whole", "other", "broken"))
+    train_detector2d(BRIEF, painted, whole, seed=0)
+    train_detector2d(BRIEF, painted, other, seed=1)
     batch_at = training_data.Boxes2dBatches.__call__
 
     def killed_at_three(self: training_data.Boxes2dBatches, step: int) -> training_data.Boxes2dBatch:
@@ -117,11 +119,12 @@ def test_an_interrupted_training_ends_with_the_same_bytes(
     with monkeypatch.context() as patch:
         patch.setattr(training_data.Boxes2dBatches, "__call__", killed_at_three)
         with pytest.raises(KeyboardInterrupt):
-            train_detector2d(BRIEF, painted, tmp_path / "broken.pt", seed=0)
-    assert not (tmp_path / "broken.pt").exists()
-    train_detector2d(BRIEF, painted, tmp_path / "broken.pt", seed=0)
-    assert (tmp_path / "broken.pt").read_bytes() == (tmp_path / "whole.pt").read_bytes()
-    assert (tmp_path / "other.pt").read_bytes() != (tmp_path / "whole.pt").read_bytes()
+            train_detector2d(BRIEF, painted, broken, seed=0)
+    assert not broken.exists()
+    train_detector2d(BRIEF, painted, broken, seed=0)
+    assert broken.read_bytes() == whole.read_bytes()
+    assert other.read_bytes() != whole.read_bytes()
+    assert Detector2d.from_checkpoint(broken).class_names == BRIEF.classes
 
 
 def test_a_loss_that_is_not_finite_names_the_frames(painted: ObjectDataset, trained: Path, tmp_path: Path) -> None:

@@ -183,6 +183,13 @@ def test_files_say_what_they_are(scene: ObjectDataset, whole: Path, tmp_path: Pa
     with pytest.raises(FormatError, match=r"u\.pt: arguments: .* expected members"):
         load_ensemble_weights(tmp_path / "u.pt")
     content = load_checkpoint(whole)
+    save_checkpoint(tmp_path / "e.safetensors", content)
+    assert is_ensemble(tmp_path / "e.safetensors")
+    for ours, theirs in zip(
+        load_ensemble_weights(tmp_path / "e.safetensors"), load_ensemble_weights(whole), strict=True
+    ):
+        assert (ours.arguments, ours.precision) == (theirs.arguments, theirs.precision)
+        assert all(torch.equal(ours.state[name], tensor) for name, tensor in theirs.state.items())
     state = {name: value for name, value in content["state_dict"].items() if not name.startswith("members.1.")}
     save_checkpoint(tmp_path / "less.pt", {**content, "state_dict": state})
     with pytest.raises(FormatError, match=r"less\.pt: member 1: found no weights, expected those of 3"):

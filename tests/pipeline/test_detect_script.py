@@ -15,6 +15,7 @@ from pseudolidar.detectors import detect as detect_from_files
 from pseudolidar.detectors import load_detector, read_detections_file
 from pseudolidar.kitti import ObjectDataset, read_image, read_objects, write_image, write_raw_drive
 from pseudolidar.stereo import PSMNet, SemiGlobalMatching, predict_disparities, save_psmnet
+from pseudolidar.training import load_checkpoint, save_checkpoint
 from tests.pipeline.conftest import MAX_DISPARITY, REPOSITORY
 
 Detect = Callable[..., tuple[int, str, str]]
@@ -176,10 +177,11 @@ def test_mistakes_end_in_one_line(
 @pytest.mark.parametrize(
     ("names", "expected"),
     [
-        (["car.pt"], "car.pt: name: found car.pt, expected one of disparity.*, boxes2d.pt, frustum_NAME.pt"),
+        (["car.pt"], "car.pt: name: found car.pt, expected one of disparity.pt, boxes2d.pt, frustum_NAME.pt"),
         (["pointrcnn_car.pt"], "name: found pointrcnn, expected frustum, which is what the file holds"),
         (["frustum_a.pt", "frustum_b.pt"], "class Car: found frustum_a.pt and frustum_b.pt, expected one detector a"),
         (["frustum_car.pt", "disparity.pt", "disparity.tar"], "found disparity.pt, disparity.tar, expected one of"),
+        (["frustum_car.pt", "boxes2d.pt", "boxes2d.PTH"], "found boxes2d.PTH, boxes2d.pt, expected one of"),
     ],
 )
 def test_files_are_known_by_their_names(
@@ -189,6 +191,22 @@ def test_files_are_known_by_their_names(
         shutil.copy(models / "frustum_car.pt", tmp_path / name)
     code, _, errors = detect(models=tmp_path, **pair_of(street, "000000"), output=tmp_path / "out")
     assert code == 2 and expected in errors, errors
+
+
+def test_models_in_safetensors_find_the_same(
+    street: ObjectDataset, models: Path, boxes: Path, tmp_path: Path, detect: Detect
+) -> None:
+    network = PSMNet(width=8, max_disparity=32, pool_sizes=(8, 4), blocks=(1, 1, 1, 1)).eval()
+    for suffix in (".pt", ".safetensors"):
+        folder = tmp_path / suffix[1:]
+        folder.mkdir()
+        save_psmnet(folder / f"disparity{suffix}", network)
+        save_checkpoint(folder / f"frustum_car{suffix}", load_checkpoint(models / "frustum_car.pt"))
+        settings = {"models": folder, **pair_of(street, "000000"), "boxes": boxes, "output": folder / "out"}
+        code, said, errors = detect(**settings)
+        assert code == 0 and "semi-global matching" not in said, errors
+    results = [(tmp_path / name / "out" / "results" / "000000.txt").read_bytes() for name in ("pt", "safetensors")]
+    assert results[0] == results[1] != b""
 
 
 def test_labels_are_drawn_where_there_are_any(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from pseudolidar.files import FormatError
@@ -56,12 +57,15 @@ class KilledError(Exception):
     pass
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    ("precision", "suffix"), [("float32", ".pt"), ("bfloat16", ".pt"), ("float32", ".safetensors")]
+)
 @pytest.mark.parametrize(("killed_at", "resumed_at"), [(3, 0), (17, 10), (20, 20), (23, 20)])
 def test_an_interrupted_run_ends_with_the_same_bytes(
-    tmp_path: Path, killed_at: int, resumed_at: int, precision: Precision
+    tmp_path: Path, killed_at: int, resumed_at: int, precision: Precision, suffix: str
 ) -> None:
-    _, undisturbed = train(tmp_path / "whole.pt", precision=precision)
+    whole, broken = tmp_path / f"whole{suffix}", tmp_path / f"broken{suffix}"
+    _, undisturbed = train(whole, precision=precision)
 
     def killed(step: int) -> Points:
         if step == killed_at:
@@ -69,8 +73,8 @@ def test_an_interrupted_run_ends_with_the_same_bytes(
         return points_at(step)
 
     with pytest.raises(KilledError):
-        train(tmp_path / "broken.pt", killed, precision=precision)
-    assert not (tmp_path / "broken.pt").exists()
+        train(broken, killed, precision=precision)
+    assert not broken.exists()
     assert (tmp_path / "broken.partial").exists() == (resumed_at > 0)
     asked: list[int] = []
 
@@ -78,11 +82,11 @@ def test_an_interrupted_run_ends_with_the_same_bytes(
         asked.append(step)
         return points_at(step)
 
-    _, losses = train(tmp_path / "broken.pt", recorded, precision=precision)
+    _, losses = train(broken, recorded, precision=precision)
     assert asked[0] == resumed_at
     assert losses == undisturbed
-    assert (tmp_path / "broken.pt").read_bytes() == (tmp_path / "whole.pt").read_bytes()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["broken.pt", "whole.pt"]
+    assert broken.read_bytes() == whole.read_bytes()
+    assert sorted(tmp_path.iterdir()) == [broken, whole]
 
 
 def test_the_seed_decides_what_layers_draw(tmp_path: Path) -> None:
@@ -102,20 +106,26 @@ def test_the_callers_random_state_is_left_alone(tmp_path: Path) -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_it_learns_and_a_finished_run_is_only_loaded(tmp_path: Path) -> None:
-    model, losses = train(tmp_path / "a.pt", steps=300)
+@pytest.mark.parametrize("name", ["a.pt", "a.safetensors", "a.SafeTensors"])
+def test_it_learns_and_a_finished_run_is_only_loaded(tmp_path: Path, name: str) -> None:
+    model, losses = train(tmp_path / name, steps=300)
     assert sum(losses[-20:]) < 0.5 * sum(losses[:20])
 
     def never(step: int) -> Points:
         raise AssertionError("a finished run asked for a batch")
 
-    loaded, same = train(tmp_path / "a.pt", never, steps=300)
+    loaded, same = train(tmp_path / name, never, steps=300)
     assert same == losses
-    for name, tensor in model.state_dict().items():
-        assert torch.equal(tensor, loaded.state_dict()[name])
-    content = load_checkpoint(tmp_path / "a.pt")
+    for key, tensor in model.state_dict().items():
+        assert torch.equal(tensor, loaded.state_dict()[key])
+    content = load_checkpoint(tmp_path / name)
     assert content["arguments"] == {"width": 8}
     assert content["losses"] == losses
+    assert content["precision"] == "float32"
+    if name != "a.pt":
+        # As everybody else reads it.
+        others = load_file(tmp_path / name)
+        assert others.keys() == content["state_dict"].keys() and torch.equal(others["0.bias"], loaded[0].bias)  # type: ignore[index]
 
 
 def test_the_learning_rate_of_each_step_is_used(tmp_path: Path) -> None:
@@ -186,9 +196,44 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
         )  # fmt: skip
 
 
+@pytest.mark.parametrize("name", ["u", "u.weights", ".pt"])
+def test_a_checkpoint_of_no_known_format_is_refused_before_any_work(tmp_path: Path, name: str) -> None:
+    def never(step: int) -> Points:
+        raise AssertionError("work was done")
+
+    with pytest.raises(FormatError, match=r"suffix.*expected a checkpoint.*\.pt, \.pth, \.tar, \.safetensors"):
+        train(tmp_path / name, never)
+    (tmp_path / "folder.pt").mkdir()
+    with pytest.raises(FormatError, match=r"folder\.pt: file: found a folder"):
+        train(tmp_path / "folder.pt", never)
+    assert [path.name for path in tmp_path.iterdir()] == ["folder.pt"]
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_a_checkpoint_keeps_all_that_it_is_given(tmp_path: Path, suffix: str) -> None:
+    square = torch.arange(24.0).reshape(2, 3, 2, 2)
+    state = {
+        "last": square.to(memory_format=torch.channels_last),
+        "view": square[1],
+        "same": square,
+        "count": torch.tensor(3),
+        "half": square.bfloat16(),
+    }
+    entries = {"arguments": {"a": [1, None]}, "losses": [0.1, 1 / 3], "record": {"seed": 0, "data": {"x": "é"}}}
+    path = tmp_path / f"a{suffix}"
+    save_checkpoint(path, {"state_dict": state, **entries})
+    content = load_checkpoint(path)
+    found = content.pop("state_dict")
+    assert content == entries
+    assert found.keys() == state.keys()
+    for key, tensor in state.items():
+        assert found[key].dtype == tensor.dtype and torch.equal(found[key], tensor)
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
 @pytest.mark.parametrize("damage", ["truncated", "text", "object"])
-def test_a_broken_checkpoint_is_named(tmp_path: Path, damage: str) -> None:
-    path = tmp_path / "a.pt"
+def test_a_broken_checkpoint_is_named(tmp_path: Path, damage: str, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
     save_checkpoint(path, {"state_dict": {"a": torch.zeros(100)}, "arguments": {}, "losses": [1.0]})
     if damage == "truncated":
         path.write_bytes(path.read_bytes()[:-50])
@@ -196,7 +241,7 @@ def test_a_broken_checkpoint_is_named(tmp_path: Path, damage: str) -> None:
         path.write_text("not a checkpoint")
     else:
         torch.save({"state_dict": {}, "arguments": Path("a"), "losses": []}, path)
-    with pytest.raises(FormatError, match=r"a\.pt"):
+    with pytest.raises(FormatError, match=r"a\.(pt|safetensors): "):
         load_checkpoint(path)
 
 

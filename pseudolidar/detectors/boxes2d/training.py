@@ -11,7 +11,14 @@ from pseudolidar.detectors.boxes2d.networks import FasterRCNN, LightFCOS, Networ
 from pseudolidar.detectors.boxes2d.training_data import Boxes2dBatch, Boxes2dBatches, Crops2d
 from pseudolidar.detectors.boxes2d.weights import load_pretrained
 from pseudolidar.kitti import ObjectDataset
-from pseudolidar.training import MACHINE_SETTINGS, Precision, fit, one_cycle, share_of_mean
+from pseudolidar.training import (
+    MACHINE_SETTINGS,
+    Precision,
+    fit,
+    one_cycle,
+    require_checkpoint_path,
+    share_of_mean,
+)
 
 
 @dataclass(frozen=True)
@@ -91,6 +98,7 @@ def train_detector2d(
         ValueError: an unknown network or device.
         FloatingPointError: the loss is not finite; names the frames.
     """
+    require_checkpoint_path(checkpoint)
     crops = Crops2d(
         settings.image_height,
         (settings.crop[0], settings.crop[1]),

@@ -25,7 +25,15 @@ from pseudolidar.detectors.frustum_pointnet.samples import (
 )
 from pseudolidar.files import FormatError
 from pseudolidar.kitti import ObjectDataset
-from pseudolidar.training import MACHINE_SETTINGS, Precision, fit, one_cycle, process_count, share_of_mean
+from pseudolidar.training import (
+    MACHINE_SETTINGS,
+    Precision,
+    fit,
+    one_cycle,
+    process_count,
+    require_checkpoint_path,
+    share_of_mean,
+)
 
 # Checkpoints of runs from before there was a choice of threads hold none.
 _NOT_RECORDED = (*MACHINE_SETTINGS, "threads")
@@ -120,6 +128,7 @@ def train_frustum_pointnet(
         FormatError: a missing or broken file, or no object of one of the classes to train on.
         ValueError: no class, one twice, or one that the one-hot vector doesn't know.
     """
+    require_checkpoint_path(checkpoint)
     if not class_names or len({*class_names}) < len(class_names) or not {*class_names} <= {*ONE_HOT_CLASSES}:
         found = ", ".join(class_names) or "none"
         raise ValueError(f"class_names: found {found}, expected one or several of {', '.join(ONE_HOT_CLASSES)}")

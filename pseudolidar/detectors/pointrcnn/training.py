@@ -18,7 +18,15 @@ from pseudolidar.detectors.pointrcnn.scenes import SceneBatch, SceneSource
 from pseudolidar.detectors.pointrcnn.second_stage import RegionShape
 from pseudolidar.detectors.pointrcnn.targets import RegionSampling, augment_regions, label_points, sample_regions
 from pseudolidar.kitti import ObjectDataset
-from pseudolidar.training import MACHINE_SETTINGS, Precision, fit, is_first_process, one_cycle, share_of_mean
+from pseudolidar.training import (
+    MACHINE_SETTINGS,
+    Precision,
+    fit,
+    is_first_process,
+    one_cycle,
+    require_checkpoint_path,
+    share_of_mean,
+)
 
 _MAX_GRADIENT_NORM = 1.0
 
@@ -106,6 +114,7 @@ def train_pointrcnn(
         FormatError: a missing or broken file, or no object of the class to train on.
         ValueError: a class without a mean size.
     """
+    require_checkpoint_path(checkpoint)
     if class_name not in MEAN_SIZES_M:
         raise ValueError(f"class_name: found {class_name!r}, expected one of {', '.join(MEAN_SIZES_M)}")
     source = SceneSource(dataset, clouds_dir, class_name, settings.points, settings.augmentation, max_depth, seed)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from pseudolidar.detectors import train_detector
+from pseudolidar.detectors import load_detector, train_detector
 from pseudolidar.detectors.pointrcnn import PointRCNN, PointRCNNTraining, load_pointrcnn, train_pointrcnn
 from pseudolidar.detectors.pointrcnn.scenes import SceneBatch, SceneSource
 from pseudolidar.files import FormatError
@@ -66,14 +66,16 @@ def test_an_interrupted_training_ends_with_the_same_bytes(
     assert not (tmp_path / "broken.rpn.pt").exists()
 
 
+@pytest.mark.parametrize("name", ["car.pt", "car.safetensors"])
 def test_a_finished_training_is_left_alone(
-    street: ObjectDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, street: ObjectDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    train(BRIEF, street, tmp_path / "car.pt")
+    first = train(BRIEF, street, tmp_path / name)
     killed_at_batch(0, monkeypatch)
-    train(BRIEF, street, tmp_path / "car.pt")
+    assert train(BRIEF, street, tmp_path / name) == first
+    assert load_detector(tmp_path / name).class_names == ("Car",)
     with pytest.raises(FormatError, match="checkpoint of another run"):
-        train(dataclasses.replace(BRIEF, learning_rate=0.1), street, tmp_path / "car.pt")
+        train(dataclasses.replace(BRIEF, learning_rate=0.1), street, tmp_path / name)
 
 
 def test_the_first_stage_is_fixed_in_the_second_phase(street: ObjectDataset, tmp_path: Path) -> None:

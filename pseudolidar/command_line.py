@@ -11,14 +11,15 @@ from hydra.errors import InstantiationException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+from pseudolidar.files import FileError, UserError
+
 
 @contextmanager
 def clear_errors() -> Iterator[None]:
     """End the program with one line and status 2 for a user's mistake, with status 130 for Ctrl-C.
 
-    A user's mistake is what the package raises for bad input: `FormatError` and other `ValueError`s, a file that can't
-    be read or written, a library of the system that is missing, a training that left the finite numbers, a setting that
-    the configuration does not know. Anything else is a mistake of ours and keeps its traceback.
+    A user's mistake is a `UserError`, a setting that the configuration does not know, a file that the system refuses
+    to read or write. Anything else is a mistake of ours and keeps its traceback.
     """
     # What the package counts, boxes skipped for instance, is for the user to see.
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr, force=True)
@@ -29,9 +30,15 @@ def clear_errors() -> Iterator[None]:
         print("stopped; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
     except InstantiationException as error:
-        _end(error.__cause__ or error)
-    except (ValueError, OSError, FloatingPointError, OmegaConfBaseException) as error:
+        if not isinstance(error.__cause__, UserError):
+            raise
+        _end(error.__cause__)
+    except (UserError, OmegaConfBaseException) as error:
         _end(error)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        _end(FileError(f"{error.filename}: {error.strerror}"))
 
 
 def instantiate(config: DictConfig, **changes: Any) -> Any:

@@ -7,6 +7,7 @@ import inspect
 from omegaconf import OmegaConf
 
 from pseudolidar.command_line import clear_errors
+from pseudolidar.files import InputError
 
 _NAMES = (
     "cloud", "coverage", "evaluation", "frusta", "gpu", "inference", "point_sets", "pointrcnn", "psmnet", "updates"
@@ -25,7 +26,7 @@ def main() -> None:
         settings = OmegaConf.from_dotlist(arguments.settings)
         for name in settings:
             if name not in known:
-                raise ValueError(f"setting: found {name!r}, expected one of {', '.join(known) or 'none'}")
+                raise InputError(f"setting: found {name!r}, expected one of {', '.join(known) or 'none'}")
         measure(**{str(name): value for name, value in settings.items()})
 
 

@@ -9,6 +9,7 @@ import hydra
 from omegaconf import DictConfig
 
 from pseudolidar.command_line import clear_errors
+from pseudolidar.files import InputError
 from pseudolidar.inference import Shard, run_job
 from pseudolidar.inference.pairs import PairsToObjectsJob, merged
 from pseudolidar.kitti import Frame, ObjectDataset
@@ -53,7 +54,7 @@ def frames_of(config: DictConfig) -> Sequence[Frame]:
     if sum(sources) != 1 or (sources[0] and None in pair):
         given = [name for name in ("left", "right", "calib", "data", "drive") if config[name] is not None]
         found = ", ".join(given) or "none of them"
-        raise ValueError(f"found {found}; expected left=FILE right=FILE calib=FILE, or data=DIR, or drive=DIR")
+        raise InputError(f"found {found}; expected left=FILE right=FILE calib=FILE, or data=DIR, or drive=DIR")
     if config.data is not None:
         return list(ObjectDataset(config.data, config.split))
     if config.drive is not None:

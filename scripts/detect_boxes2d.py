@@ -7,6 +7,7 @@ from omegaconf import DictConfig
 
 from pseudolidar.command_line import clear_errors
 from pseudolidar.detectors.boxes2d import read_result_boxes, write_detections_file
+from pseudolidar.files import InputError
 from pseudolidar.inference import Shard, run_job
 from pseudolidar.inference.boxes2d import Boxes2dJob
 from pseudolidar.kitti import ObjectDataset
@@ -18,7 +19,7 @@ def main(config: DictConfig) -> None:
     with clear_errors():
         if config.detections is not None and config.shard is not None:
             expected = "one of them: the file holds the boxes of all shards; run again without shard when all are done"
-            raise ValueError(f"detections, shard: found both, expected {expected}")
+            raise InputError(f"detections, shard: found both, expected {expected}")
         dataset = ObjectDataset(config.data, config.split)
         job = Boxes2dJob(config.model, dataset, Path(config.output), config.min_score, config.device)
         run_job(job, config.workers, Shard.from_text(config.shard))

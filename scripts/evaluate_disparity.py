@@ -7,7 +7,7 @@ import hydra
 from omegaconf import DictConfig
 
 from pseudolidar.command_line import clear_errors, instantiate
-from pseudolidar.files import FormatError, replacing
+from pseudolidar.files import FormatError, InputError, replacing
 from pseudolidar.kitti import Calibration, ObjectDataset, read_disparity, read_points
 from pseudolidar.stereo import StereoMetrics, disparity_metrics, lidar_disparity, map_metrics
 from pseudolidar.study import disparity_table
@@ -19,7 +19,7 @@ def main(config: DictConfig) -> None:
     """Compare with the truth of a data set, or with one LiDAR sweep; print the table, write the JSON file."""
     with clear_errors():
         if (config.data is None) == (config.calib is None or config.velodyne is None):
-            raise ValueError("expected data=DIR, or calib=FILE velodyne=FILE")
+            raise InputError("expected data=DIR, or calib=FILE velodyne=FILE")
         disparity = Path(config.disparity)
         if config.data is not None:
             if config.get("pairs") is None:

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from pseudolidar.command_line import clear_errors, instantiate
-from pseudolidar.files import replacing
+from pseudolidar.files import InputError, replacing
 from pseudolidar.study import ArtifactStore, default_workers
 from pseudolidar.study.joint_training import (
     Design,
@@ -28,7 +28,7 @@ def main(config: DictConfig) -> None:
         choices = (config.digits, config.digits_squared_error, config.get("stereo"))
         designs = [instantiate(choice).design() for choice in choices if choice is not None]
         if not designs:
-            raise ValueError("digits, digits_squared_error, stereo: found none of them, expected one or more")
+            raise InputError("digits, digits_squared_error, stereo: found none of them, expected one or more")
         workers = default_workers() if config.workers is None else config.workers
         run(Path(config.output), designs, workers, OmegaConf.to_yaml(config, resolve=True))
 

@@ -6,6 +6,7 @@ import hydra
 from omegaconf import DictConfig
 
 from pseudolidar.command_line import clear_errors
+from pseudolidar.files import InputError
 from pseudolidar.synthetic import PRESETS, write_town
 
 
@@ -14,7 +15,7 @@ def main(config: DictConfig) -> None:
     """Render what the configuration asks for and say where it is."""
     with clear_errors():
         if config.preset not in PRESETS:
-            raise ValueError(f"preset: found {config.preset!r}, expected one of {', '.join(PRESETS)}")
+            raise InputError(f"preset: found {config.preset!r}, expected one of {', '.join(PRESETS)}")
         splits = {name: int(config[name]) for name in ("train", "val") if config[name] > 0}
         write_town(Path(config.output), PRESETS[config.preset], splits, config.seed, config.workers)
         print(f"{sum(splits.values())} frames at {config.output}")

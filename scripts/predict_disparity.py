@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 
 from pseudolidar.command_line import clear_errors, instantiate
 from pseudolidar.ensembles import trained_disparity
+from pseudolidar.files import InputError
 from pseudolidar.inference import Shard, run_job
 from pseudolidar.inference.disparity import DisparityJob
 from pseudolidar.kitti import ObjectDataset, read_image
@@ -21,7 +22,7 @@ def main(config: DictConfig) -> None:
     """Predict for every frame of `data`, or for the pair `left`, `right`."""
     with clear_errors():
         if (config.data is None) == (config.left is None or config.right is None):
-            raise ValueError("expected data=DIR, or left=FILE right=FILE")
+            raise InputError("expected data=DIR, or left=FILE right=FILE")
         model = _model(config)
         if config.data is not None:
             if config.get("pairs") is None:

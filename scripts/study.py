@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from pseudolidar.command_line import clear_errors, instantiate
-from pseudolidar.files import replacing
+from pseudolidar.files import InputError, replacing
 from pseudolidar.study import (
     ArtifactStore,
     CaseStudy,
@@ -39,7 +39,7 @@ def run(settings: CaseStudySettings, output: Path, workers: int, ray: str | None
         temporary.write_text(configuration)
     study.outcome = make_stages(study.store, study.wanted(), workers) if ray is None else on_ray(study, ray)
     if study.data.fingerprint in study.outcome.missing:
-        raise ValueError(study.outcome.failed[0].message)
+        raise InputError(study.outcome.failed[0].message)
     report = case_study_report(study, configuration)
     print_tables(tables_of(report))
     write_report(report, output / "report.html")
@@ -59,7 +59,7 @@ def on_ray(study: CaseStudy, address: str) -> Outcome:
     try:
         from pseudolidar.study.ray_runner import make_stages_on_ray
     except ModuleNotFoundError as error:
-        raise ValueError(f"ray: found no {error.name}, expected it: pip install 'pseudolidar[ray]'") from error
+        raise InputError(f"ray: found no {error.name}, expected it: pip install 'pseudolidar[ray]'") from error
     return make_stages_on_ray(study.store, study.wanted(), None if address == "local" else address)
 
 

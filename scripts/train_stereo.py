@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 
 from pseudolidar.command_line import clear_errors, instantiate
 from pseudolidar.ensembles import train_disparity
+from pseudolidar.files import InputError
 from pseudolidar.training import is_first_process, let_one_process_speak
 
 
@@ -21,7 +22,7 @@ def main(config: DictConfig) -> None:
         init = None if config.init is None else Path(config.init)
         if init is not None and not init.is_file():
             expected = "weights to start from (the paper's runs start from SceneFlow's); init=null takes random ones"
-            raise ValueError(f"init: found no file {init}, expected {expected}")
+            raise InputError(f"init: found no file {init}, expected {expected}")
         pairs = instantiate(config.pairs, root=config.data, split=config.split)
         settings = instantiate(config.training)
         train_disparity(settings, pairs, Path(config.output), init, config.seed)

@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from pseudolidar.files import FormatError
+from pseudolidar.files import FormatError, InputError
 from pseudolidar.viewing import Row, Table, print_tables
 
 _SCRIPT = Path(__file__).parents[2] / "scripts" / "evaluate.py"
@@ -31,7 +31,7 @@ def main(
         repetitions: of each, of which the medians are shown.
     """
     if labels is None or results is None:
-        raise ValueError("expected labels=DIR results=DIR, folders with KITTI label and result files")
+        raise InputError("expected labels=DIR results=DIR, folders with KITTI label and result files")
     with tempfile.TemporaryDirectory() as folder:
         many = Path(folder) / "label_2", Path(folder) / "results"
         copy_frames(Path(labels), many[0])
@@ -103,14 +103,14 @@ def timed(command: list[str]) -> float:
     """Seconds that a program takes.
 
     Raises:
-        ValueError: it ended with an error.
+        InputError: it ended with an error.
     """
     start = time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - start
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["nothing on standard error"])[-1]
-        raise ValueError(f"{command[0]}: found exit code {done.returncode} ({last}), expected 0")
+        raise InputError(f"{command[0]}: found exit code {done.returncode} ({last}), expected 0")
     return seconds
 
 

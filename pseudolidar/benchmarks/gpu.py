@@ -18,6 +18,7 @@ from pseudolidar.cloud import reference as plain_clouds
 from pseudolidar.cloud.grid import grid_cells
 from pseudolidar.cloud.projection import make_projection
 from pseudolidar.detectors.pointrcnn import PointRCNN
+from pseudolidar.files import InputError
 from pseudolidar.ops import (
     ball_query,
     bev_iou,
@@ -55,10 +56,10 @@ def main(repetitions: int = 20, networks: bool = True) -> None:
         networks: those too, which take a minute.
 
     Raises:
-        ValueError: no GPU.
+        InputError: no GPU.
     """
     if not torch.cuda.is_available():
-        raise ValueError("device: found no NVIDIA GPU, expected one that PyTorch sees")
+        raise InputError("device: found no NVIDIA GPU, expected one that PyTorch sees")
     limits = Limits(copy_rate(), product_rate(torch.float32))
     parts = [point_set_tables, box_tables, cloud_tables]
     for part in [*parts, network_tables] if networks else parts:

@@ -11,6 +11,7 @@ import torch
 
 from pseudolidar.cloud import LIDAR_GRID, write_clouds
 from pseudolidar.detectors.pointrcnn import PointRCNN
+from pseudolidar.files import InputError
 from pseudolidar.inference import FrameJob, run_job
 from pseudolidar.inference.disparity import DisparityJob
 from pseudolidar.inference.objects import ObjectsJob
@@ -31,7 +32,7 @@ def main(frames: int = 48, workers: int = 2, repetitions: int = 3) -> None:
     """
     if workers < 2 or frames <= workers or repetitions < 1:
         found = f"{frames} frames, {workers} workers, {repetitions} repetitions"
-        raise ValueError(
+        raise InputError(
             f"frames, workers and repetitions: found {found}, expected 2 workers, more frames than workers, 1"
         )
     with tempfile.TemporaryDirectory() as folder:

@@ -17,6 +17,7 @@ from pseudolidar.detectors.pointrcnn import PointRCNN, load_pointrcnn
 from pseudolidar.detectors.pointrcnn.first_stage import Backbone, FirstStage
 from pseudolidar.detectors.pointrcnn.proposals import propose
 from pseudolidar.detectors.pointrcnn.second_stage import RegionNetwork
+from pseudolidar.files import InputError
 from pseudolidar.kitti import Calibration, read_points
 from pseudolidar.ops import ball_query, furthest_point_sample, group, interpolate, three_nearest
 from pseudolidar.viewing import Row, Table, print_tables
@@ -193,7 +194,7 @@ def _random_model() -> PointRCNN:
 def _scene(points: int, sweep: str | None, calib: str | None) -> Tensor:
     """A cloud (1, points, 3), rectified camera frame."""
     if (sweep is None) != (calib is None):
-        raise ValueError(f"sweep and calib: found {sweep} and {calib}, expected both or none")
+        raise InputError(f"sweep and calib: found {sweep} and {calib}, expected both or none")
     if sweep is None or calib is None:
         x, y, z = street_points(points, seed=0).unbind(dim=2)
         return torch.stack([-y, -z, x], dim=2)

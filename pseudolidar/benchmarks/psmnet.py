@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from pseudolidar.benchmarks.measure import benchmark_table, side_by_side
+from pseudolidar.files import InputError
 from pseudolidar.kitti import ObjectDataset, read_image
 from pseudolidar.stereo import FrozenPSMNet, PSMNet, load_psmnet
 from pseudolidar.stereo.checkpoints import arguments_of
@@ -154,7 +155,7 @@ def _random_network() -> PSMNet:
 
 def _pair(left: str | None, right: str | None) -> tuple[Tensor, Tensor]:
     if (left is None) != (right is None):
-        raise ValueError("expected left=FILE and right=FILE, or neither")
+        raise InputError("expected left=FILE and right=FILE, or neither")
     if left is not None and right is not None:
         images = read_image(left), read_image(right)
     else:
@@ -164,7 +165,7 @@ def _pair(left: str | None, right: str | None) -> tuple[Tensor, Tensor]:
     for image in images:
         if image.shape != images[0].shape or image.shape[0] > HEIGHT or image.shape[1] > WIDTH:
             found = " and ".join(f"{image.shape[1]} x {image.shape[0]}" for image in images)
-            raise ValueError(f"pair: found images of {found} px, expected one size of at most {WIDTH} x {HEIGHT} px")
+            raise InputError(f"pair: found images of {found} px, expected one size of at most {WIDTH} x {HEIGHT} px")
     first, second = (torch.from_numpy(normalised(image))[None] for image in images)
     return first, second
 

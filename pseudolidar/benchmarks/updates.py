@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from pseudolidar.files import InputError
 from pseudolidar.kernels import in_shares
 from pseudolidar.updates import ConfusionMatrix, CostRatio, MaxBelief, PredictionStore, Rule
 from pseudolidar.viewing import Row, Table, print_tables
@@ -47,7 +48,7 @@ def main(
     """
     if not (items > 0 and classes > 1 and 0 < budget <= 1 and repetitions > 0):
         found = f"items={items} classes={classes} budget={budget} repetitions={repetitions}"
-        raise ValueError(f"settings: found {found}, expected 1 or more, 2 or more, above 0 to 1, 1 or more")
+        raise InputError(f"settings: found {found}, expected 1 or more, 2 or more, above 0 to 1, 1 or more")
     with tempfile.TemporaryDirectory(prefix="updates-", dir=folder) as scratch:
         print_tables([updates_table(Path(scratch), items, classes, max(1, round(budget * items)), repetitions)])
 

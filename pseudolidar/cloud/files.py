@@ -51,7 +51,7 @@ def write_clouds(
     Raises:
         FormatError: a frame without disparity map or calibration, or a file that does not hold what it should, or a
             folder with clouds of other settings; no partial cloud is left behind.
-        ValueError: another format.
+        InputError: another format.
     """
     output = Path(output_dir)
     require_format(format)

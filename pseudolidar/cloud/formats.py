@@ -6,7 +6,7 @@ from types import ModuleType
 import numpy as np
 from numpy.typing import NDArray
 
-from pseudolidar.files import FormatError, replacing, require_file
+from pseudolidar.files import FileError, FormatError, InputError, read_npy, read_npz, replacing, require_file
 from pseudolidar.kitti import read_points, write_points
 
 CLOUD_FORMATS = ("bin", "npy", "npz", "ply", "pcd")
@@ -14,9 +14,9 @@ _EXPECTED = "float32 (N, 4): x y z intensity"
 
 
 def require_format(name: str) -> str:
-    """The name of a format, one of `CLOUD_FORMATS`; anything else is a ValueError."""
+    """The name of a format, one of `CLOUD_FORMATS`; anything else is an InputError."""
     if name not in CLOUD_FORMATS:
-        raise ValueError(f"format: found {name!r}, expected one of {', '.join(CLOUD_FORMATS)}")
+        raise InputError(f"format: found {name!r}, expected one of {', '.join(CLOUD_FORMATS)}")
     return name
 
 
@@ -27,8 +27,9 @@ def write_cloud(path: str | Path, points: NDArray[np.float32]) -> None:
     intensity.
 
     Raises:
-        ValueError: another suffix or shape, or no points for .ply and .pcd, in which Open3D writes no empty cloud.
-        OSError: the file can't be written, or Open3D doesn't load.
+        InputError: another suffix, or no points for .ply and .pcd, in which Open3D writes no empty cloud.
+        ValueError: another shape.
+        FileError: the file can't be written, or Open3D doesn't load.
     """
     path = Path(path)
     suffix = require_format(path.suffix.removeprefix("."))
@@ -46,13 +47,13 @@ def write_cloud(path: str | Path, points: NDArray[np.float32]) -> None:
                 np.savez_compressed(temporary, points=points)
         return
     if not len(points):
-        raise ValueError(f"{path}: found no points, which a .{suffix} can't hold; .bin, .npy and .npz can")
+        raise InputError(f"{path}: found no points, which a .{suffix} can't hold; .bin, .npy and .npz can")
     open3d = _open3d(path)
     cloud = open3d.t.geometry.PointCloud(open3d.core.Tensor(np.ascontiguousarray(points[:, :3])))
     cloud.point["intensity"] = open3d.core.Tensor(np.ascontiguousarray(points[:, 3:]))
     with replacing(path) as temporary:
         if not open3d.t.io.write_point_cloud(str(temporary), cloud):
-            raise OSError(f"{path}: Open3D could not write the cloud")
+            raise FileError(f"{path}: Open3D could not write the cloud")
 
 
 def read_cloud(path: str | Path) -> NDArray[np.float32]:
@@ -60,14 +61,18 @@ def read_cloud(path: str | Path) -> NDArray[np.float32]:
 
     Raises:
         FormatError: no such file, or it holds something else than finite float32 x 4.
-        ValueError: another suffix.
+        InputError: another suffix.
     """
     path = Path(path)
     suffix = require_format(path.suffix.removeprefix("."))
     if suffix == "bin":
         return read_points(path)
-    require_file(path, f"a point cloud (.{suffix})")
-    points = _read_with_open3d(path) if suffix in ("ply", "pcd") else _read_with_numpy(path)
+    if suffix == "npy":
+        points = read_npy(path, _EXPECTED)
+    elif suffix == "npz":
+        points = read_npz(path, ("points",), _EXPECTED)["points"]
+    else:
+        points = _read_with_open3d(require_file(path, _EXPECTED))
     if points.dtype != np.float32 or points.ndim != 2 or points.shape[1] != 4:
         raise FormatError(path, "array", f"{points.dtype} {points.shape}", _EXPECTED)
     bad = ~np.isfinite(points).all(axis=1)
@@ -75,17 +80,6 @@ def read_cloud(path: str | Path) -> NDArray[np.float32]:
         place = f"point {int(bad.argmax())} ({int(bad.sum())} such points)"
         raise FormatError(path, place, points[bad.argmax()], "finite numbers")
     return points
-
-
-def _read_with_numpy(path: Path) -> NDArray[np.float32]:
-    try:
-        loaded = np.load(path, allow_pickle=False)
-        if path.suffix == ".npy":
-            return np.asarray(loaded)
-        with loaded:
-            return np.asarray(loaded["points"])
-    except Exception as error:  # zip files fail in many ways
-        raise FormatError(path, "file", f"no readable {path.suffix} ({error})", _EXPECTED) from error
 
 
 def _read_with_open3d(path: Path) -> NDArray[np.float32]:
@@ -106,6 +100,6 @@ def _open3d(path: Path) -> ModuleType:
     try:
         import open3d
     except (ImportError, OSError) as error:
-        raise OSError(f"{path}: Open3D, which reads and writes it, does not load: {error}") from error
+        raise FileError(f"{path}: Open3D, which reads and writes it, does not load: {error}") from error
     module: ModuleType = open3d
     return module

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pseudolidar.files import InputError
+
 # Beyond this angle a tangent grows too fast for tables; no camera that a disparity map fits sees as much.
 _WIDEST_DEG = 80.0
 _MOST_BINS = 1 << 15
@@ -29,7 +31,7 @@ class AngularGrid:
         x_m, y_m, z_m: the crop: from the first number on, below the second, velodyne frame.
 
     Raises:
-        ValueError: an edge between two rows or two columns beyond 80 deg, an empty crop, one behind the sensor.
+        InputError: an edge between two rows or two columns beyond 80 deg, an empty crop, one behind the sensor.
     """
 
     rows: int = 64
@@ -48,16 +50,16 @@ class AngularGrid:
             object.__setattr__(self, name, (first, end))
             if not first < end or (name == "x_m" and first < 0):
                 expected = "two increasing numbers" + (", the first of them not negative" if name == "x_m" else "")
-                raise ValueError(f"{name}: found {(first, end)}, expected {expected}")
+                raise InputError(f"{name}: found {(first, end)}, expected {expected}")
         for kind, count, first, step in (
             ("row", self.rows, self.top_deg, self.row_deg),
             ("column", self.columns, self.left_deg, self.column_deg),
         ):
             if count < 1 or not step > 0:
-                raise ValueError(f"{kind}s: found {count} of {step} deg, expected one or more of a positive size")
+                raise InputError(f"{kind}s: found {count} of {step} deg, expected one or more of a positive size")
             if count > 1 and not max(abs(first - step), abs(first - step * (count - 1))) <= _WIDEST_DEG:
                 found = f"edges from {first - step:g} to {first - step * (count - 1):g} deg"
-                raise ValueError(f"{kind}s: found {found}, expected edges within {_WIDEST_DEG:g} deg of x")
+                raise InputError(f"{kind}s: found {found}, expected edges within {_WIDEST_DEG:g} deg of x")
 
 
 LIDAR_GRID = AngularGrid()
@@ -128,6 +130,6 @@ def _edges(count: int, first_deg: float, step_deg: float) -> Edges:
             least = (len(inner) - passed_high).astype(np.int32)
             return Edges(tangent, np.float32(first), np.float32(1 / width), least)
         bins *= 2
-    raise ValueError(
+    raise InputError(
         f"cells: found {count} of {step_deg:g} deg from {first_deg:g} deg on, expected fewer or larger ones"
     )

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pseudolidar.files import InputError
 from pseudolidar.kitti import Calibration
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
@@ -51,9 +52,9 @@ def make_projection(
     """The projection of an image of (height, width) px; the other arguments are those of `disparity_to_points`."""
     for name, value in (("baseline", baseline), ("max_depth", max_depth), ("quantization", quantization)):
         if value is not None and not 0 < value < math.inf:
-            raise ValueError(f"{name}: found {value}, expected a positive number")
+            raise InputError(f"{name}: found {value}, expected a positive number")
     if max_height is not None and not math.isfinite(max_height):
-        raise ValueError(f"max_height: found {max_height}, expected a finite number of metres")
+        raise InputError(f"max_height: found {max_height}, expected a finite number of metres")
     height, width = image_size
     P2 = calibration.P2
     rotation, translation = calibration.rect_to_velodyne_transform()

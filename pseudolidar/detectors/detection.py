@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pseudolidar.detectors.boxes2d import Boxes2d
 from pseudolidar.detectors.frustum_pointnet import FrustumDetector, FrustumTraining, train_frustum_pointnet
 from pseudolidar.detectors.pointrcnn import PointRCNNDetector, PointRCNNTraining, train_pointrcnn
-from pseudolidar.files import FormatError, require_file, track
+from pseudolidar.files import FormatError, InputError, require_file, track
 from pseudolidar.kitti import Calibration, ObjectDataset, Objects, read_points, write_objects
 from pseudolidar.training import load_plain
 
@@ -80,7 +80,7 @@ def load_detector(checkpoint: str | Path, device: str = "cpu") -> Detector:
 
     Raises:
         FormatError: no such file, or no detector's checkpoint.
-        ValueError: no such device.
+        InputError: no such device.
     """
     path = Path(checkpoint)
     content = load_plain(path, "a detector's checkpoint")
@@ -106,13 +106,13 @@ def train_detector(
     """Train the detector that `settings` are of; see `train_frustum_pointnet` and `train_pointrcnn`.
 
     Raises:
-        ValueError: several classes for a detector of one; else as those two.
+        InputError: several classes for a detector of one; else as those two.
     """
     if isinstance(settings, FrustumTraining):
         train_frustum_pointnet(settings, dataset, clouds_dir, class_names, checkpoint, seed, max_depth, device)
         return
     if len(class_names) != 1:
-        raise ValueError(f"class_names: found {', '.join(class_names)}, expected one: PointRCNN finds one class")
+        raise InputError(f"class_names: found {', '.join(class_names)}, expected one: PointRCNN finds one class")
     train_pointrcnn(settings, dataset, clouds_dir, class_names[0], checkpoint, seed, max_depth, device)
 
 
@@ -139,10 +139,10 @@ def detect(
 
     Raises:
         FormatError: a missing or broken cloud or calibration; missing clouds are found before any work.
-        ValueError: no boxes for a detector that starts from them.
+        InputError: no boxes for a detector that starts from them.
     """
     if boxes is None and detector.starts_from_boxes2d:
-        raise ValueError("boxes: found None, expected 2D boxes by frame: this detector starts from them")
+        raise InputError("boxes: found None, expected 2D boxes by frame: this detector starts from them")
     output = Path(output_dir)
     frames = [frame for frame in dataset if not (output / f"{frame.frame_id}.txt").is_file()]
     clouds = {frame.frame_id: Path(clouds_dir) / f"{frame.frame_id}.bin" for frame in frames}

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pseudolidar.files import InputError
 from pseudolidar.ops import ball_query, furthest_point_sample, group, interpolate, segment_max, three_nearest
 
 # In evaluation on a processor: rows of a matrix that go through all layers before the next ones do. What one layer
@@ -131,7 +132,7 @@ class SetAbstraction(nn.Module):
         scales = 1 if centres is None else len(radii)
         if len(channels) != scales or (centres is not None and len(neighbours) != scales):
             found = f"{len(radii)} radii, {len(neighbours)} neighbours, {len(channels)} channels"
-            raise ValueError(f"scales: found {found}, expected as many of each, or one group's channels alone")
+            raise InputError(f"scales: found {found}, expected as many of each, or one group's channels alone")
         self.centres = centres
         self.radii = tuple(radii)
         self.neighbours = tuple(neighbours)

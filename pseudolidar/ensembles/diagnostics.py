@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from pseudolidar.ensembles.decomposition import Decomposition, label_log_probabilities, log_mean_exp
+from pseudolidar.files import InputError
 
 MOST_MEMBERS = 16
 """Whose subsets, 65,535, can all be visited."""
@@ -24,7 +25,7 @@ class SquaredErrorTally:
 
     def __init__(self, members: int) -> None:
         if members < 1:
-            raise ValueError(f"members: found {members}, expected 1 or more")
+            raise InputError(f"members: found {members}, expected 1 or more")
         self.members = members
         self.count = 0
         # Of the members' errors, of their deviations from the ensemble, and of the ensemble's errors.

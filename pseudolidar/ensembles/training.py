@@ -11,6 +11,7 @@ from torch import Tensor
 
 from pseudolidar.ensembles.objective import augmented_loss
 from pseudolidar.ensembles.psmnet_ensemble import PSMNetEnsemble
+from pseudolidar.files import InputError
 from pseudolidar.kitti import ObjectDataset
 from pseudolidar.stereo import PSMNet, StereoBatch, StereoPairs, StereoTraining, disparity_loss, train_stereo
 from pseudolidar.stereo.train import OUTPUT_WEIGHTS, fit_stereo, initial_network
@@ -32,7 +33,7 @@ class EnsembleTraining(StereoTraining):
             to Learner Collusion, NeurIPS 2023).
 
     Raises:
-        ValueError: fewer than two members, or another beta; or as `StereoTraining`.
+        InputError: fewer than two members, or another beta; or as `StereoTraining`.
     """
 
     members: int = 4
@@ -41,9 +42,9 @@ class EnsembleTraining(StereoTraining):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.members < 2:
-            raise ValueError(f"members: found {self.members}, expected 2 or more")
+            raise InputError(f"members: found {self.members}, expected 2 or more")
         if not 0 <= self.beta <= 1:
-            raise ValueError(f"beta: found {self.beta}, expected a number from 0 to 1")
+            raise InputError(f"beta: found {self.beta}, expected a number from 0 to 1")
 
 
 def train_disparity(

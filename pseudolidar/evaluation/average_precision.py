@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from pseudolidar.evaluation.protocol import CLASSES, DIFFICULTIES, VIEWS, resolve_overlap
 from pseudolidar.evaluation.scenes import Scenes, build_scenes
 from pseudolidar.evaluation.tally import Tally, tally_scenes
+from pseudolidar.files import InputError
 from pseudolidar.kernels import in_shares
 from pseudolidar.kitti import Objects
 
@@ -77,7 +78,7 @@ class Evaluation:
     def ap(self, class_name: str, view: str, difficulty: str, metric: str = "AP40") -> float:
         """Average precision, percent, or NaN; `metric` is AP40 or AP11."""
         if metric not in METRICS:
-            raise ValueError(f"metric: found {metric!r}, expected one of {', '.join(METRICS)}")
+            raise InputError(f"metric: found {metric!r}, expected one of {', '.join(METRICS)}")
         curve = self.curves.get((class_name, view, difficulty))
         if curve is None:
             return float("nan")
@@ -96,7 +97,7 @@ class Evaluation:
             float64 (R,), percent; NaN where a choice holds no object, everywhere where `ap` is NaN.
         """
         if metric not in METRICS:
-            raise ValueError(f"metric: found {metric!r}, expected one of {', '.join(METRICS)}")
+            raise InputError(f"metric: found {metric!r}, expected one of {', '.join(METRICS)}")
         if weights.ndim != 2 or weights.shape[1] != self.frame_count:
             raise ValueError(f"weights: found shape {weights.shape}, expected (R, {self.frame_count})")
         if (class_name, view, difficulty) not in self.curves:
@@ -216,5 +217,5 @@ def evaluate_scenes(
 def _names_of(what: str, names: Sequence[str], known: tuple[str, ...]) -> tuple[str, ...]:
     is_list = isinstance(names, Sequence) and not isinstance(names, str)
     if not is_list or not names or len(set(names)) < len(names) or not set(names) <= set(known):
-        raise ValueError(f"{what}: found {names}, expected a list of some of {', '.join(known)}, each once")
+        raise InputError(f"{what}: found {names}, expected a list of some of {', '.join(known)}, each once")
     return tuple(names)

@@ -8,7 +8,7 @@ from pseudolidar.evaluation.average_precision import Evaluation, evaluate
 from pseudolidar.evaluation.protocol import CLASSES
 from pseudolidar.evaluation.reading import read_frames
 from pseudolidar.evaluation.stacked import StackedObjects
-from pseudolidar.files import FormatError
+from pseudolidar.files import FormatError, InputError
 from pseudolidar.kitti import read_split
 
 
@@ -30,10 +30,10 @@ def read_folders(
     Raises:
         FormatError: no such folder, no label files, a label or result file that is missing or not as it should be, a
             result file for an unknown frame.
-        ValueError: `missing_results` is neither error nor empty.
+        InputError: `missing_results` is neither error nor empty.
     """
     if missing_results not in ("error", "empty"):
-        raise ValueError(f"missing_results: found {missing_results!r}, expected error or empty")
+        raise InputError(f"missing_results: found {missing_results!r}, expected error or empty")
     labelled = _frame_ids(labels_dir, "a folder with KITTI label files")
     scored = _frame_ids(results_dir, "a folder with KITTI result files")
     if not labelled:

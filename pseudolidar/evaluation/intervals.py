@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pseudolidar.evaluation.average_precision import METRICS, Evaluation
+from pseudolidar.files import InputError
 
 Key = tuple[str, str, str, str]
 """Class, view, difficulty, metric."""
@@ -67,7 +68,7 @@ def ap_intervals(
         an interval for each number that there is.
 
     Raises:
-        ValueError: no replicates, a confidence outside of (0, 1), no frames.
+        InputError: no replicates, a confidence outside of (0, 1), no frames.
     """
     (averages,) = _replicates((evaluation,), random, replicates, confidence)
     return {key: _percentiles(values, confidence) for key, values in averages.items()}
@@ -110,12 +111,12 @@ def _replicates(
 ) -> list[dict[Key, NDArray[np.float64]]]:
     """Average precisions (replicates,) of each evaluation, on the same drawn frames."""
     if replicates < 1:
-        raise ValueError(f"replicates: found {replicates}, expected one or more")
+        raise InputError(f"replicates: found {replicates}, expected one or more")
     if not 0.0 < confidence < 1.0:
-        raise ValueError(f"confidence: found {confidence}, expected a share between 0 and 1")
+        raise InputError(f"confidence: found {confidence}, expected a share between 0 and 1")
     frames = evaluations[0].frame_count
     if not frames:
-        raise ValueError("frames: found none, expected one or more to draw from")
+        raise InputError("frames: found none, expected one or more to draw from")
     averages: list[dict[Key, NDArray[np.float64]]] = [
         {(*curve, metric): np.full(replicates, np.nan) for curve in evaluation.curves for metric in METRICS}
         for evaluation in evaluations

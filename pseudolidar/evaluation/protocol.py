@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pseudolidar.evaluation.overlap import BBOX, BEV, BOX_3D
+from pseudolidar.files import InputError
 
 CLASSES = ("Car", "Pedestrian", "Cyclist")
 """The classes that KITTI scores."""
@@ -68,26 +69,26 @@ def resolve_overlap(
     """Fill what `min_overlap`, IoUs or the name of a set, leaves out from `STANDARD_OVERLAP`; `aos` goes with `bbox`.
 
     Raises:
-        ValueError: an unknown name, an unknown class, an unknown view, a number outside of [0, 1).
+        InputError: an unknown name, an unknown class, an unknown view, a number outside of [0, 1).
     """
     if isinstance(min_overlap, str):
         if min_overlap not in OVERLAP_SETS:
             expected = f"{', '.join(OVERLAP_SETS)} or IoUs by class and view"
-            raise ValueError(f"min_overlap: found {min_overlap!r}, expected {expected}")
+            raise InputError(f"min_overlap: found {min_overlap!r}, expected {expected}")
         min_overlap = OVERLAP_SETS[min_overlap]
     resolved = {name: dict(STANDARD_OVERLAP[name]) for name in classes}
     if not isinstance(min_overlap or {}, Mapping):
-        raise ValueError(f"min_overlap: found {min_overlap!r}, expected IoUs by class and view")
+        raise InputError(f"min_overlap: found {min_overlap!r}, expected IoUs by class and view")
     for class_name, by_view in (min_overlap or {}).items():
         if class_name not in CLASSES:
-            raise ValueError(f"min_overlap: found class {class_name!r}, expected one of {', '.join(CLASSES)}")
+            raise InputError(f"min_overlap: found class {class_name!r}, expected one of {', '.join(CLASSES)}")
         if not isinstance(by_view, Mapping):
-            raise ValueError(f"min_overlap of {class_name}: found {by_view!r}, expected IoUs by view (bbox, bev, 3d)")
+            raise InputError(f"min_overlap of {class_name}: found {by_view!r}, expected IoUs by view (bbox, bev, 3d)")
         for view, value in by_view.items():
             if view not in STANDARD_OVERLAP[class_name]:
-                raise ValueError(f"min_overlap of {class_name}: found view {view!r}, expected bbox, bev or 3d")
+                raise InputError(f"min_overlap of {class_name}: found view {view!r}, expected bbox, bev or 3d")
             if not (isinstance(value, int | float) and 0.0 <= value < 1.0):
-                raise ValueError(f"min_overlap of {class_name}, {view}: found {value!r}, expected a number in [0, 1)")
+                raise InputError(f"min_overlap of {class_name}, {view}: found {value!r}, expected a number in [0, 1)")
             if class_name in resolved:
                 resolved[class_name][view] = float(value)
     return resolved

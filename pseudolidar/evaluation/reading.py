@@ -73,7 +73,7 @@ def _read_into(buffer: memoryview, path: str, scored: bool) -> int:
         finally:
             os.close(handle)
     except OSError:
-        # Says what is there instead of a file.
+        # Says what is there instead of a file, or what the system said.
         read_objects(path, scored)
         raise
 

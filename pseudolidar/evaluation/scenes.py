@@ -10,6 +10,7 @@ from pseudolidar.evaluation.matching import ABSENT, COUNTS, IGNORED
 from pseudolidar.evaluation.overlap import fill_overlaps
 from pseudolidar.evaluation.protocol import NEUTRAL, Difficulty
 from pseudolidar.evaluation.stacked import StackedObjects, starts_of
+from pseudolidar.files import InputError
 from pseudolidar.kernels import in_shares
 from pseudolidar.kitti import Objects
 
@@ -175,5 +176,5 @@ def _near_far(depth_range: tuple[float, float] | None) -> tuple[float, float] | 
     except (TypeError, ValueError):
         near, far = 0.0, 0.0
     if not near < far:
-        raise ValueError(f"depth_range: found {depth_range}, expected [near, far] in m with near < far")
+        raise InputError(f"depth_range: found {depth_range}, expected [near, far] in m with near < far")
     return near, far

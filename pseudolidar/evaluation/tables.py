@@ -9,6 +9,7 @@ from rich.table import Table
 from pseudolidar.evaluation.average_precision import METRICS, Evaluation
 from pseudolidar.evaluation.intervals import Comparison, Interval, Key
 from pseudolidar.evaluation.protocol import GEOMETRY, VIEWS
+from pseudolidar.files import InputError
 
 _NAMES = {"bbox": "2D", "aos": "AOS", "bev": "BEV", "3d": "3D"}
 
@@ -84,7 +85,7 @@ def precision_panels(evaluation: Evaluation) -> dict[str, dict[str, NDArray[np.f
     """Curves by title (class, view, overlap) and difficulty, for `pseudolidar.viewing.precision_recall_figure`.
 
     Raises:
-        ValueError: no class has an object to find.
+        InputError: no class has an object to find.
     """
     panels: dict[str, dict[str, NDArray[np.float64]]] = {}
     for class_name in evaluation.classes:
@@ -95,7 +96,7 @@ def precision_panels(evaluation: Evaluation) -> dict[str, dict[str, NDArray[np.f
                 overlap = least_overlap(evaluation, class_name, view)
                 panels[f"{class_name}, {_NAMES[view]}, IoU {overlap:g}"] = drawn
     if not panels:
-        raise ValueError("curves: found no objects to detect, expected some")
+        raise InputError("curves: found no objects to detect, expected some")
     return panels
 
 

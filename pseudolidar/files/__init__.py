@@ -1,6 +1,7 @@
 """The ground floor: files written whole, the record of how each was made, a user's mistakes, progress."""
 
 from pseudolidar.files.errors import DivergenceError, FileError, FormatError, InputError, UserError, WorkerError
+from pseudolidar.files.numpy_files import read_npy, read_npz
 from pseudolidar.files.processes import end_with
 from pseudolidar.files.progress import progress_bar, track
 from pseudolidar.files.record import (
@@ -40,6 +41,8 @@ __all__ = [
     "files_digest",
     "locked",
     "progress_bar",
+    "read_npy",
+    "read_npz",
     "replacing",
     "require_file",
     "require_output_file",

@@ -83,10 +83,17 @@ def saying_which_file(path: str | Path) -> Iterator[None]:
 
 
 def require_file(path: str | Path, what: str) -> Path:
-    """The path itself, if it is a file; `what` it should hold goes into the error."""
+    """The path itself, if it is a file that can be read; `what` it should hold goes into the error.
+
+    Raises:
+        FormatError: nothing there, or a folder.
+        FileError: the system refuses, e.g. for lack of permission.
+    """
     path = Path(path)
-    if not path.is_file():
-        raise FormatError(path, "file", "nothing there" if not path.exists() else "no regular file", what)
+    with saying_which_file(path):
+        if not path.is_file():
+            raise FormatError(path, "file", "nothing there" if not path.exists() else "no regular file", what)
+        os.close(os.open(path, os.O_RDONLY))
     return path
 
 

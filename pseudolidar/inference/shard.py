@@ -4,6 +4,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pseudolidar.files import InputError
+
 
 @dataclass(frozen=True)
 class Shard:
@@ -21,20 +23,20 @@ class Shard:
 
     def __post_init__(self) -> None:
         if not 1 <= self.number <= self.count:
-            raise ValueError(f"shard: found {self.number}/{self.count}, expected 1/N to N/N, N shards in all")
+            raise InputError(f"shard: found {self.number}/{self.count}, expected 1/N to N/N, N shards in all")
 
     @classmethod
     def from_text(cls, text: str | None) -> "Shard":
         """`3/16` is the third of sixteen; None all frames.
 
         Raises:
-            ValueError: anything else.
+            InputError: anything else.
         """
         if text is None:
             return WHOLE
         match = re.fullmatch(r"(\d+)/(\d+)", str(text))
         if match is None:
-            raise ValueError(f"shard: found {text!r}, expected NUMBER/COUNT, e.g. 3/16 for the third of sixteen")
+            raise InputError(f"shard: found {text!r}, expected NUMBER/COUNT, e.g. 3/16 for the third of sixteen")
         return cls(int(match[1]), int(match[2]))
 
     def of(self, names: Sequence[str]) -> list[str]:

@@ -7,12 +7,11 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import redirect_stderr
-from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from loky.process_executor import BrokenProcessPool, ProcessPoolExecutor  # type: ignore[import-untyped]
 
-from pseudolidar.files import end_with, progress_bar
+from pseudolidar.files import InputError, WorkerError, end_with, progress_bar
 from pseudolidar.inference.shard import WHOLE, Shard
 
 MAX_ATTEMPTS = 3
@@ -20,7 +19,6 @@ MAX_ATTEMPTS = 3
 
 # Small enough for the last chunks to end together and for the bar to move.
 _MOST_FRAMES_A_CHUNK = 8
-_USER_ERRORS = (ValueError, OSError, FloatingPointError)
 
 Result = TypeVar("Result")
 ResultOfJob = TypeVar("ResultOfJob", covariant=True)
@@ -65,11 +63,11 @@ def run_job(job: FrameJob[Result], workers: int = 1, shard: Shard = WHOLE) -> li
         what the job's function returned for each chunk of frames, in no particular order.
 
     Raises:
-        ValueError: no workers; or what the job raised for bad input, in its words (several workers), else as the job.
-        ChildProcessError: frames on which workers died `MAX_ATTEMPTS` times.
+        InputError: no workers; what the job raises comes out as it is.
+        WorkerError: frames on which workers died `MAX_ATTEMPTS` times.
     """
     if workers < 1:
-        raise ValueError(f"workers: found {workers}, expected 1 or more")
+        raise InputError(f"workers: found {workers}, expected 1 or more")
     names = shard.of(job.names)
     if not names:
         return []
@@ -100,16 +98,13 @@ def _in_processes(job: FrameJob[Result], names: list[str], workers: int) -> list
                     if isinstance(future.exception(), BrokenProcessPool):
                         deaths[chunk] += 1
                         if deaths[chunk] == MAX_ATTEMPTS:
-                            raise ChildProcessError(_death_notice(chunk)) from future.exception()
+                            raise WorkerError(_death_notice(chunk)) from future.exception()
                         pools[worker].shutdown(wait=False, kill_workers=True)
                         pools[worker] = _pool(job, worker, workers)
                         waiting.appendleft(chunk)
                         bar.update(task, note=f"{deaths.total()} workers replaced")
                     else:
-                        result = future.result()
-                        if isinstance(result, _Mistake):
-                            raise ValueError(result.message)
-                        results.append(result)
+                        results.append(future.result())
                         bar.advance(task, len(chunk))
                     _hand_out(waiting, running, pools, worker)
     finally:
@@ -153,13 +148,6 @@ def _death_notice(chunk: Chunk) -> str:
     return f"frames {frames}: found {found}, expected one that finishes; fewer workers take less memory"
 
 
-@dataclass(frozen=True)
-class _Mistake:
-    """An error for the user's eyes. Errors with several arguments, FormatError among them, can't be sent themselves."""
-
-    message: str
-
-
 # What a worker process keeps between chunks.
 _job: FrameJob[Any]
 _work: Callable[[Sequence[str]], Any] | None = None
@@ -178,8 +166,5 @@ def _do(chunk: Chunk) -> Any:
     global _work
     # Progress is the parent's to show.
     with redirect_stderr(io.StringIO()):
-        try:
-            _work = _work or _job.open()
-            return _work(chunk)
-        except _USER_ERRORS as error:
-            return _Mistake(str(error))
+        _work = _work or _job.open()
+        return _work(chunk)

@@ -58,7 +58,7 @@ def cuda_kernels_run() -> bool:
     try:
         # What every kernel needs, and numba does not import before the first is compiled.
         importlib.import_module("numba.cuda.cudaimpl")
-    except Exception as error:
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         warnings.warn(f"numba-cuda cannot compile, plain PyTorch takes the kernels' place: {error}", stacklevel=2)
         return False
     return True

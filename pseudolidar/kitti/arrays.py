@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from pseudolidar.files import FormatError, replacing, require_file
+from pseudolidar.files import FormatError, read_npy, replacing, require_file
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -94,11 +94,7 @@ def read_disparity(path: str | Path) -> NDArray[np.float32]:
         if raw.dtype != np.uint16 or raw.ndim != 2:
             raise FormatError(path, "pixels", f"{raw.dtype} {raw.shape}", "uint16 (H, W), 256 x disparity in px")
         return raw.astype(np.float32) / np.float32(DISPARITY_SCALE)
-    require_file(path, "a disparity map, .png (16 bit) or .npy (float)")
-    try:
-        disparity = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise FormatError(path, "file", f"no readable .npy array ({error})", "float (H, W) disparity in px") from error
+    disparity = read_npy(path, "a disparity map, .png (16 bit) or .npy (float, (H, W), in px)")
     if disparity.ndim != 2 or not np.issubdtype(disparity.dtype, np.floating):
         raise FormatError(path, "array", f"{disparity.dtype} {disparity.shape}", "float (H, W) disparity in px")
     bad = ~np.isfinite(disparity) | (disparity < 0)

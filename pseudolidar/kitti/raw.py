@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pseudolidar.files import FormatError, replacing, require_file
+from pseudolidar.files import FormatError, InputError, replacing, require_file
 from pseudolidar.kitti.arrays import read_points, write_points
 from pseudolidar.kitti.calibration import Calibration
 from pseudolidar.kitti.frames import Frame, ObjectDataset
@@ -112,10 +112,10 @@ def write_raw_drive(frames: Sequence[Frame], root: str | Path, date: str, drive:
 
     Raises:
         FormatError: a frame without a pair of images of one size, or with another calibration than the first.
-        ValueError: no frames.
+        InputError: no frames.
     """
     if not frames:
-        raise ValueError("frames: found none, expected at least one")
+        raise InputError("frames: found none, expected at least one")
     day = Path(root) / date
     folder = day / f"{date}_drive_{drive}_sync"
     calibration = frames[0].calibration

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pseudolidar.cloud import disparity_to_points, sparsify_points
 from pseudolidar.detectors import Detector
 from pseudolidar.detectors.boxes2d import Boxes2d, clipped_to_image, read_detections_file, read_result_boxes
-from pseudolidar.files import FormatError, require_file, require_same_settings, track
+from pseudolidar.files import FormatError, InputError, require_file, require_same_settings, track
 from pseudolidar.kitti import Calibration, Frame, Objects, write_image, write_objects
 from pseudolidar.pipeline.models import Models
 from pseudolidar.viewing import Detections, detections_figure, figure_to_rgb
@@ -116,13 +116,13 @@ def detect_frames(
     Raises:
         FormatError: missing files, found before any work; broken ones, images of two sizes, a calibration for other
             images; an output folder with results of other models, settings, or frames of another folder.
-        ValueError: no frames; no 2D boxes and no model for them, while a detector starts from them.
+        InputError: no frames; no 2D boxes and no model for them, while a detector starts from them.
     """
     output = Path(output_dir)
     if not frames:
-        raise ValueError("frames: found none, expected at least one")
+        raise InputError("frames: found none, expected at least one")
     if models.starts_from_boxes2d and boxes is None and models.boxes2d is None:
-        raise ValueError(
+        raise InputError(
             "boxes: found none, expected boxes2d.pt among the models, or boxes=FILE_OR_FOLDER: frustum detectors start "
             "from 2D boxes"
         )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pseudolidar.detectors import Detector, load_detector
 from pseudolidar.ensembles import trained_disparity
-from pseudolidar.files import FormatError
+from pseudolidar.files import FormatError, InputError
 from pseudolidar.stereo import DisparityModel, SemiGlobalMatching
 from pseudolidar.training import CHECKPOINT_SUFFIXES
 
@@ -77,11 +77,11 @@ class Models:
         Raises:
             FormatError: no such folder, no detector in it, two that find the same class, weights of another name, or
                 a file that holds another model than its name says.
-            ValueError: no such kind or device.
+            InputError: no such kind or device.
         """
         folder = Path(folder)
         if kind is not None and kind not in DETECTOR_KINDS:
-            raise ValueError(f"detectors: found {kind!r}, expected one of {', '.join(DETECTOR_KINDS)}")
+            raise InputError(f"detectors: found {kind!r}, expected one of {', '.join(DETECTOR_KINDS)}")
         if not folder.is_dir():
             raise FormatError(folder, "folder", "nothing there", f"a folder of models: {_LAYOUT}")
         disparity, boxes2d, files = _sorted_by_name(folder)

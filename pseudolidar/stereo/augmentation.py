@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pseudolidar.files import InputError
+
 # Sides of an erased patch, as shares of the crop's.
 _PATCH_SHARE = (0.1, 0.3)
 # Weights of red, green and blue in the grey of a colour (ITU-R BT.601).
@@ -36,7 +38,7 @@ class Crops:
     def __post_init__(self) -> None:
         for name in ("object_probability", "jitter", "colour", "erasing"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name}: found {getattr(self, name)}, expected a number from 0 to 1")
+                raise InputError(f"{name}: found {getattr(self, name)}, expected a number from 0 to 1")
 
     def place(
         self, size: tuple[int, int], boxes: NDArray[np.float64], random: np.random.Generator

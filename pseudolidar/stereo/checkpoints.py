@@ -67,7 +67,7 @@ class PSMNetWeights:
 
         Raises:
             FormatError: the weights, or what the file says about itself, are of another network.
-            ValueError: arguments that no network has.
+            InputError: arguments that no network has.
         """
         recorded = self._recorded()
         chosen = self._chosen_align_corners(align_corners)
@@ -122,7 +122,7 @@ def load_psmnet(path: str | Path, align_corners: bool | None = None, max_dispari
     Raises:
         FormatError: no such file, a truncated one, one that would run code, weights of another network (names the first
             layer that differs, and how many do), no record of `align_corners` or another one than chosen.
-        ValueError: `max_disparity` is no multiple of 16.
+        InputError: `max_disparity` is no multiple of 16.
     """
     return PSMNetWeights.from_file(path).network(align_corners, max_disparity)
 

@@ -5,6 +5,8 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from pseudolidar.files import InputError
+
 
 class DisparityModel(Protocol):
     """A disparity model, trained or not: upstream of the clouds."""
@@ -31,4 +33,4 @@ def require_pair(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> None:
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
             raise ValueError(f"{side} image: found {image.dtype} {image.shape}, expected uint8 (H, W, 3) RGB")
     if left.shape != right.shape:
-        raise ValueError(f"right image: found shape {right.shape}, expected the left's, {left.shape}")
+        raise InputError(f"right image: found shape {right.shape}, expected the left's, {left.shape}")

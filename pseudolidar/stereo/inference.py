@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pseudolidar.files import track
+from pseudolidar.files import InputError, track
 from pseudolidar.kitti import ObjectDataset, write_disparity
 from pseudolidar.stereo.checkpoints import PSMNetWeights
 from pseudolidar.stereo.data import normalised
@@ -105,7 +105,7 @@ def _dtype(precision: InferencePrecision, device: torch.device) -> torch.dtype:
     if precision != "float16":
         return {"float32": torch.float32, "bfloat16": torch.bfloat16}[arithmetic_of(precision, device)]
     if device.type == "cpu":
-        raise ValueError("precision: found 'float16' on a processor, expected 'float32', 'bfloat16' or 'auto'")
+        raise InputError("precision: found 'float16' on a processor, expected 'float32', 'bfloat16' or 'auto'")
     return torch.float16
 
 

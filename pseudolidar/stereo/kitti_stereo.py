@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 import pykitti.utils
 
-from pseudolidar.files import FormatError
+from pseudolidar.files import FormatError, InputError
 from pseudolidar.kitti import CANONICAL_VELO_TO_CAM, Calibration, read_disparity, read_image
 from pseudolidar.stereo.pairs import StereoPair
 
@@ -38,17 +38,17 @@ class KittiStereoPairs:
 
     Raises:
         FormatError: no folder, no disparity maps, or none in the split.
-        ValueError: an unknown year or split.
+        InputError: an unknown year or split.
     """
 
     def __init__(
         self, root: str | Path, year: Literal[2015, 2012] = 2015, split: Literal["train", "val", "all"] = "train"
     ) -> None:
         if year not in _FOLDERS:
-            raise ValueError(f"year: found {year}, expected 2015 or 2012")
+            raise InputError(f"year: found {year}, expected 2015 or 2012")
         parts = {"train": slice(_TRAINING_PAIRS), "val": slice(_TRAINING_PAIRS, None), "all": slice(None)}
         if split not in parts:
-            raise ValueError(f"split: found {split!r}, expected 'train', 'val' or 'all'")
+            raise InputError(f"split: found {split!r}, expected 'train', 'val' or 'all'")
         self._folder = Path(root) / "training"
         self._left, self._right, self._disparity, self._calibration = _FOLDERS[year]
         maps = sorted(path.stem for path in (self._folder / self._disparity).glob("*_10.png"))

@@ -5,6 +5,8 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor
 
+from pseudolidar.files import InputError
+
 Loss = Literal["disparity", "depth"]
 
 # Disparities are clamped here before they are inverted, as in the paper's runs.
@@ -33,10 +35,10 @@ def disparity_loss(
         A scalar; 0, still with a gradient of 0, where no pixel is valid.
 
     Raises:
-        ValueError: an unknown loss, or shapes that do not fit.
+        InputError: an unknown loss, or shapes that do not fit.
     """
     if predicted.shape != target.shape or camera_constant.shape != predicted.shape[:1]:
-        raise ValueError(
+        raise InputError(
             f"found predicted {tuple(predicted.shape)}, target {tuple(target.shape)}, camera constants "
             f"{tuple(camera_constant.shape)}, expected (B, H, W), (B, H, W) and (B,)"
         )
@@ -50,6 +52,6 @@ def disparity_loss(
     elif loss == "disparity":
         found, wanted = predicted[valid], target[valid]
     else:
-        raise ValueError(f"loss: found {loss!r}, expected 'disparity' or 'depth'")
+        raise InputError(f"loss: found {loss!r}, expected 'disparity' or 'depth'")
     error = F.smooth_l1_loss(found, wanted, reduction="sum") if smooth else F.l1_loss(found, wanted, reduction="sum")
     return error / valid.sum().clamp(min=1)

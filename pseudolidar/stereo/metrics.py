@@ -1,6 +1,5 @@
 """Test loss of a disparity model: by depth range, over all pixels and over those of cars and of pedestrians."""
 
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pseudolidar.files import FormatError, replacing, require_file, track
+from pseudolidar.files import FormatError, read_npz, replacing, track
 from pseudolidar.kitti import Calibration, ObjectDataset, Objects, read_disparity
 from pseudolidar.stereo.data import target_disparity
 from pseudolidar.stereo.losses import MIN_DISPARITY_PX
@@ -106,14 +105,9 @@ class StereoMetrics:
         Raises:
             FormatError: no such file, or not one of `save`.
         """
-        expected = "an .npz of errors by frame, region and depth"
-        require_file(Path(path), expected)
-        try:
-            with np.load(path, allow_pickle=False) as stored:
-                arrays = {name: stored[name] for name in _ARRAYS}
-                return cls(tuple(map(str, stored["frame_ids"])), **arrays, mean_disparity=float(stored["mean"]))
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise FormatError(path, "file", str(error), expected) from error
+        stored = read_npz(path, (*_ARRAYS, "frame_ids", "mean"), "an .npz of errors by frame, region and depth")
+        arrays = {name: stored[name] for name in _ARRAYS}
+        return cls(tuple(map(str, stored["frame_ids"])), **arrays, mean_disparity=float(stored["mean"]))
 
     def _mean(self, errors: NDArray[np.float64] | NDArray[np.int64]) -> NDArray[np.float64]:
         with np.errstate(invalid="ignore"):

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pseudolidar.files import InputError
 from pseudolidar.training import recomputed
 
 # Features and the cost volume are at a quarter of the image's resolution, in both image axes and in disparity.
@@ -32,7 +33,7 @@ class PSMNet(nn.Module):
             two fifths of the memory for one more forward pass, with the same result.
 
     Raises:
-        ValueError: an argument is out of its range.
+        InputError: an argument is out of its range.
     """
 
     def __init__(
@@ -46,11 +47,11 @@ class PSMNet(nn.Module):
     ) -> None:
         super().__init__()
         if max_disparity <= 0 or max_disparity % 16:
-            raise ValueError(f"max_disparity: found {max_disparity}, expected a positive multiple of 16")
+            raise InputError(f"max_disparity: found {max_disparity}, expected a positive multiple of 16")
         if not 1 <= hourglasses <= 3:
-            raise ValueError(f"hourglasses: found {hourglasses}, expected 1, 2 or 3")
+            raise InputError(f"hourglasses: found {hourglasses}, expected 1, 2 or 3")
         if len(blocks) != 4 or min(blocks) < 1:
-            raise ValueError(f"blocks: found {tuple(blocks)}, expected four positive numbers")
+            raise InputError(f"blocks: found {tuple(blocks)}, expected four positive numbers")
         self.max_disparity = max_disparity
         self.width = width
         self.align_corners = align_corners
@@ -97,7 +98,7 @@ class PSMNet(nn.Module):
         if self.training:
             if height % self.size_multiple or width % self.size_multiple or min(height, width) < self.min_size:
                 expected = f"multiples of {self.size_multiple}, at least {self.min_size}"
-                raise ValueError(f"images: found {height} x {width} px, expected {expected}")
+                raise InputError(f"images: found {height} x {width} px, expected {expected}")
             return self._outputs(left, right)
         require_finite(left, right)
         above, beside = (padding(size, self.size_multiple, self.min_size) for size in (height, width))
@@ -153,7 +154,7 @@ class FeatureExtraction(nn.Module):
     def __init__(self, width: int, pool_sizes: Sequence[int], blocks: Sequence[int], align_corners: bool) -> None:
         super().__init__()
         if not 1 <= len(pool_sizes) <= 4 or min(pool_sizes) < 1:
-            raise ValueError(f"pool_sizes: found {tuple(pool_sizes)}, expected one to four positive numbers")
+            raise InputError(f"pool_sizes: found {tuple(pool_sizes)}, expected one to four positive numbers")
         self.align_corners = align_corners
         self.pool_sizes = tuple(pool_sizes)
         self.firstconv = nn.Sequential(
@@ -246,12 +247,12 @@ def require_bfloat16(width: int, max_disparity: int) -> None:
     16 or 32 px, are uninitialised memory.
 
     Raises:
-        ValueError: such a network.
+        InputError: such a network.
     """
     if width < 16 or width % 8:
-        raise ValueError(f"width: found {width} with bfloat16, expected a multiple of 8 from 16 on (or float32)")
+        raise InputError(f"width: found {width} with bfloat16, expected a multiple of 8 from 16 on (or float32)")
     if max_disparity < 48:
-        raise ValueError(f"max_disparity: found {max_disparity} with bfloat16, expected at least 48 (or float32)")
+        raise InputError(f"max_disparity: found {max_disparity} with bfloat16, expected at least 48 (or float32)")
 
 
 def require_pair_of_tensors(left: Tensor, right: Tensor) -> None:
@@ -259,7 +260,7 @@ def require_pair_of_tensors(left: Tensor, right: Tensor) -> None:
     if left.ndim != 4 or left.shape[1] != 3:
         raise ValueError(f"left image: found shape {tuple(left.shape)}, expected (B, 3, H, W)")
     if left.shape != right.shape:
-        raise ValueError(f"right image: found shape {tuple(right.shape)}, expected the left's {tuple(left.shape)}")
+        raise InputError(f"right image: found shape {tuple(right.shape)}, expected the left's {tuple(left.shape)}")
 
 
 def require_finite(left: Tensor, right: Tensor) -> None:

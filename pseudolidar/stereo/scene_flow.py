@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pseudolidar.files import FormatError, require_file
+from pseudolidar.files import FormatError, InputError, require_file
 from pseudolidar.kitti import read_image
 from pseudolidar.stereo.pairs import StereoPair
 
@@ -40,7 +40,7 @@ class SceneFlowPairs:
 
     Raises:
         FormatError: no folder or no disparity maps of a subset.
-        ValueError: an unknown split, subset or rendering.
+        InputError: an unknown split, subset or rendering.
     """
 
     def __init__(
@@ -51,11 +51,11 @@ class SceneFlowPairs:
         rendering: Literal["clean", "final"] = "clean",
     ) -> None:
         if split not in ("train", "test"):
-            raise ValueError(f"split: found {split!r}, expected 'train' or 'test'")
+            raise InputError(f"split: found {split!r}, expected 'train' or 'test'")
         if rendering not in _FOLDERS:
-            raise ValueError(f"rendering: found {rendering!r}, expected 'clean' or 'final'")
+            raise InputError(f"rendering: found {rendering!r}, expected 'clean' or 'final'")
         if not subsets or not set(subsets) <= set(_SUBSETS):
-            raise ValueError(f"subsets: found {list(subsets)}, expected some of {', '.join(_SUBSETS)}")
+            raise InputError(f"subsets: found {list(subsets)}, expected some of {', '.join(_SUBSETS)}")
         self._root = Path(root)
         self._frames = _FOLDERS[rendering]
         # Names only: 35,454 paths would take tens of megabytes.
@@ -65,7 +65,7 @@ class SceneFlowPairs:
                 half = split.upper() if subset == "FlyingThings3D" else "."
                 self._names += self._listed(subset, half)
         if not self._names:
-            raise ValueError(f"subsets: found {list(subsets)} for split 'test', expected FlyingThings3D among them")
+            raise InputError(f"subsets: found {list(subsets)} for split 'test', expected FlyingThings3D among them")
 
     def _listed(self, subset: str, half: str) -> list[str]:
         folder = self._root / subset / "disparity" / half

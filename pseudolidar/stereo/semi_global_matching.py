@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pseudolidar.files import InputError
 from pseudolidar.stereo.disparity_model import require_pair
 
 # One setting for all sizes of images, chosen on frames of the town's training split and on a real KITTI pair.
@@ -28,12 +29,12 @@ class SemiGlobalMatching:
         max_disparity: disparities from 0 to `max_disparity` - 1 px are searched; a multiple of 16.
 
     Raises:
-        ValueError: another `max_disparity`.
+        InputError: another `max_disparity`.
     """
 
     def __init__(self, max_disparity: int = 192) -> None:
         if max_disparity <= 0 or max_disparity % 16:
-            raise ValueError(f"max_disparity: found {max_disparity}, expected a positive multiple of 16")
+            raise InputError(f"max_disparity: found {max_disparity}, expected a positive multiple of 16")
         self.max_disparity = max_disparity
         self._matcher = cv2.StereoSGBM.create(
             minDisparity=0,

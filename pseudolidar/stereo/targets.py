@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pseudolidar.files import InputError
 from pseudolidar.kernels import cpu_kernel, in_shares
 from pseudolidar.kitti import Calibration
 from pseudolidar.stereo.lidar_projection import MIN_RANGE_M, LidarProjection, lidar_projection
@@ -58,7 +59,7 @@ def lidar_disparity(
     if points.ndim != 2 or points.shape[1] < 3:
         raise ValueError(f"points: found shape {tuple(points.shape)}, expected (N, 3) or more columns")
     if overlap not in ("nearest", "last"):
-        raise ValueError(f"overlap: found {overlap!r}, expected 'nearest' or 'last'")
+        raise InputError(f"overlap: found {overlap!r}, expected 'nearest' or 'last'")
     projection = lidar_projection(calibration, image_size)
     if isinstance(points, Tensor) and points.device.type == "cuda":
         return _on_gpu(points.detach()[:, :3], projection, overlap)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from pseudolidar.files import InputError
 from pseudolidar.kitti import ObjectDataset
 from pseudolidar.stereo.augmentation import Crops
 from pseudolidar.stereo.checkpoints import PSMNetWeights, arguments_of
@@ -60,7 +61,7 @@ class StereoTraining:
         synchronised_batch_norm: several processes take the statistics of batch normalisation together.
 
     Raises:
-        ValueError: an unknown optimizer or schedule.
+        InputError: an unknown optimizer or schedule.
     """
 
     loss: Loss
@@ -96,7 +97,7 @@ class StereoTraining:
     def __post_init__(self) -> None:
         for name, known in (("optimizer", ("adam", "adamw")), ("schedule", ("one_cycle", "step"))):
             if getattr(self, name) not in known:
-                raise ValueError(f"{name}: found {getattr(self, name)!r}, expected {known[0]!r} or {known[1]!r}")
+                raise InputError(f"{name}: found {getattr(self, name)!r}, expected {known[0]!r} or {known[1]!r}")
 
     def network(self) -> dict[str, Any]:
         """The constructor arguments of the network, all but `align_corners`."""
@@ -123,9 +124,9 @@ def train_stereo(
         seed: of the weights, batches and everything else that is random.
 
     Raises:
-        ValueError: settings that do not go together.
+        InputError: settings that do not go together.
         FormatError: `init` or the data are not what they should be.
-        FloatingPointError: the loss is not finite.
+        DivergenceError: the loss is not finite.
     """
     require_checkpoint_path(checkpoint)
     model = initial_network(settings, init, seed)
@@ -210,7 +211,7 @@ def initial_network(settings: StereoTraining, init: Path | None, seed: int) -> P
 
     Raises:
         FormatError: `init` is of another network.
-        ValueError: a network that can't be trained in the settings' precision.
+        InputError: a network that can't be trained in the settings' precision.
     """
     if arithmetic_of(settings.precision, settings.device) == "bfloat16":
         require_bfloat16(settings.width, settings.max_disparity)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pseudolidar.cloud.files import disparity_path
-from pseudolidar.files import FormatError, track
+from pseudolidar.files import FormatError, InputError, track
 from pseudolidar.kitti import ObjectDataset, read_disparity
 from pseudolidar.stereo import target_disparity
 from pseudolidar.stereo.losses import MIN_DISPARITY_PX
@@ -31,12 +31,12 @@ class SumsByDepth:
     def __post_init__(self) -> None:
         edges = np.asarray(self.edges_m, np.float64)
         if edges.ndim != 1 or len(edges) < 2 or not (np.diff(edges) > 0).all():
-            raise ValueError(f"edges_m: found {self.edges_m}, expected two or more rising depths in m")
+            raise InputError(f"edges_m: found {self.edges_m}, expected two or more rising depths in m")
         object.__setattr__(self, "edges_m", edges)
         for name in ("total", "count"):
             table = getattr(self, name)
             if table.ndim != 2 or table.shape[1] != len(edges) - 1 or table.shape != self.total.shape:
-                raise ValueError(f"{name}: found shape {table.shape}, expected (frames, {len(edges) - 1})")
+                raise InputError(f"{name}: found shape {table.shape}, expected (frames, {len(edges) - 1})")
 
 
 def sums_by_depth(

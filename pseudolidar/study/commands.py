@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pseudolidar.cloud.files import disparity_path
-from pseudolidar.files import FormatError, replacing, track
+from pseudolidar.files import FormatError, InputError, replacing, track
 from pseudolidar.kitti import Frame, ObjectDataset, read_disparity, read_objects
 from pseudolidar.study.case_study.disparity_errors import TEST_VERSION, disparity_loss, measure_disparity
 from pseudolidar.study.case_study.oracle import truth_of
@@ -41,7 +41,7 @@ class CommandDetector(Command):
         train, predict, files, directory, cpus, gpus, resumes: the commands, see `Command`.
 
     Raises:
-        ValueError: a template with an unknown placeholder, without {output}, {model} or what the detector looks at.
+        InputError: a template with an unknown placeholder, without {output}, {model} or what the detector looks at.
     """
 
     class_name: str
@@ -53,7 +53,7 @@ class CommandDetector(Command):
     def __post_init__(self) -> None:
         names = self.require_templates(("clouds", "disparity", "class_name"))
         if not names & {"clouds", "disparity"}:
-            raise ValueError(f"predict: found neither {{clouds}} nor {{disparity}} in {self.predict!r}, expected one")
+            raise InputError(f"predict: found neither {{clouds}} nor {{disparity}} in {self.predict!r}, expected one")
 
     @property
     def parents(self) -> tuple[str, ...]:
@@ -112,7 +112,7 @@ class CommandDisparity(Command):
         train, predict, files, directory, cpus, gpus, resumes: the commands, see `Command`.
 
     Raises:
-        ValueError: a template with an unknown placeholder, without {output} or {model}.
+        InputError: a template with an unknown placeholder, without {output} or {model}.
     """
 
     def __post_init__(self) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 
 from rich.console import Console
 
-from pseudolidar.files import FormatError, track
+from pseudolidar.files import FormatError, InputError, UserError, track
 from pseudolidar.study import supervisor
 from pseudolidar.study.stages import Resources
 from pseudolidar.study.system import Inputs, Step
@@ -44,7 +44,7 @@ _TAIL_LINES = 20
 _TAIL_BYTES = 8192
 
 
-class CommandError(ChildProcessError):
+class CommandError(UserError):
     """A command that ended with another exit status than 0: the first line says so, the log's last lines follow."""
 
 
@@ -75,7 +75,7 @@ class Command:
 
         Raises:
             FormatError: no such directory.
-            ValueError: see `require_template`.
+            InputError: see `require_template`.
         """
         object.__setattr__(self, "files", tuple(self.files))
         object.__setattr__(self, "directory", Path(self.directory).resolve())
@@ -147,25 +147,25 @@ def require_template(what: str, template: str, known: Collection[str], required:
         required: names that must.
 
     Raises:
-        ValueError: unbalanced quotes or braces, no program, an unknown name, a missing one.
+        InputError: unbalanced quotes or braces, no program, an unknown name, a missing one.
     """
     try:
         words = shlex.split(template)
         fields = [field for word in words for field in string.Formatter().parse(word) if field[1] is not None]
     except ValueError as error:
-        raise ValueError(f"{what}: found {template!r} ({error}), expected a command line") from error
+        raise InputError(f"{what}: found {template!r} ({error}), expected a command line") from error
     if not words:
-        raise ValueError(f"{what}: found nothing, expected a command line")
+        raise InputError(f"{what}: found nothing, expected a command line")
     names = set()
     for _, name, form, conversion in fields:
         if name not in known or form or conversion:
             written = f"{name}{'!' + conversion if conversion else ''}{':' + form if form else ''}"
             expected = ", ".join(f"{{{one}}}" for one in known)
-            raise ValueError(f"{what}: found {{{written}}}, expected one of {expected}")
+            raise InputError(f"{what}: found {{{written}}}, expected one of {expected}")
         names.add(str(name))
     for name in required:
         if name not in names:
-            raise ValueError(f"{what}: found no {{{name}}} in {template!r}, expected it")
+            raise InputError(f"{what}: found no {{{name}}} in {template!r}, expected it")
     return names
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pseudolidar.evaluation import Evaluation, evaluate, object_outcomes
+from pseudolidar.files import InputError
 from pseudolidar.kitti import Objects
 from pseudolidar.study.by_depth import SumsByDepth, sums_by_depth
 from pseudolidar.viewing import Heading, Row, Table
@@ -109,11 +110,11 @@ def best_threshold(evaluation: Evaluation, criterion: Criterion) -> float:
         the score, infinity where no detection matches.
 
     Raises:
-        ValueError: the view is 3D and the results are 2D boxes only.
+        InputError: the view is 3D and the results are 2D boxes only.
     """
     key = (criterion.class_name, criterion.view, criterion.difficulty)
     if key not in evaluation.tallies:
-        raise ValueError(f"results: found 2D boxes only, expected 3D boxes, by which {criterion.view} matches")
+        raise InputError(f"results: found 2D boxes only, expected 3D boxes, by which {criterion.view} matches")
     tally = evaluation.tallies[key]
     true, false = np.cumsum(tally.change[:, 0]), np.cumsum(tally.change[:, 1])
     # Of equal scores all are kept, or none.

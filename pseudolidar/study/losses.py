@@ -1,6 +1,5 @@
 """Test losses item by item: the loss of any choice of the test items, which is what resampling them asks for."""
 
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pseudolidar.evaluation import Evaluation
-from pseudolidar.files import FormatError, replacing, require_file
+from pseudolidar.files import FormatError, read_npz, replacing
 
 _NUMBERS_AT_ONCE = 1 << 22
 
@@ -98,14 +97,14 @@ class MeanLoss:
         Raises:
             FormatError: no file, or not one of `save`.
         """
-        path = require_file(path, "losses by item")
+        expected = "losses by item: an .npz of items, total, count and unit"
+        stored = read_npz(path, ("items", "total", "count", "unit"), expected)
         try:
-            with np.load(path, allow_pickle=False) as stored:
-                items = tuple(str(item) for item in stored["items"])
-                total, count = stored["total"].astype(np.float64), stored["count"].astype(np.float64)
-                return cls(items, total, count, str(stored["unit"]))
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
-            raise FormatError(path, "file", str(error), "an .npz of items, total, count and unit") from error
+            items = tuple(str(item) for item in stored["items"])
+            total, count = stored["total"].astype(np.float64), stored["count"].astype(np.float64)
+            return cls(items, total, count, str(stored["unit"]))
+        except (ValueError, TypeError) as error:
+            raise FormatError(path, "file", str(error), expected) from error
 
 
 @dataclass(frozen=True, eq=False)

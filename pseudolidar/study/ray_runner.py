@@ -13,7 +13,7 @@ from typing import Any
 import ray
 from ray.exceptions import NodeDiedError, OutOfMemoryError, RayError, WorkerCrashedError
 
-from pseudolidar.files import progress_bar
+from pseudolidar.files import InputError, progress_bar
 from pseudolidar.study.artifacts import ArtifactStore
 from pseudolidar.study.runner import MAX_DEATHS, Outcome, Schedule, make_logged
 from pseudolidar.study.stages import Resources, Stage
@@ -42,11 +42,10 @@ def make_stages_on_ray(
         retries: how often a stage whose process died is tried again.
 
     Raises:
-        ConnectionError: no cluster at the address.
-        ValueError: retries below 0.
+        InputError: no cluster at the address; retries below 0.
     """
     if retries < 0:
-        raise ValueError(f"retries: found {retries}, expected 0 or more")
+        raise InputError(f"retries: found {retries}, expected 0 or more")
     store = ArtifactStore(store.root.resolve())
     schedule = Schedule(store, stages)
     if schedule.ready():
@@ -129,7 +128,7 @@ def _require_cluster(address: str | None) -> None:
     try:
         socket.create_connection((place[1], int(place[2])), _PATIENCE_S).close()
     except OSError as error:
-        raise ConnectionError(f"address: found nobody at {address} ({error}), expected a Ray cluster") from error
+        raise InputError(f"address: found nobody at {address} ({error}), expected a Ray cluster") from error
 
 
 @contextmanager

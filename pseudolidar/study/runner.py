@@ -17,15 +17,12 @@ import torch
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
-from pseudolidar.files import progress_bar
+from pseudolidar.files import InputError, UserError, progress_bar
 from pseudolidar.study.artifacts import ArtifactStore
 from pseudolidar.study.stages import Stage, parents_first
 
 LOG_FILE = "log.txt"
 """In a stage's folder: what it printed, and why it failed, where it had no terminal of its own."""
-
-USER_ERRORS = (ValueError, OSError, FloatingPointError)
-"""What a stage raises for bad input or data; anything else is a mistake in its code."""
 
 MAX_DEATHS = 3
 """How often a stage goes on after its process died: the next time it has failed."""
@@ -125,10 +122,10 @@ def make_stages(store: ArtifactStore, stages: Sequence[Stage], workers: int = 1)
             one that dies is replaced, and its stage goes on from where it was, up to `MAX_DEATHS` times.
 
     Raises:
-        ValueError: less than one worker.
+        InputError: less than one worker.
     """
     if workers < 1:
-        raise ValueError(f"workers: found {workers}, expected 1 or more")
+        raise InputError(f"workers: found {workers}, expected 1 or more")
     schedule = Schedule(store, stages)
     if schedule.before:
         _say(Console(stderr=True), f"{schedule.before} of {schedule.total} stages are there already", "dim")
@@ -148,7 +145,7 @@ def _one_after_another(store: ArtifactStore, schedule: Schedule) -> None:
         try:
             store.make(stage)
         except Exception as error:
-            if not isinstance(error, USER_ERRORS):
+            if not isinstance(error, UserError):
                 traceback.print_exc()
             schedule.failed(stage, _why(error))
             _say(console, f"{stage} failed: {_why(error)}", "bold red")
@@ -252,7 +249,7 @@ def make_logged(store: ArtifactStore, stage: Stage) -> str | None:
 def _why(error: Exception) -> str:
     """An error in one line; a mistake in the code, or a lack of memory, with its type."""
     line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return line if isinstance(error, USER_ERRORS) else f"{type(error).__name__}: {line}"
+    return line if isinstance(error, UserError) else f"{type(error).__name__}: {line}"
 
 
 def default_workers() -> int:

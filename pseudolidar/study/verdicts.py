@@ -11,6 +11,7 @@ from scipy.stats import norm
 from scipy.stats import t as student_t
 
 from pseudolidar.evaluation import Interval
+from pseudolidar.files import InputError
 from pseudolidar.study.losses import ItemLosses, resampled_losses
 
 Word = Literal["improved", "worse", "undecided"]
@@ -249,9 +250,9 @@ def _check(before: Sequence[ItemLosses], after: Sequence[ItemLosses], replicates
             if loss.items != items:
                 raise ValueError(f"{when}: found other items for seed {seed} than for the first, expected the same")
     if replicates < 1:
-        raise ValueError(f"replicates: found {replicates}, expected one or more")
+        raise InputError(f"replicates: found {replicates}, expected one or more")
     if not 0.0 < confidence < 1.0:
-        raise ValueError(f"confidence: found {confidence}, expected a share between 0 and 1")
+        raise InputError(f"confidence: found {confidence}, expected a share between 0 and 1")
 
 
 def _share_below(value: float, drawn: NDArray[np.float64], error: float, freedom: int) -> float:

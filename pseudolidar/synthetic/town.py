@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from loky.process_executor import ProcessPoolExecutor  # type: ignore[import-untyped]
 
-from pseudolidar.files import FormatError, end_with, replacing, track
+from pseudolidar.files import FormatError, InputError, end_with, replacing, track
 from pseudolidar.kitti import write_disparity, write_image, write_objects, write_points
 from pseudolidar.synthetic.camera import exposure_of, render, sample_sensors
 from pseudolidar.synthetic.labels import label
@@ -97,13 +97,13 @@ def write_town(root: Path, preset: TownPreset, splits: dict[str, int], seed: int
     Frames are numbered through the splits in their order, so {"train": 3, "val": 2} has 0-2 for training. Each depends
     on (seed, its number) alone. workers: processes; 1 renders in this one.
 
-    Raises FormatError where root holds a town of other settings, ValueError for settings that make no sense.
+    Raises FormatError where root holds a town of other settings, InputError for settings that make no sense.
     """
     root = Path(root)
     if not splits or any(count < 0 for count in splits.values()) or sum(splits.values()) == 0:
-        raise ValueError(f"splits: found {splits}, expected names with numbers of frames, at least one frame in all")
+        raise InputError(f"splits: found {splits}, expected names with numbers of frames, at least one frame in all")
     if seed < 0 or workers < 1:
-        raise ValueError(f"seed {seed}, workers {workers}: expected a seed of 0 or more and at least one worker")
+        raise InputError(f"seed {seed}, workers {workers}: expected a seed of 0 or more and at least one worker")
     _check_settings(root, preset, splits, seed)
     total = sum(splits.values())
     for kind in _paths(root, ""):

@@ -8,6 +8,7 @@ import io
 import json
 import pickle
 import re
+import struct
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -36,6 +37,12 @@ _NUMPY_NUMBERS: list[Any] = [
     np.dtype,
     *(type(np.dtype(kind)) for kind in ("float64", "float32", "int64")),
 ]
+
+# What reading a damaged file raises, besides UnpicklingError; found by damaging some in thousands of ways.
+_BROKEN = (
+    RuntimeError, EOFError, OSError, ValueError, LookupError, AssertionError, AttributeError, TypeError, OverflowError,
+    struct.error,
+)  # fmt: skip
 
 
 def require_checkpoint_path(path: str | Path) -> None:
@@ -121,10 +128,13 @@ def load_plain(path: str | Path, expected: str) -> Any:
         refused = re.search(r"GLOBAL ([\w.]+)", str(error))
         found = "no tensors and plain data" if refused is None else f"{refused[1]}, neither a tensor nor plain data"
         raise FormatError(path, "pickle", f"{found}; nothing was run", expected) from error
-    except Exception as error:
-        # A file that is broken elsewhere: RuntimeError and EOFError say what is wrong, KeyError and others don't.
+    except _BROKEN as error:
         said = str(error).split("\n")[0].split(". This is an internal")[0]
-        reason = f" ({said})" if said and isinstance(error, RuntimeError | EOFError) else ""
+        if "can't allocate memory" in said:
+            raise
+        # RuntimeError and EOFError say what is wrong (or recommend the unsafe way), KeyError and others don't.
+        says_why = said and isinstance(error, RuntimeError | EOFError | OSError) and "weights_only" not in said
+        reason = f" ({said})" if says_why else ""
         raise FormatError(path, "file", f"nothing readable{reason}", expected) from error
 
 

@@ -15,7 +15,7 @@ from typing import Any, NoReturn, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
-from pseudolidar.files import FormatError, progress_bar
+from pseudolidar.files import DivergenceError, FormatError, InputError, progress_bar
 from pseudolidar.training.batch_norm import synchronised_batch_norm
 from pseudolidar.training.checkpoints import json_data, load_checkpoint, require_checkpoint_path, save_checkpoint
 from pseudolidar.training.precision import Arithmetic, Precision, arithmetic_of, arithmetic_threads
@@ -101,12 +101,12 @@ def fit(
             over the training: see `snapshot_path`. Steps that were taken before, in a run that goes on, leave none.
 
     Raises:
-        FloatingPointError: a loss or gradient is not finite; names the step and the frames.
+        DivergenceError: a loss or gradient is not finite; names the step and the frames.
         FormatError: the checkpoint is unreadable, or is of another model or run.
-        ValueError: no such device, or fewer items in a batch than parts of a step.
+        InputError: no such device, or fewer items in a batch than parts of a step.
     """
     if accumulate < 1:
-        raise ValueError(f"accumulate: found {accumulate}, expected at least 1")
+        raise InputError(f"accumulate: found {accumulate}, expected at least 1")
     require_checkpoint_path(checkpoint)
     processes = processes_on(device)
     device = processes.device
@@ -255,7 +255,7 @@ class _Steps:
         if self.processes.rank > 0:
             time.sleep(_LAST_WORDS_S)
             raise SystemExit(2)
-        raise FloatingPointError(f"{reason}; frames {frames}")
+        raise DivergenceError(f"{reason}; frames {frames}")
 
 
 @contextmanager

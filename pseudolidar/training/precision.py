@@ -6,6 +6,8 @@ from typing import Literal
 
 import torch
 
+from pseudolidar.files import InputError
+
 Arithmetic = Literal["float32", "bfloat16"]
 Precision = Literal["float32", "bfloat16", "auto"]
 
@@ -17,12 +19,12 @@ def arithmetic_of(precision: Precision, device: str | torch.device) -> Arithmeti
     takes many times longer in bfloat16 than in float32.
 
     Raises:
-        ValueError: an unknown precision.
+        InputError: an unknown precision.
     """
     if precision == "auto":
         return "bfloat16" if _has_bfloat16(torch.device(device)) else "float32"
     if precision not in ("float32", "bfloat16"):
-        raise ValueError(f"precision: found {precision!r}, expected 'float32', 'bfloat16' or 'auto'")
+        raise InputError(f"precision: found {precision!r}, expected 'float32', 'bfloat16' or 'auto'")
     return precision
 
 
@@ -30,12 +32,12 @@ def require_device(device: str | torch.device) -> torch.device:
     """The device, if PyTorch can compute there.
 
     Raises:
-        ValueError: no such device, or none of its kind on this machine.
+        InputError: no such device, or none of its kind on this machine.
     """
     try:
         return torch.empty(0, device=device).device
     except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"device: found {str(device)!r}, expected 'cpu', or 'cuda' where there is a GPU") from error
+        raise InputError(f"device: found {str(device)!r}, expected 'cpu', or 'cuda' where there is a GPU") from error
 
 
 @contextmanager

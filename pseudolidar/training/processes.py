@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import Tensor, distributed, nn
 
-from pseudolidar.files import end_with, track
+from pseudolidar.files import InputError, end_with, track
 from pseudolidar.training.precision import require_device
 
 if TYPE_CHECKING:
@@ -34,11 +34,11 @@ class Part:
         """The places of a batch of `batch_size` that are this part's.
 
         Raises:
-            ValueError: fewer places than parts.
+            InputError: fewer places than parts.
         """
         if batch_size < self.count:
             expected = f"at least {self.count}: one for each part of a step (processes x accumulate)"
-            raise ValueError(f"batch_size: found {batch_size}, expected {expected}")
+            raise InputError(f"batch_size: found {batch_size}, expected {expected}")
         return range(self.index * batch_size // self.count, (self.index + 1) * batch_size // self.count)
 
 
@@ -112,14 +112,14 @@ def processes_on(device: str | torch.device) -> Processes:
         device: `cpu` or `cuda`; alone also `cuda:1` and the like.
 
     Raises:
-        ValueError: no such device; under torchrun one by number, or fewer devices than processes on this machine.
+        InputError: no such device; under torchrun one by number, or fewer devices than processes on this machine.
     """
     count = process_count()
     if count == 1:
         return Processes(require_device(device))
     found = torch.device(device)
     if found.index is not None:
-        raise ValueError(f"device: found {str(device)!r} under torchrun, expected 'cpu' or 'cuda': each takes its own")
+        raise InputError(f"device: found {str(device)!r} under torchrun, expected 'cpu' or 'cuda': each takes its own")
     # When torchrun is killed its processes stay: they would go on writing beside those of the next run.
     end_with(os.getppid())
     here, local_rank = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["LOCAL_RANK"])

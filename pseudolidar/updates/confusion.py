@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pseudolidar.files import InputError
+
 _TOLERANCE = 1e-6
 
 
@@ -56,16 +58,16 @@ class ConfusionMatrix:
                 nothing is smoothed.
         """
         if classes < 1:
-            raise ValueError(f"classes: found {classes}, expected 1 or more")
+            raise InputError(f"classes: found {classes}, expected 1 or more")
         if not 0 <= smoothing < np.inf:
-            raise ValueError(f"smoothing: found {smoothing}, expected 0 or more")
+            raise InputError(f"smoothing: found {smoothing}, expected 0 or more")
         said, true = _checked("predicted", predicted, classes), _checked("labels", labels, classes)
         if len(said) != len(true):
             raise ValueError(f"predicted: found {len(said)} items, expected {len(true)}, as many as labels")
         seen = np.bincount(true, minlength=classes)
         if smoothing == 0 and not seen.all():
             label = int(seen.argmin())
-            raise ValueError(f"labels: found no item of label {label}, expected one of each, or a smoothing above 0")
+            raise InputError(f"labels: found no item of label {label}, expected one of each, or a smoothing above 0")
         if not diagonal:
             counts = np.bincount(said * classes + true, minlength=classes**2).reshape(classes, classes) + smoothing
             return cls(counts / counts.sum(axis=0))

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pseudolidar.files import track
+from pseudolidar.files import InputError, track
 from pseudolidar.kernels import in_shares
 from pseudolidar.updates import cpu
 from pseudolidar.updates.arrays import mapped, write_header
@@ -180,7 +180,7 @@ def _write_rows(
             if impossible >= 0:
                 found = f"{given[impossible]} of item {rows['items'][impossible]}"
                 expected = "one that the confusion matrix allows for a class the item may have (smoothing would help)"
-                raise ValueError(f"labels: found {found}, expected {expected}")
+                raise InputError(f"labels: found {found}, expected {expected}")
             changed += int(np.count_nonzero((rows["before"] >= 0) & (rows["before"] != rows["labels"])))
             if "given" in rows:
                 rows["given"] = given

@@ -9,6 +9,8 @@ import math
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from pseudolidar.files import InputError
+
 
 @dataclass(frozen=True)
 class MaxBelief:
@@ -32,7 +34,7 @@ class CostRatio:
 
     def __post_init__(self) -> None:
         if not 0 < self.ratio < math.inf:
-            raise ValueError(f"ratio: found {self.ratio}, expected a positive number")
+            raise InputError(f"ratio: found {self.ratio}, expected a positive number")
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from pseudolidar.files import FormatError, replacing
+from pseudolidar.files import FormatError, InputError, replacing
 from pseudolidar.updates.journal import StepRecord
 
 _MOST_CLASSES = int(np.iinfo(np.int16).max)
@@ -39,7 +39,7 @@ class State:
         if items < 0:
             raise ValueError(f"items: found {items}, expected 0 or more")
         if not 1 <= classes <= _MOST_CLASSES:
-            raise ValueError(f"classes: found {classes}, expected 1 to {_MOST_CLASSES}")
+            raise InputError(f"classes: found {classes}, expected 1 to {_MOST_CLASSES}")
         values = np.full(classes, 1 / classes) if prior is None else np.asarray(prior, np.float64)
         if values.shape != (classes,):
             raise ValueError(f"prior: found shape {values.shape}, expected {(classes,)}")

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pseudolidar.files import replacing, require_file
+from pseudolidar.files import InputError, replacing, require_file
 from pseudolidar.updates.arrays import append_rows, fit, mapped
 from pseudolidar.updates.confusion import ConfusionMatrix
 from pseudolidar.updates.journal import Step, StepRecord, apply_step, drop_rows, read_record, read_step, write_step
@@ -65,7 +65,7 @@ class PredictionStore:
         folder = Path(folder)
         state = State.fresh(items, classes, prior, keep_votes)
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise ValueError(f"folder: found {folder} in use, expected a new folder or an empty one")
+            raise InputError(f"folder: found {folder} in use, expected a new folder or an empty one")
         temporary = folder.with_name(f".{folder.name}.new")
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
@@ -85,7 +85,7 @@ class PredictionStore:
 
         Raises:
             FormatError: no store, or files that don't fit together.
-            BlockingIOError: the store is open, in another process or in this one.
+            InputError: the store is open, in another process or in this one.
         """
         return cls(folder)
 
@@ -253,7 +253,7 @@ class PredictionStore:
         # NumPy's integers have no place in the header of a file.
         budget = operator.index(budget)
         if not 0 <= budget <= self.items:
-            raise ValueError(f"budget: found {budget}, expected 0 to {self.items}, the number of items")
+            raise InputError(f"budget: found {budget}, expected 0 to {self.items}, the number of items")
         with replacing(self._request) as temporary:
             temporary.unlink()
             # Written before it's mapped: a full disk is an error then, and no end of the process.
@@ -299,7 +299,7 @@ def _locked(folder: Path) -> int:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         os.close(descriptor)
-        raise BlockingIOError(f"{folder}: found the store open elsewhere, expected one user at a time") from error
+        raise InputError(f"{folder}: found the store open elsewhere, expected one user at a time") from error
     return descriptor
 
 

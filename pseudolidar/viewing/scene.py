@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pseudolidar.files import UserError
 from pseudolidar.kitti import Calibration, Objects, box3d_corners
 from pseudolidar.viewing.boxes import solid_objects
 from pseudolidar.viewing.colours import DETECTION, HEIGHTS, TRUTH, rgb255
@@ -18,7 +19,7 @@ _EDGES = ((0, 1), (1, 2), (2, 3), (3, 0), (4, 5), (5, 6), (6, 7), (7, 4), (0, 4)
 _FRONT_CROSS = ((0, 5), (1, 4))
 
 
-class SceneError(OSError):
+class SceneError(UserError):
     """The 3D scene can't be drawn on this machine; the message says what is missing."""
 
 

@@ -19,7 +19,7 @@ from pseudolidar.detectors.boxes2d import (
     training_data,
 )
 from pseudolidar.evaluation import evaluate_folders
-from pseudolidar.files import FormatError
+from pseudolidar.files import DivergenceError, FormatError
 from pseudolidar.kitti import ObjectDataset, read_objects
 from pseudolidar.training import load_checkpoint
 from tests.detectors.painted_frames import HEIGHT, write_painted
@@ -132,7 +132,7 @@ def test_a_loss_that_is_not_finite_names_the_frames(painted: ObjectDataset, trai
     state["backbone.body.conv1.weight"][:] = torch.nan
     torch.save(state, tmp_path / "broken.pth")
     settings = dataclasses.replace(BRIEF, weights=str(tmp_path / "broken.pth"))
-    with pytest.raises(FloatingPointError, match=r"step 0: the loss is nan; frames 00000\d"):
+    with pytest.raises(DivergenceError, match=r"step 0: the loss is nan; frames 00000\d"):
         train_detector2d(settings, painted, tmp_path / "boxes2d.pt", seed=0)
     assert not (tmp_path / "boxes2d.pt").exists()
 

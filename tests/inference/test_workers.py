@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pseudolidar.files import WorkerError
 from pseudolidar.inference import Shard, run_job
 from pseudolidar.inference.workers import gpu_of
 from tests.inference.frame_jobs import Writing
@@ -51,7 +52,7 @@ def test_a_worker_that_dies_is_replaced_and_its_frames_are_done(tmp_path: Path) 
 
 def test_a_frame_that_kills_every_worker_is_named(tmp_path: Path) -> None:
     job = Writing(tmp_path, 8, deaths=100, deadly="000007")
-    with pytest.raises(ChildProcessError, match="frames 000007: found 3 workers that died, one after the other"):
+    with pytest.raises(WorkerError, match="frames 000007: found 3 workers that died, one after the other"):
         run_job(job, workers=2)
     assert len(list(tmp_path.glob("death-*"))) == 3
     assert written(tmp_path) == job.names[:-1]

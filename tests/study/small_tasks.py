@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pseudolidar.files import FileError
 from pseudolidar.study.stages import Stage
 
 
@@ -35,7 +36,7 @@ class FailsUntil(Counted):
 
     def run(self, folder: Path, parents: Mapping[str, Path]) -> None:
         if not (self.log.parent / "mended").is_file():
-            raise OSError("disk full")
+            raise FileError("disk full")
         super().run(folder, parents)
 
 

@@ -15,6 +15,7 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
+from pseudolidar.files import InputError
 from pseudolidar.study import ArtifactStore, Outcome, Resources, Stage, make_stages
 from pseudolidar.study.ray_runner import make_stages_on_ray, request
 from pseudolidar.study.runner import LOG_FILE
@@ -124,7 +125,7 @@ def test_what_is_asked_for_fits_on_one_node() -> None:
 
 
 def test_a_cluster_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConnectionError, match=r"address: found nobody at 127\.0\.0\.1:1"):
+    with pytest.raises(InputError, match=r"address: found nobody at 127\.0\.0\.1:1"):
         make_stages_on_ray(ArtifactStore(tmp_path), failing(), "127.0.0.1:1")
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from pseudolidar.files import replacing
+from pseudolidar.files import DivergenceError, replacing
 from pseudolidar.training import WHOLE, Part, constant, fit, load_checkpoint, share_of_mean
 from pseudolidar.training.batch_norm import synchronised_batch_norm
 from pseudolidar.training.processes import processes_on
@@ -206,7 +206,7 @@ def test_nothing_to_accumulate(tmp_path: Path) -> None:
 
 def test_a_broken_frame_in_one_process_stops_both(two: SeveralProcesses, tmp_path: Path) -> None:
     first, second = two(Run(tmp_path / "a.pt", broken_frame="004-6", batch_norm=False))
-    assert isinstance(first, FloatingPointError) and isinstance(second, SystemExit)
+    assert isinstance(first, DivergenceError) and isinstance(second, SystemExit)
     assert str(first) == "step 4: the loss is nan; frames 004-3, 004-4, 004-5, 004-6"
     assert not list(tmp_path.iterdir())
 

@@ -11,7 +11,7 @@ import pytest
 from numpy.testing import assert_array_equal
 from numpy.typing import ArrayLike
 
-from pseudolidar.files import FormatError
+from pseudolidar.files import FormatError, InputError
 from pseudolidar.updates import (
     ConfusionMatrix,
     CostRatio,
@@ -233,7 +233,7 @@ def test_closed_stores_take_nothing(tmp_path: Path) -> None:
 
 def test_one_user_at_a_time(tmp_path: Path) -> None:
     store = PredictionStore.create(tmp_path / "s", 1, 2)
-    with pytest.raises(BlockingIOError, match="found the store open elsewhere"):
+    with pytest.raises(InputError, match="found the store open elsewhere"):
         PredictionStore.open(tmp_path / "s")
     command = "import sys; from pseudolidar.updates import PredictionStore; PredictionStore.open(sys.argv[1])"
     other = subprocess.run([sys.executable, "-c", command, store.folder], capture_output=True, text=True)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pseudolidar.detectors.boxes2d.boxes import Boxes2d, clipped_to_image
 from pseudolidar.detectors.boxes2d.networks import MIN_SCORE, FasterRCNN, LightFCOS, detector_network
 from pseudolidar.detectors.boxes2d.training_data import resized
-from pseudolidar.files import FormatError, require_file, track
+from pseudolidar.files import FormatError, InputError, require_file, track
 from pseudolidar.kitti import ObjectDataset, Objects, write_objects
 from pseudolidar.training import Arithmetic, arithmetic_of, load_checkpoint, require_device
 
@@ -34,7 +34,7 @@ class Detector2d:
 
         Raises:
             FormatError: no such file, or a checkpoint of something else.
-            ValueError: no such device.
+            InputError: no such device.
         """
         require_device(device)
         content = load_checkpoint(require_file(checkpoint, "a 2D detector's checkpoint"))
@@ -99,10 +99,10 @@ def detect_boxes2d(
 
     Raises:
         FormatError: no such checkpoint, or a missing or broken image.
-        ValueError: no such device, or a score outside of [0, 1].
+        InputError: no such device, or a score outside of [0, 1].
     """
     if not 0 <= min_score <= 1:
-        raise ValueError(f"min_score: found {min_score}, expected a number from 0 to 1")
+        raise InputError(f"min_score: found {min_score}, expected a number from 0 to 1")
     detector = Detector2d.from_checkpoint(checkpoint, device)
     output = Path(output_dir)
     frames = [frame for frame in dataset if not (output / f"{frame.frame_id}.txt").is_file()]

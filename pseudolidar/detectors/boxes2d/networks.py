@@ -17,6 +17,8 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign, box_iou
 from torchvision.ops.feature_pyramid_network import ExtraFPNBlock, LastLevelMaxPool, LastLevelP6P7
 
+from pseudolidar.files import InputError
+
 Network = Literal["fcos_resnet18", "faster_rcnn_resnet50"]
 Target: TypeAlias = dict[str, Tensor]
 """Of one image: `boxes` (N, 4) px, `labels` int64 (N,), `ignored_boxes` (K, 4) px, and `ignored_classes` bool (K, C):
@@ -50,13 +52,13 @@ def detector_network(network: Network, classes: int, frozen_batch_norm: bool) ->
             small batches and pretrained weights.
 
     Raises:
-        ValueError: an unknown network.
+        InputError: an unknown network.
     """
     if network == "fcos_resnet18":
         return LightFCOS(classes, frozen_batch_norm)
     if network == "faster_rcnn_resnet50":
         return FasterRCNN(classes, frozen_batch_norm)
-    raise ValueError(f"network: found {network!r}, expected 'fcos_resnet18' or 'faster_rcnn_resnet50'")
+    raise InputError(f"network: found {network!r}, expected 'fcos_resnet18' or 'faster_rcnn_resnet50'")
 
 
 class LightFCOS(FCOS):

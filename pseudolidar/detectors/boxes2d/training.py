@@ -10,6 +10,7 @@ from torch import Tensor
 from pseudolidar.detectors.boxes2d.networks import FasterRCNN, LightFCOS, Network, detector_network
 from pseudolidar.detectors.boxes2d.training_data import Boxes2dBatch, Boxes2dBatches, Crops2d
 from pseudolidar.detectors.boxes2d.weights import load_pretrained
+from pseudolidar.files import InputError
 from pseudolidar.kitti import ObjectDataset
 from pseudolidar.training import (
     MACHINE_SETTINGS,
@@ -71,11 +72,11 @@ class Detector2dTraining:
 
     def __post_init__(self) -> None:
         if self.frozen_batch_norm and self.weights is None:
-            raise ValueError(
+            raise InputError(
                 "frozen_batch_norm: found true without weights, expected weights whose statistics it keeps"
             )
         if not self.classes or len(set(self.classes)) < len(self.classes):
-            raise ValueError(f"classes: found {list(self.classes)}, expected at least one, none of them twice")
+            raise InputError(f"classes: found {list(self.classes)}, expected at least one, none of them twice")
 
 
 def train_detector2d(
@@ -95,8 +96,8 @@ def train_detector2d(
 
     Raises:
         FormatError: a missing or broken file, or no object of the classes to train on.
-        ValueError: an unknown network or device.
-        FloatingPointError: the loss is not finite; names the frames.
+        InputError: an unknown network or device.
+        DivergenceError: the loss is not finite; names the frames.
     """
     require_checkpoint_path(checkpoint)
     crops = Crops2d(

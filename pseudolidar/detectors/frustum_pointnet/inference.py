@@ -44,7 +44,7 @@ class FrustumDetector:
 
         Raises:
             FormatError: no such file, or a checkpoint of something else.
-            ValueError: no such device.
+            InputError: no such device.
         """
         require_device(device)
         content = load_checkpoint(require_file(checkpoint, "a Frustum PointNet's checkpoint"))

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from pseudolidar.detectors.frustum_pointnet.coding import HEADING_BIN_WIDTH, HEADING_BINS
 from pseudolidar.detectors.frustum_pointnet.networks_v1 import PooledPointNet, SegmentationNet
 from pseudolidar.detectors.frustum_pointnet.networks_v2 import BoxNetV2, SegmentationNetV2
+from pseudolidar.files import InputError
 
 Version = Literal[1, 2]
 """Of Frustum PointNet: 1 on plain PointNets, 2 on PointNet++."""
@@ -81,7 +82,7 @@ class FrustumPointNet(nn.Module):
             self.segmentation = SegmentationNetV2(width, density, dropout)
             self.box_net = BoxNetV2(outputs, width, density)
         else:
-            raise ValueError(f"version: found {version!r}, expected 1 or 2")
+            raise InputError(f"version: found {version!r}, expected 1 or 2")
 
     def forward(self, points: Tensor, one_hot: Tensor, keys: Tensor) -> FrustumOutput:
         """Estimate the box of one object a frustum.

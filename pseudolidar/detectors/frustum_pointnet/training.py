@@ -23,7 +23,7 @@ from pseudolidar.detectors.frustum_pointnet.samples import (
     Selection,
     collect_samples,
 )
-from pseudolidar.files import FormatError
+from pseudolidar.files import FormatError, InputError
 from pseudolidar.kitti import ObjectDataset
 from pseudolidar.training import (
     MACHINE_SETTINGS,
@@ -126,12 +126,12 @@ def train_frustum_pointnet(
 
     Raises:
         FormatError: a missing or broken file, or no object of one of the classes to train on.
-        ValueError: no class, one twice, or one that the one-hot vector doesn't know.
+        InputError: no class, one twice, or one that the one-hot vector doesn't know.
     """
     require_checkpoint_path(checkpoint)
     if not class_names or len({*class_names}) < len(class_names) or not {*class_names} <= {*ONE_HOT_CLASSES}:
         found = ", ".join(class_names) or "none"
-        raise ValueError(f"class_names: found {found}, expected one or several of {', '.join(ONE_HOT_CLASSES)}")
+        raise InputError(f"class_names: found {found}, expected one or several of {', '.join(ONE_HOT_CLASSES)}")
     names = ", ".join(class_names)
     selection = Selection(
         settings.min_box_height_px, settings.min_points, settings.max_occlusion, settings.max_truncation, max_depth

@@ -35,7 +35,7 @@ class PointRCNNDetector:
 
         Raises:
             FormatError: see `load_pointrcnn`.
-            ValueError: no such device.
+            InputError: no such device.
         """
         require_device(device)
         trained = load_pointrcnn(checkpoint)

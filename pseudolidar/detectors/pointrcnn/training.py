@@ -17,6 +17,7 @@ from pseudolidar.detectors.pointrcnn.proposals import ProposalSettings, propose
 from pseudolidar.detectors.pointrcnn.scenes import SceneBatch, SceneSource
 from pseudolidar.detectors.pointrcnn.second_stage import RegionShape
 from pseudolidar.detectors.pointrcnn.targets import RegionSampling, augment_regions, label_points, sample_regions
+from pseudolidar.files import InputError
 from pseudolidar.kitti import ObjectDataset
 from pseudolidar.training import (
     MACHINE_SETTINGS,
@@ -112,11 +113,11 @@ def train_pointrcnn(
 
     Raises:
         FormatError: a missing or broken file, or no object of the class to train on.
-        ValueError: a class without a mean size.
+        InputError: a class without a mean size.
     """
     require_checkpoint_path(checkpoint)
     if class_name not in MEAN_SIZES_M:
-        raise ValueError(f"class_name: found {class_name!r}, expected one of {', '.join(MEAN_SIZES_M)}")
+        raise InputError(f"class_name: found {class_name!r}, expected one of {', '.join(MEAN_SIZES_M)}")
     source = SceneSource(dataset, clouds_dir, class_name, settings.points, settings.augmentation, max_depth, seed)
     network: dict[str, Any] = {
         "mean_size_m": list(MEAN_SIZES_M[class_name]) if settings.mean_size == "published" else source.mean_size_m(),

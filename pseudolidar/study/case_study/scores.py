@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from pseudolidar.evaluation import LOOSE_OVERLAP, Evaluation, evaluate
-from pseudolidar.files import replacing
+from pseudolidar.files import InputError, replacing
 from pseudolidar.kitti import ObjectDataset, read_objects
 from pseudolidar.study.losses import AveragePrecisionLoss
 from pseudolidar.study.system import Inputs
@@ -26,7 +26,7 @@ class PrecisionChoice:
 
     def __post_init__(self) -> None:
         if self.view not in ("bev", "3d"):
-            raise ValueError(f"view: found {self.view!r}, expected 'bev' or '3d'")
+            raise InputError(f"view: found {self.view!r}, expected 'bev' or '3d'")
 
 
 def evaluate_results(

@@ -10,6 +10,7 @@ from pseudolidar.detectors.boxes2d import Detector2dTraining
 from pseudolidar.detectors.frustum_pointnet import FrustumTraining
 from pseudolidar.detectors.pointrcnn import PointRCNNTraining
 from pseudolidar.ensembles import EnsembleTraining
+from pseudolidar.files import InputError
 from pseudolidar.stereo import StereoTraining
 from pseudolidar.study.case_study.scores import PrecisionChoice
 from pseudolidar.study.commands import CommandDetector, CommandDisparity, DisparityFolder
@@ -37,7 +38,7 @@ class TownData:
 
     def __post_init__(self) -> None:
         if self.preset not in PRESETS:
-            raise ValueError(f"preset: found {self.preset!r}, expected one of {', '.join(PRESETS)}")
+            raise InputError(f"preset: found {self.preset!r}, expected one of {', '.join(PRESETS)}")
 
 
 @dataclass(frozen=True)
@@ -118,11 +119,11 @@ class DiagnosisChoice:
     def __post_init__(self) -> None:
         for kind in self.kinds:
             if kind not in KINDS:
-                raise ValueError(f"kinds: found {kind!r}, expected some of {', '.join(KINDS)}")
+                raise InputError(f"kinds: found {kind!r}, expected some of {', '.join(KINDS)}")
         if not all(0 < share < 1 for share in self.data_shares):
-            raise ValueError(f"data_shares: found {list(self.data_shares)}, expected shares between 0 and 1")
+            raise InputError(f"data_shares: found {list(self.data_shares)}, expected shares between 0 and 1")
         if not all(width > 0 and width != 1 for width in self.widths):
-            raise ValueError(f"widths: found {list(self.widths)}, expected factors above 0, without 1")
+            raise InputError(f"widths: found {list(self.widths)}, expected factors above 0, without 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +152,7 @@ class CaseStudySettings:
         diagnosis: trainings beside the study's own; None: none.
 
     Raises:
-        ValueError: something else than these, fewer than one seed, a command by the name of another detector.
+        InputError: something else than these, fewer than one seed, a command by the name of another detector.
     """
 
     name: str
@@ -173,14 +174,14 @@ class CaseStudySettings:
 
     def __post_init__(self) -> None:
         if self.seeds < 1:
-            raise ValueError(f"seeds: found {self.seeds}, expected 1 or more")
+            raise InputError(f"seeds: found {self.seeds}, expected 1 or more")
         for name, choice in (("u", self.u), ("u_prime", self.u_prime)):
             if not isinstance(choice, DisparityChoice):
                 expected = "a disparity model: stereo@study.NAME=sgm, checkpoint, folder, command or a training"
-                raise ValueError(f"{name}: found {_said(choice)}, expected {expected.replace('NAME', name)}")
+                raise InputError(f"{name}: found {_said(choice)}, expected {expected.replace('NAME', name)}")
         if isinstance(self.pretraining, EnsembleTraining):
             # Its file is no network's; a member could start from it, but which?
-            raise ValueError("pretraining: found an ensemble, expected the training of one network, or a checkpoint")
+            raise InputError("pretraining: found an ensemble, expected the training of one network, or a checkpoint")
         for name, expected_type, choices in (
             ("pointrcnn", PointRCNNTraining, self.pointrcnn),
             ("frustum_pointnet", FrustumTraining, self.frustum_pointnet),
@@ -192,11 +193,11 @@ class CaseStudySettings:
                 if not isinstance(value, expected_type):
                     # Settings that are left of a detector that was taken out, for instance.
                     found = _said(value)
-                    raise ValueError(f"{name}.{key}: found {found}, expected {expected_type.__name__}, or nothing")
+                    raise InputError(f"{name}.{key}: found {found}, expected {expected_type.__name__}, or nothing")
         for name in self.commands:
             if not re.fullmatch(r"[A-Za-z0-9._-]+", name) or name.upper() in KINDS:
                 expected = f"letters, digits, dots, dashes and underscores, and none of {', '.join(KINDS)}"
-                raise ValueError(f"commands: found the name {name!r}, expected {expected}")
+                raise InputError(f"commands: found the name {name!r}, expected {expected}")
 
     @property
     def training_seeds(self) -> tuple[int, ...]:

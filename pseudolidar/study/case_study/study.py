@@ -9,6 +9,7 @@ import numpy as np
 
 from pseudolidar.detectors.boxes2d import Detector2dTraining
 from pseudolidar.evaluation import Evaluation
+from pseudolidar.files import InputError
 from pseudolidar.kitti import ObjectDataset
 from pseudolidar.stereo import StereoMetrics, StereoTraining
 from pseudolidar.study.artifacts import ArtifactStore
@@ -260,7 +261,7 @@ class CaseStudy:
                 if place.kind == "F-PTNET" and isinstance(settings.boxes2d, Detector2dTraining):
                     parents = (*parents, BOXES2D)
             if place.vertex in vertices:
-                raise ValueError(f"commands: found {place.kind!r}, expected another name than other detectors'")
+                raise InputError(f"commands: found {place.kind!r}, expected another name than other detectors'")
             vertices[place.vertex] = Vertex(place.vertex, model, parents, str(place))
         return list(vertices.values())
 

@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from pseudolidar.files import InputError
 from pseudolidar.study.artifacts import ArtifactStore
 from pseudolidar.study.illustrations.decomposition import (
     APPROXIMATION,
@@ -189,12 +190,12 @@ def run_illustrations(store: ArtifactStore, cases: tuple[Illustration, ...], wor
     """Train and test every system that is not finished, and take w's test losses apart.
 
     Raises:
-        ValueError: a stage failed.
+        InputError: a stage failed.
     """
     systems = [system for case in cases for system in (case.before, case.after)]
     outcome = make_stages(store, [stage for system in systems for stage in system.stages(_SEED).values()], workers)
     for failure in outcome.failed:
-        raise ValueError(f"{failure.stage}: {failure.message}")
+        raise InputError(f"{failure.stage}: {failure.message}")
     return [Result(case, _state(store, case, case.before), _state(store, case, case.after)) for case in cases]
 
 

@@ -20,6 +20,7 @@ from pseudolidar.ensembles import (
 )
 from pseudolidar.ensembles.decomposition import log_mean_exp
 from pseudolidar.ensembles.diagnostics import MOST_MEMBERS
+from pseudolidar.files import DivergenceError, InputError
 from pseudolidar.study.joint_training.experiments import Design
 from pseudolidar.study.joint_training.measurements import Measurement, Snapshot, Training, write_training
 from pseudolidar.study.stages import Stage
@@ -45,7 +46,7 @@ class DigitsEnsembles:
         every: epochs between two measurements.
 
     Raises:
-        ValueError: a number out of its range.
+        InputError: a number out of its range.
     """
 
     loss: Loss
@@ -61,19 +62,19 @@ class DigitsEnsembles:
 
     def __post_init__(self) -> None:
         if self.loss not in get_args(Loss):
-            raise ValueError(f"loss: found {self.loss}, expected {' or '.join(get_args(Loss))}")
+            raise InputError(f"loss: found {self.loss}, expected {' or '.join(get_args(Loss))}")
         for name in ("seeds", "hidden", "epochs", "batch", "every"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name}: found {getattr(self, name)}, expected 1 or more")
+                raise InputError(f"{name}: found {getattr(self, name)}, expected 1 or more")
         if not 2 <= self.members <= MOST_MEMBERS:
-            raise ValueError(f"members: found {self.members}, expected 2 to {MOST_MEMBERS}")
+            raise InputError(f"members: found {self.members}, expected 2 to {MOST_MEMBERS}")
         if not 0 < self.training_images < _IMAGES:
-            raise ValueError(f"training_images: found {self.training_images}, expected 1 to {_IMAGES - 1}")
+            raise InputError(f"training_images: found {self.training_images}, expected 1 to {_IMAGES - 1}")
         if not self.learning_rate > 0:
-            raise ValueError(f"learning_rate: found {self.learning_rate}, expected more than 0")
+            raise InputError(f"learning_rate: found {self.learning_rate}, expected more than 0")
         for beta in self.betas:
             if not 0 <= beta <= 1:
-                raise ValueError(f"betas: found {beta}, expected 0 to 1")
+                raise InputError(f"betas: found {beta}, expected 0 to 1")
 
     def design(self) -> Design:
         """A stage for each beta and seed."""
@@ -153,7 +154,7 @@ def train_digits(ensembles: DigitsEnsembles, beta: float, seed: int) -> Training
     """Train one ensemble on the augmented objective, and measure it on the way.
 
     Raises:
-        FloatingPointError: the loss left the finite numbers.
+        DivergenceError: the loss left the finite numbers.
     """
     random = torch.Generator().manual_seed(seed)
     digits = load_digits()
@@ -192,7 +193,7 @@ def objective(loss: Loss, outputs: Tensor, labels: Tensor, beta: float) -> Tenso
 
 def _finite(outputs: Tensor) -> Tensor:
     if not outputs.isfinite().all():
-        raise FloatingPointError("digits: found outputs that are not finite, expected numbers; lower learning_rate")
+        raise DivergenceError("digits: found outputs that are not finite, expected numbers; lower learning_rate")
     return outputs
 
 

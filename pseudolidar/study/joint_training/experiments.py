@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from pseudolidar.files import InputError
 from pseudolidar.study.artifacts import ArtifactStore
 from pseudolidar.study.joint_training.measurements import Training, read_training
 from pseudolidar.study.runner import make_stages
@@ -24,7 +25,7 @@ class Design:
             of two betas differ in nothing else.
 
     Raises:
-        ValueError: a beta without some seed, no beta 0 or no other one.
+        InputError: a beta without some seed, no beta 0 or no other one.
     """
 
     name: str
@@ -38,10 +39,10 @@ class Design:
     def __post_init__(self) -> None:
         betas = sorted({beta for beta, _ in self.stages})
         if len(betas) < 2 or betas[0] != 0:
-            raise ValueError(f"betas: found {betas}, expected 0 and others to compare with it")
+            raise InputError(f"betas: found {betas}, expected 0 and others to compare with it")
         seeds = {seed for _, seed in self.stages}
         if len(self.stages) != len(betas) * len(seeds):
-            raise ValueError(f"stages: found {len(self.stages)}, expected each of {len(betas)} betas with each seed")
+            raise InputError(f"stages: found {len(self.stages)}, expected each of {len(betas)} betas with each seed")
 
     @property
     def measure(self) -> str:
@@ -80,14 +81,14 @@ def run_experiments(store: ArtifactStore, designs: Sequence[Design], workers: in
     """Train every ensemble that is not there yet, and read what was measured.
 
     Raises:
-        ValueError: two designs of one name, whose files would be the same; a stage failed.
+        InputError: two designs of one name, whose files would be the same; a stage failed.
     """
     names = [design.name for design in designs]
     if len(set(names)) < len(names):
-        raise ValueError(f"designs: found the names {', '.join(names)}, expected each once")
+        raise InputError(f"designs: found the names {', '.join(names)}, expected each once")
     outcome = make_stages(store, [stage for design in designs for stage in design.stages.values()], workers)
     for failure in outcome.failed:
-        raise ValueError(f"{failure.stage}: {failure.message}")
+        raise InputError(f"{failure.stage}: {failure.message}")
     return [
         Experiment(design, {key: read_training(store.folder(stage)) for key, stage in design.stages.items()})
         for design in designs

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from pseudolidar.ensembles import EnsembleTraining, SquaredErrorTally, TrainedEnsemble, train_ensemble
-from pseudolidar.files import track
+from pseudolidar.files import InputError, track
 from pseudolidar.kitti import Frame, ObjectDataset
 from pseudolidar.stereo import disparity_loss, target_disparity
 from pseudolidar.study.case_study.clouds import TownTask
@@ -47,7 +47,7 @@ class StereoEnsembles:
         frames: of each split, the first ones, that are measured.
 
     Raises:
-        ValueError: no betas, seeds, moments or frames.
+        InputError: no betas, seeds, moments or frames.
     """
 
     data: TownData
@@ -62,11 +62,11 @@ class StereoEnsembles:
         object.__setattr__(self, "betas", tuple(float(beta) for beta in self.betas))
         for name, found in (("betas", len(self.betas)), ("seeds", self.seeds), ("frames", self.frames)):
             if found < 1:
-                raise ValueError(f"{name}: found {found}, expected 1 or more")
+                raise InputError(f"{name}: found {found}, expected 1 or more")
         if self.data.train < self.frames or self.data.val < self.frames:
-            raise ValueError(f"frames: found {self.frames}, expected at most {min(self.data.train, self.data.val)}")
+            raise InputError(f"frames: found {self.frames}, expected at most {min(self.data.train, self.data.val)}")
         if not 1 <= self.moments <= self.training.steps:
-            raise ValueError(f"moments: found {self.moments}, expected 1 to {self.training.steps}, one a step at most")
+            raise InputError(f"moments: found {self.moments}, expected 1 to {self.training.steps}, one a step at most")
 
     def design(self) -> Design:
         """A stage for each beta and seed, behind its training."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pseudolidar.files import replacing, require_same_settings
+from pseudolidar.files import InputError, replacing, require_same_settings
 from pseudolidar.kitti import read_split
 from pseudolidar.updates import PredictionStore, Replace, Rule
 from pseudolidar.updates.backfill.candidates import Candidates
@@ -49,7 +49,7 @@ class Archive:
         min_overlap: of a detection with the candidate that it speaks of, in the image.
 
     Raises:
-        ValueError: no version, two of one name, an overlap outside 0 to 1, or a labelled frame in the archive.
+        InputError: no version, two of one name, an overlap outside 0 to 1, or a labelled frame in the archive.
     """
 
     folder: Path
@@ -61,13 +61,13 @@ class Archive:
     def __post_init__(self) -> None:
         names = [version.name for version in self.versions]
         if not names or len(set(names)) < len(names):
-            raise ValueError(f"versions: found {', '.join(names) or 'none'}, expected one or more, each once")
+            raise InputError(f"versions: found {', '.join(names) or 'none'}, expected one or more, each once")
         if not 0 <= self.min_overlap <= 1:
-            raise ValueError(f"min_overlap: found {self.min_overlap:g}, expected 0 to 1")
+            raise InputError(f"min_overlap: found {self.min_overlap:g}, expected 0 to 1")
         shared = set(self.candidates.frame_ids) & set(self.labelled.candidates.frame_ids)
         if shared:
             expected = "frames outside of it: confusion is not to be measured on what it corrects"
-            raise ValueError(f"labelled: found frame {min(shared)} of the archive, expected {expected}")
+            raise InputError(f"labelled: found frame {min(shared)} of the archive, expected {expected}")
 
     def __enter__(self) -> "Archive":
         return self
@@ -129,12 +129,12 @@ class Archive:
         Raises:
             FormatError: missing results of the first version, broken ones of any; a folder with the labels of other
                 candidates, of other versions or of the same in another order.
-            ValueError: fewer versions than were taken in; see `frame_count`, `frames_to_run`.
+            InputError: fewer versions than were taken in; see `frame_count`, `frames_to_run`.
         """
         count = frame_count(budget, len(self.candidates.frame_ids))
         if self.finished > len(self.versions):
             expected = f"the {self.finished} that were taken in, and later ones"
-            raise ValueError(f"versions: found {len(self.versions)}, expected {expected}")
+            raise InputError(f"versions: found {len(self.versions)}, expected {expected}")
         for number, version in enumerate(self.versions):
             if number < self.finished:
                 self._require_same_version(number)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pseudolidar.detectors.boxes2d import Boxes2d, read_detections_file, read_result_boxes
 from pseudolidar.evaluation import bbox_iou
-from pseudolidar.files import FormatError
+from pseudolidar.files import FormatError, InputError
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,10 +62,10 @@ def read_candidates(
 
     Raises:
         FormatError: nothing there, a frame without a result file, a broken file, no candidate at all.
-        ValueError: `max_overlap` outside 0 to 1.
+        InputError: `max_overlap` outside 0 to 1.
     """
     if not 0 <= max_overlap <= 1:
-        raise ValueError(f"max_overlap: found {max_overlap}, expected 0 to 1")
+        raise InputError(f"max_overlap: found {max_overlap}, expected 0 to 1")
     path = Path(path)
     if not path.exists():
         raise FormatError(path, "file", "nothing there", "candidate boxes: a folder of KITTI results, or one file")

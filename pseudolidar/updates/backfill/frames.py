@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from pseudolidar.files import InputError
 from pseudolidar.updates.backfill.candidates import Candidates
 
 Selection = Literal["entropy", "random"]
@@ -19,10 +20,10 @@ def frame_count(budget: float, frames: int) -> int:
         frames: there are.
 
     Raises:
-        ValueError: a budget of zero or less, above the number of frames, or a number that is not whole.
+        InputError: a budget of zero or less, above the number of frames, or a number that is not whole.
     """
     if not 0 < budget <= max(frames, 1) or (budget > 1 and budget != int(budget)):
-        raise ValueError(f"budget: found {budget:g}, expected a share above 0, up to 1, or 2 to {frames} frames")
+        raise InputError(f"budget: found {budget:g}, expected a share above 0, up to 1, or 2 to {frames} frames")
     # Without the last digits, or 0.07 of 100 frames were 8.
     return math.ceil(round(budget * frames, 9)) if budget <= 1 else int(budget)
 
@@ -48,5 +49,5 @@ def frames_to_run(
         # Sums of float32 in other orders: what differs in the last digits alone is a tie.
         frames = frames[np.argsort(-np.round(worth[frames], 5), kind="stable")]
     elif selection != "random":
-        raise ValueError(f"selection: found {selection!r}, expected entropy or random")
+        raise InputError(f"selection: found {selection!r}, expected entropy or random")
     return np.sort(frames[:count])

@@ -91,7 +91,7 @@ def run_backfill(settings: BackfillSettings, configuration: str) -> Outcome:
 
     Raises:
         FormatError: missing or broken files, see `Archive` and `read_candidates`.
-        ValueError: settings that make no sense.
+        InputError: settings that make no sense.
     """
     frames = ObjectDataset(settings.data, settings.archive)
     for budget in settings.budgets:

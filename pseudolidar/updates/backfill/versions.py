@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pseudolidar.evaluation import CLASSES, StackedObjects, read_frames
+from pseudolidar.files import InputError
 from pseudolidar.kitti import Objects
 from pseudolidar.study.flips import Criterion, best_threshold
 from pseudolidar.updates import ConfusionMatrix
@@ -26,7 +27,7 @@ class Version:
         min_score: by class, detections of lower scores are left out. None: the scores of `best_scores`.
 
     Raises:
-        ValueError: a name that is no file name, no folder, a class that KITTI does not score.
+        InputError: a name that is no file name, no folder, a class that KITTI does not score.
     """
 
     name: str
@@ -35,12 +36,12 @@ class Version:
 
     def __post_init__(self) -> None:
         if not self.name.replace("-", "").replace("_", "").replace(".", "").isalnum():
-            raise ValueError(f"versions: found the name {self.name!r}, expected letters, digits, and any of - _ .")
+            raise InputError(f"versions: found the name {self.name!r}, expected letters, digits, and any of - _ .")
         if not self.folders:
-            raise ValueError(f"version {self.name}: found no folder, expected one or more with KITTI result files")
+            raise InputError(f"version {self.name}: found no folder, expected one or more with KITTI result files")
         unknown = sorted(set(self.min_score or ()) - set(CLASSES))
         if unknown:
-            raise ValueError(f"min_score of {self.name}: found class {unknown[0]}, expected {', '.join(CLASSES)}")
+            raise InputError(f"min_score of {self.name}: found class {unknown[0]}, expected {', '.join(CLASSES)}")
 
     def missing(self, frame_ids: Sequence[str]) -> list[str]:
         """The frames that lack a result file in any of the folders."""
@@ -76,7 +77,7 @@ def versions_from(
         min_score: of the versions that don't say one: a number for all classes, or by class; None: `best_scores`.
 
     Raises:
-        ValueError: another shape.
+        InputError: another shape.
     """
     versions = []
     for name, what in given.items():
@@ -85,7 +86,7 @@ def versions_from(
         folders = [results] if isinstance(results, str) else results
         if one or not isinstance(folders, Sequence) or not all(isinstance(folder, str) for folder in folders):
             expected = "a folder, a list of folders, or {results: ..., min_score: ...}"
-            raise ValueError(f"version {name}: found {what!r}, expected {expected}")
+            raise InputError(f"version {name}: found {what!r}, expected {expected}")
         if isinstance(least, int | float):
             least = dict.fromkeys(CLASSES, float(least))
         versions.append(Version(str(name), tuple(Path(folder) for folder in folders), least))

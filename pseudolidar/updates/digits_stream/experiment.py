@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from pseudolidar.files import track
+from pseudolidar.files import InputError, track
 from pseudolidar.updates import (
     CostRatio,
     MajorityVote,
@@ -97,12 +97,12 @@ def run_experiment(
         growing_budget: the same share for a data set that grows; None: no such policy.
 
     Raises:
-        ValueError: fewer than two seeds, no budget or one twice, a budget outside of (0, 1], a ratio the rule refuses.
+        InputError: fewer than two seeds, no budget or one twice, a budget outside of (0, 1], a ratio the rule refuses.
     """
     if seeds < 2:
-        raise ValueError(f"seeds: found {seeds}, expected two or more, for an interval")
+        raise InputError(f"seeds: found {seeds}, expected two or more, for an interval")
     if not budgets or len(set(budgets)) < len(budgets):
-        raise ValueError(f"budgets: found {list(budgets)}, expected one or more, each once")
+        raise InputError(f"budgets: found {list(budgets)}, expected one or more, each once")
     rules: tuple[Rule, ...] = (
         MaxBelief(),
         MaxBeliefMinEntropy(),

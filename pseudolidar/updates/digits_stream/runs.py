@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from pseudolidar.files import InputError
 from pseudolidar.updates import MajorityVote, PredictionStore, Rule
 from pseudolidar.updates.digits_stream.classifiers import CLASSES, DigitsStream
 
@@ -27,7 +28,7 @@ class Policy:
         growing: half of the items arrive only at `ARRIVAL_STEP`.
 
     Raises:
-        ValueError: a budget outside of (0, 1].
+        InputError: a budget outside of (0, 1].
     """
 
     rule: Rule
@@ -37,7 +38,7 @@ class Policy:
 
     def __post_init__(self) -> None:
         if not 0.0 < self.budget <= 1.0:
-            raise ValueError(f"budget: found {self.budget}, expected a share of the items above 0 and at most 1")
+            raise InputError(f"budget: found {self.budget}, expected a share of the items above 0 and at most 1")
 
 
 @dataclass(frozen=True, eq=False)

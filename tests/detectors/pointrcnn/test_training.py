@@ -11,7 +11,7 @@ import torch
 from pseudolidar.detectors import load_detector, train_detector
 from pseudolidar.detectors.pointrcnn import PointRCNN, PointRCNNTraining, load_pointrcnn, train_pointrcnn
 from pseudolidar.detectors.pointrcnn.scenes import SceneBatch, SceneSource
-from pseudolidar.files import FormatError
+from pseudolidar.files import DivergenceError, FormatError
 from pseudolidar.kitti import ObjectDataset
 from pseudolidar.training import load_checkpoint
 from tests.detectors.pointrcnn.tiny import BRIEF, JOINT
@@ -160,7 +160,7 @@ def test_numbers_that_are_not_finite_stop_it(
         return model
 
     monkeypatch.setattr(training.PointRCNN, "from_arguments", staticmethod(with_a_weight_broken))
-    with pytest.raises(FloatingPointError, match=r"step 0: the loss is nan; frames 00000\d, 00000\d"):
+    with pytest.raises(DivergenceError, match=r"step 0: the loss is nan; frames 00000\d, 00000\d"):
         train(settings, street, tmp_path / "car.pt")
     left = {path.name for path in tmp_path.iterdir()}
     assert left == ({"car.rpn.pt"} if phase == "second" else set())

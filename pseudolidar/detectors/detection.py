@@ -102,6 +102,7 @@ def train_detector(
     seed: int,
     max_depth: float | None = None,
     device: str | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Train the detector that `settings` are of; see `train_frustum_pointnet` and `train_pointrcnn`.
 
@@ -109,11 +110,13 @@ def train_detector(
         InputError: several classes for a detector of one; else as those two.
     """
     if isinstance(settings, FrustumTraining):
-        train_frustum_pointnet(settings, dataset, clouds_dir, class_names, checkpoint, seed, max_depth, device)
+        train_frustum_pointnet(
+            settings, dataset, clouds_dir, class_names, checkpoint, seed, max_depth, device, overwrite
+        )
         return
     if len(class_names) != 1:
         raise InputError(f"class_names: found {', '.join(class_names)}, expected one: PointRCNN finds one class")
-    train_pointrcnn(settings, dataset, clouds_dir, class_names[0], checkpoint, seed, max_depth, device)
+    train_pointrcnn(settings, dataset, clouds_dir, class_names[0], checkpoint, seed, max_depth, device, overwrite)
 
 
 def detect(

@@ -48,13 +48,18 @@ class EnsembleTraining(StereoTraining):
 
 
 def train_disparity(
-    settings: StereoTraining, data: StereoPairs | ObjectDataset, checkpoint: Path, init: Path | None, seed: int
+    settings: StereoTraining,
+    data: StereoPairs | ObjectDataset,
+    checkpoint: Path,
+    init: Path | None,
+    seed: int,
+    overwrite: bool = False,
 ) -> None:
     """Train what the settings are of: one PSMNet (`train_stereo`) or several (`train_ensemble`)."""
     if isinstance(settings, EnsembleTraining):
-        train_ensemble(settings, data, checkpoint, init, seed)
+        train_ensemble(settings, data, checkpoint, init, seed, overwrite=overwrite)
     else:
-        train_stereo(settings, data, checkpoint, init, seed)
+        train_stereo(settings, data, checkpoint, init, seed, overwrite)
 
 
 def train_ensemble(
@@ -64,6 +69,7 @@ def train_ensemble(
     init: Path | None,
     seed: int,
     snapshots: Collection[int] = (),
+    overwrite: bool = False,
 ) -> None:
     """Train an ensemble on `data` and write `checkpoint`; a killed run goes on where it was.
 
@@ -72,7 +78,7 @@ def train_ensemble(
 
     Args:
         settings: of the members, their number, their objective.
-        data, checkpoint, seed: as in `train_stereo`.
+        data, checkpoint, seed, overwrite: as in `train_stereo`.
         init: weights of one network to start from; None starts from random weights.
         snapshots: steps after which the weights are kept, as in `training.fit`.
 
@@ -92,8 +98,10 @@ def train_ensemble(
         model.arguments,
         data,
         checkpoint,
+        init,
         seed,
         snapshots,
+        overwrite,
     )
 
 

@@ -153,22 +153,21 @@ def file_digest(path: str | Path, what: str = "a file") -> str:
 def files_digest(paths: Iterable[Path]) -> str:
     """A digest of files that may be large, 16 hex digits: of their names, sizes, first and last 4 KiB.
 
-    A name is the file's and its folder's ("image_2/000000.png"): a data set may move. A file that is not there counts
-    as such.
+    Names are without folders: a data set may move. A file that is not there counts as such.
     """
     digest = hashlib.sha256()
     for path in paths:
         try:
             handle = os.open(path, os.O_RDONLY)
         except FileNotFoundError:
-            digest.update(f"{path.parent.name}/{path.name} -\n".encode())
+            digest.update(f"{path.name} -\n".encode())
             continue
         except OSError as error:
             with saying_which_file(path):
                 raise error
         try:
             size = os.fstat(handle).st_size
-            digest.update(f"{path.parent.name}/{path.name} {size}\n".encode())
+            digest.update(f"{path.name} {size}\n".encode())
             digest.update(os.pread(handle, _END_BYTES, 0))
             if size > _END_BYTES:
                 digest.update(os.pread(handle, _END_BYTES, max(_END_BYTES, size - _END_BYTES)))

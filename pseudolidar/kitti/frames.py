@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pseudolidar.files import FormatError, require_file
+from pseudolidar.files import FormatError, files_digest, require_file
 from pseudolidar.kitti.arrays import read_disparity, read_image, read_image_size, read_points
 from pseudolidar.kitti.calibration import Calibration
 from pseudolidar.kitti.objects import Objects, read_objects
@@ -155,3 +155,7 @@ class ObjectDataset:
     def frame(self, frame_id: str) -> Frame:
         """The frame of an id, whether the split has it or not."""
         return Frame(self.folder, frame_id)
+
+    def digests(self, kinds: Sequence[str]) -> dict[str, str]:
+        """By frame a digest of its files of these kinds (`Frame.path`), as `files.files_digest`."""
+        return {frame.frame_id: files_digest(frame.path(kind) for kind in kinds) for frame in self}

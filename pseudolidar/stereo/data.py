@@ -103,6 +103,12 @@ class ObjectPairs:
             boxes = objects.box2d[np.isin(objects.class_name, _OBJECT_CLASSES)]
         return StereoPair(frame.path("image_2"), left, right, disparity, constant, boxes)
 
+    def files(self, index: int) -> Sequence[Path]:
+        """Images, calibration, labels, and the exact disparity or the LiDAR's sweep."""
+        frame = self._dataset[index]
+        truth = "disparity" if frame.has_exact_disparity() else "velodyne"
+        return [frame.path(kind) for kind in ("image_2", "image_3", "calib", "label_2", truth)]
+
 
 class StereoBatches:
     """The batch of every step of a training run; called with a step, it depends on `seed` and the step alone.

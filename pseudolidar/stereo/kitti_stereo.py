@@ -64,12 +64,15 @@ class KittiStereoPairs:
 
     def read(self, index: int) -> StereoPair:
         """The pair of a place in `names`."""
-        name = f"{self._names[index]}.png"
-        left, right = self._folder / self._left / name, self._folder / self._right / name
-        disparity = read_disparity(self._folder / self._disparity / name)
-        calibration = self._folder / self._calibration / f"{name.partition('_')[0]}.txt"
+        left, right, disparity, calibration = self.files(index)
         constant = _camera_constant_px_m(calibration) if calibration.is_file() else None
-        return StereoPair(left, read_image(left), read_image(right), disparity, constant)
+        return StereoPair(left, read_image(left), read_image(right), read_disparity(disparity), constant)
+
+    def files(self, index: int) -> Sequence[Path]:
+        """Left and right image, disparity, calibration."""
+        name = self._names[index]
+        images = [self._folder / folder / f"{name}.png" for folder in (self._left, self._right, self._disparity)]
+        return [*images, self._folder / self._calibration / f"{name.partition('_')[0]}.txt"]
 
 
 def _camera_constant_px_m(path: Path) -> float:

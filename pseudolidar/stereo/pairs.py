@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pseudolidar.files import FormatError
+from pseudolidar.files import FormatError, files_digest
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +61,15 @@ class StereoPairs(Protocol):
     def read(self, index: int) -> StereoPair:
         """The pair of a place in `names`, read anew; called from a thread of its own."""
         ...
+
+    def files(self, index: int) -> Sequence[Path]:
+        """The files that `read` reads, those that may be missing too."""
+        ...
+
+
+def digests_of(pairs: StereoPairs) -> dict[str, str]:
+    """By name a digest of each pair's files, as `files.files_digest`."""
+    return {name: files_digest(pairs.files(index)) for index, name in enumerate(pairs.names)}
 
 
 def _size(array: NDArray[np.generic]) -> str:

@@ -83,14 +83,17 @@ class SceneFlowPairs:
 
     def read(self, index: int) -> StereoPair:
         """The pair of a place in `names`."""
+        left, right, disparity = self.files(index)
+        constant = (_WIDE_FOCAL_PX if _WIDE_FOLDER in self._names[index] else _FOCAL_PX) * _BASELINE
+        # Some of the published maps of the left view carry the other sign.
+        return StereoPair(left, read_image(left), read_image(right), np.abs(read_pfm(disparity)), constant)
+
+    def files(self, index: int) -> Sequence[Path]:
+        """Left and right image, disparity."""
         subset, _, place = self._names[index].partition("/")
-        left = self._image(subset, place)
         scene, _, frame = place.rpartition("/left/")
         right = self._image(subset, f"{scene}/right/{frame}")
-        # Some of the published maps of the left view carry the other sign.
-        disparity = np.abs(read_pfm(self._root / subset / "disparity" / f"{place}.pfm"))
-        constant = (_WIDE_FOCAL_PX if _WIDE_FOLDER in place else _FOCAL_PX) * _BASELINE
-        return StereoPair(left, read_image(left), read_image(right), disparity, constant)
+        return [self._image(subset, place), right, self._root / subset / "disparity" / f"{place}.pfm"]
 
     def _image(self, subset: str, place: str) -> Path:
         """The image's file: distributed as PNG and as WebP."""

@@ -8,13 +8,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from pseudolidar.files import InputError
+from pseudolidar.files import InputError, combined_digest, file_digest
 from pseudolidar.kitti import ObjectDataset
 from pseudolidar.stereo.augmentation import Crops
 from pseudolidar.stereo.checkpoints import PSMNetWeights, arguments_of
 from pseudolidar.stereo.data import ObjectPairs, StereoBatch, StereoBatches
 from pseudolidar.stereo.losses import Loss, disparity_loss
-from pseudolidar.stereo.pairs import StereoPairs
+from pseudolidar.stereo.pairs import StereoPairs, digests_of
 from pseudolidar.stereo.psmnet import PSMNet, channels_last, require_bfloat16
 from pseudolidar.training import (
     Precision,
@@ -24,6 +24,7 @@ from pseudolidar.training import (
     require_checkpoint_path,
     share_of_mean,
     step_decay,
+    training_record,
 )
 
 # Weights of the outputs in training, the last hourglass's last (PSMNet, section 3.5).
@@ -111,7 +112,12 @@ class StereoTraining:
 
 
 def train_stereo(
-    settings: StereoTraining, data: StereoPairs | ObjectDataset, checkpoint: Path, init: Path | None, seed: int
+    settings: StereoTraining,
+    data: StereoPairs | ObjectDataset,
+    checkpoint: Path,
+    init: Path | None,
+    seed: int,
+    overwrite: bool = False,
 ) -> None:
     """Train PSMNet on `data` and write `checkpoint`; a killed run goes on where it was.
 
@@ -122,9 +128,11 @@ def train_stereo(
         init: weights of the same network to start from, of any kind that `load_psmnet` reads and for any
             `max_disparity`; None starts from random weights.
         seed: of the weights, batches and everything else that is random.
+        overwrite: a checkpoint of another record is replaced.
 
     Raises:
         InputError: settings that do not go together.
+        FormatError: a checkpoint or running state that was made otherwise, unless `overwrite`.
         FormatError: `init` or the data are not what they should be.
         DivergenceError: the loss is not finite.
     """
@@ -137,7 +145,9 @@ def train_stereo(
         arguments_of(model),
         data,
         checkpoint,
+        init,
         seed,
+        overwrite=overwrite,
     )
 
 
@@ -148,8 +158,10 @@ def fit_stereo(
     arguments: Mapping[str, Any],
     data: StereoPairs | ObjectDataset,
     checkpoint: Path,
+    init: Path | None,
     seed: int,
     snapshots: Collection[int] = (),
+    overwrite: bool = False,
 ) -> None:
     """Train a model of one or several PSMNets on `data` by the settings' schedule, whatever its loss.
 
@@ -158,10 +170,14 @@ def fit_stereo(
         model: trained in place.
         compute_loss: as in `training.fit`.
         arguments: the model's constructor arguments, kept in the checkpoint.
-        data, checkpoint, seed: as in `train_stereo`.
+        data, checkpoint, init, seed, overwrite: as in `train_stereo`.
         snapshots: as in `training.fit`.
     """
     pairs = ObjectPairs(data) if isinstance(data, ObjectDataset) else data
+    inputs = {"data": combined_digest(digests_of(pairs))}
+    if init is not None:
+        inputs["init"] = file_digest(init)
+    record = training_record("disparity model", settings, inputs, seed=seed)
     crops = Crops(*settings.crop, settings.object_probability, settings.jitter, settings.colour, settings.erasing)
     batches = StereoBatches(
         pairs, settings.batch_size, crops, seed, settings.max_depth_m, metric=settings.loss == "depth"
@@ -180,11 +196,13 @@ def fit_stereo(
         optimizers[settings.optimizer](model.parameters(), lr=settings.learning_rate, **decay),
         learning_rate_at,
         checkpoint,
+        record,
         f"training {checkpoint.stem}",
         settings.precision,
         settings.checkpoint_every,
         settings.device,
         arguments=arguments,
+        overwrite=overwrite,
         max_gradient_norm=settings.max_gradient_norm,
         seed=seed,
         threads=settings.threads,

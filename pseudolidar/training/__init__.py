@@ -7,10 +7,9 @@ from pseudolidar.training.checkpoints import (
     require_checkpoint_path,
     save_checkpoint,
 )
-from pseudolidar.training.loop import Batch, fit, snapshot_path
+from pseudolidar.training.loop import Batch, fit, is_finished, partial_path, snapshot_path
 from pseudolidar.training.precision import Arithmetic, Precision, arithmetic_of, arithmetic_threads, require_device
 from pseudolidar.training.processes import (
-    MACHINE_SETTINGS,
     WHOLE,
     Part,
     is_first_process,
@@ -20,11 +19,11 @@ from pseudolidar.training.processes import (
     track_once,
 )
 from pseudolidar.training.recomputation import recomputed
+from pseudolidar.training.records import recorded_settings, training_record
 from pseudolidar.training.schedules import constant, one_cycle, step_decay
 
 __all__ = [
     "CHECKPOINT_SUFFIXES",
-    "MACHINE_SETTINGS",
     "WHOLE",
     "Arithmetic",
     "Batch",
@@ -34,13 +33,16 @@ __all__ = [
     "arithmetic_threads",
     "constant",
     "fit",
+    "is_finished",
     "is_first_process",
     "let_one_process_speak",
     "load_checkpoint",
     "load_plain",
     "one_cycle",
+    "partial_path",
     "process_count",
     "recomputed",
+    "recorded_settings",
     "require_checkpoint_path",
     "require_device",
     "save_checkpoint",
@@ -48,4 +50,5 @@ __all__ = [
     "snapshot_path",
     "step_decay",
     "track_once",
+    "training_record",
 ]

@@ -15,7 +15,7 @@ from typing import Any, NoReturn, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
-from pseudolidar.files import DivergenceError, FormatError, InputError, progress_bar
+from pseudolidar.files import DivergenceError, FormatError, InputError, Record, progress_bar, require_same_record
 from pseudolidar.training.batch_norm import synchronised_batch_norm
 from pseudolidar.training.checkpoints import json_data, load_checkpoint, require_checkpoint_path, save_checkpoint
 from pseudolidar.training.precision import Arithmetic, Precision, arithmetic_of, arithmetic_threads
@@ -48,12 +48,14 @@ def fit(
     optimizer: torch.optim.Optimizer,
     learning_rate_at: Callable[[int], float],
     checkpoint: Path,
+    record: Record,
     description: str,
     precision: Precision = "float32",
     checkpoint_every: int = 100,
     device: str | torch.device = "cpu",
     *,
     arguments: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
     max_gradient_norm: float | None = None,
     seed: int = 0,
     threads: int | None = None,
@@ -63,11 +65,11 @@ def fit(
 ) -> list[float]:
     """Train `model` in place and write `checkpoint`; return the loss of every step.
 
-    The running state (weights, optimizer, step, losses) goes to `checkpoint` with the suffix `.partial` every
-    `checkpoint_every` steps, and is removed when the finished checkpoint is there. A call that finds it goes on from
-    it; a call that finds the finished checkpoint only loads it. The batch of a step depends on the step alone, and
-    the random numbers that layers draw (dropout) on `seed` and the step, so an interrupted run ends with the same bytes
-    as one that was left alone, on the same device and number of threads.
+    The running state (weights, optimizer, step, losses) goes to `partial_path(checkpoint)` every `checkpoint_every`
+    steps, and is removed when the finished checkpoint is there. A call that finds it goes on from it; a call that finds
+    the finished checkpoint only loads it; one that finds those of another record refuses them. The batch of a step
+    depends on the step alone, and the random numbers that layers draw (dropout) on `seed` and the step, so an
+    interrupted run ends with the same bytes as one that was left alone, on the same device and number of threads.
 
     Under torchrun all processes train the one model: each takes its part of every step's batch, gradients are summed,
     and the first process writes the checkpoints, on storage that all of them see. A run goes on with any number of
@@ -83,13 +85,15 @@ def fit(
         steps: number of optimizer steps.
         optimizer: over the parameters of `model`; its learning rate is set at each step.
         learning_rate_at: learning rate of a step.
-        checkpoint: the finished checkpoint, one of `CHECKPOINT_SUFFIXES`, readable with `load_checkpoint`: a dictionary
-            of `state_dict`, `arguments`, `losses` and `precision` (the arithmetic used).
+        checkpoint: the finished checkpoint, readable with `load_checkpoint`: a dictionary of `state_dict`, `arguments`,
+            `losses`, `precision` (the arithmetic used) and `record`.
+        record: all that determines the result, see `training_record`.
         description: name of the run on the progress bar.
         precision: `float32`, `bfloat16` for mixed precision, or `auto`: see `arithmetic_of`.
         checkpoint_every: steps between two writes of the running state.
         device: where the model and the batches live; under torchrun its kind, of which each process takes its own.
         arguments: the model's constructor arguments, kept in the checkpoint so that the model can be built from it.
+        overwrite: what is there of another record is replaced.
         max_gradient_norm: gradients of a larger norm are scaled down to it; None leaves them alone.
         seed: of the random numbers that layers draw.
         threads: processor threads for the arithmetic; None: as many as PyTorch takes. Small networks are faster on one,
@@ -102,7 +106,7 @@ def fit(
 
     Raises:
         DivergenceError: a loss or gradient is not finite; names the step and the frames.
-        FormatError: the checkpoint is unreadable, or is of another model or run.
+        FormatError: what is there is unreadable or of another record, unless `overwrite`; or of another model.
         InputError: no such device, or fewer items in a batch than parts of a step.
     """
     if accumulate < 1:
@@ -110,24 +114,29 @@ def fit(
     require_checkpoint_path(checkpoint)
     processes = processes_on(device)
     device = processes.device
-    partial = checkpoint.with_suffix(".partial")
+    partial = partial_path(checkpoint)
     arithmetic = arithmetic_of(precision, device)
     arguments = dict(json_data(dict(arguments or {})))
     model.to(device).train()
     is_finished, is_begun = checkpoint.exists(), partial.exists()
     # The first process may be the first to write them.
     processes.wait()
-    if is_finished:
-        finished = load_checkpoint(checkpoint)
-        if json_data(finished["arguments"]) != arguments or len(finished["losses"]) != steps:
-            raise FormatError(checkpoint, "arguments and steps", (finished["arguments"], len(finished["losses"])),
-                              f"{(arguments, steps)}: this is the checkpoint of another run")  # fmt: skip
+    if is_finished and (finished := _found(checkpoint, record, overwrite)) is not None:
         _load_state(model, finished["state_dict"], checkpoint)
         return [float(loss) for loss in finished["losses"]]
     losses: list[float] = []
-    if is_begun:
-        losses = _resume(model, optimizer, partial, arguments, steps)
+    if is_begun and (begun := _found(partial, record, overwrite)) is not None:
+        _load_state(model, begun["state_dict"], partial)
+        optimizer.load_state_dict(begun["optimizer"])
+        losses = list(begun["losses"])
     parts = [Part(turn * processes.count + processes.rank, processes.count * accumulate) for turn in range(accumulate)]
+
+    def content() -> dict[str, Any]:
+        return {
+            "state_dict": model.state_dict(), "arguments": arguments, "losses": losses, "precision": arithmetic,
+            "record": record.to_dict(),
+        }  # fmt: skip
+
     progress = progress_bar()
     progress.disable = processes.rank > 0
     with (
@@ -153,16 +162,14 @@ def fit(
         while len(losses) < steps:
             step = len(losses)
             losses.append(take_step(step, parts, batches, learning_rate_at(step)))
-            if len(losses) in snapshots and processes.rank == 0:
-                content = {"state_dict": model.state_dict(), "arguments": arguments, "losses": losses}
-                save_checkpoint(snapshot_path(checkpoint, len(losses)), {**content, "precision": arithmetic})
-            if len(losses) % checkpoint_every == 0 and len(losses) < steps and processes.rank == 0:
-                save_checkpoint(partial, {"state_dict": model.state_dict(), "arguments": arguments, "losses": losses,
-                                          "optimizer": optimizer.state_dict(), "steps": steps})  # fmt: skip
+            if processes.rank == 0:
+                if len(losses) in snapshots:
+                    save_checkpoint(snapshot_path(checkpoint, len(losses)), content())
+                if len(losses) % checkpoint_every == 0 and len(losses) < steps:
+                    save_checkpoint(partial, {**content(), "optimizer": optimizer.state_dict()})
             progress.update(bar, advance=1, note=_note(losses))
     if processes.rank == 0:
-        content = {"state_dict": model.state_dict(), "arguments": arguments, "losses": losses, "precision": arithmetic}
-        save_checkpoint(checkpoint, content)
+        save_checkpoint(checkpoint, content())
         partial.unlink(missing_ok=True)
     processes.wait()
     return losses
@@ -173,16 +180,36 @@ def snapshot_path(checkpoint: Path, steps: int) -> Path:
     return checkpoint.with_name(f"{checkpoint.stem}.step-{steps}{checkpoint.suffix}")
 
 
-def _resume(
-    model: nn.Module, optimizer: torch.optim.Optimizer, partial: Path, arguments: dict[str, Any], steps: int
-) -> list[float]:
-    content = load_checkpoint(partial)
-    found = (json_data(content["arguments"]), content.get("steps"))
-    if found != (arguments, steps):
-        raise FormatError(partial, "arguments and steps", found, f"{(arguments, steps)}: remove it to start again")
-    _load_state(model, content["state_dict"], partial)
-    optimizer.load_state_dict(content["optimizer"])
-    return list(content["losses"])
+def partial_path(checkpoint: Path) -> Path:
+    """Where `fit` keeps the running state of a checkpoint: beside it, under its whole name, so that no two share it."""
+    return checkpoint.with_name(f"{checkpoint.name}.partial")
+
+
+def is_finished(checkpoint: Path, record: Record, overwrite: bool = False) -> bool:
+    """Whether `fit` would find this checkpoint finished: asked before data is read that takes a while.
+
+    Raises:
+        FormatError: a checkpoint, or a running state, that is unreadable or of another record, unless `overwrite`.
+    """
+    partial = partial_path(checkpoint)
+    if checkpoint.exists() and _found(checkpoint, record, overwrite) is not None:
+        return True
+    if partial.exists():
+        _found(partial, record, overwrite)
+    return False
+
+
+def _found(path: Path, record: Record, overwrite: bool) -> dict[str, Any] | None:
+    """The content of a checkpoint or running state of this record; None for another one that is to be replaced."""
+    try:
+        content = load_checkpoint(path)
+        there = Record.from_dict(content["record"]) if "record" in content else None
+        require_same_record(path, there, record)
+    except FormatError:
+        if overwrite:
+            return None
+        raise
+    return content
 
 
 def _load_state(model: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:

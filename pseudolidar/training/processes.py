@@ -18,10 +18,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-MACHINE_SETTINGS = ("device", "accumulate", "synchronised_batch_norm")
-"""Settings of every training that say how it is spread over a machine, not what it learns; checkpoints leave them out,
-so that a run goes on elsewhere."""
-
 
 @dataclass(frozen=True)
 class Part:

@@ -15,7 +15,7 @@ from pseudolidar.detectors.frustum_pointnet import FrustumTraining
 from pseudolidar.detectors.pointrcnn import PointRCNNTraining
 from pseudolidar.kitti import ObjectDataset, read_disparity, read_objects
 from pseudolidar.stereo import load_psmnet
-from pseudolidar.training import load_checkpoint
+from pseudolidar.training import load_checkpoint, partial_path
 from tests.detectors.pointrcnn.tiny import BRIEF, JOINT
 from tests.detectors.street_of_boxes import write_street
 from tests.stereo.conftest import write_scene
@@ -143,7 +143,7 @@ def test_an_interrupted_training_goes_on(tmp_path: Path, monkeypatch: pytest.Mon
             patch.setattr(BatchSource, "batch_at", killed)
             with pytest.raises(KeyboardInterrupt):
                 train_detector(settings, street, street.root / "clouds", ["Car"], checkpoint, 0, device=first)
-        assert checkpoint.with_suffix(".partial").exists()
+        assert partial_path(checkpoint).exists()
         train_detector(settings, street, street.root / "clouds", ["Car"], checkpoint, 0, device=then)
         assert len(load_checkpoint(checkpoint)["losses"]) == 4
     assert torch.cuda.is_available()

@@ -138,6 +138,9 @@ class OnePair:
     def read(self, index: int) -> StereoPair:
         return pair_of(disparity=self._disparity)
 
+    def files(self, index: int) -> list[Path]:
+        return []
+
 
 def test_disparities_that_16_bits_do_not_hold_count_as_unknown() -> None:
     disparity = np.linspace(200, 300, 800, dtype=np.float32).reshape(20, 40)

@@ -61,7 +61,7 @@ def test_a_killed_run_ends_with_the_same_bytes(
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(pseudolidar.stereo.train, "training_loss", killed)
         train_stereo(TINY, scene, tmp_path / "broken.pt", None, seed=3)
-    assert (tmp_path / "broken.partial").exists()
+    assert (tmp_path / "broken.pt.partial").exists()
     train_stereo(TINY, scene, tmp_path / "broken.pt", None, seed=3)
     assert (tmp_path / "broken.pt").read_bytes() == (tmp_path / "whole.pt").read_bytes()
     train_stereo(TINY, scene, tmp_path / "other.pt", None, seed=4)

@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from pseudolidar.files import DivergenceError, FormatError
-from pseudolidar.training import constant, fit, load_checkpoint, save_checkpoint
+from pseudolidar.files import DivergenceError, FormatError, Record
+from pseudolidar.training import constant, fit, load_checkpoint, partial_path, save_checkpoint
 from pseudolidar.training.loop import Precision
 
 
@@ -31,6 +31,10 @@ def squared_error(model: nn.Module, batch: Points) -> Tensor:
     return (model(batch.inputs) - batch.targets).square().mean()
 
 
+def record_of(**settings: int) -> Record:
+    return Record("points", settings, {})
+
+
 def network() -> nn.Module:
     # Dropout and batch normalisation: their random numbers and statistics must survive an interruption too.
     torch.manual_seed(0)
@@ -43,12 +47,14 @@ def train(
     steps: int = 25,
     precision: Precision = "float32",
     seed: int = 0,
+    overwrite: bool = False,
 ) -> tuple[nn.Module, list[float]]:
     model = network()
     optimizer = torch.optim.AdamW(model.parameters())
     losses = fit(
-        model, batch_at, squared_error, steps, optimizer, lambda step: 0.02 / (1 + step / 10), checkpoint, "points",
-        precision, checkpoint_every=10, arguments={"width": 8}, max_gradient_norm=10.0, seed=seed,
+        model, batch_at, squared_error, steps, optimizer, lambda step: 0.02 / (1 + step / 10), checkpoint,
+        record_of(steps=steps, seed=seed), "points", precision, checkpoint_every=10, arguments={"width": 8},
+        max_gradient_norm=10.0, seed=seed, overwrite=overwrite,
     )  # fmt: skip
     return model, losses
 
@@ -73,9 +79,9 @@ def test_an_interrupted_run_ends_with_the_same_bytes(
         return points_at(step)
 
     with pytest.raises(KilledError):
-        train(broken, killed, precision=precision)
-    assert not broken.exists()
-    assert (tmp_path / "broken.partial").exists() == (resumed_at > 0)
+        train(tmp_path / "broken.pt", killed, precision=precision)
+    assert not (tmp_path / "broken.pt").exists()
+    assert (tmp_path / "broken.pt.partial").exists() == (resumed_at > 0)
     asked: list[int] = []
 
     def recorded(step: int) -> Points:
@@ -102,7 +108,7 @@ def test_the_callers_random_state_is_left_alone(tmp_path: Path) -> None:
     optimizer = torch.optim.SGD(model.parameters())
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    fit(model, points_at, squared_error, 3, optimizer, constant(0.01), tmp_path / "a.pt", "points")
+    fit(model, points_at, squared_error, 3, optimizer, constant(0.01), tmp_path / "a.pt", record_of(), "points")
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -136,7 +142,8 @@ def test_the_learning_rate_of_each_step_is_used(tmp_path: Path) -> None:
     # The gradient of the weight itself is 1, so SGD subtracts exactly the learning rate.
     fit(
         model, lambda step: batch, lambda network, points: network(points.inputs).sum(), 3,
-        torch.optim.SGD(model.parameters()), lambda step: rates[step], tmp_path / "a.pt", "points",
+        torch.optim.SGD(model.parameters()), lambda step: rates[step], tmp_path / "a.pt",
+        record_of(), "points",
     )  # fmt: skip
     assert model.weight.item() == -0.875
 
@@ -147,7 +154,8 @@ def test_gradients_are_scaled_down_to_the_largest_norm(tmp_path: Path) -> None:
     batch = Points(("000000",), torch.tensor([[30.0, 40.0]]), torch.zeros(1, 1))
     fit(
         model, lambda step: batch, lambda network, points: network(points.inputs).sum(), 1,
-        torch.optim.SGD(model.parameters()), constant(1.0), tmp_path / "a.pt", "points", max_gradient_norm=5.0,
+        torch.optim.SGD(model.parameters()), constant(1.0), tmp_path / "a.pt", record_of(),
+        "points", max_gradient_norm=5.0,
     )  # fmt: skip
     assert torch.allclose(model.weight, torch.tensor([[-3.0, -4.0]]), atol=1e-4)
 
@@ -172,7 +180,7 @@ def test_a_gradient_that_is_not_finite_stops_too(tmp_path: Path) -> None:
     with pytest.raises(DivergenceError, match=r"gradient.*000003"):
         fit(
             model, lambda step: batch, loss, 1, torch.optim.SGD(model.parameters()), constant(0.1),
-            tmp_path / "a.pt", "points", max_gradient_norm=1.0,
+            tmp_path / "a.pt", record_of(), "points", max_gradient_norm=1.0,
         )  # fmt: skip
 
 
@@ -186,51 +194,59 @@ def test_an_error_in_a_batch_reaches_the_caller(tmp_path: Path) -> None:
 
 def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
     train(tmp_path / "a.pt")
-    with pytest.raises(FormatError, match="another run"):
+    before = (tmp_path / "a.pt").read_bytes()
+    with pytest.raises(FormatError, match=r"a\.pt: record: found steps 25, expected steps 26, .*overwrite=true"):
         train(tmp_path / "a.pt", steps=26)
+    with pytest.raises(FormatError, match=r"found seed 0, expected seed 1"):
+        train(tmp_path / "a.pt", seed=1)
+    assert (tmp_path / "a.pt").read_bytes() == before
     model = nn.Linear(4, 1)
     with pytest.raises(FormatError, match="state_dict"):
         fit(
             model, points_at, squared_error, 25, torch.optim.SGD(model.parameters()), constant(0.1),
-            tmp_path / "a.pt", "points", arguments={"width": 8},
+            tmp_path / "a.pt", record_of(steps=25, seed=0), "points", arguments={"width": 8},
         )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["u", "u.weights", ".pt"])
-def test_a_checkpoint_of_no_known_format_is_refused_before_any_work(tmp_path: Path, name: str) -> None:
-    def never(step: int) -> Points:
-        raise AssertionError("work was done")
+def test_a_run_that_was_killed_is_not_continued_by_another_and_can_still_go_on(tmp_path: Path) -> None:
+    def killed(step: int) -> Points:
+        if step == 17:
+            raise KilledError
+        return points_at(step)
 
-    with pytest.raises(FormatError, match=r"suffix.*expected a checkpoint.*\.pt, \.pth, \.tar, \.safetensors"):
-        train(tmp_path / name, never)
-    (tmp_path / "folder.pt").mkdir()
-    with pytest.raises(FormatError, match=r"folder\.pt: file: found a folder"):
-        train(tmp_path / "folder.pt", never)
-    assert [path.name for path in tmp_path.iterdir()] == ["folder.pt"]
-
-
-@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
-def test_a_checkpoint_keeps_all_that_it_is_given(tmp_path: Path, suffix: str) -> None:
-    square = torch.arange(24.0).reshape(2, 3, 2, 2)
-    state = {
-        "last": square.to(memory_format=torch.channels_last),
-        "view": square[1],
-        "same": square,
-        "count": torch.tensor(3),
-        "half": square.bfloat16(),
-    }
-    entries = {"arguments": {"a": [1, None]}, "losses": [0.1, 1 / 3], "record": {"seed": 0, "data": {"x": "é"}}}
-    path = tmp_path / f"a{suffix}"
-    save_checkpoint(path, {"state_dict": state, **entries})
-    content = load_checkpoint(path)
-    found = content.pop("state_dict")
-    assert content == entries
-    assert found.keys() == state.keys()
-    for key, tensor in state.items():
-        assert found[key].dtype == tensor.dtype and torch.equal(found[key], tensor)
+    _, undisturbed = train(tmp_path / "whole.pt")
+    with pytest.raises(KilledError):
+        train(tmp_path / "a.pt", killed)
+    with pytest.raises(FormatError, match=r"a\.pt\.partial: record: found seed 0, expected seed 1"):
+        train(tmp_path / "a.pt", seed=1)
+    _, losses = train(tmp_path / "a.pt")
+    assert losses == undisturbed
+    assert (tmp_path / "a.pt").read_bytes() == (tmp_path / "whole.pt").read_bytes()
 
 
-@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_what_is_overwritten_stays_until_its_successor_is_finished(tmp_path: Path) -> None:
+    def killed(step: int) -> Points:
+        if step == 17:
+            raise KilledError
+        return points_at(step)
+
+    train(tmp_path / "old.pt")
+    train(tmp_path / "new.pt", seed=1)
+    train(tmp_path / "a.pt")
+    with pytest.raises(KilledError):
+        train(tmp_path / "a.pt", killed, seed=1, overwrite=True)
+    assert (tmp_path / "a.pt").read_bytes() == (tmp_path / "old.pt").read_bytes()
+    # The same command again goes on, and a third time it has nothing to do.
+    for _ in range(2):
+        train(tmp_path / "a.pt", seed=1, overwrite=True)
+        assert (tmp_path / "a.pt").read_bytes() == (tmp_path / "new.pt").read_bytes()
+    assert not partial_path(tmp_path / "a.pt").exists()
+
+
+def test_names_that_differ_behind_a_dot_have_running_states_of_their_own(tmp_path: Path) -> None:
+    assert partial_path(tmp_path / "u-lr0.001") != partial_path(tmp_path / "u-lr0.002")
+
+
 @pytest.mark.parametrize("damage", ["truncated", "text", "object"])
 def test_a_broken_checkpoint_is_named(tmp_path: Path, damage: str, suffix: str) -> None:
     path = tmp_path / f"a{suffix}"

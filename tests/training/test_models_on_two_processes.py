@@ -12,6 +12,7 @@ import pseudolidar.detectors.pointrcnn.training
 from pseudolidar.detectors.boxes2d import Detector2dTraining, train_detector2d
 from pseudolidar.detectors.frustum_pointnet import FrustumTraining, train_frustum_pointnet
 from pseudolidar.detectors.pointrcnn import PointRCNNTraining, train_pointrcnn
+from pseudolidar.files import FormatError
 from pseudolidar.kitti import ObjectDataset
 from pseudolidar.stereo import StereoTraining, train_stereo
 from pseudolidar.training import fit, load_checkpoint
@@ -137,13 +138,17 @@ def test_the_2d_detector(two: SeveralProcesses, tmp_path: Path) -> None:
         (boxes2d_losses, write_painted, BOXES),
     ],
 )
-def test_a_finished_run_is_known_however_it_is_spread(
+def test_a_finished_run_is_known_on_other_threads_and_not_for_other_parts_of_a_batch(
     tmp_path: Path, losses_of: Callable[..., list[float]], write: Callable[..., ObjectDataset], settings: Any
 ) -> None:
     write(tmp_path, 4, **({} if write is write_scene else {"seed": 0}))
     steps = {name: 1 for name in ("steps", "rpn_steps", "rcnn_steps") if hasattr(settings, name)}
     brief = dataclasses.replace(settings, **steps)
     trained = losses_of(brief, tmp_path, tmp_path / "a.pt")
-    spread = dataclasses.replace(brief, accumulate=2, synchronised_batch_norm=False)
-    # Loaded, not trained: of two phases only the last one's losses are kept.
-    assert losses_of(spread, tmp_path, tmp_path / "a.pt") == trained[-1:]
+    elsewhere = dataclasses.replace(brief, threads=2, checkpoint_every=7)
+    # Known, not trained again: of two phases only the last one's losses are kept.
+    assert losses_of(elsewhere, tmp_path, tmp_path / "a.pt") in (trained[-1:], [])
+    # Batch normalisation would take its statistics from other parts.
+    for other in ({"accumulate": 2}, {"synchronised_batch_norm": False}):
+        with pytest.raises(FormatError, match=f"record: found {next(iter(other))}"):
+            losses_of(dataclasses.replace(brief, **other), tmp_path, tmp_path / "a.pt")

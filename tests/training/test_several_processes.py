@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from pseudolidar.files import DivergenceError, replacing
+from pseudolidar.files import DivergenceError, Record, replacing
 from pseudolidar.training import WHOLE, Part, constant, fit, load_checkpoint, share_of_mean
 from pseudolidar.training.batch_norm import synchronised_batch_norm
 from pseudolidar.training.processes import processes_on
@@ -75,9 +75,12 @@ class Run:
         model = nn.Sequential(first, norm, nn.Tanh(), nn.Dropout(self.dropout), nn.Conv1d(8, 1, 1))
         return fit(
             model, self.batch_at, mean_error, self.steps, torch.optim.AdamW(model.parameters()), constant(0.003),
-            self.checkpoint, "signals", checkpoint_every=5, arguments={"width": 8}, max_gradient_norm=1.0,
+            self.checkpoint, RECORD, "signals", checkpoint_every=5, arguments={"width": 8}, max_gradient_norm=1.0,
             accumulate=self.accumulate, synchronise=self.synchronise,
         )  # fmt: skip
+
+
+RECORD = Record("signals", {}, {})
 
 
 class KilledError(Exception):
@@ -124,13 +127,13 @@ def test_resuming_on_another_number_of_processes(two: SeveralProcesses, tmp_path
     run = Run(tmp_path / "broken.pt")
     for error in two(dataclasses.replace(run, last_batch=7)):
         assert isinstance(error, KilledError)
-    assert load_checkpoint(tmp_path / "broken.partial")["losses"] == undisturbed[:5]
+    assert load_checkpoint(tmp_path / "broken.pt.partial")["losses"] == undisturbed[:5]
     with pytest.raises(KilledError):
         dataclasses.replace(run, last_batch=12)()
-    assert len(load_checkpoint(tmp_path / "broken.partial")["losses"]) == 10
+    assert len(load_checkpoint(tmp_path / "broken.pt.partial")["losses"]) == 10
     losses, _ = two(run)
     np.testing.assert_allclose(losses, undisturbed, rtol=1e-5)
-    assert not (tmp_path / "broken.partial").exists()
+    assert not (tmp_path / "broken.pt.partial").exists()
     # One process loads what two have finished.
     assert run() == losses
 
@@ -163,7 +166,9 @@ def dropped_ones() -> Tensor:
         return Signals(("000",), torch.ones(4, 1), torch.ones(4, 1))
 
     with pytest.raises(KilledError):
-        fit(model, batch_at, loss, 2, torch.optim.SGD(model.parameters()), constant(0.1), Path("nowhere.pt"), "")
+        fit(
+            model, batch_at, loss, 2, torch.optim.SGD(model.parameters()), constant(0.1), Path("nowhere.pt"), RECORD, ""
+        )
     return drawn[0]
 
 
@@ -187,7 +192,7 @@ def fit_on_alike(run: Run) -> list[float]:
         return error.mean() * share_of_mean(torch.tensor(len(batch.inputs)))
 
     return fit(model, run.batch_at, loss, run.steps, torch.optim.SGD(model.parameters()), constant(0.01),
-               run.checkpoint, "", accumulate=run.accumulate)  # fmt: skip
+               run.checkpoint, RECORD, "", accumulate=run.accumulate)  # fmt: skip
 
 
 def test_two_processes_accumulate_as_one(two: SeveralProcesses, tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def test_a_process_killed_in_mid_run(tmp_path: Path) -> None:
     broken = start(tmp_path / "scene", tmp_path / "broken.pt")
     try:
         deadline = time.monotonic() + _LONGEST_RUN_S
-        while not (tmp_path / "broken.partial").exists():
+        while not (tmp_path / "broken.pt.partial").exists():
             assert time.monotonic() < deadline and broken.poll() is None
             time.sleep(0.01)
         os.kill(process_of_rank(broken, 1), signal.SIGKILL)
@@ -65,11 +65,11 @@ def test_a_process_killed_in_mid_run(tmp_path: Path) -> None:
     finally:
         broken.kill()
     assert broken.returncode != 0 and "SIGKILL" in err
-    assert (tmp_path / "broken.partial").exists() and not (tmp_path / "broken.pt").exists()
+    assert (tmp_path / "broken.pt.partial").exists() and not (tmp_path / "broken.pt").exists()
     resumed = start(tmp_path / "scene", tmp_path / "broken.pt")
     out, err = resumed.communicate(timeout=_LONGEST_RUN_S)
     assert resumed.returncode == 0, err
     assert out == f"model: {tmp_path / 'broken.pt'}\n"
     assert err.count("training broken") == 1
     assert (tmp_path / "broken.pt").read_bytes() == (tmp_path / "whole.pt").read_bytes()
-    assert not (tmp_path / "broken.partial").exists()
+    assert not (tmp_path / "broken.pt.partial").exists()

@@ -1,6 +1,5 @@
 """Training of a 2D detector on the 2D labels of a split."""
 
-import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,16 +8,18 @@ from torch import Tensor
 
 from pseudolidar.detectors.boxes2d.networks import FasterRCNN, LightFCOS, Network, detector_network
 from pseudolidar.detectors.boxes2d.training_data import Boxes2dBatch, Boxes2dBatches, Crops2d
-from pseudolidar.detectors.boxes2d.weights import load_pretrained
-from pseudolidar.files import InputError
+from pseudolidar.detectors.boxes2d.weights import DOWNLOAD, load_pretrained
+from pseudolidar.files import InputError, combined_digest, file_digest
 from pseudolidar.kitti import ObjectDataset
 from pseudolidar.training import (
-    MACHINE_SETTINGS,
     Precision,
     fit,
+    is_finished,
     one_cycle,
+    recorded_settings,
     require_checkpoint_path,
     share_of_mean,
+    training_record,
 )
 
 
@@ -80,7 +81,12 @@ class Detector2dTraining:
 
 
 def train_detector2d(
-    settings: Detector2dTraining, dataset: ObjectDataset, checkpoint: Path, seed: int, device: str | None = None
+    settings: Detector2dTraining,
+    dataset: ObjectDataset,
+    checkpoint: Path,
+    seed: int,
+    device: str | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Train a 2D detector and write its checkpoint; resumable, see `training.fit`.
 
@@ -93,13 +99,22 @@ def train_detector2d(
         checkpoint: the file to write; `Detector2d.from_checkpoint` reads it.
         seed: of initial weights, order and augmentation.
         device: where to train; None: as the settings say.
+        overwrite: a checkpoint of another record is replaced.
 
     Raises:
-        FormatError: a missing or broken file, or no object of the classes to train on.
+        FormatError: a missing or broken file, or no object of the classes to train on; a checkpoint or running state
+            that was made otherwise, unless `overwrite`.
         InputError: an unknown network or device.
         DivergenceError: the loss is not finite; names the frames.
     """
     require_checkpoint_path(checkpoint)
+    inputs = {"data": combined_digest(dataset.digests(("image_2", "label_2")))}
+    weights = settings.weights
+    if weights is not None and weights != DOWNLOAD:
+        weights = file_digest(weights, "weights to start from")
+    record = training_record("2D detector", settings, inputs, device, weights=weights, seed=seed)
+    if is_finished(checkpoint, record, overwrite):
+        return
     crops = Crops2d(
         settings.image_height,
         (settings.crop[0], settings.crop[1]),
@@ -123,15 +138,13 @@ def train_detector2d(
         torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay),
         one_cycle(settings.learning_rate, settings.steps),
         checkpoint,
+        record,
         f"2D detector ({', '.join(settings.classes)})",
         precision=settings.precision,
         checkpoint_every=settings.checkpoint_every,
         device=settings.device if device is None else device,
-        arguments={
-            "detector2d": {
-                name: value for name, value in dataclasses.asdict(settings).items() if name not in MACHINE_SETTINGS
-            }
-        },
+        arguments={"detector2d": recorded_settings(settings)},
+        overwrite=overwrite,
         max_gradient_norm=settings.max_gradient_norm,
         seed=seed,
         threads=settings.threads,

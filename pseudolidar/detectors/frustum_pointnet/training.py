@@ -1,6 +1,5 @@
 """Training of a Frustum PointNet, for one class or several, on the clouds of one disparity model."""
 
-import dataclasses
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,20 +22,19 @@ from pseudolidar.detectors.frustum_pointnet.samples import (
     Selection,
     collect_samples,
 )
-from pseudolidar.files import FormatError, InputError
+from pseudolidar.files import FormatError, InputError, combined_digest, files_digest
 from pseudolidar.kitti import ObjectDataset
 from pseudolidar.training import (
-    MACHINE_SETTINGS,
     Precision,
     fit,
+    is_finished,
     one_cycle,
     process_count,
+    recorded_settings,
     require_checkpoint_path,
     share_of_mean,
+    training_record,
 )
-
-# Checkpoints of runs from before there was a choice of threads hold none.
-_NOT_RECORDED = (*MACHINE_SETTINGS, "threads")
 
 
 @dataclass(frozen=True)
@@ -109,6 +107,7 @@ def train_frustum_pointnet(
     seed: int,
     max_depth: float | None = None,
     device: str | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Train a detector and write its checkpoint; resumable, see `training.fit`.
 
@@ -123,15 +122,24 @@ def train_frustum_pointnet(
         seed: of initial weights, order, augmentation, sampling and dropout.
         max_depth: m; objects and points beyond are left out (near-only).
         device: where to train; None: as the settings say.
+        overwrite: a checkpoint of another record is replaced.
 
     Raises:
-        FormatError: a missing or broken file, or no object of one of the classes to train on.
+        FormatError: a missing or broken file, or no object of one of the classes to train on; a checkpoint or running
+            state that was made otherwise, unless `overwrite`.
         InputError: no class, one twice, or one that the one-hot vector doesn't know.
     """
     require_checkpoint_path(checkpoint)
     if not class_names or len({*class_names}) < len(class_names) or not {*class_names} <= {*ONE_HOT_CLASSES}:
         found = ", ".join(class_names) or "none"
         raise InputError(f"class_names: found {found}, expected one or several of {', '.join(ONE_HOT_CLASSES)}")
+    clouds = {frame_id: files_digest([Path(clouds_dir) / f"{frame_id}.bin"]) for frame_id in dataset.frame_ids}
+    inputs = {"data": combined_digest(dataset.digests(("calib", "label_2"))), "clouds": combined_digest(clouds)}
+    record = training_record(
+        "Frustum PointNet", settings, inputs, device, class_names=list(class_names), max_depth=max_depth, seed=seed
+    )
+    if is_finished(checkpoint, record, overwrite):
+        return
     names = ", ".join(class_names)
     selection = Selection(
         settings.min_box_height_px, settings.min_points, settings.max_occlusion, settings.max_truncation, max_depth
@@ -174,6 +182,7 @@ def train_frustum_pointnet(
         torch.optim.Adam(model.parameters(), lr=settings.learning_rate),
         one_cycle(settings.learning_rate, settings.steps),
         checkpoint,
+        record,
         f"frustum network ({names})",
         precision=settings.precision,
         checkpoint_every=settings.checkpoint_every,
@@ -182,10 +191,9 @@ def train_frustum_pointnet(
             "class_names": list(class_names),
             "max_depth": max_depth,
             "network": network,
-            "settings": {
-                name: value for name, value in dataclasses.asdict(settings).items() if name not in _NOT_RECORDED
-            },
+            "settings": recorded_settings(settings),
         },
+        overwrite=overwrite,
         seed=seed,
         threads=settings.threads,
         accumulate=settings.accumulate,

@@ -17,16 +17,18 @@ from pseudolidar.detectors.pointrcnn.proposals import ProposalSettings, propose
 from pseudolidar.detectors.pointrcnn.scenes import SceneBatch, SceneSource
 from pseudolidar.detectors.pointrcnn.second_stage import RegionShape
 from pseudolidar.detectors.pointrcnn.targets import RegionSampling, augment_regions, label_points, sample_regions
-from pseudolidar.files import InputError
+from pseudolidar.files import InputError, combined_digest, files_digest
 from pseudolidar.kitti import ObjectDataset
 from pseudolidar.training import (
-    MACHINE_SETTINGS,
     Precision,
     fit,
+    is_finished,
     is_first_process,
     one_cycle,
+    recorded_settings,
     require_checkpoint_path,
     share_of_mean,
+    training_record,
 )
 
 _MAX_GRADIENT_NORM = 1.0
@@ -96,10 +98,11 @@ def train_pointrcnn(
     seed: int,
     max_depth: float | None = None,
     device: str | None = None,
+    overwrite: bool = False,
 ) -> None:
     """Train a detector for one class and write its checkpoint; resumable, see `training.fit`.
 
-    The finished first stage lies beside it, with the suffix `.rpn.pt`, until the second is finished too.
+    The finished first stage lies beside it (`first_stage_path`) until the second is finished too.
 
     Args:
         settings: how.
@@ -110,14 +113,26 @@ def train_pointrcnn(
         seed: of initial weights, order, augmentation, sampling and dropout.
         max_depth: m; objects and points beyond are left out (near-only).
         device: where to train; None: as the settings say.
+        overwrite: a checkpoint of another record is replaced.
 
     Raises:
-        FormatError: a missing or broken file, or no object of the class to train on.
+        FormatError: a missing or broken file, or no object of the class to train on; a checkpoint or running state
+            that was made otherwise, unless `overwrite`.
         InputError: a class without a mean size.
     """
     require_checkpoint_path(checkpoint)
     if class_name not in MEAN_SIZES_M:
         raise InputError(f"class_name: found {class_name!r}, expected one of {', '.join(MEAN_SIZES_M)}")
+    clouds = {frame_id: files_digest([Path(clouds_dir) / f"{frame_id}.bin"]) for frame_id in dataset.frame_ids}
+    inputs = {
+        "data": combined_digest(dataset.digests(("calib", "image_2", "label_2"))),
+        "clouds": combined_digest(clouds),
+    }
+    record = training_record(
+        "PointRCNN", settings, inputs, device, class_name=class_name, max_depth=max_depth, seed=seed
+    )
+    if is_finished(checkpoint, record, overwrite):
+        return
     source = SceneSource(dataset, clouds_dir, class_name, settings.points, settings.augmentation, max_depth, seed)
     network: dict[str, Any] = {
         "mean_size_m": list(MEAN_SIZES_M[class_name]) if settings.mean_size == "published" else source.mean_size_m(),
@@ -130,10 +145,7 @@ def train_pointrcnn(
         "class_name": class_name,
         "max_depth": max_depth,
         "network": network,
-        "settings": {
-            name: value for name, value in dataclasses.asdict(settings).items() if name not in MACHINE_SETTINGS
-        },
-        "seed": seed,
+        "settings": recorded_settings(settings),
     }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -144,12 +156,13 @@ def train_pointrcnn(
         "device": settings.device if device is None else device,
         "max_gradient_norm": _MAX_GRADIENT_NORM,
         "seed": seed,
+        "overwrite": overwrite,
         "threads": settings.threads,
         "accumulate": settings.accumulate,
         "synchronise": settings.synchronised_batch_norm,
     }
-    first_stage = checkpoint.with_suffix(".rpn.pt")
-    if not settings.joint and not checkpoint.exists():
+    first_stage = first_stage_path(checkpoint)
+    if not settings.joint:
         fit(
             model,
             functools.partial(source.batch_at, batch_size=settings.rpn_batch_size, phase=1),
@@ -158,6 +171,7 @@ def train_pointrcnn(
             _optimizer(model.rpn, settings),
             one_cycle(settings.learning_rate, settings.rpn_steps),
             first_stage,
+            dataclasses.replace(record, what=f"{record.what}, first stage"),
             f"PointRCNN ({class_name}), first stage",
             arguments={**arguments, "phase": "first stage"},
             **common,
@@ -183,12 +197,18 @@ def train_pointrcnn(
         _optimizer(model if settings.joint else model.rcnn_net, settings),
         one_cycle(settings.learning_rate, settings.rcnn_steps),
         checkpoint,
+        record,
         f"PointRCNN ({class_name}), {'both stages' if settings.joint else 'second stage'}",
         arguments=arguments,
         **common,
     )
     if is_first_process():
         first_stage.unlink(missing_ok=True)
+
+
+def first_stage_path(checkpoint: Path) -> Path:
+    """Where the finished first stage of a checkpoint waits for the second: beside it, under its whole name."""
+    return checkpoint.with_name(f"{checkpoint.name}.first-stage{checkpoint.suffix}")
 
 
 def first_stage_loss(model: PointRCNN, batch: SceneBatch) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 from pseudolidar.detectors import load_detector, train_detector
 from pseudolidar.detectors.pointrcnn import PointRCNN, PointRCNNTraining, load_pointrcnn, train_pointrcnn
 from pseudolidar.detectors.pointrcnn.scenes import SceneBatch, SceneSource
+from pseudolidar.detectors.pointrcnn.training import first_stage_path
 from pseudolidar.files import DivergenceError, FormatError
 from pseudolidar.kitti import ObjectDataset
 from pseudolidar.training import load_checkpoint
@@ -60,10 +61,10 @@ def test_an_interrupted_training_ends_with_the_same_bytes(
     with pytest.raises(KeyboardInterrupt):
         train(BRIEF, street, tmp_path / "broken.pt")
     assert not (tmp_path / "broken.pt").exists()
-    assert (tmp_path / "broken.rpn.pt").exists() == (batch >= BRIEF.rpn_steps)
+    assert first_stage_path(tmp_path / "broken.pt").exists() == (batch >= BRIEF.rpn_steps)
     monkeypatch.undo()
     assert train(BRIEF, street, tmp_path / "broken.pt") == whole
-    assert not (tmp_path / "broken.rpn.pt").exists()
+    assert not first_stage_path(tmp_path / "broken.pt").exists()
 
 
 @pytest.mark.parametrize("name", ["car.pt", "car.safetensors"])
@@ -101,7 +102,7 @@ def _first_stage_losses(settings: PointRCNNTraining, street: ObjectDataset, chec
         killed_at_batch(settings.rpn_steps, patch)
         with pytest.raises(KeyboardInterrupt):
             train(settings, street, checkpoint)
-    losses: list[float] = load_checkpoint(checkpoint.with_suffix(".rpn.pt"))["losses"]
+    losses: list[float] = load_checkpoint(first_stage_path(checkpoint))["losses"]
     train(settings, street, checkpoint)
     return losses
 
@@ -163,7 +164,7 @@ def test_numbers_that_are_not_finite_stop_it(
     with pytest.raises(DivergenceError, match=r"step 0: the loss is nan; frames 00000\d, 00000\d"):
         train(settings, street, tmp_path / "car.pt")
     left = {path.name for path in tmp_path.iterdir()}
-    assert left == ({"car.rpn.pt"} if phase == "second" else set())
+    assert left == ({first_stage_path(Path("car.pt")).name} if phase == "second" else set())
 
 
 def test_bad_classes_are_refused(street: ObjectDataset, clouds: Path, tmp_path: Path) -> None:

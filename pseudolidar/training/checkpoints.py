@@ -81,11 +81,6 @@ def save_checkpoint(path: str | Path, content: Mapping[str, Any]) -> None:
         temporary.write_bytes(buffer)
 
 
-def json_data(content: Any) -> Any:
-    """Plain data as it comes back from JSON, with lists for tuples; checkpoints of both formats compare equal so."""
-    return json.loads(json.dumps(content))
-
-
 def load_checkpoint(path: str | Path) -> dict[str, Any]:
     """Read a checkpoint, on the CPU; only tensors and plain data are ever unpickled.
 

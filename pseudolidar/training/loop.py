@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from pseudolidar.files import DivergenceError, FormatError, InputError, Record, progress_bar, require_same_record
 from pseudolidar.training.batch_norm import synchronised_batch_norm
-from pseudolidar.training.checkpoints import json_data, load_checkpoint, require_checkpoint_path, save_checkpoint
+from pseudolidar.training.checkpoints import load_checkpoint, require_checkpoint_path, save_checkpoint
 from pseudolidar.training.precision import Arithmetic, Precision, arithmetic_of, arithmetic_threads
 from pseudolidar.training.processes import Part, Processes, processes_on
 
@@ -116,16 +116,16 @@ def fit(
     device = processes.device
     partial = partial_path(checkpoint)
     arithmetic = arithmetic_of(precision, device)
-    arguments = dict(json_data(dict(arguments or {})))
+    arguments = dict(arguments or {})
     model.to(device).train()
-    is_finished, is_begun = checkpoint.exists(), partial.exists()
+    there, begun_there = checkpoint.exists(), partial.exists()
     # The first process may be the first to write them.
     processes.wait()
-    if is_finished and (finished := _found(checkpoint, record, overwrite)) is not None:
+    if there and (finished := _found(checkpoint, record, overwrite)) is not None:
         _load_state(model, finished["state_dict"], checkpoint)
         return [float(loss) for loss in finished["losses"]]
     losses: list[float] = []
-    if is_begun and (begun := _found(partial, record, overwrite)) is not None:
+    if begun_there and (begun := _found(partial, record, overwrite)) is not None:
         _load_state(model, begun["state_dict"], partial)
         optimizer.load_state_dict(begun["optimizer"])
         losses = list(begun["losses"])

@@ -79,9 +79,9 @@ def test_an_interrupted_run_ends_with_the_same_bytes(
         return points_at(step)
 
     with pytest.raises(KilledError):
-        train(tmp_path / "broken.pt", killed, precision=precision)
+        train(broken, killed, precision=precision)
     assert not (tmp_path / "broken.pt").exists()
-    assert (tmp_path / "broken.pt.partial").exists() == (resumed_at > 0)
+    assert partial_path(broken).exists() == (resumed_at > 0)
     asked: list[int] = []
 
     def recorded(step: int) -> Points:
@@ -247,6 +247,7 @@ def test_names_that_differ_behind_a_dot_have_running_states_of_their_own(tmp_pat
     assert partial_path(tmp_path / "u-lr0.001") != partial_path(tmp_path / "u-lr0.002")
 
 
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
 @pytest.mark.parametrize("damage", ["truncated", "text", "object"])
 def test_a_broken_checkpoint_is_named(tmp_path: Path, damage: str, suffix: str) -> None:
     path = tmp_path / f"a{suffix}"

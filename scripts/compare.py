@@ -14,6 +14,7 @@ from pseudolidar.evaluation import (
     comparison_note,
     comparison_table,
     evaluate_folders,
+    require_table_paths,
     write_comparison_csv,
     write_comparison_json,
 )
@@ -29,6 +30,7 @@ def main(config: DictConfig) -> None:
 def _run(options: object) -> None:
     assert isinstance(options, dict)
     labels, output, csv = options.pop("labels"), options.pop("output"), options.pop("csv")
+    require_table_paths(output, csv)
     a, b, seed = options.pop("a"), options.pop("b"), options.pop("seed")
     replicates, confidence = options.pop("bootstrap"), options.pop("confidence")
     of_a, of_b = (evaluate_folders(labels, results, **options) for results in (a, b))

@@ -9,7 +9,7 @@ import hydra
 from omegaconf import DictConfig
 
 from pseudolidar.command_line import clear_errors
-from pseudolidar.files import InputError
+from pseudolidar.files import InputError, require_output_folder
 from pseudolidar.inference import Shard, run_job
 from pseudolidar.inference.pairs import PairsToObjectsJob, merged
 from pseudolidar.kitti import Frame, ObjectDataset
@@ -25,6 +25,7 @@ def main(config: DictConfig) -> None:
 
 def run(config: DictConfig) -> None:
     """Detect in one pair, in a data set or in a drive."""
+    require_output_folder(config.output, "detections")
     frames = frames_of(config)
     load = partial(
         Models.from_folder, config.models, config.detectors, config.device, config.align_corners, config.max_disparity

@@ -7,7 +7,7 @@ from omegaconf import DictConfig
 
 from pseudolidar.command_line import clear_errors
 from pseudolidar.detectors.boxes2d import read_result_boxes, write_detections_file
-from pseudolidar.files import InputError
+from pseudolidar.files import InputError, require_output_file
 from pseudolidar.inference import Shard, run_job
 from pseudolidar.inference.boxes2d import Boxes2dJob
 from pseudolidar.kitti import ObjectDataset
@@ -20,6 +20,8 @@ def main(config: DictConfig) -> None:
         if config.detections is not None and config.shard is not None:
             expected = "one of them: the file holds the boxes of all shards; run again without shard when all are done"
             raise InputError(f"detections, shard: found both, expected {expected}")
+        if config.detections is not None:
+            require_output_file(config.detections, (".txt",), "2D detections")
         dataset = ObjectDataset(config.data, config.split)
         job = Boxes2dJob(config.model, dataset, Path(config.output), config.min_score, config.device)
         run_job(job, config.workers, Shard.from_text(config.shard))

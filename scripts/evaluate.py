@@ -14,6 +14,7 @@ from pseudolidar.evaluation import (
     evaluation_table,
     interval_table,
     precision_panels,
+    require_table_paths,
     write_csv,
     write_json,
     write_outcomes,
@@ -30,6 +31,12 @@ def main(config: DictConfig) -> None:
 def _run(options: object) -> None:
     assert isinstance(options, dict)
     files = {name: options.pop(name) for name in ("output", "csv", "figure", "outcomes")}
+    require_table_paths(files["output"], files["csv"], files["outcomes"])
+    if files["figure"] is not None:
+        # Here, since drawing takes longer to import than everything else to run.
+        from pseudolidar.viewing import precision_recall_figure, require_figure_path, save_figure
+
+        require_figure_path(files["figure"])
     replicates, confidence, seed = (options.pop(name) for name in ("bootstrap", "confidence", "seed"))
     evaluation = evaluate_folders(options.pop("labels"), options.pop("results"), **options)
     # Wide enough for the whole table when the output goes into a file.
@@ -45,9 +52,6 @@ def _run(options: object) -> None:
     if files["outcomes"] is not None:
         write_outcomes(evaluation, files["outcomes"])
     if files["figure"] is not None:
-        # Here, since drawing takes longer to import than everything else to run.
-        from pseudolidar.viewing import precision_recall_figure, save_figure
-
         save_figure(precision_recall_figure(precision_panels(evaluation)), files["figure"])
     print("written to " + ", ".join(str(path) for path in files.values() if path is not None))
 

@@ -7,7 +7,7 @@ import hydra
 from omegaconf import DictConfig
 
 from pseudolidar.command_line import clear_errors, instantiate
-from pseudolidar.files import FormatError, InputError, replacing
+from pseudolidar.files import FormatError, InputError, replacing, require_output_file
 from pseudolidar.kitti import Calibration, ObjectDataset, read_disparity, read_points
 from pseudolidar.stereo import StereoMetrics, disparity_metrics, lidar_disparity, map_metrics
 from pseudolidar.study import disparity_table
@@ -20,6 +20,8 @@ def main(config: DictConfig) -> None:
     with clear_errors():
         if (config.data is None) == (config.calib is None or config.velodyne is None):
             raise InputError("expected data=DIR, or calib=FILE velodyne=FILE")
+        if config.output is not None:
+            require_output_file(config.output, (".json",), "a table")
         disparity = Path(config.disparity)
         if config.data is not None:
             if config.get("pairs") is None:

@@ -12,7 +12,7 @@ from pseudolidar.ensembles import trained_disparity
 from pseudolidar.files import InputError
 from pseudolidar.inference import Shard, run_job
 from pseudolidar.inference.disparity import DisparityJob
-from pseudolidar.kitti import ObjectDataset, read_image
+from pseudolidar.kitti import ObjectDataset, read_image, require_disparity_output
 from pseudolidar.stereo import DisparityModel, SemiGlobalMatching
 from pseudolidar.stereo.inference import write_prediction
 
@@ -23,6 +23,8 @@ def main(config: DictConfig) -> None:
     with clear_errors():
         if (config.data is None) == (config.left is None or config.right is None):
             raise InputError("expected data=DIR, or left=FILE right=FILE")
+        if config.data is None:
+            require_disparity_output(config.output)
         model = _model(config)
         if config.data is not None:
             if config.get("pairs") is None:

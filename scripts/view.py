@@ -10,8 +10,8 @@ from omegaconf import DictConfig
 from pseudolidar.cloud import disparity_to_points
 from pseudolidar.command_line import clear_errors
 from pseudolidar.files import FormatError
-from pseudolidar.kitti import Frame, ObjectDataset, Objects, read_disparity, read_objects
-from pseudolidar.viewing import frame_figure, save_figure, show_scene
+from pseudolidar.kitti import Frame, ObjectDataset, Objects, disparity_path, read_disparity, read_objects
+from pseudolidar.viewing import frame_figure, require_figure_path, save_figure, show_scene
 
 
 @hydra.main(version_base="1.3", config_path="../configs", config_name="view")
@@ -22,6 +22,8 @@ def main(config: DictConfig) -> None:
 
 
 def _run(config: DictConfig) -> None:
+    if not config.interactive:
+        require_figure_path(config.output)
     # A frame id on the command line may arrive as a number: frame=12.
     frame = ObjectDataset(config.data).frame(f"{config.frame:06d}" if isinstance(config.frame, int) else config.frame)
     calibration, image = frame.calibration, frame.left_image()
@@ -32,7 +34,8 @@ def _run(config: DictConfig) -> None:
         clouds["LiDAR"] = frame.velodyne()
     disparity = None
     if config.disparity is not None:
-        path = _disparity_path(Path(config.disparity), frame.frame_id)
+        path = Path(config.disparity)
+        path = disparity_path(path, frame.frame_id) if path.is_dir() else path
         disparity = read_disparity(path)
         if disparity.shape != image.shape[:2]:
             height, width = disparity.shape
@@ -57,15 +60,6 @@ def _detections(config: DictConfig, frame: Frame) -> Objects | None:
     if config.min_score is None or detections.score is None:
         return detections
     return detections[np.flatnonzero(detections.score >= config.min_score)]
-
-
-def _disparity_path(path: Path, frame_id: str) -> Path:
-    if not path.is_dir():
-        return path
-    found = [path / f"{frame_id}{suffix}" for suffix in (".npy", ".png") if (path / f"{frame_id}{suffix}").is_file()]
-    if not found:
-        raise FormatError(path, "folder", f"neither {frame_id}.npy nor {frame_id}.png", "the frame's disparity map")
-    return found[0]
 
 
 if __name__ == "__main__":

@@ -11,8 +11,8 @@ from typing import Any
 from pseudolidar.cloud.formats import require_format, write_cloud
 from pseudolidar.cloud.grid import AngularGrid
 from pseudolidar.cloud.points import crop_sweep, disparity_to_points
-from pseudolidar.files import FormatError, require_same_settings, track
-from pseudolidar.kitti import Calibration, read_disparity, read_points
+from pseudolidar.files import require_output_folder, require_same_settings, track
+from pseudolidar.kitti import Calibration, disparity_path, read_disparity, read_points
 
 SETTINGS_FILE = "clouds.json"
 """Beside the clouds: what they were made with, so that a folder never holds clouds of two kinds."""
@@ -36,7 +36,7 @@ def write_clouds(
     Clouds that are there already are left alone, so that a broken run goes on where it stopped.
 
     Args:
-        disparity_dir: ID.npy (float) or ID.png (16 bit, 256 x disparity) in px of the left colour image.
+        disparity_dir: disparity maps of the left colour image, see `disparity_path`.
         calib_dir: ID.txt, KITTI calibration files.
         output_dir: made if missing.
         frame_ids: which frames.
@@ -53,7 +53,7 @@ def write_clouds(
             folder with clouds of other settings; no partial cloud is left behind.
         InputError: another format.
     """
-    output = Path(output_dir)
+    output = require_output_folder(output_dir, "clouds")
     require_format(format)
     settings = {
         "source": "disparity",
@@ -95,7 +95,7 @@ def write_lidar_clouds(
     Raises:
         FormatError: a frame without a sweep, or a broken one, or a folder with clouds of other settings.
     """
-    output = Path(output_dir)
+    output = require_output_folder(output_dir, "clouds")
     settings = {"source": "LiDAR", "max_height": max_height, "max_depth": max_depth}
 
     def write_one(frame_id: str) -> None:
@@ -127,16 +127,3 @@ def _each_frame(
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-
-
-def disparity_path(disparity_dir: str | Path, frame_id: str) -> Path:
-    """The disparity file of a frame: ID.npy, or else ID.png.
-
-    Raises:
-        FormatError: neither is there.
-    """
-    for suffix in (".npy", ".png"):
-        path = Path(disparity_dir) / f"{frame_id}{suffix}"
-        if path.is_file():
-            return path
-    raise FormatError(Path(disparity_dir) / f"{frame_id}.npy", "file", "nothing there", "a disparity map, .npy or .png")

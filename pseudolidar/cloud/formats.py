@@ -6,10 +6,21 @@ from types import ModuleType
 import numpy as np
 from numpy.typing import NDArray
 
-from pseudolidar.files import FileError, FormatError, InputError, read_npy, read_npz, replacing, require_file
+from pseudolidar.files import (
+    FileError,
+    FormatError,
+    InputError,
+    read_npy,
+    read_npz,
+    replacing,
+    require_file,
+    require_suffix,
+    write_npy,
+)
 from pseudolidar.kitti import read_points, write_points
 
 CLOUD_FORMATS = ("bin", "npy", "npz", "ply", "pcd")
+_POINT_BYTES = 16
 _EXPECTED = "float32 (N, 4): x y z intensity"
 
 
@@ -27,24 +38,25 @@ def write_cloud(path: str | Path, points: NDArray[np.float32]) -> None:
     intensity.
 
     Raises:
-        InputError: another suffix, or no points for .ply and .pcd, in which Open3D writes no empty cloud.
+        FormatError: another suffix.
+        InputError: no points for .ply and .pcd, in which Open3D writes no empty cloud.
         ValueError: another shape.
         FileError: the file can't be written, or Open3D doesn't load.
     """
     path = Path(path)
-    suffix = require_format(path.suffix.removeprefix("."))
+    suffix = _format_of(path)
     if suffix == "bin":
         write_points(path, points)
         return
     if points.ndim != 2 or points.shape[1] != 4:
         raise ValueError(f"points: found shape {points.shape}, expected (N, 4): x y z intensity")
     points = np.ascontiguousarray(points, dtype=np.float32)
-    if suffix in ("npy", "npz"):
-        with replacing(path) as temporary:
-            if suffix == "npy":
-                np.save(temporary, points)
-            else:
-                np.savez_compressed(temporary, points=points)
+    if suffix == "npy":
+        write_npy(path, points)
+        return
+    if suffix == "npz":
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, points=points)
         return
     if not len(points):
         raise InputError(f"{path}: found no points, which a .{suffix} can't hold; .bin, .npy and .npz can")
@@ -52,19 +64,20 @@ def write_cloud(path: str | Path, points: NDArray[np.float32]) -> None:
     cloud = open3d.t.geometry.PointCloud(open3d.core.Tensor(np.ascontiguousarray(points[:, :3])))
     cloud.point["intensity"] = open3d.core.Tensor(np.ascontiguousarray(points[:, 3:]))
     with replacing(path) as temporary:
-        if not open3d.t.io.write_point_cloud(str(temporary), cloud):
-            raise FileError(f"{path}: Open3D could not write the cloud")
+        # Of a full disk Open3D says nothing; both formats end with the last point.
+        written = open3d.t.io.write_point_cloud(str(temporary), cloud)
+        if not written or temporary.read_bytes()[-_POINT_BYTES:] != points[-1].tobytes():
+            raise OSError("Open3D could not write the cloud")
 
 
 def read_cloud(path: str | Path) -> NDArray[np.float32]:
     """Read what `write_cloud` writes, float32 (N, 4); intensity 1 where a .ply or .pcd has none.
 
     Raises:
-        FormatError: no such file, or it holds something else than finite float32 x 4.
-        InputError: another suffix.
+        FormatError: no such file, another suffix, or it holds something else than finite float32 x 4.
     """
     path = Path(path)
-    suffix = require_format(path.suffix.removeprefix("."))
+    suffix = _format_of(path)
     if suffix == "bin":
         return read_points(path)
     if suffix == "npy":
@@ -80,6 +93,11 @@ def read_cloud(path: str | Path) -> NDArray[np.float32]:
         place = f"point {int(bad.argmax())} ({int(bad.sum())} such points)"
         raise FormatError(path, place, points[bad.argmax()], "finite numbers")
     return points
+
+
+def _format_of(path: Path) -> str:
+    suffixes = [f".{name}" for name in CLOUD_FORMATS]
+    return require_suffix(path, suffixes, "a point cloud").removeprefix(".")
 
 
 def _read_with_open3d(path: Path) -> NDArray[np.float32]:

@@ -25,6 +25,7 @@ from pseudolidar.evaluation.tables import (
 )
 from pseudolidar.evaluation.tally import recall_thresholds
 from pseudolidar.evaluation.writing import (
+    require_table_paths,
     write_comparison_csv,
     write_comparison_json,
     write_csv,
@@ -66,6 +67,7 @@ __all__ = [
     "read_folders",
     "read_frames",
     "recall_thresholds",
+    "require_table_paths",
     "write_comparison_csv",
     "write_comparison_json",
     "write_csv",

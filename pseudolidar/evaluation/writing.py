@@ -11,7 +11,20 @@ from pseudolidar.evaluation.intervals import Comparison, Interval, Key
 from pseudolidar.evaluation.outcomes import Outcome, object_outcomes
 from pseudolidar.evaluation.protocol import VIEWS
 from pseudolidar.evaluation.tables import least_overlap
-from pseudolidar.files import replacing
+from pseudolidar.files import replacing, require_output_file, require_suffix
+
+
+def require_table_paths(
+    json_path: str | Path | None, csv_path: str | Path | None, outcomes_path: str | Path | None = None
+) -> None:
+    """Before the work: see that tables can be written to files of these names; None for what isn't wanted.
+
+    Raises:
+        FormatError: another suffix than .json, .csv and .csv, or a folder of that name.
+    """
+    for path, suffix in ((json_path, ".json"), (csv_path, ".csv"), (outcomes_path, ".csv")):
+        if path is not None:
+            require_output_file(path, (suffix,), "a table")
 
 
 def write_json(evaluation: Evaluation, path: str | Path, intervals: Mapping[Key, Interval] | None = None) -> None:
@@ -104,11 +117,13 @@ def _ends(interval: Interval | None) -> list[float | None]:
 
 
 def _write_json(value: object, path: str | Path) -> None:
+    require_suffix(path, (".json",), "a table")
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(value, indent=1) + "\n")
 
 
 def _write_csv(header: Sequence[str], rows: Iterable[Sequence[object]], path: str | Path) -> None:
+    require_suffix(path, (".csv",), "a table")
     with replacing(path) as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)

@@ -1,7 +1,7 @@
 """The ground floor: files written whole, the record of how each was made, a user's mistakes, progress."""
 
 from pseudolidar.files.errors import DivergenceError, FileError, FormatError, InputError, UserError, WorkerError
-from pseudolidar.files.numpy_files import read_npy, read_npz
+from pseudolidar.files.numpy_files import read_npy, read_npz, write_npy
 from pseudolidar.files.processes import end_with
 from pseudolidar.files.progress import progress_bar, track
 from pseudolidar.files.record import (
@@ -22,7 +22,6 @@ from pseudolidar.files.whole import (
     require_output_folder,
     require_suffix,
     saying_which_file,
-    write_array,
 )
 
 __all__ = [
@@ -52,5 +51,5 @@ __all__ = [
     "require_suffix",
     "saying_which_file",
     "track",
-    "write_array",
+    "write_npy",
 ]

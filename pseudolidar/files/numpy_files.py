@@ -1,5 +1,6 @@
 """Arrays in NumPy's own files, which can be broken in many ways."""
 
+import io
 import tokenize
 import zipfile
 import zlib
@@ -7,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from pseudolidar.files.errors import FormatError
-from pseudolidar.files.whole import require_file
+from pseudolidar.files.whole import replacing, require_file
 
 # What NumPy raises for damaged files, found by damaging some in thousands of ways. MemoryError isn't one of them.
 _BROKEN = (
@@ -44,6 +45,19 @@ def read_npz(path: str | Path, names: tuple[str, ...], expected: str) -> dict[st
         FormatError: no such file, a damaged one, pickled objects, no array of such a name.
     """
     return dict(zip(names, _read(path, expected, names), strict=True))
+
+
+def write_npy(path: str | Path, array: ArrayLike) -> None:
+    """Write an .npy file, whole or not at all.
+
+    Raises:
+        FileError: as `replacing`.
+    """
+    # Into an open file NumPy writes past Python, and loses the last bytes where the disk is full.
+    buffer = io.BytesIO()
+    np.save(buffer, np.asarray(array), allow_pickle=False)
+    with replacing(path) as temporary:
+        temporary.write_bytes(buffer.getbuffer())
 
 
 def _read(path: str | Path, expected: str, names: tuple[str, ...] | None) -> list[NDArray[Any]]:

@@ -1,14 +1,10 @@
 """Files that are written whole or not at all."""
 
-import io
 import os
 import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import ArrayLike
 
 from pseudolidar.files.errors import FileError, FormatError
 
@@ -61,14 +57,6 @@ def _knowing_the_reason(temporary: Path) -> Iterator[None]:
         except OSError as reason:
             raise reason from error
         raise
-
-
-def write_array(path: str | Path, array: ArrayLike) -> None:
-    """Write a `.npy` file, whole or not at all, whatever the suffix; errors as `replacing`."""
-    buffer = io.BytesIO()
-    np.save(buffer, np.asarray(array), allow_pickle=False)
-    with replacing(path) as temporary:
-        temporary.write_bytes(buffer.getbuffer())
 
 
 @contextmanager

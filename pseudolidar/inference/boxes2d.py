@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pseudolidar.detectors.boxes2d import detect_boxes2d
+from pseudolidar.files import require_output_folder
 from pseudolidar.kitti import ObjectDataset
 
 
@@ -25,6 +26,9 @@ class Boxes2dJob:
     output: Path
     min_score: float
     device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        require_output_folder(self.output, "2D boxes")
 
     @property
     def description(self) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pseudolidar.files import require_output_folder
 from pseudolidar.kitti import ObjectDataset
 from pseudolidar.stereo import DisparityModel, StereoPair, StereoPairs, predict_disparities
 
@@ -23,6 +24,9 @@ class DisparityJob:
     data: ObjectDataset | StereoPairs
     output: Path
     description: str
+
+    def __post_init__(self) -> None:
+        require_output_folder(self.output, "disparity maps")
 
     @property
     def names(self) -> Sequence[str]:

@@ -14,6 +14,7 @@ from pseudolidar.detectors import (
     read_detections_file,
     read_result_boxes,
 )
+from pseudolidar.files import require_output_folder
 from pseudolidar.kitti import ObjectDataset
 
 
@@ -37,6 +38,9 @@ class ObjectsJob:
     output: Path
     boxes: str | None = None
     device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        require_output_folder(self.output, "results")
 
     @property
     def description(self) -> str:

@@ -1,22 +1,24 @@
 """KITTI's object format, which every part reads and writes: calibration, objects, frames, splits, files."""
 
 from pseudolidar.kitti.arrays import (
+    DISPARITY_SUFFIXES,
+    disparity_path,
     read_disparity,
-    read_image,
-    read_image_size,
     read_points,
+    require_disparity_output,
     write_disparity,
-    write_image,
     write_points,
 )
 from pseudolidar.kitti.calibration import CANONICAL_VELO_TO_CAM, Calibration
 from pseudolidar.kitti.frames import Frame, ObjectDataset, read_split
+from pseudolidar.kitti.images import read_image, read_image_size, write_image
 from pseudolidar.kitti.objects import CLASSES, Objects, box3d_corners, read_objects, write_objects
 from pseudolidar.kitti.raw import RawDrive, RawFrame, write_raw_drive
 
 __all__ = [
     "CANONICAL_VELO_TO_CAM",
     "CLASSES",
+    "DISPARITY_SUFFIXES",
     "Calibration",
     "Frame",
     "ObjectDataset",
@@ -24,12 +26,14 @@ __all__ = [
     "RawDrive",
     "RawFrame",
     "box3d_corners",
+    "disparity_path",
     "read_disparity",
     "read_image",
     "read_image_size",
     "read_objects",
     "read_points",
     "read_split",
+    "require_disparity_output",
     "write_disparity",
     "write_image",
     "write_objects",

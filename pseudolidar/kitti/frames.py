@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pseudolidar.files import FormatError, files_digest, require_file
-from pseudolidar.kitti.arrays import read_disparity, read_image, read_image_size, read_points
+from pseudolidar.kitti.arrays import read_disparity, read_points
 from pseudolidar.kitti.calibration import Calibration
+from pseudolidar.kitti.images import read_image, read_image_size
 from pseudolidar.kitti.objects import Objects, read_objects
 
 _SUFFIXES = {

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from pseudolidar.files import InputError, track
-from pseudolidar.kitti import ObjectDataset, write_disparity
+from pseudolidar.kitti import ObjectDataset, require_disparity_output, write_disparity
 from pseudolidar.stereo.checkpoints import PSMNetWeights
 from pseudolidar.stereo.data import normalised
 from pseudolidar.stereo.disparity_model import DisparityModel, UncertainDisparityModel, require_pair
@@ -144,9 +144,13 @@ def write_prediction(
         model: if it is an `UncertainDisparityModel`, its variance goes to `variance`/STEM.npy in the folder of `path`,
             float32 (H, W) px^2, before the disparity does: where that is there, all is.
         left, right: a rectified pair, uint8 (H, W, 3) RGB.
-        path: .npy, or .png for 16 bits of 256 times the disparity.
+        path: its suffix says the format, see `write_disparity`.
+
+    Raises:
+        FormatError: another suffix; nothing is predicted then.
     """
     path = Path(path)
+    require_disparity_output(path)
     if isinstance(model, UncertainDisparityModel):
         disparity, variance = model.predict_with_variance(left, right)
         folder = path.parent / VARIANCE_FOLDER

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pseudolidar.files import FormatError, read_npz, replacing, track
-from pseudolidar.kitti import Calibration, ObjectDataset, Objects, read_disparity
+from pseudolidar.kitti import Calibration, ObjectDataset, Objects, disparity_path, read_disparity
 from pseudolidar.stereo.data import target_disparity
 from pseudolidar.stereo.losses import MIN_DISPARITY_PX
 from pseudolidar.stereo.pairs import StereoPairs
@@ -120,7 +120,7 @@ def disparity_metrics(
     mean_disparity: float | None = None,
     max_depth_m: float = FARTHEST_PREDICTION_M,
 ) -> StereoMetrics:
-    """Compare `predicted_dir`/NAME.npy (or .png, 256 x) with the true disparity of every frame of a data set.
+    """Compare the maps of a folder, see `disparity_path`, with the true disparity of every frame of a data set.
 
     Args:
         predicted_dir: disparity maps, one for each frame.
@@ -286,9 +286,7 @@ def _regions(objects: Objects, calibration: Calibration, truth: NDArray[np.float
 
 
 def _read_prediction(folder: Path, frame_id: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    path = folder / f"{frame_id}.npy"
-    if not path.is_file() and path.with_suffix(".png").is_file():
-        path = path.with_suffix(".png")
+    path = disparity_path(folder, frame_id)
     predicted = read_disparity(path)
     if predicted.shape != shape:
         expected = f"{shape[1]} x {shape[0]} px, the size of the frame"

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from pseudolidar.files import FormatError, InputError, require_file
+from pseudolidar.files import FormatError, InputError
 from pseudolidar.kitti import read_image
+from pseudolidar.kitti.pfm import read_pfm
 from pseudolidar.stereo.pairs import StereoPair
 
 # Focal lengths of the virtual camera at 960 x 540, px: a lens of 35 mm, and one of 15 mm in a part of Driving.
@@ -99,30 +99,3 @@ class SceneFlowPairs:
         """The image's file: distributed as PNG and as WebP."""
         path = self._root / subset / self._frames / f"{place}.png"
         return path if path.is_file() or not path.with_suffix(".webp").is_file() else path.with_suffix(".webp")
-
-
-def read_pfm(path: str | Path) -> NDArray[np.float32]:
-    """Read a one-channel portable float map, float32 (H, W); files hold the rows from the bottom up.
-
-    Raises:
-        FormatError: no such file, another header than that of such a map, or another size than it says.
-    """
-    path = require_file(path, "a one-channel PFM")
-    data = path.read_bytes()
-    # Three lines: the kind, "width height", the scale, whose sign is the byte order.
-    lines = data[:200].split(b"\n", 3)
-    try:
-        kind = lines[0].strip()
-        width, height = (int(word) for word in lines[1].split())
-        scale = float(lines[2])
-        if kind != b"Pf" or width < 1 or height < 1 or scale == 0:
-            raise ValueError
-    except (ValueError, IndexError) as error:
-        found = " / ".join(line[:20].decode(errors="replace") for line in lines[:3])
-        raise FormatError(path, "header", repr(found), "Pf, width and height, scale, one a line") from error
-    start = sum(len(line) + 1 for line in lines[:3])
-    if len(data) - start != 4 * width * height:
-        expected = f"{4 * width * height} bytes, 4 for each of {width} x {height} px"
-        raise FormatError(path, "pixels", f"{len(data) - start} bytes", expected)
-    values = np.frombuffer(data, "<f4" if scale < 0 else ">f4", offset=start).reshape(height, width)
-    return np.ascontiguousarray(values[::-1], np.float32)

@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pseudolidar.cloud.files import disparity_path
 from pseudolidar.files import FormatError, InputError, track
-from pseudolidar.kitti import ObjectDataset, read_disparity
+from pseudolidar.kitti import ObjectDataset, disparity_path, read_disparity
 from pseudolidar.stereo import target_disparity
 from pseudolidar.stereo.losses import MIN_DISPARITY_PX
 
@@ -73,7 +72,7 @@ def disparity_error_by_depth(
     """Sums of |disparity - true disparity|, px, by true depth, over the pixels whose true disparity is known.
 
     Args:
-        predicted_dir: ID.npy or ID.png for every frame.
+        predicted_dir: a map of every frame, see `disparity_path`.
         data: with exact disparity or LiDAR.
         edges_m: see `SumsByDepth`.
 

@@ -8,9 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pseudolidar.cloud.files import disparity_path
 from pseudolidar.files import FormatError, InputError, replacing, track
-from pseudolidar.kitti import Frame, ObjectDataset, read_disparity, read_objects
+from pseudolidar.kitti import DISPARITY_SUFFIXES, Frame, ObjectDataset, disparity_path, read_disparity, read_objects
 from pseudolidar.study.case_study.disparity_errors import TEST_VERSION, disparity_loss, measure_disparity
 from pseudolidar.study.case_study.oracle import truth_of
 from pseudolidar.study.case_study.scores import PrecisionChoice, precision_loss, write_scores
@@ -28,7 +27,7 @@ class CommandDetector(Command):
     """A detector in whatever framework: commands that read KITTI folders and write KITTI result files.
 
     The templates may hold {data} (KITTI's object layout), {train_split} and {val_split} (files of frame ids), {clouds}
-    (ID.bin, velodyne frame) or {disparity} (ID.npy or ID.png), {class_name} and {output}; `train` also {seed},
+    (ID.bin, velodyne frame) or {disparity} (ID.npy, ID.png or ID.pfm), {class_name} and {output}; `train` also {seed},
     `predict` also {model}, the folder that `train` filled. `train` writes whatever it likes into {output}; `predict`
     writes {output}/ID.txt with scores for every frame of the validation split, empty where it found nothing.
 
@@ -106,7 +105,7 @@ class CommandDisparity(Command):
     """A disparity model in whatever framework: commands that read KITTI folders and write disparity maps.
 
     The templates may hold {data}, {train_split}, {val_split} and {output}; `train` also {seed}, `predict` also {model}.
-    `predict` writes {output}/ID.npy (float, px) or ID.png (16 bit, 256 x) for every frame of both splits.
+    `predict` writes {output}/ID.npy (float, px), ID.png (16 bit, 256 x) or ID.pfm for every frame of both splits.
 
     Attributes:
         train, predict, files, directory, cpus, gpus, resumes: the commands, see `Command`.
@@ -150,7 +149,7 @@ class CommandDisparity(Command):
 
 @dataclass(frozen=True)
 class DisparityFolder:
-    """Disparity maps that somebody else's model made: ID.npy (float, px) or ID.png (16 bit, 256 x), px, 0 unknown.
+    """Disparity maps that somebody else's model made: ID.npy (float), ID.png (16 bit, 256 x) or ID.pfm, px, 0 unknown.
 
     The maps are copied, as many bytes as any other model's predictions take: through links the user's next model,
     written over this one, would change results that the study holds for finished.
@@ -167,15 +166,15 @@ class DisparityFolder:
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", Path(self.path).resolve())
         if not self._names:
-            found = "no .npy and no .png" if Path(self.path).is_dir() else "nothing there"
-            raise FormatError(self.path, "folder", found, "disparity maps, ID.npy or ID.png")
+            found = "none" if Path(self.path).is_dir() else "nothing there"
+            raise FormatError(self.path, "folder", found, f"disparity maps: {', '.join(DISPARITY_SUFFIXES)}")
 
     @property
     def _names(self) -> list[str]:
         folder = Path(self.path)
         if not folder.is_dir():
             return []
-        return sorted(entry.name for entry in os.scandir(folder) if entry.name.endswith((".npy", ".png")))
+        return sorted(entry.name for entry in os.scandir(folder) if entry.name.endswith(DISPARITY_SUFFIXES))
 
     @cached_property
     def _digests(self) -> dict[str, str]:
@@ -237,16 +236,18 @@ class DisparityFolder:
 
 
 def require_maps(folder: Path, frames: Sequence[Frame]) -> list[Path]:
-    """The disparity map of every frame, ID.npy or ID.png.
+    """The disparity map of every frame, see `kitti.disparity_path`.
 
     Raises:
         FormatError: names the first frame without one, and how many there are.
     """
     there = {entry.name for entry in os.scandir(folder)}
-    missing = [one for one in frames if not there & {f"{one.frame_id}.npy", f"{one.frame_id}.png"}]
+    missing = [one for one in frames if not there & {f"{one.frame_id}{suffix}" for suffix in DISPARITY_SUFFIXES}]
     if missing:
         found = f"nothing there ({len(missing)} of {len(frames)} frames have no map)"
-        raise FormatError(folder / f"{missing[0].frame_id}.npy", "file", found, "a disparity map, .npy or .png")
+        raise FormatError(
+            folder / f"{missing[0].frame_id}.npy", "file", found, f"a disparity map: {', '.join(DISPARITY_SUFFIXES)}"
+        )
     return [disparity_path(folder, frame.frame_id) for frame in frames]
 
 

@@ -2,7 +2,7 @@
 
 from pseudolidar.viewing.birds_eye import birds_eye_figure
 from pseudolidar.viewing.boxes import draw_boxes2d, draw_boxes3d
-from pseudolidar.viewing.canvas import figure_to_rgb, figure_to_svg, save_figure
+from pseudolidar.viewing.canvas import figure_to_rgb, figure_to_svg, require_figure_path, save_figure
 from pseudolidar.viewing.curves import DepthCurve, depth_curve_figure, precision_recall_figure, range_figure
 from pseudolidar.viewing.detections import Detections, detections_figure
 from pseudolidar.viewing.disparity import colourise_disparity, disparity_figure
@@ -44,6 +44,7 @@ __all__ = [
     "print_tables",
     "range_figure",
     "render_report",
+    "require_figure_path",
     "save_figure",
     "show_scene",
     "tables_of",

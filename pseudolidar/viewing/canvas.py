@@ -14,13 +14,15 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from pseudolidar.files import replacing
+from pseudolidar.files import replacing, require_output_file, require_suffix
 from pseudolidar.viewing.colours import INK, MUTED, PAPER, RULE, THEME
 
 PAGE_WIDTH_IN = 10.0
 """Width of the wide figures, inches; a report's column shows it at about 100 px an inch."""
 SCREEN_DPI = 192
 """Twice the usual resolution of a screen."""
+FIGURE_SUFFIXES = (".png", ".svg", ".pdf")
+"""What figures are written as."""
 
 _STYLE: dict[str, Any] = {
     "font.family": ["DejaVu Sans"],
@@ -96,10 +98,27 @@ def picture_axes(
     return axes
 
 
+def require_figure_path(path: str | Path) -> None:
+    """Before the work: see that a figure can be written to a file of this name.
+
+    Raises:
+        FormatError: another suffix than `FIGURE_SUFFIXES`, or a folder of that name.
+    """
+    require_output_file(path, FIGURE_SUFFIXES, "a figure")
+
+
 def save_figure(figure: Figure, path: str | Path) -> None:
-    """Write a figure, whole or not at all; the suffix (.png, .svg, .pdf) says the format."""
-    with drawing_style(), replacing(path) as temporary:
-        figure.savefig(temporary, dpi=SCREEN_DPI, bbox_inches="tight", pad_inches=0.12)
+    """Write a figure, whole or not at all; the suffix says the format, one of `FIGURE_SUFFIXES`.
+
+    Raises:
+        FormatError: another suffix.
+    """
+    suffix = require_suffix(path, FIGURE_SUFFIXES, "a figure")
+    buffer = io.BytesIO()
+    with drawing_style():
+        figure.savefig(buffer, format=suffix[1:], dpi=SCREEN_DPI, bbox_inches="tight", pad_inches=0.12)
+    with replacing(path) as temporary:
+        temporary.write_bytes(buffer.getbuffer())
 
 
 def figure_to_rgb(figure: Figure, dpi: int = SCREEN_DPI) -> NDArray[np.uint8]:

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from pseudolidar.files import replacing
+from pseudolidar.files import replacing, require_suffix
 from pseudolidar.viewing.canvas import figure_to_svg
 from pseudolidar.viewing.colours import THEME
 from pseudolidar.viewing.tables import Table
@@ -109,7 +109,12 @@ def render_report(report: Report) -> str:
 
 
 def write_report(report: Report, path: str | Path) -> None:
-    """Write a report as one HTML file, whole or not at all."""
+    """Write a report as one HTML file, whole or not at all.
+
+    Raises:
+        FormatError: another suffix than .html.
+    """
+    require_suffix(path, (".html",), "a report")
     text = render_report(report)
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from pseudolidar.files import FormatError
 from pseudolidar.kitti import read_image, write_image
+from pseudolidar.kitti.pfm import read_pfm
 from pseudolidar.stereo import Crops, SceneFlowPairs, StereoBatches
-from pseudolidar.stereo.scene_flow import read_pfm
 
 SCENES = {
     "FlyingThings3D": ("TRAIN/A/0000", "TRAIN/B/0003", "TEST/A/0000"),

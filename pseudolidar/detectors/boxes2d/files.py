@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pseudolidar.detectors.boxes2d.boxes import Boxes2d
-from pseudolidar.files import FormatError, replacing, require_file
+from pseudolidar.files import FormatError, replacing, require_file, require_suffix
 from pseudolidar.kitti import read_objects
 
 logger = logging.getLogger(__name__)
@@ -105,7 +105,11 @@ def write_detections_file(path: str | Path, boxes: Mapping[str, Boxes2d]) -> Non
     """Write boxes in the format that `read_detections_file` reads; frames without boxes leave no line.
 
     Boxes of classes that have no number are left out, and counted in the log. Certain boxes get the score 1.
+
+    Raises:
+        FormatError: another suffix than .txt.
     """
+    require_suffix(path, (".txt",), "2D detections")
     numbers = {name: number for number, name in DETECTION_CLASSES.items()}
     lines = []
     for frame_id, found in boxes.items():

@@ -7,9 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pseudolidar.cloud.files import disparity_path
 from pseudolidar.evaluation import LOOSE_OVERLAP
-from pseudolidar.kitti import Frame, Objects, read_disparity, read_objects, read_points
+from pseudolidar.kitti import Frame, Objects, disparity_path, read_disparity, read_objects, read_points
 from pseudolidar.study.by_depth import SumsByDepth, disparity_error_by_depth
 from pseudolidar.study.case_study import paper
 from pseudolidar.study.case_study.clouds import DEPTH

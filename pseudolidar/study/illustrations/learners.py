@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from pseudolidar.files import replacing
+from pseudolidar.files import replacing, write_npy
 from pseudolidar.study.illustrations.distributions import Examples
 from pseudolidar.study.illustrations.optimal import (
     best_boolean_function,
@@ -244,8 +244,7 @@ class LearnerModel:
                 np.savez(file, **parameters)  # type: ignore[arg-type]
         elif step == "predict":
             predictions = self.learner.predict(read_parameters(inputs.model), seen(inputs, examples))
-            with replacing(folder / "predictions.npy") as temporary, temporary.open("wb") as file:
-                np.save(file, predictions)
+            write_npy(folder / "predictions.npy", predictions)
         else:
             assert inputs.predictions is not None
             losses = self.learner.losses(read_predictions(inputs.predictions), examples)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pseudolidar.files import InputError, replacing, require_same_settings
+from pseudolidar.files import InputError, replacing, require_same_settings, write_npy
 from pseudolidar.kitti import read_split
 from pseudolidar.updates import PredictionStore, Replace, Rule
 from pseudolidar.updates.backfill.candidates import Candidates
@@ -200,8 +200,7 @@ class Archive:
                 step.after[changed],
                 self.store.posterior,
             )
-        with replacing(self._labels_file(version)) as temporary:
-            np.save(temporary, self.store.labels)
+        write_npy(self._labels_file(version), self.store.labels)
 
     def _require_same_version(self, number: int) -> None:
         version = self.versions[number]

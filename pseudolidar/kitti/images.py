@@ -1,0 +1,145 @@
+"""Images: the pixels as they are stored, since those are what a calibration is of; damaged files are refused."""
+
+import re
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pseudolidar.files import FormatError, replacing, require_file, require_suffix, saying_which_file
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
+"""What images are written as."""
+
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_JPEG_SIGNATURE = b"\xff\xd8"
+# A marker within or behind the data of a scan: there FF 00 stands for the byte FF, and D0 to D7 only restart the coder.
+_JPEG_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])", re.DOTALL)
+_SOF = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+_SOS, _EOI = 0xDA, 0xD9
+# Markers without a length behind them: start of image, TEM.
+_BARE = {0xD8, 0x01}
+
+
+def read_image(path: str | Path) -> NDArray[np.uint8]:
+    """Read an image as uint8 (H, W, 3), RGB: its pixels as they are stored.
+
+    A rotation that the file asks for (EXIF), colour profiles and gamma are not applied, transparency is left out, grey
+    is taken thrice. Bytes behind the end of a PNG or JPEG don't matter.
+
+    Raises:
+        FormatError: no such file, a truncated or damaged one, another depth than 8 bits a channel, or CMYK.
+    """
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
+    image = decode_image(path, flags, "an 8-bit colour image (PNG or JPEG)")
+    if image.dtype != np.uint8:
+        raise FormatError(path, "pixels", f"{image.dtype} channels", "8 bits a channel")
+    return np.ascontiguousarray(image[..., ::-1]).astype(np.uint8, copy=False)
+
+
+def read_image_size(path: str | Path) -> tuple[int, int]:
+    """(height, width) of an image as `read_image` reads it, px; only the file's header is read.
+
+    Raises:
+        FormatError: no such file, or no image.
+    """
+    path = require_file(path, "an image (PNG or JPEG)")
+    with saying_which_file(path):
+        try:
+            with Image.open(path) as image:
+                width, height = image.size
+        except (OSError, SyntaxError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
+            # Pillow has several ways to say it.
+            raise FormatError(path, "header", "no image", "an image (PNG or JPEG)") from error
+    return height, width
+
+
+def write_image(path: str | Path, rgb: NDArray[np.uint8]) -> None:
+    """Write uint8 (H, W, 3) RGB; the suffix says the format, one of `IMAGE_SUFFIXES`.
+
+    Raises:
+        FormatError: another suffix.
+    """
+    write_encoded(path, require_suffix(path, IMAGE_SUFFIXES, "an image"), rgb[..., ::-1])
+
+
+def decode_image(path: str | Path, flags: int, what: str) -> NDArray[np.generic]:
+    """What OpenCV decodes from a file that is whole.
+
+    Args:
+        path: the file.
+        flags: OpenCV's.
+        what: the file should hold; for the error.
+
+    Raises:
+        FormatError: as `read_image`.
+    """
+    path = require_file(path, what)
+    with saying_which_file(path):
+        data = path.read_bytes()
+    # OpenCV decodes a truncated or damaged file into a picture with grey or black parts, without an error.
+    if data.startswith(_PNG_SIGNATURE):
+        _require_whole_png(path, data, what)
+    elif data.startswith(_JPEG_SIGNATURE):
+        _require_whole_jpeg(path, data, what)
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
+    if image is None:
+        raise FormatError(path, "file", f"{len(data)} bytes that do not decode", what)
+    return image
+
+
+def write_encoded(path: str | Path, suffix: str, pixels: NDArray[np.generic]) -> None:
+    """Encode pixels, in OpenCV's order of channels, as the format that `suffix` names, and write them."""
+    # Level 1: half the time of the default for a few per cent more bytes.
+    options = [cv2.IMWRITE_PNG_COMPRESSION, 1] if suffix == ".png" else []
+    _, encoded = cv2.imencode(suffix, pixels, options)
+    with replacing(path) as temporary:
+        temporary.write_bytes(encoded.data)
+
+
+def _require_whole_png(path: Path, data: bytes, what: str) -> None:
+    position = len(_PNG_SIGNATURE)
+    while True:
+        length = int.from_bytes(data[position : position + 4], "big")
+        kind = data[position + 4 : position + 8]
+        checksum = data[position + 8 + length : position + 12 + length]
+        if len(checksum) < 4:
+            raise FormatError(path, f"byte {len(data)}", "the end of a truncated PNG", f"{what}, complete")
+        if zlib.crc32(data[position + 4 : position + 8 + length]) != int.from_bytes(checksum, "big"):
+            raise FormatError(path, f"byte {position}", "a damaged PNG (wrong checksum)", f"{what}, undamaged")
+        if kind == b"IEND":
+            return
+        position += 12 + length
+
+
+def _require_whole_jpeg(path: Path, data: bytes, what: str) -> None:
+    """Go from marker to marker to the end of the image: a thumbnail in a segment, or a tail, has ends of its own."""
+    position = len(_JPEG_SIGNATURE)
+    has_scan = False
+    while (found := _JPEG_MARKER.search(data, position)) is not None:
+        marker, position = found[1][0], found.end()
+        if marker == _EOI and has_scan:
+            return
+        if marker in _BARE or marker == _EOI:
+            continue
+        if marker in _SOF:
+            _require_plain_pixels(path, data[position : position + 8])
+        has_scan = has_scan or marker == _SOS
+        position += max(2, int.from_bytes(data[position : position + 2], "big"))
+    raise FormatError(path, f"byte {len(data)}", "the end of a truncated JPEG", f"{what}, complete")
+
+
+def _require_plain_pixels(path: Path, frame_header: bytes) -> None:
+    # Length, 2 bytes; bits; height and width, 2 bytes each; components.
+    if len(frame_header) < 8:
+        return
+    if frame_header[2] != 8:
+        raise FormatError(path, "pixels", f"{frame_header[2]} bits a channel", "8 bits a channel")
+    if frame_header[7] not in (1, 3):
+        found = f"{frame_header[7]} channels (CMYK?), which decoders turn into colours each in its own way"
+        raise FormatError(path, "pixels", found, "3 channels, or 1 of grey")

@@ -93,7 +93,7 @@ def decode_image(path: str | Path, flags: int, what: str) -> NDArray[np.generic]
     return image
 
 
-def write_encoded(path: str | Path, suffix: str, pixels: NDArray[np.generic]) -> None:
+def write_encoded(path: str | Path, suffix: str, pixels: NDArray[np.integer]) -> None:
     """Encode pixels, in OpenCV's order of channels, as the format that `suffix` names, and write them."""
     # Level 1: half the time of the default for a few per cent more bytes.
     options = [cv2.IMWRITE_PNG_COMPRESSION, 1] if suffix == ".png" else []

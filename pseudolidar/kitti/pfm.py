@@ -33,7 +33,8 @@ def read_pfm(path: str | Path) -> NDArray[np.float32]:
         expected = f"{4 * width * height} bytes, 4 for each of {width} x {height} px"
         raise FormatError(path, "pixels", f"{len(data) - start} bytes", expected)
     values = np.frombuffer(data, "<f4" if scale < 0 else ">f4", offset=start).reshape(height, width)
-    return np.ascontiguousarray(values[::-1], np.float32)
+    # A copy: what is mapped onto the bytes of a file is read-only.
+    return np.array(values[::-1], np.float32, order="C")
 
 
 def write_pfm(path: str | Path, values: NDArray[np.floating]) -> None:

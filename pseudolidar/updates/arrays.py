@@ -67,5 +67,5 @@ def _header(dtype: str, shape: tuple[int, ...]) -> bytes:
     # numpy leaves room for the first dimension to grow: the length of the header doesn't depend on it.
     file = io.BytesIO()
     described = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
-    np.lib.format.write_npy_header_1_0(file, described)
+    np.lib.format.write_array_header_1_0(file, described)
     return file.getvalue()

@@ -66,5 +66,5 @@ def test_maps_are_copied_and_checked(data: ObjectDataset, tmp_path: Path, suffix
 def test_folders_without_maps(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="nowhere: folder: found nothing there"):
         DisparityFolder(tmp_path / "nowhere")
-    with pytest.raises(FormatError, match=r"folder: found no \.npy and no \.png"):
+    with pytest.raises(FormatError, match=r"folder: found none, expected disparity maps: \.npy, \.png, \.pfm"):
         DisparityFolder(tmp_path)

@@ -7,15 +7,19 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pseudolidar.files import FormatError, require_file
+from pseudolidar.files import FormatError, require_file, saying_which_file
 
 _BYTES_AT_ONCE = 1 << 23
 
 
 def append_rows(path: Path, dtype: str, shape: tuple[int, ...], first: int, value: ArrayLike) -> None:
-    """Give the rows from `first` on all one value; whatever the file holds behind row `first` is dropped."""
+    """Give the rows from `first` on all one value; whatever the file holds behind row `first` is dropped.
+
+    Raises:
+        FileError: the system refuses, e.g. for lack of space.
+    """
     row_bytes = np.dtype(dtype).itemsize * int(np.prod(shape[1:]))
-    with path.open("r+b" if path.exists() else "wb") as file:
+    with saying_which_file(path), path.open("r+b" if path.exists() else "wb") as file:
         if first == 0:
             file.write(_header(dtype, (0, *shape[1:])))
         file.truncate(len(_header(dtype, shape)) + first * row_bytes)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pseudolidar.files import InputError, track
+from pseudolidar.files import InputError, saying_which_file, track
 from pseudolidar.kernels import in_shares
 from pseudolidar.updates import cpu
 from pseudolidar.updates.arrays import mapped, write_header
@@ -88,10 +88,11 @@ def write_step(
     temporary = folder.with_suffix(".new")
     temporary.mkdir()
     try:
-        changed = _write_rows(temporary, arrays, requested, items, labels, confusion, rule)
-        record = StepRecord(len(requested), len(items), changed, str(rule))
-        (temporary / "record.json").write_text(json.dumps(asdict(record)))
-        temporary.rename(folder)
+        with saying_which_file(folder):
+            changed = _write_rows(temporary, arrays, requested, items, labels, confusion, rule)
+            record = StepRecord(len(requested), len(items), changed, str(rule))
+            (temporary / "record.json").write_text(json.dumps(asdict(record)))
+            temporary.rename(folder)
     except BaseException:
         shutil.rmtree(temporary)
         raise

@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 
 from pseudolidar.command_line import clear_errors
-from pseudolidar.files import replacing
+from pseudolidar.files import replacing, require_output_folder
 from pseudolidar.updates.digits_stream import (
     ALIKE,
     DIVERSE,
@@ -25,6 +25,7 @@ from pseudolidar.viewing import print_tables, save_figure, tables_of, write_repo
 def main(config: DictConfig) -> None:
     """Compose the configuration, play both streams, print the tables, write figures and the report."""
     with clear_errors():
+        require_output_folder(config.output, "the report")
         diverse = run_experiment(DIVERSE, config.seeds, config.budgets, config.cost_ratios, config.growing_budget)
         alike = run_experiment(ALIKE, config.seeds, (1.0,), config.cost_ratios)
         write(diverse, alike, Path(config.output), OmegaConf.to_yaml(config, resolve=True))

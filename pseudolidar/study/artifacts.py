@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pseudolidar.files import replacing
+from pseudolidar.files import replacing, require_output_folder
 from pseudolidar.study.stages import Stage
 from pseudolidar.training import arithmetic_threads
 
@@ -20,10 +20,13 @@ class ArtifactStore:
 
     Args:
         root: the folder; made when the first stage is.
+
+    Raises:
+        FormatError: a file of that name.
     """
 
     def __init__(self, root: str | Path) -> None:
-        self.root = Path(root)
+        self.root = require_output_folder(root, "artifacts")
 
     def folder(self, stage: Stage) -> Path:
         """Where the stage's content is, or will be."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from loky.process_executor import ProcessPoolExecutor  # type: ignore[import-untyped]
 
-from pseudolidar.files import FormatError, InputError, end_with, replacing, track
+from pseudolidar.files import FormatError, InputError, end_with, replacing, require_output_folder, track
 from pseudolidar.kitti import write_disparity, write_image, write_objects, write_points
 from pseudolidar.synthetic.camera import exposure_of, render, sample_sensors
 from pseudolidar.synthetic.labels import label
@@ -65,7 +65,7 @@ def _write_frame(task: tuple[Path, TownPreset, int, int]) -> int:
 
 
 def _check_settings(root: Path, preset: TownPreset, splits: dict[str, int], seed: int) -> None:
-    path = root / _SETTINGS_FILE
+    path = require_output_folder(root, "a town") / _SETTINGS_FILE
     wanted = {
         "renderer_version": RENDERER_VERSION,
         "preset": preset.name,

@@ -123,6 +123,9 @@ RESULTS = ("labels=none", "results=none")
             ("models=none", "data=none", "output=file"),
             "file: folder: found a file, expected a folder for detections",
         ),
+        ("make_town.py", ("output=file",), "file: folder: found a file, expected a folder for a town"),
+        ("update_stream.py", ("output=file",), "file: folder: found a file, expected a folder for the report"),
+        ("illustrations.py", ("output=file/below",), "file: folder: found a file, expected a folder for artifacts"),
         (
             "make_clouds.py",
             ("disparity=maps", "calib=none", "output=file"),

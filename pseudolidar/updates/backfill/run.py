@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pseudolidar.files import require_output_folder
 from pseudolidar.kitti import ObjectDataset
 from pseudolidar.study.flips import Flips
 from pseudolidar.updates import MaxBelief, Replace, Rule
@@ -91,8 +92,9 @@ def run_backfill(settings: BackfillSettings, configuration: str) -> Outcome:
 
     Raises:
         FormatError: missing or broken files, see `Archive` and `read_candidates`.
-        InputError: settings that make no sense.
+        InputError: settings that make no sense, a file in place of the output folder.
     """
+    require_output_folder(settings.output, "the archive")
     frames = ObjectDataset(settings.data, settings.archive)
     for budget in settings.budgets:
         frame_count(budget, len(frames))  # what is wrong is said before anything is taken in

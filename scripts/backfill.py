@@ -1,55 +1,6 @@
 """Frames to run again and labels to replace when a new version arrives: python scripts/backfill.py data=DIR ..."""
 
-from pathlib import Path
-from shlex import quote
-
-import hydra
-from omegaconf import DictConfig, OmegaConf
-
-from pseudolidar.command_line import clear_errors, instantiate
-from pseudolidar.updates.backfill import BackfillSettings, Waiting, run_backfill
-from pseudolidar.viewing import print_tables, tables_of
-
-
-@hydra.main(version_base="1.3", config_path="../configs", config_name="backfill")
-def main(config: DictConfig) -> None:
-    """Go on as far as there are results, print the tables, say where the files are and what is to be run."""
-    with clear_errors():
-        run(instantiate(config), OmegaConf.to_yaml(config, resolve=True))
-
-
-def run(settings: BackfillSettings, configuration: str) -> None:
-    """Take the archive forward and say how to go on."""
-    outcome = run_backfill(settings, configuration)
-    print_tables(tables_of(outcome.report))
-    for path in outcome.replacements:
-        print(f"replacements: {path}")
-    print(f"results: {outcome.results}\nreport: {Path(settings.output) / 'report.html'}")
-    if outcome.waiting is not None:
-        print(how_to_run(settings, outcome.waiting))
-
-
-def how_to_run(settings: BackfillSettings, waiting: Waiting) -> str:
-    """The frames that are to be run, and commands for them, to be copied."""
-    version, split = waiting.version, f"backfill_{waiting.version.name}"
-    there = Path(settings.data) / "ImageSets" / f"{split}.txt"
-    data, candidates = quote(settings.data), quote(settings.candidates)
-    lines = [
-        f"{version.name}: {len(waiting.frames)} frames of {settings.archive} to run; results are missing in "
-        f"{len(waiting.missing)} frames, the labelled ones among them: {waiting.split_file}",
-        f"  cp {quote(str(waiting.split_file))} {quote(str(there))}",
-    ]
-    for folder in version.folders:
-        if folder.name == "results":
-            output = quote(str(folder.parent))
-            lines.append(f"  python scripts/detect.py models=DIR data={data} split={split} output={output}")
-        else:
-            lines.append(
-                f"  python scripts/detect_objects.py model=FILE data={data} split={split} clouds=DIR "
-                f"boxes={candidates} output={quote(str(folder))}"
-            )
-    return "\n".join([*lines, "then the same command goes on"])
-
+from pseudolidar.command_line import run_command
 
 if __name__ == "__main__":
-    main()
+    run_command("backfill")

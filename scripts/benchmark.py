@@ -6,7 +6,7 @@ import inspect
 
 from omegaconf import OmegaConf
 
-from pseudolidar.command_line import clear_errors
+from pseudolidar.command_line import clear_errors, prepare_process
 from pseudolidar.files import InputError
 
 _NAMES = (
@@ -20,6 +20,7 @@ def main() -> None:
     parser.add_argument("name", choices=_NAMES, help="what is measured")
     parser.add_argument("settings", nargs="*", metavar="SETTING=VALUE", help="what it is measured on")
     arguments = parser.parse_args()
+    prepare_process()
     with clear_errors():
         measure = importlib.import_module(f"pseudolidar.benchmarks.{arguments.name}").main
         known = inspect.signature(measure).parameters

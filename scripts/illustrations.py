@@ -1,47 +1,6 @@
 """How a better model makes a system worse, in four small systems: python scripts/illustrations.py [output=DIR]."""
 
-import json
-from pathlib import Path
-
-import hydra
-from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
-
-from pseudolidar.command_line import clear_errors
-from pseudolidar.files import replacing
-from pseudolidar.study.artifacts import ArtifactStore
-from pseudolidar.study.illustrations import (
-    draw_illustration,
-    illustrations,
-    illustrations_data,
-    illustrations_report,
-    run_illustrations,
-)
-from pseudolidar.viewing import print_tables, save_figure, tables_of, write_report
-
-
-@hydra.main(version_base="1.3", config_path="../configs", config_name="illustrations")
-def main(config: DictConfig) -> None:
-    """Compose the configuration, train what is not there yet, print the tables, write figures and the report."""
-    with clear_errors():
-        run(Path(config.output), config.workers, OmegaConf.to_yaml(config, resolve=True))
-
-
-def run(output: Path, workers: int, configuration: str) -> None:
-    """Run the illustrations in `output`, print their tables, write figure-*.png, report.html, results.json."""
-    results = run_illustrations(ArtifactStore(output / "artifacts"), illustrations(), workers)
-    with replacing(output / "config.yaml") as temporary:
-        temporary.write_text(configuration)
-    figures = {result.illustration.name: draw_illustration(result) for result in results}
-    report = illustrations_report(results, figures, configuration)
-    print_tables(tables_of(report))
-    for name, figure in figures.items():
-        save_figure(figure, output / f"{name}.png")
-    with replacing(output / "results.json") as temporary:
-        temporary.write_text(json.dumps(illustrations_data(results), indent=1))
-    write_report(report, output / "report.html")
-    Console().print(f"report: {output / 'report.html'}", highlight=False, soft_wrap=True)
-
+from pseudolidar.command_line import run_command
 
 if __name__ == "__main__":
-    main()
+    run_command("illustrations")

@@ -1,56 +1,6 @@
 """What training an ensemble jointly does to it: python scripts/joint_training.py [output=DIR]."""
 
-import json
-from collections.abc import Sequence
-from pathlib import Path
-
-import hydra
-from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
-
-from pseudolidar.command_line import clear_errors, instantiate
-from pseudolidar.files import InputError, replacing
-from pseudolidar.study import ArtifactStore, default_workers
-from pseudolidar.study.joint_training import (
-    Design,
-    draw_experiment,
-    joint_training_data,
-    joint_training_report,
-    run_experiments,
-)
-from pseudolidar.viewing import print_tables, save_figure, tables_of, write_report
-
-
-@hydra.main(version_base="1.3", config_path="../configs", config_name="joint_training")
-def main(config: DictConfig) -> None:
-    """Compose the configuration, train what is not there yet, print the tables, write figures and the report."""
-    with clear_errors():
-        choices = (config.digits, config.digits_squared_error, config.get("stereo"))
-        designs = [instantiate(choice).design() for choice in choices if choice is not None]
-        if not designs:
-            raise InputError("digits, digits_squared_error, stereo: found none of them, expected one or more")
-        workers = default_workers() if config.workers is None else config.workers
-        run(Path(config.output), designs, workers, OmegaConf.to_yaml(config, resolve=True))
-
-
-def run(output: Path, designs: Sequence[Design], workers: int, configuration: str) -> None:
-    """Train in `output`, print the tables, write NAME-*.png, report.html, results.json."""
-    experiments = run_experiments(ArtifactStore(output / "artifacts"), designs, workers)
-    with replacing(output / "config.yaml") as temporary:
-        temporary.write_text(configuration)
-    figures = {experiment.design.name: draw_experiment(experiment) for experiment in experiments}
-    report = joint_training_report(experiments, figures, configuration)
-    print_tables(tables_of(report))
-    for experiment, drawn in figures.items():
-        for name, figure in drawn.items():
-            save_figure(figure, output / f"{experiment}-{name}.png")
-    with replacing(output / "results.json") as temporary:
-        temporary.write_text(json.dumps(joint_training_data(experiments), indent=1))
-    write_report(report, output / "report.html")
-    console = Console()
-    for text in (report.lead, f"report: {output / 'report.html'}"):
-        console.print(text, highlight=False, soft_wrap=True)
-
+from pseudolidar.command_line import run_command
 
 if __name__ == "__main__":
-    main()
+    run_command("joint_training")

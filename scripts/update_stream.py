@@ -1,50 +1,6 @@
 """Stored predictions and streams of better classifiers, on digits: python scripts/update_stream.py [output=DIR]."""
 
-import json
-from pathlib import Path
-
-import hydra
-from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
-
-from pseudolidar.command_line import clear_errors
-from pseudolidar.files import replacing, require_output_folder
-from pseudolidar.updates.digits_stream import (
-    ALIKE,
-    DIVERSE,
-    Experiment,
-    run_experiment,
-    stream_data,
-    stream_figure,
-    stream_report,
-)
-from pseudolidar.viewing import print_tables, save_figure, tables_of, write_report
-
-
-@hydra.main(version_base="1.3", config_path="../configs", config_name="update_stream")
-def main(config: DictConfig) -> None:
-    """Compose the configuration, play both streams, print the tables, write figures and the report."""
-    with clear_errors():
-        require_output_folder(config.output, "the report")
-        diverse = run_experiment(DIVERSE, config.seeds, config.budgets, config.cost_ratios, config.growing_budget)
-        alike = run_experiment(ALIKE, config.seeds, (1.0,), config.cost_ratios)
-        write(diverse, alike, Path(config.output), OmegaConf.to_yaml(config, resolve=True))
-
-
-def write(diverse: Experiment, alike: Experiment, output: Path, configuration: str) -> None:
-    """Print the tables, write a figure a selection (random.png), report.html, results.json and config.yaml."""
-    with replacing(output / "config.yaml") as temporary:
-        temporary.write_text(configuration)
-    figures = {selection: stream_figure(diverse, selection) for selection in diverse.selections}
-    report = stream_report(diverse, alike, figures, configuration)
-    print_tables(tables_of(report))
-    for name, figure in figures.items():
-        save_figure(figure, output / f"{name}.png")
-    with replacing(output / "results.json") as temporary:
-        temporary.write_text(json.dumps({"diverse": stream_data(diverse), "alike": stream_data(alike)}, indent=1))
-    write_report(report, output / "report.html")
-    Console().print(f"report: {output / 'report.html'}", highlight=False, soft_wrap=True)
-
+from pseudolidar.command_line import run_command
 
 if __name__ == "__main__":
-    main()
+    run_command("update_stream")

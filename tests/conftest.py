@@ -5,6 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from pseudolidar.command_line import prepare_process
+
+# As the commands have it, before anything imports PyTorch.
+prepare_process()
+
 
 def _folder_from_environment(variable: str, holds: str) -> Path:
     value = os.environ.get(variable)

@@ -21,7 +21,7 @@ class Boxes2dJob:
         device: `cpu` or `cuda`.
     """
 
-    model: str
+    model: str | Path
     dataset: ObjectDataset
     output: Path
     min_score: float

@@ -32,11 +32,11 @@ class ObjectsJob:
         device: `cpu` or `cuda`.
     """
 
-    model: str
+    model: str | Path
     dataset: ObjectDataset
     clouds: Path
     output: Path
-    boxes: str | None = None
+    boxes: str | Path | None = None
     device: str = "cpu"
 
     def __post_init__(self) -> None:

@@ -17,9 +17,6 @@ from numba import cuda
 from numba.cuda import libdevice
 from torch import Tensor
 
-# numba warns of grids of few blocks, at every launch: the small ones here are small by nature.
-numba.config.CUDA_LOW_OCCUPANCY_WARNINGS = 0
-
 Argument: TypeAlias = Tensor | tuple[float, ...] | float
 
 _NUMBA_TYPES = {

@@ -1,17 +1,16 @@
 """A street of a few stereo pairs, models trained on it for seconds, and the script run within the test's process."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import hydra
 import pytest
 
 from pseudolidar.cloud import write_clouds
-from pseudolidar.command_line import clear_errors
+from pseudolidar.command_line import run_command
 from pseudolidar.detectors.frustum_pointnet import FrustumTraining, train_frustum_pointnet
 from pseudolidar.kitti import ObjectDataset
 from pseudolidar.stereo import SemiGlobalMatching, predict_disparities
-from scripts.detect import run
 from tests.stereo.conftest import write_scene
 
 REPOSITORY = Path(__file__).parents[2]
@@ -62,17 +61,14 @@ def boxes(street: ObjectDataset, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 @pytest.fixture
-def detect(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+def detect(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str, str]]:
     """Run scripts/detect.py with settings: the exit code, what it printed, and the errors."""
 
     def call(**settings: object) -> tuple[int, str, str]:
-        overrides = [f"{name}={value}" for name, value in settings.items()]
         code = 0
-        with hydra.initialize_config_dir(str(REPOSITORY / "configs"), version_base="1.3"):
-            config = hydra.compose("detect", overrides)
+        monkeypatch.setattr(sys, "argv", ["detect.py"])
         try:
-            with clear_errors():
-                run(config)
+            run_command("detect", [f"{name}={value}" for name, value in settings.items()])
         except SystemExit as stopped:
             code = int(str(stopped.code))
         printed = capsys.readouterr()

@@ -164,7 +164,7 @@ def test_mistakes_end_in_one_line(
         (common | pair | {"models": tmp_path / "empty"}, "detectors: found nothing, expected frustum_NAME.pt or"),
         (common | pair | {"models": tmp_path / "none"}, "none: folder: found nothing there, expected a folder of"),
         (common | pair | {"detectors": "pointrcnn"}, "found frustum_car.pt, expected pointrcnn_NAME.pt"),
-        (common | pair | {"detectors": "yolo"}, "detectors: found 'yolo', expected one of frustum, pointrcnn"),
+        (common | pair | {"detectors": "yolo"}, "detectors: found 'yolo', expected frustum or pointrcnn or null"),
         (common | pair | {"boxes": "null"}, "expected boxes2d.pt among the models, or boxes=FILE_OR_FOLDER"),
         (common | pair | {"boxes": "no.txt"}, "no.txt: file: found nothing there, expected 2D detections"),
     ]:

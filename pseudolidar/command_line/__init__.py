@@ -1,0 +1,6 @@
+"""How every command starts, reads its settings, and ends: `run_command` for those of `pseudolidar.commands`."""
+
+from pseudolidar.command_line.process import clear_errors, prepare_process
+from pseudolidar.command_line.running import run_command
+
+__all__ = ["clear_errors", "prepare_process", "run_command"]

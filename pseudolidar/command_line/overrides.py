@@ -1,0 +1,142 @@
+"""A command's arguments: values of text settings arrive as they were typed, Hydra's own syntax stays for the rest."""
+
+import dataclasses
+import re
+import types
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Quote, QuotedString
+from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
+
+from pseudolidar.command_line.settings import suggestion, type_hints
+
+_ASSIGNMENT = re.compile(r"([+]{0,2})([^=@~+\s]+)=(.*)", re.DOTALL)
+_NULL_GROUP = re.compile(r"([\w/-]+)(?:@([\w.-]+))?=null", re.IGNORECASE)
+_LISTS = (list, tuple, dict, Sequence, Mapping)
+
+
+def as_typed(arguments: Sequence[str], hints: Mapping[str, Any], configs: Path) -> list[str]:
+    """The arguments for Hydra's parser.
+
+    A value of a text setting is quoted, whatever it holds: blanks, commas, brackets, an equals sign. As it is stays
+    what is meant for Hydra: null where a setting may be null, a list or a mapping where it may be one, what is quoted
+    already, `${NAME}` of another setting, several values with `--multirun`. A group that is null is left out, and its
+    settings are null.
+
+    Args:
+        arguments: of the command line.
+        hints: types of the command's settings by name; those below them follow.
+        configs: the folder of configurations.
+    """
+    several = any(argument in ("-m", "--multirun") for argument in arguments)
+    typed = []
+    for argument in arguments:
+        group = _NULL_GROUP.fullmatch(argument)
+        if group is not None and (configs / group[1]).is_dir():
+            typed += _without_group(group[1], group[2], hints)
+            continue
+        found = _ASSIGNMENT.fullmatch(argument)
+        if found is None or argument.startswith("-"):
+            typed.append(argument)
+            continue
+        prefix, key, value = found.groups()
+        kinds = list(_kinds(hints, key.split(".")))
+        typed.append(f"{prefix}{key}={_quoted(key, value, kinds, hints, several)}")
+    return typed
+
+
+def explained(error: HydraException, known: Sequence[str]) -> str:
+    """What is wrong with the arguments, in one line.
+
+    Args:
+        error: of Hydra's parser or of its composition.
+        known: names of the settings that there are.
+    """
+    text = str(error)
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file:
+        group, _, option = error.missing_cfg_file.rpartition("/")
+        return f"{group}: found {option}, expected one of {', '.join(error.options or ())}"
+    if isinstance(error, OverrideParseException):
+        return f"found {error.override}, expected NAME=VALUE; lists are [A,B], mappings {{NAME: VALUE}}"
+    unknown = re.search(r"Could not (?:override|delete from config\.) '([^']+)'", text)
+    if isinstance(error, ConfigCompositionException) and unknown is not None:
+        nearest = re.search(r"Did you mean to override (\S+?)\?", text)
+        return f"{unknown[1]}: no such setting; " + (
+            suggestion(unknown[1], _beside(unknown[1], known)) if nearest is None else f"did you mean {nearest[1]}?"
+        )
+    return text.strip().split("\n")[0]
+
+
+def _beside(name: str, known: Sequence[str]) -> list[str]:
+    """The settings at the same place as one that there isn't; all at the top where there is no such place."""
+    parent, dot, _ = name.rpartition(".")
+    beside = [one for one in known if one.startswith(parent + dot) and "." not in one[len(parent + dot) :]]
+    return beside or [one for one in known if "." not in one]
+
+
+def _without_group(group: str, package: str | None, hints: Mapping[str, Any]) -> list[str]:
+    if package is None:
+        return [f"~{group}"]
+    parent, _, _ = package.rpartition(".")
+    if parent and any(get_origin(kind) in (dict, Mapping) for kind in _kinds(hints, parent.split("."))):
+        # One of several by name, such as the detectors: then it is not among them.
+        return [f"~{package}"]
+    return [f"~{group}@{package}", f"++{package}=null"]
+
+
+def _kinds(hints: Mapping[str, Any], names: Sequence[str]) -> Iterator[Any]:
+    """The types that a setting may have, through groups, mappings and alternatives; none where it isn't known."""
+    first, *rest = names
+    for one in _alternatives(hints[first]) if first in hints else ():
+        if not rest or one is Any:
+            yield one
+        elif dataclasses.is_dataclass(one) and isinstance(one, type):
+            yield from _kinds(type_hints(one), rest)
+        elif get_origin(one) in (dict, Mapping):
+            yield from _kinds({rest[0]: get_args(one)[1]}, rest)
+
+
+def _alternatives(hint: Any) -> Iterator[Any]:
+    if get_origin(hint) in (Union, types.UnionType):
+        for one in get_args(hint):
+            yield from _alternatives(one)
+    else:
+        yield hint
+
+
+def _quoted(key: str, value: str, kinds: Sequence[Any], hints: Mapping[str, Any], several: bool) -> str:
+    is_open = Any in kinds
+    is_text = any(kind in (str, Path) or get_origin(kind) is Literal for kind in kinds)
+    if not (is_text or is_open):
+        return value
+    parsed = _parsed(key, value)
+    if isinstance(parsed, QuotedString) or (several and parsed is not None):
+        return value
+    if value.lower() == "null" and (is_open or type(None) in kinds):
+        return value
+    holds_several = any(get_origin(kind) in _LISTS or dataclasses.is_dataclass(kind) for kind in kinds)
+    if value[:1] in ("[", "{") and parsed is not None and (is_open or holds_several):
+        return value
+    if isinstance(parsed, int | float) and (is_open or {int, float, bool} & set(map(_hashable, kinds))):
+        return value
+    # An interpolation is one of a setting that there is, or of a resolver (`now:`, `oc.env:`).
+    names = "|".join(map(re.escape, hints))
+    literal = re.sub(rf"\$\{{(?!(?:{names})[.}}]|[\w.]+:)", r"\\${", value)
+    return str(QuotedString(literal, Quote.single).with_quotes())
+
+
+def _hashable(kind: Any) -> Any:
+    return kind if isinstance(kind, type) else None
+
+
+def _parsed(key: str, value: str) -> Any:
+    """The value as Hydra reads it; None where it can't."""
+    try:
+        override = OverridesParser.create().parse_override(f"{key}={value}")
+    except HydraException:
+        return None
+    found = override._value
+    return "" if found is None else found

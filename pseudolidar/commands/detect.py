@@ -1,0 +1,73 @@
+"""Objects from stereo pairs: python scripts/detect.py models=DIR left=FILE right=FILE calib=FILE (or data=, drive=)."""
+
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from pseudolidar.files import InputError, require_output_folder
+from pseudolidar.inference import Shard, run_job
+from pseudolidar.inference.pairs import PairsToObjectsJob, merged
+from pseudolidar.kitti import Frame, ObjectDataset
+from pseudolidar.pipeline import Drawing, GivenBoxes, Models, PairFrame, raw_drive
+from pseudolidar.pipeline.models import DetectorKind
+
+
+def main(
+    *,
+    models: Path,
+    detectors: DetectorKind | None,
+    output: Path,
+    left: Path | None,
+    right: Path | None,
+    calib: Path | None,
+    data: Path | None,
+    split: str | None,
+    drive: Path | None,
+    boxes: Path | None,
+    max_height: float,
+    max_disparity: int | None,
+    align_corners: bool | None,
+    device: str,
+    workers: int,
+    shard: str | None,
+    drawing: Drawing,
+) -> None:
+    """Write a KITTI result file and a picture for every frame, say where they are and what was found."""
+    require_output_folder(output, "detections")
+    frames = _frames(left, right, calib, data, split, drive)
+    load = partial(Models.from_folder, models, detectors, device, align_corners, max_disparity)
+    # Here too where others compute: what is wrong with a folder of models shows before they start.
+    loaded = load()
+    frame_ids = [frame.frame_id for frame in frames]
+    given = None if boxes is None else GivenBoxes.from_path(boxes, frame_ids)
+    if loaded.disparity_name == "semi-global matching":
+        print(f"disparity: by semi-global matching, since {models} has no disparity.pt")
+    part = Shard.from_text(shard)
+    job = PairsToObjectsJob(load if workers > 1 else lambda: loaded, frames, output, drawing, given, max_height)
+    summary = merged(run_job(job, workers, part), len(part.of(frame_ids)))
+    print(f"frames: {summary.frames}, finished before: {summary.finished_before}; found: {_listed(summary.found)}")
+    if summary.skipped:
+        print(f"skipped: {_listed(summary.skipped)}")
+    print(f"results: {output / 'results'}, pictures: {output / 'pictures'}")
+
+
+def _frames(
+    left: Path | None, right: Path | None, calib: Path | None, data: Path | None, split: str | None, drive: Path | None
+) -> Sequence[Frame]:
+    """The frames that `left` with `right` and `calib`, or `data`, or `drive` name."""
+    pair = (left, right, calib)
+    if (pair != (None, None, None)) + (data is not None) + (drive is not None) == 1:
+        if data is not None:
+            return list(ObjectDataset(data, split))
+        if drive is not None:
+            return list(raw_drive(drive))
+        if left is not None and right is not None and calib is not None:
+            return [PairFrame.from_files(left, right, calib)]
+    settings = {"left": left, "right": right, "calib": calib, "data": data, "drive": drive}
+    found = ", ".join(name for name, value in settings.items() if value is not None) or "none of them"
+    raise InputError(f"found {found}; expected left=FILE right=FILE calib=FILE, or data=DIR, or drive=DIR")
+
+
+def _listed(counts: Counter[str]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in sorted(counts.items())) or "nothing"

@@ -1,0 +1,49 @@
+"""Errors of disparity maps by depth: python scripts/evaluate_disparity.py disparity=DIR data=DIR split=val."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from pseudolidar.files import FormatError, InputError, replacing, require_output_file
+from pseudolidar.kitti import Calibration, ObjectDataset, read_disparity, read_points
+from pseudolidar.stereo import StereoMetrics, disparity_metrics, lidar_disparity, map_metrics
+from pseudolidar.stereo.pairs import StereoPairs
+from pseudolidar.study import disparity_table
+from pseudolidar.viewing import print_table
+
+
+def main(
+    *,
+    disparity: Path,
+    data: Path | None,
+    pairs: Callable[..., StereoPairs] | None = None,
+    split: str | None,
+    calib: Path | None,
+    velodyne: Path | None,
+    output: Path | None,
+) -> None:
+    """Compare with the truth of a data set, or with one LiDAR sweep; print the table, write the JSON file."""
+    if output is not None:
+        require_output_file(output, (".json",), "a table")
+    if data is not None and calib is None and velodyne is None:
+        dataset = ObjectDataset(data, split) if pairs is None else pairs(root=data, split=split)
+        metrics = disparity_metrics(disparity, dataset)
+        truth, name = data, f"{disparity}, {len(metrics.frame_ids)} frames"
+    elif data is None and calib is not None and velodyne is not None:
+        metrics = _against_lidar(disparity, calib, velodyne)
+        truth, name = velodyne, str(disparity)
+    else:
+        raise InputError("expected data=DIR, or calib=FILE velodyne=FILE")
+    if not metrics.pixels.any():
+        raise FormatError(truth, "truth", "nothing in the image", "pixels whose disparity is known")
+    print_table(disparity_table(metrics, name))
+    if output is not None:
+        with replacing(output) as temporary:
+            temporary.write_text(json.dumps(metrics.to_dict(), indent=1) + "\n")
+        print(f"written to {output}")
+
+
+def _against_lidar(disparity: Path, calib: Path, velodyne: Path) -> StereoMetrics:
+    predicted, calibration = read_disparity(disparity), Calibration.from_file(calib)
+    truth = lidar_disparity(read_points(velodyne), calibration, (predicted.shape[0], predicted.shape[1]))
+    return map_metrics(predicted, truth, calibration.camera_constant_px_m, disparity.stem)

@@ -1,0 +1,34 @@
+"""Train a detector: train_detector.py data=DIR clouds=DIR class_name=Car output=model.pt [detector@training=...].
+
+On several GPUs: torchrun --nproc-per-node 8 scripts/train_detector.py ... device=cuda.
+"""
+
+from pathlib import Path
+
+from pseudolidar.detectors import train_detector
+from pseudolidar.detectors.frustum_pointnet import FrustumTraining
+from pseudolidar.detectors.pointrcnn import PointRCNNTraining
+from pseudolidar.kitti import ObjectDataset
+from pseudolidar.training import is_first_process, let_one_process_speak
+
+
+def main(
+    *,
+    data: Path,
+    split: str,
+    clouds: Path,
+    class_name: str | list[str],
+    output: Path,
+    max_depth: float | None,
+    device: str | None,
+    seed: int,
+    training: FrustumTraining | PointRCNNTraining,
+) -> None:
+    """Train; a killed run goes on where it was."""
+    let_one_process_speak()
+    names = [class_name] if isinstance(class_name, str) else class_name
+    train_detector(
+        training, ObjectDataset(data, split), clouds, names, output, seed, max_depth, device or training.device
+    )
+    if is_first_process():
+        print(f"model: {output}")

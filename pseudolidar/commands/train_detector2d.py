@@ -1,0 +1,18 @@
+"""Train a 2D detector: python scripts/train_detector2d.py data=DIR output=model.pt.
+
+On several GPUs: torchrun --nproc-per-node 8 scripts/train_detector2d.py data=DIR output=model.pt device=cuda.
+"""
+
+from pathlib import Path
+
+from pseudolidar.detectors.boxes2d import Detector2dTraining, train_detector2d
+from pseudolidar.kitti import ObjectDataset
+from pseudolidar.training import is_first_process, let_one_process_speak
+
+
+def main(*, data: Path, split: str, output: Path, seed: int, device: str | None, training: Detector2dTraining) -> None:
+    """Train; a killed run goes on where it was."""
+    let_one_process_speak()
+    train_detector2d(training, ObjectDataset(data, split), output, seed, device)
+    if is_first_process():
+        print(f"model: {output}")

@@ -1,0 +1,33 @@
+"""Train a disparity model: train_stereo.py data=DIR output=model.pt [training.loss=depth] [stereo@training=ensemble].
+
+On several GPUs: torchrun --nproc-per-node 8 scripts/train_stereo.py data=DIR output=model.pt training.device=cuda.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from pseudolidar.ensembles import train_disparity
+from pseudolidar.files import InputError
+from pseudolidar.stereo import StereoTraining
+from pseudolidar.stereo.pairs import StereoPairs
+from pseudolidar.training import is_first_process, let_one_process_speak
+
+
+def main(
+    *,
+    data: Path,
+    pairs: Callable[..., StereoPairs],
+    split: str,
+    output: Path,
+    init: Path | None,
+    seed: int,
+    training: StereoTraining,
+) -> None:
+    """Train; a killed run goes on where it was."""
+    let_one_process_speak()
+    if init is not None and not init.is_file():
+        expected = "weights to start from (the paper's runs start from SceneFlow's); init=null takes random ones"
+        raise InputError(f"init: found no file {init}, expected {expected}")
+    train_disparity(training, pairs(root=data, split=split), output, init, seed)
+    if is_first_process():
+        print(f"model: {output}")

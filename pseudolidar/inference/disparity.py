@@ -64,3 +64,6 @@ class _SomePairs:
 
     def read(self, index: int) -> StereoPair:
         return self.pairs.read(self.places[index])
+
+    def files(self, index: int) -> Sequence[Path]:
+        return self.pairs.files(self.places[index])

@@ -253,8 +253,8 @@ def test_a_figure_says_what_became_better_and_worse(results: dict[str, Result]) 
 
 def test_a_failed_stage_ends_the_run_with_its_message(tmp_path: Path) -> None:
     store, cases = ArtifactStore(tmp_path / "store"), illustrations()[:1]
-    for stage in cases[0].before.stages(0).values():
-        store.folder(stage).parent.mkdir(parents=True, exist_ok=True)
-        store.folder(stage).write_text("a file where the folder should be")
-    with pytest.raises(ValueError, match=r"^examples: .*store"):
+    folder = store.folder(cases[0].before.stages(0)["v", "train"])
+    folder.parent.mkdir()
+    folder.write_text("a file where the folder should be")
+    with pytest.raises(ValueError, match=r"^train v \[seed 0\]: .*store"):
         run_illustrations(store, cases)

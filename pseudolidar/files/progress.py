@@ -1,14 +1,19 @@
-"""Progress bars with the time left, one look for every part."""
+"""Progress with the time left, one look for every part: a bar on a terminal, a line now and then in a file."""
 
 import sys
+import time
 from collections.abc import Iterable, Iterator, Sized
-from typing import TypeVar
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    Task,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -16,13 +21,25 @@ from rich.progress import (
 
 T = TypeVar("T")
 
+# Without a terminal: a line every tenth of the work, but not so soon after another, and every minute.
+_TENTHS = 10
+_SOONEST_S = 5.0
+_LATEST_S = 60.0
 
-def progress_bar() -> Progress:
-    """A rich progress bar: description, bar, count, free text (field `note`), elapsed time, time left.
 
-    Where standard error is no terminal only the finished bar is printed, one line a task.
+def progress_bar(shown: bool = True) -> Progress:
+    """Rich's progress bar: description, bar, count, free text (field `note`), elapsed time, time left.
+
+    Where standard error is no terminal (a file, Slurm, CI), a line of the same says now and then how far it is, at
+    least every minute while items finish, and one that it is done.
+
+    Args:
+        shown: False keeps it silent: in all processes but one that work on the same.
     """
-    console = Console(file=sys.stderr, width=None if sys.stderr.isatty() else 120)
+    if not shown:
+        return Progress(disable=True)
+    if not sys.stderr.isatty():
+        return _Lines()
     return Progress(
         TextColumn("{task.description:<36}"),
         BarColumn(bar_width=28),
@@ -31,7 +48,7 @@ def progress_bar() -> Progress:
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        console=console,
+        console=Console(file=sys.stderr),
         refresh_per_second=4,
     )
 
@@ -51,3 +68,65 @@ def track(iterable: Iterable[T], description: str, total: int | None = None) -> 
         for item in iterable:
             yield item
             bar.advance(task)
+
+
+@dataclass
+class _Said:
+    """Of a task: when it began and where (runs go on), when the last line was written and how many tenths it said."""
+
+    began: float
+    first: float
+    at: float
+    tenths: int
+    is_done: bool = False
+
+
+class _Lines(Progress):
+    """A progress bar's calls, answered by lines of plain text."""
+
+    def __init__(self) -> None:
+        super().__init__(console=Console(file=sys.stderr, width=120), disable=True)
+        self._said: dict[TaskID, _Said] = {}
+
+    def add_task(self, description: str, *args: Any, **kwargs: Any) -> TaskID:
+        number = super().add_task(description, *args, **kwargs)
+        now, completed = time.monotonic(), self.tasks[-1].completed
+        self._said[number] = _Said(now, completed, now, self._tenths(self.tasks[-1]))
+        if self.tasks[-1].total == 0:
+            self._say(self.tasks[-1], now)
+        return number
+
+    def advance(self, task_id: TaskID, advance: float = 1) -> None:
+        super().advance(task_id, advance)
+        self._look_at(task_id)
+
+    def update(self, task_id: TaskID, **kwargs: Any) -> None:
+        super().update(task_id, **kwargs)
+        self._look_at(task_id)
+
+    def _look_at(self, number: TaskID) -> None:
+        said, now = self._said[number], time.monotonic()
+        task = next(task for task in self.tasks if task.id == number)
+        is_done = task.total is not None and task.completed >= task.total
+        due = now - said.at >= (_SOONEST_S if self._tenths(task) > said.tenths else _LATEST_S)
+        if due or (is_done and not said.is_done):
+            self._say(task, now)
+
+    def _say(self, task: Task, now: float) -> None:
+        said = self._said[task.id]
+        said.at, said.tenths = now, self._tenths(task)
+        said.is_done = task.total is not None and task.completed >= task.total
+        count = f"{task.completed:g}" if task.total is None else f"{task.completed:g}/{task.total:g}"
+        elapsed, done = now - said.began, task.completed - said.first
+        line = f"{task.description}: {count}, {_clock(elapsed)}"
+        if task.total is not None and not said.is_done and done > 0:
+            line += f", {_clock(elapsed / done * (task.total - task.completed))} left"
+        print("  ".join(filter(None, [line, task.fields.get("note", "")])), file=self.console.file, flush=True)
+
+    @staticmethod
+    def _tenths(task: Task) -> int:
+        return int(_TENTHS * task.completed / task.total) if task.total else 0
+
+
+def _clock(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))

@@ -137,8 +137,7 @@ def fit(
             "record": record.to_dict(),
         }  # fmt: skip
 
-    progress = progress_bar()
-    progress.disable = processes.rank > 0
+    progress = progress_bar(shown=processes.rank == 0)
     with (
         ThreadPoolExecutor(max_workers=1) as prefetch,
         progress,

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from pseudolidar.cloud import disparity_to_points
 from pseudolidar.files import FormatError
-from pseudolidar.kitti import Frame, ObjectDataset, Objects, disparity_path, read_disparity, read_objects
+from pseudolidar.kitti import Frame, Objects, disparity_path, find_frame, read_disparity, read_objects
 from pseudolidar.viewing import frame_figure, require_figure_path, save_figure, show_scene
 
 
@@ -26,7 +26,7 @@ def main(
     """Draw the frame, say where the picture is."""
     if not interactive:
         require_figure_path(output)
-    shown = ObjectDataset(data).frame(frame.zfill(6) if frame.isdecimal() else frame)
+    shown = find_frame(data, frame)
     calibration, image = shown.calibration, shown.left_image()
     truth = shown.objects() if shown.path("label_2").is_file() else Objects.empty()
     detections = _detections(results, min_score, shown)

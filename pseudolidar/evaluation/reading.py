@@ -8,6 +8,7 @@ import numpy as np
 
 from pseudolidar.evaluation.parsing import parse_files
 from pseudolidar.evaluation.stacked import StackedObjects, starts_of
+from pseudolidar.files import read_lines
 from pseudolidar.kernels import in_shares
 from pseudolidar.kitti import Objects, read_objects
 
@@ -87,8 +88,7 @@ def _read_again(
     for i in doubtful:
         path = Path(paths[i] or "")
         again[i] = read_objects(path, scored)
-        text = path.read_text(errors="replace")
-        lines[i] = [number for number, line in enumerate(text.splitlines(), start=1) if line.split()]
+        lines[i] = [number for number, _ in read_lines(path, "KITTI results" if scored else "KITTI labels")]
     whole = StackedObjects.stack([again.get(i, frame) for i, frame in enumerate(piece)], scored)
     for i in range(len(piece)):
         whole.line[whole.start[i] : whole.start[i + 1]] = lines.get(i, piece.line[piece.start[i] : piece.start[i + 1]])

@@ -15,6 +15,7 @@ from pseudolidar.files.record import (
     require_same_record,
     require_same_settings,
 )
+from pseudolidar.files.text import read_lines
 from pseudolidar.files.whole import (
     replacing,
     require_file,
@@ -40,6 +41,7 @@ __all__ = [
     "files_digest",
     "locked",
     "progress_bar",
+    "read_lines",
     "read_npy",
     "read_npz",
     "replacing",

@@ -10,8 +10,8 @@ from pseudolidar.kitti.arrays import (
     write_points,
 )
 from pseudolidar.kitti.calibration import CANONICAL_VELO_TO_CAM, Calibration
-from pseudolidar.kitti.frames import Frame, ObjectDataset, read_split
-from pseudolidar.kitti.images import read_image, read_image_size, write_image
+from pseudolidar.kitti.frames import Frame, ObjectDataset, find_frame, read_split
+from pseudolidar.kitti.images import image_names, image_path, read_image, read_image_size, write_image
 from pseudolidar.kitti.objects import CLASSES, Objects, box3d_corners, read_objects, write_objects
 from pseudolidar.kitti.raw import RawDrive, RawFrame, write_raw_drive
 
@@ -27,6 +27,9 @@ __all__ = [
     "RawFrame",
     "box3d_corners",
     "disparity_path",
+    "find_frame",
+    "image_names",
+    "image_path",
     "read_disparity",
     "read_image",
     "read_image_size",

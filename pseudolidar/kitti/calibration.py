@@ -1,19 +1,39 @@
 """A frame's calibration: projections, and the way between image, rectified camera and velodyne frames."""
 
+import math
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pseudolidar.files import FormatError, replacing, require_file
+from pseudolidar.files import FormatError, read_lines, replacing
 
 CANONICAL_VELO_TO_CAM = np.array([[0.0, -1.0, 0.0, 0.0], [0.0, 0.0, -1.0, 0.0], [1.0, 0.0, 0.0, 0.0]])
 """Velodyne axes for data without a LiDAR: x forward = z_cam, y left = -x_cam, z up = -y_cam, same origin."""
 
+MIN_BASELINE_M, MAX_BASELINE_M = 0.01, 10.0
+"""No rig of two cameras lies outside; a baseline in mm or km does."""
+
 _SHAPES = {"P2": (3, 4), "P3": (3, 4), "R0_rect": (3, 3), "Tr_velo_to_cam": (3, 4)}
-# Names of the same matrices in other KITTI benchmarks' files (tracking).
-_ALIASES = {"R_rect": "R0_rect", "Tr_velo_cam": "Tr_velo_to_cam"}
+# Names of the same matrices in the files of KITTI's other benchmarks: tracking, odometry; raw data and stereo.
+_ALIASES = {
+    "R_rect": "R0_rect",
+    "Tr_velo_cam": "Tr_velo_to_cam",
+    "Tr": "Tr_velo_to_cam",
+    "P_rect_02": "P2",
+    "P_rect_03": "P3",
+    "R_rect_00": "R0_rect",
+}
+# What these files hold beside them, and what else is one camera's own.
+_NOT_NEEDED = re.compile(
+    r"P\d+|[PRS]_rect_\d+|[SKDRT]_\d+|[KDQ]\d*|Tr_imu_(to_)?velo|Tr_cam_to_road|calib_time|corner_dist"
+)
+_WITHOUT_LIDAR = "without a LiDAR leave the line Tr_velo_to_cam out"
+# Axes of a mounted LiDAR may be off by this much, as the cosine: 60 degrees.
+_MIN_ALIGNMENT = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,40 +64,24 @@ class Calibration:
 
     @classmethod
     def from_file(cls, path: str | Path) -> "Calibration":
-        """Read a KITTI calibration file (object or tracking benchmark).
+        """Read a KITTI calibration file: of the object, tracking, odometry or stereo benchmarks, or of the raw data.
 
-        Without R0_rect the identity is taken, without Tr_velo_to_cam the canonical axes (`CANONICAL_VELO_TO_CAM`).
+        Without R0_rect the identity is taken, without Tr_velo_to_cam the canonical axes (`CANONICAL_VELO_TO_CAM`), but
+        only where no line of an unknown name could be the one that is missing.
 
         Raises:
-            FormatError: P2 or P3 missing, a matrix twice, a wrong count of numbers, a word for a number, no positive
-                baseline, something else than a rotation in R0_rect or Tr_velo_to_cam.
+            FormatError: P2 or P3 missing, a matrix twice, a wrong count of numbers, a word for a number, a matrix of an
+                unknown name where a known one is missing, and what `require_valid` refuses.
         """
-        path = require_file(path, "a KITTI calibration file")
-        matrices: dict[str, NDArray[np.float64]] = {}
-        for number, line in enumerate(path.read_text(errors="replace").splitlines(), start=1):
-            key, _, rest = line.partition(":" if ":" in line else " ")
-            key = _ALIASES.get(key.strip(), key.strip())
-            if key not in _SHAPES:
-                continue
-            if key in matrices:
-                raise FormatError(path, f"line {number} ({key})", "the matrix for a second time", "each matrix once")
-            rows, columns = _SHAPES[key]
-            try:
-                values = np.array([float(word) for word in rest.split()])
-            except ValueError as error:
-                raise FormatError(path, f"line {number} ({key})", rest.strip()[:60], "numbers") from error
-            if values.size != rows * columns or not np.isfinite(values).all():
-                raise FormatError(
-                    path,
-                    f"line {number} ({key})",
-                    f"{int(np.isfinite(values).sum())} finite numbers",
-                    f"{rows * columns} finite numbers",
-                )
-            matrices[key] = values.reshape(rows, columns)
-        for key in ("P2", "P3"):
-            if key not in matrices:
-                found = ", ".join(matrices) or "none of the matrices"
-                raise FormatError(path, f"matrix {key}", f"only {found}", f"a line '{key}: ' with 12 numbers")
+        path = Path(path)
+        matrices, unknown = read_matrices(path, _SHAPES, _ALIASES)
+        require_matrices(path, matrices, ("P2", "P3"), _ALIASES)
+        # A default never takes the place of what stands in the file under another name.
+        for key, counts in (("Tr_velo_to_cam", (9, 12, 16)), ("R0_rect", (9,))):
+            for name, (number, count) in unknown.items():
+                if key not in matrices and count in counts and not _NOT_NEEDED.fullmatch(name):
+                    expected = f"a name that KITTI's files have; the line {key} is missing: is it this one?"
+                    raise FormatError(path, f"line {number} ({name})", f"{count} numbers of an unknown name", expected)
         calibration = cls(
             matrices["P2"],
             matrices["P3"],
@@ -88,7 +92,11 @@ class Calibration:
         return calibration
 
     def require_valid(self, path: str | Path) -> None:
-        """Raise a FormatError that names `path`, unless the matrices can be those of a rectified stereo pair."""
+        """See that the matrices can be those of a rectified stereo pair and of a LiDAR that looks the same way.
+
+        Raises:
+            FormatError: names `path` and the matrix.
+        """
         if not (self.P2[0, 0] > 0 and self.P2[1, 1] > 0 and self.baseline_m > 0):
             raise FormatError(
                 path,
@@ -96,14 +104,33 @@ class Calibration:
                 f"focal lengths {self.P2[0, 0]:g} and {self.P2[1, 1]:g} px, baseline {self.baseline_m:g} m",
                 "all of them positive (P2 is the left camera, P3 the right one)",
             )
+        if not MIN_BASELINE_M <= self.baseline_m <= MAX_BASELINE_M:
+            expected = (
+                f"{MIN_BASELINE_M:g} to {MAX_BASELINE_M:g} m; in which unit is it? The fourth columns of P2 and P3 are "
+                "minus focal length (px) x offset in metres"
+            )
+            raise FormatError(path, "P2 and P3", f"a baseline of {self.baseline_m:g} m", expected)
         if not np.allclose(self.P2[:, :3], self.P3[:, :3], rtol=1e-3, atol=1e-6):
             found = "other focal lengths or centres than in P2"
             raise FormatError(path, "P3", found, "the same, since rectified cameras differ in the fourth column alone")
         for name, rotation in (("R0_rect", self.R0_rect), ("Tr_velo_to_cam", self.Tr_velo_to_cam[:, :3])):
             # Files hold rotations rounded to a few digits.
             if not np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-2) or np.linalg.det(rotation) < 0:
-                expected = "a rotation; without a LiDAR leave the line Tr_velo_to_cam out" if name[0] == "T" else ""
-                raise FormatError(path, name, "no rotation in the first three columns", expected or "a rotation")
+                expected = f"a rotation; {_WITHOUT_LIDAR}" if name == "Tr_velo_to_cam" else "a rotation"
+                raise FormatError(path, name, "no rotation in the first three columns", expected)
+        self._require_lidar_axes(path)
+
+    def _require_lidar_axes(self, path: str | Path) -> None:
+        """Clouds are cropped in the velodyne frame: behind x = 0, above a height z."""
+        axes = self.R0_rect @ self.Tr_velo_to_cam[:, :3]
+        for axis, name, way, cosine in ((0, "x", "ahead (the camera's z)", axes[2, 0]),
+                                        (2, "z", "up (the camera's -y)", -axes[1, 2])):  # fmt: skip
+            if cosine < _MIN_ALIGNMENT:
+                found = f"the LiDAR's {name} axis along {np.round(axes[:, axis], 2).tolist()} in the camera's frame"
+                if np.allclose(self.Tr_velo_to_cam, np.eye(3, 4)):
+                    found = f"the identity, which is no LiDAR's matrix: its {name} axis is not {way}"
+                expected = f"an {name} axis that is {way}, as of KITTI's velodyne; {_WITHOUT_LIDAR}"
+                raise FormatError(path, "Tr_velo_to_cam", found, expected)
 
     def to_file(self, path: str | Path) -> None:
         """Write KITTI's format: P0 to P3, R0_rect, Tr_velo_to_cam, Tr_imu_to_velo (P0, P1 without their offset)."""
@@ -179,3 +206,79 @@ class Calibration:
         x = (pixel[:, 0] - self.P2[0, 2]) * depth / self.P2[0, 0] - self.P2[0, 3] / self.P2[0, 0]
         y = (pixel[:, 1] - self.P2[1, 2]) * depth / self.P2[1, 1] - self.P2[1, 3] / self.P2[1, 1]
         return np.stack([x, y, depth], axis=1)
+
+
+def read_matrices(
+    path: Path, shapes: Mapping[str, tuple[int, ...]], aliases: Mapping[str, str]
+) -> tuple[dict[str, NDArray[np.float64]], dict[str, tuple[int, int]]]:
+    """The matrices of a calibration file, `NAME: numbers` a line, and what else stands there.
+
+    Args:
+        path: the file.
+        shapes: of the matrices that are wanted, by name.
+        aliases: other names that they may have.
+
+    Returns:
+        those that are there, float64; of every other name the line, and how many numbers stand there (0 where there is
+        anything else).
+
+    Raises:
+        FormatError: no such file, a matrix twice, a wrong count of numbers, a word for a number.
+    """
+    matrices: dict[str, NDArray[np.float64]] = {}
+    others: dict[str, tuple[int, int]] = {}
+    for number, line in read_lines(path, "a KITTI calibration file"):
+        name, _, rest = line.partition(":") if ":" in line else _first_word(line)
+        name, words = name.strip(), rest.split()
+        key = aliases.get(name, name)
+        if key not in shapes:
+            others[name] = number, len(words) if all(_is_number(word) for word in words) else 0
+            continue
+        place = f"line {number} ({name})"
+        if key in matrices:
+            raise FormatError(path, place, "the matrix for a second time", "each matrix once")
+        if not all(_is_number(word) for word in words):
+            raise FormatError(path, place, rest.strip()[:60], "numbers")
+        values = np.array([float(word) for word in words])
+        count = math.prod(shapes[key])
+        if values.size != count or not np.isfinite(values).all():
+            found = f"{int(np.isfinite(values).sum())} finite numbers"
+            raise FormatError(path, place, found, f"{count} finite numbers")
+        matrices[key] = values.reshape(shapes[key])
+    return matrices, others
+
+
+def read_camera_matrices(path: Path, names: Sequence[str]) -> dict[str, NDArray[np.float64]]:
+    """Those of P2, P3, R0_rect, Tr_velo_to_cam that `path` holds, by whichever name KITTI's files have for them.
+
+    Raises:
+        FormatError: as `read_matrices`, or one of `names` is missing.
+    """
+    matrices, _ = read_matrices(path, _SHAPES, _ALIASES)
+    require_matrices(path, matrices, names, _ALIASES)
+    return matrices
+
+
+def require_matrices(
+    path: Path, matrices: Mapping[str, NDArray[np.float64]], names: Sequence[str], aliases: Mapping[str, str]
+) -> None:
+    """Raise a FormatError for the first of `names` that `matrices` lacks."""
+    for name in names:
+        if name not in matrices:
+            found = f"only {', '.join(matrices)}" if matrices else "none of the matrices"
+            others = [alias for alias, key in aliases.items() if key == name]
+            expected = f"a line '{name}: ' with its numbers" + (f" (or {', '.join(others)})" if others else "")
+            raise FormatError(path, f"matrix {name}", found, expected)
+
+
+def _first_word(line: str) -> tuple[str, str, str]:
+    word, *rest = line.split(None, 1)
+    return word, "", rest[0] if rest else ""
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True

@@ -1,6 +1,7 @@
 """Frames of a data set in KITTI's object layout, read when asked for."""
 
 import copy
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,20 +9,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pseudolidar.files import FormatError, files_digest, require_file
+from pseudolidar.files import FormatError, files_digest, read_lines
 from pseudolidar.kitti.arrays import read_disparity, read_points
 from pseudolidar.kitti.calibration import Calibration
-from pseudolidar.kitti.images import read_image, read_image_size
+from pseudolidar.kitti.images import image_names, image_path, read_image, read_image_size
 from pseudolidar.kitti.objects import Objects, read_objects
 
-_SUFFIXES = {
-    "calib": ".txt",
-    "image_2": ".png",
-    "image_3": ".png",
-    "label_2": ".txt",
-    "velodyne": ".bin",
-    "disparity": ".png",
-}
+TRAINING, TESTING = "training", "testing"
+TEST_SPLIT = "test"
+"""KITTI's split without labels, of testing/."""
+_TRAINING_SPLITS = ("train", "val", "trainval")
+
+_SUFFIXES = {"calib": ".txt", "label_2": ".txt", "velodyne": ".bin", "disparity": ".png"}
+_IMAGE_KINDS = ("image_2", "image_3")
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,13 @@ class Frame:
     frame_id: str
 
     def path(self, kind: str) -> Path:
-        """The file of one kind: calib, image_2, image_3, label_2, velodyne or disparity."""
+        """The file of one kind: calib, image_2, image_3, label_2, velodyne or disparity; it need not be there.
+
+        Raises:
+            FormatError: two images, a PNG and a JPEG for instance.
+        """
+        if kind in _IMAGE_KINDS:
+            return image_path(self.folder / kind, self.frame_id)
         return self.folder / kind / f"{self.frame_id}{_SUFFIXES[kind]}"
 
     @property
@@ -68,7 +74,15 @@ class Frame:
         return left, right
 
     def objects(self) -> Objects:
-        """The labels."""
+        """The labels.
+
+        Raises:
+            FormatError: none there, as in testing/, or broken ones.
+        """
+        path = self.path("label_2")
+        if self.folder.name == TESTING and not path.is_file():
+            expected = "labels: the frames of testing/ have none, they can't be trained on or evaluated here"
+            raise FormatError(path, "file", "nothing there", expected)
         return read_objects(self.path("label_2"), scored=False)
 
     def velodyne(self) -> NDArray[np.float32]:
@@ -87,17 +101,15 @@ class Frame:
 def read_split(path: str | Path) -> list[str]:
     """Read frame ids, one a line, from ImageSets/<split>.txt.
 
+    An id is the name of a frame's files without their suffix: 000012 in KITTI, anything without spaces elsewhere.
+
     Raises:
-        FormatError: a line that is not one id of six digits or more, an id twice, or no id at all.
+        FormatError: a line that is not one id, an id twice, or no id at all.
     """
-    path = require_file(path, "a split: one frame id a line")
+    path = Path(path)
     ids: dict[str, int] = {}
-    for number, line in enumerate(path.read_text(errors="replace").splitlines(), start=1):
-        word = line.strip()
-        if not word:
-            continue
-        if not (word.isdigit() and len(word) >= 6):
-            raise FormatError(path, f"line {number}", repr(word), "a frame id such as 000012")
+    for number, word in read_lines(path, "a split: one frame id a line"):
+        _require_id(word, path, f"line {number}")
         if word in ids:
             raise FormatError(
                 path, f"line {number}", f"{word}, which stands on line {ids[word]} too", "each frame once"
@@ -108,35 +120,51 @@ def read_split(path: str | Path) -> list[str]:
     return list(ids)
 
 
+def _require_id(word: str, path: Path, place: str) -> None:
+    # Ids become names of files, and words of lines.
+    if len(word.split()) != 1 or word.startswith(".") or "/" in word or "\\" in word:
+        raise FormatError(path, place, repr(word), "a frame id such as 000012: a file's name without its suffix")
+
+
 class ObjectDataset:
     """A data set in KITTI's object layout.
 
     Args:
-        root: the folder that holds `training/` and `ImageSets/`.
-        split: the name of a file in `ImageSets/` without its suffix; None for every frame that has a calibration.
+        root: the folder that holds `training/`, `testing/` (either of them) and `ImageSets/`; or one of the two itself.
+        split: the name of a file in `ImageSets/` without its suffix; None for every frame that has a calibration. The
+            split `test` is KITTI's: frames of `testing/`, all of them without `ImageSets/test.txt`. The others are of
+            `training/`, unless `root` is `testing/` itself.
 
     Raises:
-        FormatError: no such folder or split, or a split that names a frame without calibration or left image.
+        FormatError: no such folder or split, no frames, or a frame without calibration or left image.
     """
 
     def __init__(self, root: str | Path, split: str | None = None) -> None:
         self.root = Path(root)
         self.split = split
-        self.folder = self.root / "training"
+        self.folder = _frames_folder(self.root, split)
+        self.root = self.folder.parent
         if not (self.folder / "calib").is_dir():
-            raise FormatError(self.root, "folder", "no training/calib in it", "a data set in KITTI's object layout")
-        if split is None:
-            files = (self.folder / "calib").glob("*.txt")
-            self.frame_ids = sorted(path.stem for path in files if path.stem.isdigit())
-            return
+            found, expected = f"no {self.folder.name}/calib in it", "a data set in KITTI's object layout"
+            raise FormatError(self.root, "folder", found, expected)
         path = self.root / "ImageSets" / f"{split}.txt"
-        self.frame_ids = read_split(path)
+        if split is None or (split == TEST_SPLIT and not path.exists()):
+            path = self.folder / "calib"
+            self.frame_ids = _ids_in(path)
+        else:
+            self.frame_ids = read_split(path)
+        self._require_frames(path)
+
+    def _require_frames(self, path: Path) -> None:
+        # Folders are listed once: on a network's file system a question for each file takes minutes.
+        calibrated, pictured = set(_ids_in(self.folder / "calib")), set(image_names(self.folder / "image_2"))
         for number, frame_id in enumerate(self.frame_ids, start=1):
-            frame = self.frame(frame_id)
-            for kind in ("calib", "image_2"):
-                if not frame.path(kind).is_file():
-                    expected = f"a frame with the file {frame.path(kind)}"
-                    raise FormatError(path, f"entry {number}", f"{frame_id}, a missing frame", expected)
+            if frame_id not in calibrated or frame_id not in pictured:
+                kind = "calib" if frame_id not in calibrated else "image_2"
+                expected = f"a frame with the file {self.frame(frame_id).path(kind)}" + (
+                    " (or .jpg)" if kind == "image_2" else ""
+                )
+                raise FormatError(path, f"entry {number}", f"{frame_id}, a missing frame", expected)
 
     def only(self, frame_ids: Sequence[str]) -> "ObjectDataset":
         """The same data set with these of its frames, in this order."""
@@ -160,3 +188,43 @@ class ObjectDataset:
     def digests(self, kinds: Sequence[str]) -> dict[str, str]:
         """By frame a digest of its files of these kinds (`Frame.path`), as `files.files_digest`."""
         return {frame.frame_id: files_digest(frame.path(kind) for kind in kinds) for frame in self}
+
+
+def find_frame(root: str | Path, frame: str) -> Frame:
+    """One frame of a data set, whatever else is there.
+
+    Args:
+        root: as for `ObjectDataset`.
+        frame: its id, of which leading zeros may be left out.
+
+    Raises:
+        FormatError: no such data set, no such frame.
+    """
+    folder = _frames_folder(Path(root), None)
+    for name in (frame, frame.zfill(6), frame.zfill(10)) if frame.isdecimal() else (frame,):
+        if (folder / "calib" / f"{name}.txt").is_file():
+            return Frame(folder, name)
+    there = _ids_in(folder / "calib") if (folder / "calib").is_dir() else []
+    found = f"no {frame}.txt" + (f" among {len(there)}, {there[0]} to {there[-1]}" if there else "")
+    raise FormatError(folder / "calib", "folder", found, "the calibration of the frame that is asked for")
+
+
+def _frames_folder(root: Path, split: str | None) -> Path:
+    """The folder whose frames a split names."""
+    if root.name in (TRAINING, TESTING) and (root / "calib").is_dir():
+        if root.name == TRAINING and split == TEST_SPLIT:
+            raise FormatError(root, "split", f"split={split}", f"{root.parent}: the split is of {TESTING}/")
+        if root.name == TESTING and split in _TRAINING_SPLITS:
+            # Its frames have numbers that frames of training/ have, too.
+            raise FormatError(root, "split", f"split={split}, which is of {TRAINING}/", f"split={TEST_SPLIT} or null")
+        return root
+    return root / (TESTING if split == TEST_SPLIT else TRAINING)
+
+
+def _ids_in(calib: Path) -> list[str]:
+    ids = sorted(name[:-4] for name in os.listdir(calib) if name.endswith(".txt") and not name.startswith("."))
+    if not ids:
+        raise FormatError(calib, "folder", "no .txt files", "a calibration for each frame")
+    for frame_id in ids:
+        _require_id(frame_id, calib / f"{frame_id}.txt", "name")
+    return ids

@@ -1,5 +1,6 @@
 """Images: the pixels as they are stored, since those are what a calibration is of; damaged files are refused."""
 
+import os
 import re
 import zlib
 from pathlib import Path
@@ -12,8 +13,11 @@ from PIL import Image
 from pseudolidar.files import FormatError, replacing, require_file, require_suffix, saying_which_file
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
-"""What images are written as."""
+"""What images are written as, and what those of a data set are."""
 
+_SPELLINGS = tuple(
+    spelled for suffix in IMAGE_SUFFIXES for spelled in (suffix, suffix.upper(), f".{suffix[1:].title()}")
+)
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _JPEG_SIGNATURE = b"\xff\xd8"
 # A marker within or behind the data of a scan: there FF 00 stands for the byte FF, and D0 to D7 only restart the coder.
@@ -22,6 +26,29 @@ _SOF = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _SOS, _EOI = 0xDA, 0xD9
 # Markers without a length behind them: start of image, TEM.
 _BARE = {0xD8, 0x01}
+
+
+def image_path(folder: Path, name: str) -> Path:
+    """The image of a name, PNG or JPEG, the suffix in any case; NAME.png where there is none.
+
+    Raises:
+        FormatError: more than one.
+    """
+    found = [path for path in (folder / f"{name}{suffix}" for suffix in _SPELLINGS) if path.is_file()]
+    # File systems that ignore case have one file under several names.
+    different = [path for place, path in enumerate(found) if not any(path.samefile(one) for one in found[:place])]
+    if len(different) > 1:
+        both = f"{different[1].name} too"
+        raise FormatError(different[0], "file", both, "one image of a name: remove the one that is out of date")
+    return different[0] if different else folder / f"{name}.png"
+
+
+def image_names(folder: Path) -> list[str]:
+    """The names, sorted, that `image_path` knows in a folder; empty without one. Hidden files are not looked at."""
+    if not folder.is_dir():
+        return []
+    files = (name for name in os.listdir(folder) if not name.startswith("."))
+    return sorted({Path(name).stem for name in files if Path(name).suffix.lower() in IMAGE_SUFFIXES})
 
 
 def read_image(path: str | Path) -> NDArray[np.uint8]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pseudolidar.files import FormatError, replacing, require_file
+from pseudolidar.files import FormatError, read_lines, replacing
 
 CLASSES = (
     "Car",
@@ -118,14 +118,12 @@ def read_objects(path: str | Path, scored: bool) -> Objects:
         FormatError: with the line and field, for a wrong number of fields, a number for a class, a word for a number,
             NaN or infinity, a 2D box whose right or bottom lies before its left or top, sizes that aren't positive.
     """
-    path = require_file(path, "KITTI results" if scored else "KITTI labels")
+    path = Path(path)
     expected_fields = 16 if scored else 15
     names: list[str] = []
     rows: list[list[float]] = []
-    for number, line in enumerate(path.read_text(errors="replace").splitlines(), start=1):
+    for number, line in read_lines(path, "KITTI results" if scored else "KITTI labels"):
         words = line.split()
-        if not words:
-            continue
         if len(words) != expected_fields:
             what = "result" if scored else "label"
             raise FormatError(path, f"line {number}", f"{len(words)} fields", f"{expected_fields} fields ({what} line)")

@@ -1,25 +1,21 @@
-"""Drives of KITTI's raw data, read through pykitti into the same frames, and written in that layout."""
+"""Drives of KITTI's raw data, read into the same frames, and written in that layout."""
 
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pseudolidar.files import FormatError, InputError, replacing, require_file
+from pseudolidar.files import FormatError, InputError, replacing
 from pseudolidar.kitti.arrays import read_points, write_points
-from pseudolidar.kitti.calibration import Calibration
+from pseudolidar.kitti.calibration import Calibration, read_camera_matrices, read_matrices, require_matrices
 from pseudolidar.kitti.frames import Frame, ObjectDataset
+from pseudolidar.kitti.images import image_names, image_path
 
-_FOLDERS = {
-    "image_2": ("image_02", ".png"),
-    "image_3": ("image_03", ".png"),
-    "velodyne": ("velodyne_points", ".bin"),
-}
+_IMAGE_FOLDERS = {"image_2": "image_02", "image_3": "image_03"}
 _CAMERAS_FILE = "calib_cam_to_cam.txt"
 _VELODYNE_FILE = "calib_velo_to_cam.txt"
 _IMU_FILE = "calib_imu_to_velo.txt"
@@ -35,10 +31,11 @@ class RawFrame(Frame):
         """The file of one kind; a raw drive has label_2 and disparity only if someone put them there."""
         if kind == "calib":
             return self.folder.parent / _CAMERAS_FILE
-        if kind not in _FOLDERS:
-            return super().path(kind)
-        folder, suffix = _FOLDERS[kind]
-        return self.folder / folder / "data" / f"{self.frame_id}{suffix}"
+        if kind in _IMAGE_FOLDERS:
+            return image_path(self.folder / _IMAGE_FOLDERS[kind] / "data", self.frame_id)
+        if kind == "velodyne":
+            return self.folder / "velodyne_points" / "data" / f"{self.frame_id}.bin"
+        return super().path(kind)
 
     @property
     def calibration(self) -> Calibration:
@@ -67,38 +64,27 @@ class RawDrive(ObjectDataset):
         self.folder = self.root / date / f"{date}_drive_{drive}_sync"
         if not self.folder.is_dir():
             raise FormatError(self.folder, "folder", "nothing there", "a drive of KITTI's raw data (sync)")
-        day = self.folder.parent
-        for name in (_CAMERAS_FILE, _VELODYNE_FILE, _IMU_FILE):
-            require_file(day / name, "a calibration file of KITTI's raw data")
-        require_file(self.folder / "oxts" / "timestamps.txt", "the time of each frame")
-        # Here, since pykitti imports pandas, which takes half a second.
-        import pykitti
-
-        try:
-            data = pykitti.raw(str(self.root), date, drive)
-        except KeyError as error:
-            raise FormatError(
-                day, "calibration files", f"no {error.args[0]}", "all matrices of KITTI's files"
-            ) from error
-        except (ValueError, TypeError, IndexError) as error:
-            raise FormatError(
-                self.folder, "calibration, timestamps or oxts", str(error), "KITTI's raw format"
-            ) from error
-        self.calibration = _calibration(data.calib, day / _CAMERAS_FILE)
-        self.frame_ids = [Path(file).stem for file in data.cam2_files]
+        self.calibration = _calibration(self.folder.parent)
+        images = self.folder / _IMAGE_FOLDERS["image_2"] / "data"
+        self.frame_ids = image_names(images)
         if not self.frame_ids:
-            raise FormatError(self.folder / "image_02" / "data", "folder", "no .png files", "left colour images")
+            raise FormatError(images, "folder", "no .png or .jpg files", "left colour images")
 
     def frame(self, frame_id: str) -> RawFrame:
         """The frame of a number with ten digits."""
         return RawFrame(self.folder, frame_id, self.calibration)
 
 
-def _calibration(matrices: Any, path: Path) -> Calibration:
+def _calibration(day: Path) -> Calibration:
+    # Nothing here needs the third file of a day, the way from the IMU to the LiDAR, nor the IMU's data.
+    cameras, velodyne = day / _CAMERAS_FILE, day / _VELODYNE_FILE
+    matrices = read_camera_matrices(cameras, ("P2", "P3", "R0_rect"))
+    pose, _ = read_matrices(velodyne, {"R": (3, 3), "T": (3, 1)}, {})
+    require_matrices(velodyne, pose, ("R", "T"), {})
     calibration = Calibration(
-        matrices.P_rect_20, matrices.P_rect_30, matrices.R_rect_00[:3, :3], matrices.T_cam0_velo_unrect[:3]
+        matrices["P2"], matrices["P3"], matrices["R0_rect"], np.concatenate([pose["R"], pose["T"]], axis=1)
     )
-    calibration.require_valid(path)
+    calibration.require_valid(day)
     return calibration
 
 
@@ -125,8 +111,9 @@ def write_raw_drive(frames: Sequence[Frame], root: str | Path, date: str, drive:
         frame.stereo_pair()
         written = RawFrame(folder, f"{number:010d}", calibration)
         for kind in ("image_2", "image_3"):
-            with replacing(written.path(kind)) as temporary:
-                shutil.copyfile(frame.path(kind), temporary)
+            source = frame.path(kind)
+            with replacing(written.path(kind).with_suffix(source.suffix)) as temporary:
+                shutil.copyfile(source, temporary)
         if frame.path("velodyne").is_file():
             write_points(written.path("velodyne"), read_points(frame.path("velodyne")))
     _write_calibration(day, calibration, size)

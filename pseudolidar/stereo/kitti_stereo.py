@@ -10,11 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-import pykitti.utils
-
 from pseudolidar.files import FormatError, InputError
-from pseudolidar.kitti import CANONICAL_VELO_TO_CAM, Calibration, read_disparity, read_image
+from pseudolidar.kitti import Calibration, image_path, read_disparity, read_image
 from pseudolidar.stereo.pairs import StereoPair
 
 # By year: left images, right images, disparity of all pixels (occluded ones too), calibration.
@@ -29,7 +26,7 @@ class KittiStereoPairs:
     """Pairs of `root`/training/, as the benchmark's archives unpack.
 
     2015: {image_2, image_3, disp_occ_0}/ID_10.png and, if there, calib_cam_to_cam/ID.txt. 2012: {colored_0, colored_1,
-    disp_occ}/ID_10.png and, if there, calib/ID.txt.
+    disp_occ}/ID_10.png and, if there, calib/ID.txt. Images may be JPEG.
 
     Args:
         root: the folder with `training/` in it.
@@ -65,26 +62,14 @@ class KittiStereoPairs:
     def read(self, index: int) -> StereoPair:
         """The pair of a place in `names`."""
         left, right, disparity, calibration = self.files(index)
-        constant = _camera_constant_px_m(calibration) if calibration.is_file() else None
+        constant = Calibration.from_file(calibration).camera_constant_px_m if calibration.is_file() else None
         return StereoPair(left, read_image(left), read_image(right), read_disparity(disparity), constant)
 
     def files(self, index: int) -> Sequence[Path]:
         """Left and right image, disparity, calibration."""
         name = self._names[index]
-        images = [self._folder / folder / f"{name}.png" for folder in (self._left, self._right, self._disparity)]
-        return [*images, self._folder / self._calibration / f"{name.partition('_')[0]}.txt"]
-
-
-def _camera_constant_px_m(path: Path) -> float:
-    matrices = pykitti.utils.read_calib_file(str(path))
-    projections = []
-    for camera in (2, 3):
-        # As the files of 2015 and of 2012 name the projections of the rectified colour cameras.
-        values = matrices.get(f"P_rect_0{camera}", matrices.get(f"P{camera}"))
-        if values is None or values.size != 12:
-            found = "nothing" if values is None else f"{values.size} numbers"
-            raise FormatError(path, f"P_rect_0{camera}", found, "12 numbers: the projection of a colour camera")
-        projections.append(np.reshape(values, (3, 4)))
-    calibration = Calibration(projections[0], projections[1], np.eye(3), CANONICAL_VELO_TO_CAM)
-    calibration.require_valid(path)
-    return calibration.camera_constant_px_m
+        return [
+            *(image_path(self._folder / side, name) for side in (self._left, self._right)),
+            self._folder / self._disparity / f"{name}.png",
+            self._folder / self._calibration / f"{name.partition('_')[0]}.txt",
+        ]

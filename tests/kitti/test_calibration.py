@@ -93,7 +93,16 @@ def test_tracking_files(tmp_path: Path) -> None:
         ({"R0_rect": np.zeros(9)}, "R0_rect"),
         ({"R0_rect": np.diag([1, 1, -1])}, "R0_rect"),
         ({"Tr_velo_to_cam": np.zeros(12)}, "Tr_velo_to_cam"),
-        ({"R_rect": R0}, "line 6 (R0_rect)"),
+        ({"R_rect": R0}, "line 6 (R_rect)"),
+        ({"Tr": TR}, "line 6 (Tr)"),
+        # Baselines in mm, in km, and of an unlikely rig.
+        ({"P3": [*P3[:3], P2[3] - 532.7 * P2[0], *P3[4:]]}, "P2 and P3"),
+        ({"P3": [*P3[:3], P2[3] - 0.00053 * P2[0], *P3[4:]]}, "P2 and P3"),
+        # A LiDAR that looks to the right (the identity, turned or not), back, and down.
+        ({"Tr_velo_to_cam": np.eye(3, 4)}, "Tr_velo_to_cam"),
+        ({"Tr_velo_to_cam": [0, 0, 1, 0, -1, 0, 0, 0, 0, -1, 0, 0]}, "Tr_velo_to_cam"),
+        ({"Tr_velo_to_cam": [0, 1, 0, 0, 0, 0, -1, 0, -1, 0, 0, 0]}, "Tr_velo_to_cam"),
+        ({"Tr_velo_to_cam": [0, 1, 0, 0, 0, 0, 1, 0, 1, 0, 0, 0]}, "Tr_velo_to_cam"),
     ],
 )
 def test_refused(tmp_path: Path, changes: dict, place: str) -> None:
@@ -102,6 +111,49 @@ def test_refused(tmp_path: Path, changes: dict, place: str) -> None:
         Calibration.from_file(path)
     assert caught.value.path == path
     assert caught.value.place == place
+
+
+@pytest.mark.parametrize("name", ["Tr", "Tr_velo_cam", "Tr_velo_to_cam"])
+def test_every_name_of_the_lidars_matrix(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path / "calib.txt", **{"Tr_velo_to_cam": None, name: TR})
+    np.testing.assert_array_equal(Calibration.from_file(path).Tr_velo_to_cam, np.reshape(TR, (3, 4)))
+
+
+@pytest.mark.parametrize("name", ["Tr_lidar_to_cam", "velo2cam", "LiDAR", "tr_velo_to_cam", "T_cam_lidar", "R"])
+@pytest.mark.parametrize("numbers", [TR, [*TR, 0, 0, 0, 1], R0])
+def test_no_default_for_a_matrix_of_another_name(tmp_path: Path, name: str, numbers: list[float]) -> None:
+    with pytest.raises(FormatError, match=rf"line 5 \({name}\).*Tr_velo_to_cam"):
+        Calibration.from_file(write(tmp_path / "calib.txt", **{"Tr_velo_to_cam": None, name: numbers}))
+    # Where nothing is missing no default is taken.
+    Calibration.from_file(write(tmp_path / "calib.txt", **{name: numbers}))
+
+
+def test_no_default_for_a_rectification_of_another_name(tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match=r"line 5 \(R1\).*R0_rect"):
+        Calibration.from_file(write(tmp_path / "calib.txt", R0_rect=None, R1=R0))
+
+
+def test_lines_that_nobody_needs(tmp_path: Path) -> None:
+    names = ["P1", "P4", "Tr_imu_to_velo", "Tr_imu_velo", "S_02", "K_02", "D_02", "R_02", "T_02", "S_rect_02", "K"]
+    names += ["R_rect_02", "P_rect_00"]
+    others = {name: TR[:9] if name[0] in "RK" else TR for name in names}
+    text = {"calib_time": "09-Jan-2012 13:57:47", "corner_dist": "9.95e-02", "comment": "from a car", "exposure": "3 4"}
+    path = write(tmp_path / "calib.txt", Tr_velo_to_cam=None, R0_rect=None, **others, **text)
+    np.testing.assert_array_equal(Calibration.from_file(path).Tr_velo_to_cam, CANONICAL_VELO_TO_CAM)
+
+
+@pytest.mark.parametrize(
+    ("changes", "messages"),
+    [
+        ({"P3": [*P3[:3], P2[3] - 532.7 * P2[0], *P3[4:]]}, ["a baseline of 532.7 m", "0.01 to 10 m", "unit"]),
+        ({"Tr_velo_to_cam": np.eye(3, 4)}, ["the identity", "leave the line Tr_velo_to_cam out"]),
+        ({"Tr_velo_to_cam": [0, 1, 0, 0, 0, 0, -1, 0, -1, 0, 0, 0]}, ["x axis along [", "-1.0]", "ahead"]),
+    ],
+)
+def test_errors_say_what_to_do(tmp_path: Path, changes: dict, messages: list[str]) -> None:
+    with pytest.raises(FormatError) as caught:
+        Calibration.from_file(write(tmp_path / "calib.txt", **changes))
+    assert all(message in str(caught.value) for message in messages), caught.value
 
 
 def test_real_sweeps_fall_onto_the_image(kitti_sample: Path) -> None:

@@ -1,12 +1,24 @@
 """Frames and splits of the object layout, and real ones."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pseudolidar.files import FormatError
-from pseudolidar.kitti import Calibration, Frame, ObjectDataset, read_image, read_points, read_split, write_image
+from pseudolidar.kitti import (
+    Calibration,
+    Frame,
+    ObjectDataset,
+    find_frame,
+    image_names,
+    read_image,
+    read_points,
+    read_split,
+    write_image,
+    write_points,
+)
 from tests.kitti.scenery import HEIGHT, WIDTH, write_dataset
 
 
@@ -66,7 +78,9 @@ def test_split_that_names_a_missing_frame(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("000000\nframe 7\n", "line 2: found 'frame 7'"),
-        ("12\n", "line 1: found '12'"),
+        ("000000\n../12\n", r"line 2: found '\.\./12'"),
+        (".000012\n", r"line 1: found '\.000012'"),
+        ("a\\\\b\n", "line 1"),
         ("000000\n\n000000\n", "line 3: found 000000, which stands on line 1 too"),
         ("\n", "no frame ids"),
     ],
@@ -75,6 +89,122 @@ def test_bad_splits(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "val.txt").write_text(text)
     with pytest.raises(FormatError, match=message):
         read_split(tmp_path / "val.txt")
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".JPG", ".Jpeg", ".jpeg", ".PNG"])
+def test_images_of_any_suffix(tmp_path: Path, suffix: str) -> None:
+    dataset = write_dataset(tmp_path)
+    written = dataset[1].path("image_2")
+    pixels = read_image(written)
+    new = written.with_suffix(suffix)
+    # Its own content: decoders look at that.
+    new.write_bytes(written.read_bytes())
+    if not new.samefile(written):
+        with pytest.raises(FormatError, match=rf"000001\.png: file: found 000001\{suffix} too"):
+            dataset[1].left_image()
+    written.unlink()
+    frame = ObjectDataset(tmp_path, "train")[1]
+    assert frame.path("image_2") == new and frame.image_size() == (HEIGHT, WIDTH)
+    np.testing.assert_array_equal(frame.left_image(), pixels)
+    assert image_names(new.parent) == ["000000", "000001", "000002"]
+
+
+def test_both_names_of_one_file(tmp_path: Path) -> None:
+    dataset = write_dataset(tmp_path)
+    path = dataset[0].path("image_3")
+    path.with_suffix(".jpg").symlink_to(path)
+    assert dataset[0].path("image_3") == path
+
+
+def rename(root: Path, old: str, new: str) -> None:
+    for path in root.rglob(f"{old}.*"):
+        path.rename(path.with_name(f"{new}{path.suffix}"))
+
+
+@pytest.mark.parametrize("name", ["2011_09_26_000000", "left", "12", "a.b", "Straße"])
+def test_any_name_is_a_frame(tmp_path: Path, name: str) -> None:
+    write_dataset(tmp_path)
+    rename(tmp_path, "000001", name)
+    assert set(ObjectDataset(tmp_path).frame_ids) == {"000000", "000002", name}
+    (tmp_path / "ImageSets" / "odd.txt").write_text(f"{name}\n000000\n")
+    frame = ObjectDataset(tmp_path, "odd")[0]
+    assert frame.frame_id == name and len(frame.velodyne()) == 11 and (frame.disparity() == 2).all()
+    assert find_frame(tmp_path, name) == frame
+
+
+def test_frames_are_never_left_out(tmp_path: Path) -> None:
+    write_dataset(tmp_path)
+    (tmp_path / "training" / "calib" / "000007.txt").write_text("P2: 1\n")
+    with pytest.raises(FormatError, match=r"000007, a missing frame.*image_2.000007\.png"):
+        ObjectDataset(tmp_path)
+    rename(tmp_path, "000007", "frame 7")
+    with pytest.raises(FormatError, match=r"frame 7\.txt: name: found 'frame 7'"):
+        ObjectDataset(tmp_path)
+    for path in (tmp_path / "training" / "calib").iterdir():
+        path.unlink()
+    with pytest.raises(FormatError, match=r"calib: folder: found no \.txt files"):
+        ObjectDataset(tmp_path)
+
+
+def test_a_frame_by_its_number(tmp_path: Path) -> None:
+    write_dataset(tmp_path)
+    for name in ("2", "02", "000002"):
+        assert find_frame(tmp_path, name).frame_id == "000002"
+    rename(tmp_path, "000002", "0000000002")
+    assert find_frame(tmp_path, "2").frame_id == "0000000002"
+    for name in ("7", "left"):
+        with pytest.raises(FormatError, match=rf"no {name}\.txt among 3, 000000"):
+            find_frame(tmp_path, name)
+    with pytest.raises(FormatError, match=r"no 2\.txt"):
+        find_frame(tmp_path / "nowhere", "2")
+
+
+def write_testing(root: Path) -> None:
+    """Frames of training/ under the same numbers in testing/, without labels and with other sweeps."""
+    write_dataset(root)
+    write_dataset(root / "other", 2)
+    (root / "other" / "training").rename(root / "testing")
+    shutil.rmtree(root / "other")
+    shutil.rmtree(root / "testing" / "label_2")
+    write_points(root / "testing" / "velodyne" / "000001.bin", np.zeros((5, 4), np.float32))
+
+
+def test_the_split_test_is_of_testing(tmp_path: Path) -> None:
+    write_testing(tmp_path)
+    for dataset in (ObjectDataset(tmp_path, "test"), ObjectDataset(tmp_path / "testing"),
+                    ObjectDataset(tmp_path / "testing", "test")):  # fmt: skip
+        assert dataset.frame_ids == ["000000", "000001"] and len(dataset[1].velodyne()) == 5
+    (tmp_path / "ImageSets" / "test.txt").write_text("000001\n")
+    assert ObjectDataset(tmp_path, "test").frame_ids == ["000001"]
+    (tmp_path / "ImageSets" / "few.txt").write_text("000001\n")
+    assert len(ObjectDataset(tmp_path / "testing", "few")[0].velodyne()) == 5
+    assert len(ObjectDataset(tmp_path, "few")[0].velodyne()) == 11
+    assert find_frame(tmp_path / "testing", "1").folder == tmp_path / "testing"
+    # training/ may be named, too.
+    assert len(ObjectDataset(tmp_path / "training", "train")) == 3
+    (tmp_path / "ImageSets" / "test.txt").write_text("000002\n")
+    with pytest.raises(FormatError, match=r"000002, a missing frame.*testing.calib"):
+        ObjectDataset(tmp_path, "test")
+
+
+def test_testing_has_no_labels_and_no_training_splits(tmp_path: Path) -> None:
+    write_testing(tmp_path)
+    with pytest.raises(FormatError, match=r"label_2.000000\.txt.*testing/ have none"):
+        ObjectDataset(tmp_path, "test")[0].objects()
+    with pytest.raises(FormatError, match="split=train, which is of training/"):
+        ObjectDataset(tmp_path / "testing", "train")
+    with pytest.raises(FormatError, match="the split is of testing/"):
+        ObjectDataset(tmp_path / "training", "test")
+    shutil.rmtree(tmp_path / "testing")
+    with pytest.raises(FormatError, match="no testing/calib"):
+        ObjectDataset(tmp_path, "test")
+
+
+def test_a_data_set_of_jpegs(kitti_sample: Path) -> None:
+    dataset = ObjectDataset(kitti_sample / "streets", "train")
+    assert len(dataset) == 93 and dataset[0].path("image_3").suffix == ".jpg"
+    left, right = dataset[0].stereo_pair()
+    assert left.shape == right.shape and ObjectDataset(kitti_sample / "streets", "val")[0].path("image_2").is_file()
 
 
 def test_no_data_set(tmp_path: Path) -> None:

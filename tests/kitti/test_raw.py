@@ -1,4 +1,4 @@
-"""Drives of the raw data: written from frames, read back through pykitti, and broken ones."""
+"""Drives of the raw data: written from frames, read back as pykitti reads them, and broken ones."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pseudolidar.files import FormatError
-from pseudolidar.kitti import Calibration, ObjectDataset, RawDrive, write_raw_drive
+from pseudolidar.kitti import Calibration, ObjectDataset, RawDrive, write_image, write_raw_drive
 from pseudolidar.synthetic import PRESETS, write_town
 from tests.kitti.scenery import write_dataset
 
@@ -72,7 +72,40 @@ def test_a_missing_sweep_does_not_shift_the_others(drive: RawDrive) -> None:
         again[1].velodyne()
 
 
-@pytest.mark.parametrize("name", ["calib_cam_to_cam.txt", "calib_velo_to_cam.txt", "calib_imu_to_velo.txt"])
+def test_as_pykitti_reads_it(drive: RawDrive) -> None:
+    import pykitti
+
+    theirs = pykitti.raw(str(drive.root), DATE, DRIVE).calib
+    np.testing.assert_array_equal(drive.calibration.P2, theirs.P_rect_20)
+    np.testing.assert_array_equal(drive.calibration.P3, theirs.P_rect_30)
+    np.testing.assert_array_equal(drive.calibration.R0_rect, theirs.R_rect_00[:3, :3])
+    np.testing.assert_array_equal(drive.calibration.Tr_velo_to_cam, theirs.T_cam0_velo_unrect[:3])
+
+
+def test_what_nothing_uses_may_be_missing(drive: RawDrive) -> None:
+    (drive.root / DATE / "calib_imu_to_velo.txt").unlink()
+    for times in drive.folder.glob("*/timestamps.txt"):
+        times.unlink()
+    assert len(RawDrive(drive.root, DATE, DRIVE)) == 3
+
+
+def test_a_drive_of_jpegs_and_of_another_editor(drive: RawDrive) -> None:
+    for path in drive.folder.glob("image_0?/data/*.png"):
+        write_image(path.with_suffix(".JPEG"), np.full((20, 60, 3), 90, np.uint8))
+        path.unlink()
+    for path in (drive.root / DATE).glob("calib_*.txt"):
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\t\r\r"))
+    again = RawDrive(drive.root, DATE, DRIVE)
+    assert again.frame_ids == drive.frame_ids
+    assert again[1].path("image_3").name == "0000000001.JPEG"
+    assert all((abs(image.astype(int) - 90) < 3).all() for image in again[1].stereo_pair())
+    np.testing.assert_array_equal(again.calibration.Tr_velo_to_cam, drive.calibration.Tr_velo_to_cam)
+    # Written again, the images stay as they are.
+    copied = write_raw_drive(list(again), drive.root / "again", DATE, DRIVE)
+    assert copied[2].path("image_2").read_bytes() == again[2].path("image_2").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["calib_cam_to_cam.txt", "calib_velo_to_cam.txt"])
 def test_missing_calibration_file(drive: RawDrive, name: str) -> None:
     (drive.root / DATE / name).unlink()
     with pytest.raises(FormatError, match=name):
@@ -91,12 +124,12 @@ def test_broken_drives(drive: RawDrive) -> None:
     with pytest.raises(FormatError, match="13"):
         RawDrive(drive.root, DATE, DRIVE)
     cameras.write_text(text)
-    times = drive.folder / "oxts" / "timestamps.txt"
-    times.write_text("noon\n")
-    with pytest.raises(FormatError, match="does not match format"):
+    velodyne = drive.root / DATE / "calib_velo_to_cam.txt"
+    velodyne.write_text("R: 1 0 0 0 1 0 0 0 1\nT: 0 0 0\n")
+    with pytest.raises(FormatError, match="the identity"):
         RawDrive(drive.root, DATE, DRIVE)
-    times.unlink()
-    with pytest.raises(FormatError, match=r"timestamps\.txt"):
+    velodyne.write_text("R: 0 -1 0 0 0 -1 1 0 0\n")
+    with pytest.raises(FormatError, match=r"calib_velo_to_cam\.txt: matrix T"):
         RawDrive(drive.root, DATE, DRIVE)
 
 

@@ -87,6 +87,19 @@ def test_without_calibration_depths_are_refused(tmp_path: Path) -> None:
             StereoBatches(pairs, 2, crops, 0, **options)(0)
 
 
+@pytest.mark.parametrize("year", [2015, 2012])
+def test_jpegs_and_calibrations_of_other_editors(tmp_path: Path, year: int) -> None:
+    root = write_benchmark(tmp_path, year, 1)
+    for path in (*root.rglob("image_?/*_10.png"), *root.rglob("colored_?/*_10.png")):
+        write_image(path.with_suffix(".jpg"), np.full((20, 48, 3), 90, np.uint8))
+        path.unlink()
+    for path in root.rglob("calib*/*.txt"):
+        path.write_bytes(path.read_text().replace("\n", " \r\n\r\n").encode("utf-16"))
+    pair = KittiStereoPairs(root, year).read(0)  # type: ignore[arg-type]
+    assert pair.source.name == "000000_10.jpg" and (abs(pair.left.astype(int) - 90) < 3).all()
+    assert pair.camera_constant_px_m == pytest.approx(CONSTANT)
+
+
 def test_a_farthest_depth(tmp_path: Path) -> None:
     pairs = KittiStereoPairs(write_benchmark(tmp_path, 2015, 1))
     target = StereoBatches(pairs, 1, Crops(20, 48), 0, max_depth_m=10.0)(0).target[0].numpy()
@@ -109,7 +122,7 @@ def test_bad_folders_files_and_arguments(tmp_path: Path) -> None:
     pairs = KittiStereoPairs(root)
     calibration = root / "training" / "calib_cam_to_cam" / "000000.txt"
     calibration.write_text(f"P_rect_02: {P2}\nP_rect_03: 1 2 3\n")
-    with pytest.raises(FormatError, match=r"000000\.txt: P_rect_03: found 3 numbers"):
+    with pytest.raises(FormatError, match=r"000000\.txt: line 2 \(P_rect_03\): found 3 finite numbers"):
         pairs.read(0)
     calibration.write_text(f"P_rect_02: {P3}\nP_rect_03: {P2}\n")
     with pytest.raises(FormatError, match="baseline"):

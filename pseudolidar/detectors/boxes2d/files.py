@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pseudolidar.detectors.boxes2d.boxes import Boxes2d
-from pseudolidar.files import FormatError, replacing, require_file, require_suffix
+from pseudolidar.files import FormatError, read_lines, replacing, require_suffix
 from pseudolidar.kitti import read_objects
 
 logger = logging.getLogger(__name__)
@@ -52,14 +52,12 @@ def read_detections_file(path: str | Path) -> dict[str, Boxes2d]:
             a score outside (0, 1], or a box whose right or bottom doesn't lie beyond its left or top; a file whose
             lines are all of other classes.
     """
-    path = require_file(path, "2D detections: image_path class_id score x1 y1 x2 y2 a line")
+    path = Path(path)
     rows: dict[str, list[tuple[str, float, list[float]]]] = {}
     skipped: Counter[str] = Counter()
     known = ", ".join(f"{key} ({name})" for key, name in DETECTION_CLASSES.items())
-    for number, line in enumerate(path.read_text(errors="replace").splitlines(), start=1):
+    for number, line in read_lines(path, "2D detections: image_path class_id score x1 y1 x2 y2 a line"):
         words = line.split()
-        if not words:
-            continue
         if len(words) != 7:
             raise FormatError(
                 path, f"line {number}", f"{len(words)} fields", "7: image_path class_id score x1 y1 x2 y2"

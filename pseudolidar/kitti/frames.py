@@ -224,7 +224,7 @@ def _frames_folder(root: Path, split: str | None) -> Path:
 def _ids_in(calib: Path) -> list[str]:
     ids = sorted(name[:-4] for name in os.listdir(calib) if name.endswith(".txt") and not name.startswith("."))
     if not ids:
-        raise FormatError(calib, "folder", "no .txt files", "a calibration for each frame")
+        raise FormatError(calib, "folder", "no frames (no .txt files)", "a calibration for each frame")
     for frame_id in ids:
         _require_id(frame_id, calib / f"{frame_id}.txt", "name")
     return ids

@@ -142,7 +142,7 @@ def test_frames_are_never_left_out(tmp_path: Path) -> None:
         ObjectDataset(tmp_path)
     for path in (tmp_path / "training" / "calib").iterdir():
         path.unlink()
-    with pytest.raises(FormatError, match=r"calib: folder: found no \.txt files"):
+    with pytest.raises(FormatError, match=r"calib: folder: found no frames"):
         ObjectDataset(tmp_path)
 
 

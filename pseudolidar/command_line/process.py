@@ -43,6 +43,8 @@ def clear_errors() -> Iterator[None]:
     # What the package counts, boxes skipped for instance, is for the user to see.
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr, force=True)
     logging.getLogger("pseudolidar").setLevel(logging.INFO)
+    # Without a home it remarks on the temporary folder that it takes instead.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     try:
         yield
     except KeyboardInterrupt:

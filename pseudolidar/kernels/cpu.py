@@ -1,5 +1,7 @@
 """How kernels run on the processor: compiled by numba, without the interpreter's lock, in several threads."""
 
+import functools
+import logging
 import os
 import sys
 from collections.abc import Callable
@@ -7,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar, cast
 
 import numba
+
+logger = logging.getLogger(__name__)
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -17,13 +21,27 @@ _pool: ThreadPoolExecutor | None = None
 def cpu_kernel(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
     """Compile a function of numbers and arrays that runs without the interpreter's lock; kept between runs.
 
+    Where no folder for that can be written (numba's choice, or NUMBA_CACHE_DIR), every process compiles anew.
+
     No fast-math: NaN and infinity are compared, and all backends round alike. Not numba's own `parallel=True`: its
     OpenMP threads end a process that is forked after their first use (a data loader's workers), its other portable
     layer fails when two Python threads call, and neither knows of PyTorch's threads.
     """
-    return cast(
-        Callable[Arguments, Result],
-        numba.njit(cache=True, nogil=True, error_model="numpy", boundscheck=False)(function),
+    compiled = numba.njit(nogil=True, error_model="numpy", boundscheck=False)(function)
+    try:
+        compiled.enable_caching()
+    except RuntimeError as error:
+        if "no locator available" not in str(error):
+            raise
+        _say_that_nothing_is_kept()
+    return cast(Callable[Arguments, Result], compiled)
+
+
+@functools.cache
+def _say_that_nothing_is_kept() -> None:
+    logger.info(
+        "kernels: compiled anew by every process, which takes seconds each, since neither the package's folder nor a "
+        "cache folder of the user can be written; NUMBA_CACHE_DIR=DIR names another"
     )
 
 

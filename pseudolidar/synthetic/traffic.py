@@ -199,16 +199,14 @@ def _walk(crowd: Crowd) -> None:
         if on_road:
             if street.crossing < 45 and rng.random() < 0.6:
                 s = street.crossing - street.crossing_half - 2.2 + rng.normal(0, 0.6)
-            r, turn = (
-                rng.uniform(-street.half_left, street.half_right),
-                rng.choice([-1, 1]) * math.pi / 2 + rng.normal(0, 0.2),
-            )
+            r = rng.uniform(-street.half_left, street.half_right)
+            turn = float(rng.choice([-1, 1])) * math.pi / 2 + rng.normal(0, 0.2)
         else:
             side = rng.choice([-1.0, 1.0], p=[0.4, 0.6])
             edge = street.half_right if side > 0 else street.half_left
             r = side * (edge + rng.uniform(0.4, max(street.pavement_width, 1.0)))
             turn = (
-                rng.choice([0.0, math.pi]) + rng.normal(0, 0.25)
+                float(rng.choice([0.0, math.pi])) + rng.normal(0, 0.25)
                 if rng.random() < 0.75
                 else rng.uniform(-math.pi, math.pi)
             )
@@ -239,7 +237,7 @@ def _sit(crowd: Crowd) -> list[Thing]:
     street, rng = crowd.street, crowd.rng
     benches = []
     for _ in range(int(rng.choice([0, 1, 2], p=[0.72, 0.22, 0.06]))):
-        side = rng.choice([-1.0, 1.0])
+        side = float(rng.choice([-1.0, 1.0]))
         s = rng.uniform(9, 30)
         if abs(s - street.crossing) < street.crossing_half + 2:
             continue

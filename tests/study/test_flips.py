@@ -86,8 +86,8 @@ def test_the_threshold_has_the_highest_f1(seed: int, view: str, difficulty: str)
 
     def f1(kept: list[Objects]) -> float:
         tally = criterion.evaluate(labels, kept).tallies["Car", view, difficulty]
-        true, false = tally.change[:, :2].sum(axis=0)
-        return 2 * true / max(true + false + tally.object_count.sum(), 1)
+        true, false = tally.change[:, :2].sum(axis=0).tolist()
+        return 2 * true / max(true + false + int(tally.object_count.sum()), 1)
 
     def above(score: float) -> list[Objects]:
         return [one[scores_of(one) >= score] for one in results]
@@ -95,7 +95,7 @@ def test_the_threshold_has_the_highest_f1(seed: int, view: str, difficulty: str)
     scores = sorted({score for one in results for score in scores_of(one).tolist()})
     chosen = f1(above(found.threshold))
     assert chosen == max(f1(above(score)) for score in [*scores, np.inf])
-    true, count = found.is_found.sum(), len(found.is_found)
+    true, count = int(found.is_found.sum()), len(found.is_found)
     assert chosen == 2 * true / max(true + found.false_count + count, 1), "matched and false ones are counted alike"
 
 

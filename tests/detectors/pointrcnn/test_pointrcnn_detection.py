@@ -57,7 +57,7 @@ def test_result_files_are_well_formed_and_not_written_again(
         assert objects.score is not None and (np.diff(objects.score) <= 0).all()
         assert set(objects.class_name) <= {"Car"}
         box2d, fault = project_boxes(objects.box3d, frame.calibration, SIZE)
-        assert not fault.any()
+        assert not any(fault)
         # Files have two decimals or more.
         np.testing.assert_allclose(objects.box2d, box2d, atol=0.5)
         assert (np.abs(objects.box3d[:, 6]) <= np.pi + 0.01).all()

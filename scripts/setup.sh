@@ -1,4 +1,4 @@
-# Sourced by demo.sh and test.sh: makes .venv if missing and installs the project into it, once per pyproject.toml.
+# Sourced by demo.sh, test.sh and lint.sh: makes .venv if missing and installs the project into it, once per pyproject.toml.
 # Argument: the extras to install, e.g. "[test]".
 set -euo pipefail
 

@@ -55,3 +55,11 @@ def test_every_import_is_installed_without_the_extras(folder: str) -> None:
             distributions = {canonicalize_name(home) for home in homes.get(name, [])}
             # The published benchmark's library is measured where it is there.
             assert distributions & there or name == "fpsample", f"{path.relative_to(REPOSITORY)}: {name}"
+
+
+def test_what_judges_the_code_is_pinned_and_no_part_of_the_tests() -> None:
+    extras = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    lint = [Requirement(line) for line in extras["lint"] if line != "pseudolidar[test]"]
+    assert not {each.name for each in lint} & {Requirement(line).name for line in extras["test"]}
+    for requirement in lint:
+        assert [clause.operator for clause in requirement.specifier] == ["=="], requirement.name

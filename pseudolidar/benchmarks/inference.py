@@ -55,7 +55,7 @@ def inference_table(folder: Path, frames: int, workers: int, repetitions: int) -
     few = town.only(town.frame_ids[:workers])
 
     def disparity(dataset: ObjectDataset, output: Path) -> FrameJob[object]:
-        return DisparityJob(partial(TrainedPSMNet, folder / "u.pt"), dataset, output, "disparity")
+        return DisparityJob(partial(TrainedPSMNet, folder / "u.pt"), dataset, output, "disparity", {})
 
     def objects(dataset: ObjectDataset, output: Path) -> FrameJob[object]:
         return ObjectsJob(str(folder / "car.pt"), dataset, folder / "clouds", output)

@@ -1,6 +1,5 @@
 """A folder of disparity maps, or of LiDAR sweeps -> a folder of point clouds."""
 
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -11,11 +10,8 @@ from typing import Any
 from pseudolidar.cloud.formats import require_format, write_cloud
 from pseudolidar.cloud.grid import AngularGrid
 from pseudolidar.cloud.points import crop_sweep, disparity_to_points
-from pseudolidar.files import require_output_folder, require_same_settings, track
+from pseudolidar.files import Record, claimed, files_digest, track
 from pseudolidar.kitti import Calibration, disparity_path, read_disparity, read_points
-
-SETTINGS_FILE = "clouds.json"
-"""Beside the clouds: what they were made with, so that a folder never holds clouds of two kinds."""
 
 
 def write_clouds(
@@ -30,10 +26,12 @@ def write_clouds(
     grid: AngularGrid | None = None,
     quantization: float | None = None,
     format: str = "bin",
+    overwrite: bool = False,
 ) -> None:
     """Write the cloud of every frame, `output_dir`/ID.bin (float32 x 4, velodyne frame); see `disparity_to_points`.
 
-    Clouds that are there already are left alone, so that a broken run goes on where it stopped.
+    Clouds that are there already are left alone, so that a broken run goes on where it stopped; those of other settings
+    or of other maps are refused.
 
     Args:
         disparity_dir: disparity maps of the left colour image, see `disparity_path`.
@@ -47,35 +45,38 @@ def write_clouds(
         grid: sparse clouds.
         quantization: px, disparities cut off to multiples of it.
         format: of the clouds' files, one of `CLOUD_FORMATS`; the detectors read bin.
+        overwrite: clouds made otherwise are replaced.
 
     Raises:
         FormatError: a frame without disparity map or calibration, or a file that does not hold what it should, or a
-            folder with clouds of other settings; no partial cloud is left behind.
+            folder with clouds of other settings or maps, unless `overwrite`; no partial cloud is left behind.
         InputError: another format.
     """
-    output = require_output_folder(output_dir, "clouds")
+    output = Path(output_dir)
     require_format(format)
     settings = {
         "source": "disparity",
         "max_height": max_height,
         "max_depth": max_depth,
         "baseline": baseline,
-        "grid": None if grid is None else json.loads(json.dumps(asdict(grid))),
+        "grid": None if grid is None else asdict(grid),
         "quantization": quantization,
+    }
+    sources = {
+        frame_id: [disparity_path(disparity_dir, frame_id), Path(calib_dir) / f"{frame_id}.txt"]
+        for frame_id in frame_ids
     }
 
     def write_one(frame_id: str) -> None:
-        calibration = Calibration.from_file(Path(calib_dir) / f"{frame_id}.txt")
-        disparity = read_disparity(disparity_path(disparity_dir, frame_id))
+        disparity_file, calib_file = sources[frame_id]
+        calibration = Calibration.from_file(calib_file)
+        disparity = read_disparity(disparity_file)
         points = disparity_to_points(
             disparity, calibration, max_height, max_depth, baseline, grid, quantization, threads=1
         )
         write_cloud(output / f"{frame_id}.{format}", points)
 
-    missing = _missing(frame_ids, output, format)
-    for frame_id in missing:
-        disparity_path(disparity_dir, frame_id)
-    _each_frame(write_one, missing, output, settings, workers)
+    _write_each(write_one, sources, output, format, settings, workers, overwrite)
 
 
 def write_lidar_clouds(
@@ -95,32 +96,36 @@ def write_lidar_clouds(
     Raises:
         FormatError: a frame without a sweep, or a broken one, or a folder with clouds of other settings.
     """
-    output = require_output_folder(output_dir, "clouds")
+    output = Path(output_dir)
     settings = {"source": "LiDAR", "max_height": max_height, "max_depth": max_depth}
+    sources = {frame_id: [Path(velodyne_dir) / f"{frame_id}.bin"] for frame_id in frame_ids}
 
     def write_one(frame_id: str) -> None:
-        sweep = read_points(Path(velodyne_dir) / f"{frame_id}.bin")
-        write_cloud(output / f"{frame_id}.bin", crop_sweep(sweep, max_height, max_depth))
+        write_cloud(output / f"{frame_id}.bin", crop_sweep(read_points(*sources[frame_id]), max_height, max_depth))
 
-    _each_frame(write_one, _missing(frame_ids, output, "bin"), output, settings, workers)
-
-
-def _missing(frame_ids: Sequence[str], output: Path, format: str) -> list[str]:
-    return [frame_id for frame_id in frame_ids if not (output / f"{frame_id}.{format}").is_file()]
+    _write_each(write_one, sources, output, "bin", settings, workers)
 
 
-def _each_frame(
+def _write_each(
     write_one: Callable[[str], None],
-    frame_ids: Sequence[str],
+    sources: Mapping[str, Sequence[Path]],
     output: Path,
+    format: str,
     settings: Mapping[str, Any],
     workers: int | None,
+    overwrite: bool = False,
 ) -> None:
-    require_same_settings(output / SETTINGS_FILE, settings, "clouds")
-    if not frame_ids:
-        return
-    with ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1)) as pool:
-        futures = [pool.submit(write_one, frame_id) for frame_id in frame_ids]
+    """Write the clouds that are missing, several at once; `sources` are the files that each frame's is made from."""
+    record = Record("point clouds", settings, {})
+    digests = {frame_id: files_digest(files) for frame_id, files in sources.items()}
+    with (
+        claimed(output, record, digests, [f"{{}}.{format}"], overwrite),
+        ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1)) as pool,
+    ):
+        missing = [frame_id for frame_id in sources if not (output / f"{frame_id}.{format}").is_file()]
+        futures = [pool.submit(write_one, frame_id) for frame_id in missing]
+        if not futures:
+            return
         try:
             for future in track(as_completed(futures), "point clouds", total=len(futures)):
                 future.result()

@@ -9,7 +9,7 @@ from pseudolidar.files import InputError, require_output_folder
 from pseudolidar.inference import Shard, run_job
 from pseudolidar.inference.pairs import PairsToObjectsJob, merged
 from pseudolidar.kitti import Frame, ObjectDataset
-from pseudolidar.pipeline import Drawing, GivenBoxes, Models, PairFrame, raw_drive
+from pseudolidar.pipeline import Drawing, GivenBoxes, Models, PairFrame, detection_record, raw_drive
 from pseudolidar.pipeline.models import DetectorKind
 
 
@@ -18,6 +18,7 @@ def main(
     models: Path,
     detectors: DetectorKind | None,
     output: Path,
+    overwrite: bool,
     left: Path | None,
     right: Path | None,
     calib: Path | None,
@@ -44,8 +45,10 @@ def main(
     if loaded.disparity_name == "semi-global matching":
         print(f"disparity: by semi-global matching, since {models} has no disparity.pt")
     part = Shard.from_text(shard)
-    job = PairsToObjectsJob(load if workers > 1 else lambda: loaded, frames, output, drawing, given, max_height)
-    summary = merged(run_job(job, workers, part), len(part.of(frame_ids)))
+    record = detection_record(loaded, drawing, given, max_height, device)
+    models_of = load if workers > 1 else lambda: loaded
+    job = PairsToObjectsJob(models_of, record, frames, output, drawing, given, max_height)
+    summary = merged(run_job(job, workers, part, overwrite), len(part.of(frame_ids)))
     print(f"frames: {summary.frames}, finished before: {summary.finished_before}; found: {_listed(summary.found)}")
     if summary.skipped:
         print(f"skipped: {_listed(summary.skipped)}")

@@ -15,6 +15,7 @@ def main(
     data: Path,
     split: str,
     output: Path,
+    overwrite: bool,
     detections: Path | None,
     min_score: float,
     device: str,
@@ -28,7 +29,7 @@ def main(
     if detections is not None:
         require_output_file(detections, (".txt",), "2D detections")
     dataset = ObjectDataset(data, split)
-    run_job(Boxes2dJob(model, dataset, output, min_score, device), workers, Shard.from_text(shard))
+    run_job(Boxes2dJob(model, dataset, output, min_score, device), workers, Shard.from_text(shard), overwrite)
     print(f"2D boxes: {output}")
     if detections is not None:
         write_detections_file(detections, read_result_boxes(output, dataset.frame_ids))

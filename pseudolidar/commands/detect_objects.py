@@ -16,13 +16,14 @@ def main(
     clouds: Path,
     boxes: Path | None,
     output: Path,
+    overwrite: bool,
     device: str,
     workers: int,
     shard: str | None,
 ) -> None:
     """Write a KITTI result file for every frame of the split; files that are there are kept."""
     job = ObjectsJob(model, ObjectDataset(data, split), clouds, output, boxes, device)
-    tallies = run_job(job, workers, Shard.from_text(shard))
+    tallies = run_job(job, workers, Shard.from_text(shard), overwrite)
     if workers > 1:
         log_tallies(tallies)
     print(f"results: {output}")

@@ -25,6 +25,7 @@ def main(
     disparity: Path,
     calib: Path,
     output: Path,
+    overwrite: bool,
     format: str,
     workers: int | None,
     shard: str | None,
@@ -35,5 +36,7 @@ def main(
     if not frame_ids:
         raise FormatError(disparity, "folder", "none", f"disparity maps: {', '.join(DISPARITY_SUFFIXES)}")
     part = Shard.from_text(shard)
-    write_clouds(disparity, calib, output, part.of(frame_ids), **vars(cloud), format=format, workers=workers)
+    write_clouds(
+        disparity, calib, output, part.of(frame_ids), **vars(cloud), format=format, workers=workers, overwrite=overwrite
+    )
     print(f"clouds: {output}")

@@ -6,10 +6,10 @@ from pseudolidar.files import InputError
 from pseudolidar.synthetic import PRESETS, write_town
 
 
-def main(*, output: Path, preset: str, train: int, val: int, seed: int, workers: int) -> None:
+def main(*, output: Path, overwrite: bool, preset: str, train: int, val: int, seed: int, workers: int) -> None:
     """Render what the configuration asks for and say where it is."""
     if preset not in PRESETS:
         raise InputError(f"preset: found {preset!r}, expected one of {', '.join(PRESETS)}")
     splits = {name: count for name, count in (("train", train), ("val", val)) if count > 0}
-    write_town(output, PRESETS[preset], splits, seed, workers)
+    write_town(output, PRESETS[preset], splits, seed, workers, overwrite)
     print(f"{sum(splits.values())} frames at {output}")

@@ -3,9 +3,10 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from pseudolidar.ensembles import trained_disparity
-from pseudolidar.files import InputError
+from pseudolidar.files import InputError, file_digest
 from pseudolidar.inference import Shard, run_job
 from pseudolidar.inference.disparity import DisparityJob
 from pseudolidar.kitti import ObjectDataset, read_image, require_disparity_output
@@ -23,6 +24,7 @@ def main(
     left: Path | None,
     right: Path | None,
     output: Path,
+    overwrite: bool,
     max_disparity: int | None,
     workers: int,
     shard: str | None,
@@ -38,16 +40,19 @@ def main(
     if data is None:
         require_disparity_output(output)
     load: Callable[[], DisparityModel]
+    settings: dict[str, Any] = {"model": model, "max_disparity": max_disparity}
     if model == "sgm":
         load = partial(SemiGlobalMatching, **({} if max_disparity is None else {"max_disparity": max_disparity}))
     else:
         load = partial(
             trained_disparity, Path(model), align_corners, max_disparity, precision, device, threads, compile
         )
+        computed = {"precision": precision, "device": device.partition(":")[0], "compile": compile}
+        settings |= {"model": file_digest(model, "weights"), "align_corners": align_corners, **computed}
     if data is not None:
         dataset = ObjectDataset(data, split) if pairs is None else pairs(root=data, split=split)
-        job = DisparityJob(load, dataset, output, f"disparity of {Path(model).stem}")
-        run_job(job, workers, Shard.from_text(shard))
+        job = DisparityJob(load, dataset, output, f"disparity of {Path(model).stem}", settings)
+        run_job(job, workers, Shard.from_text(shard), overwrite)
     elif left is not None and right is not None:
         write_prediction(load(), read_image(left), read_image(right), output)
     print(f"disparity: {output}")

@@ -19,6 +19,7 @@ def main(
     clouds: Path,
     class_name: str | list[str],
     output: Path,
+    overwrite: bool,
     max_depth: float | None,
     device: str | None,
     seed: int,
@@ -27,8 +28,7 @@ def main(
     """Train; a killed run goes on where it was."""
     let_one_process_speak()
     names = [class_name] if isinstance(class_name, str) else class_name
-    train_detector(
-        training, ObjectDataset(data, split), clouds, names, output, seed, max_depth, device or training.device
-    )
+    dataset = ObjectDataset(data, split)
+    train_detector(training, dataset, clouds, names, output, seed, max_depth, device, overwrite)
     if is_first_process():
         print(f"model: {output}")

@@ -10,9 +10,18 @@ from pseudolidar.kitti import ObjectDataset
 from pseudolidar.training import is_first_process, let_one_process_speak
 
 
-def main(*, data: Path, split: str, output: Path, seed: int, device: str | None, training: Detector2dTraining) -> None:
+def main(
+    *,
+    data: Path,
+    split: str,
+    output: Path,
+    overwrite: bool,
+    seed: int,
+    device: str | None,
+    training: Detector2dTraining,
+) -> None:
     """Train; a killed run goes on where it was."""
     let_one_process_speak()
-    train_detector2d(training, ObjectDataset(data, split), output, seed, device)
+    train_detector2d(training, ObjectDataset(data, split), output, seed, device, overwrite)
     if is_first_process():
         print(f"model: {output}")

@@ -7,13 +7,13 @@ from pseudolidar.files.progress import progress_bar, track
 from pseudolidar.files.record import (
     RECORD_FILE,
     Record,
-    claim_folder,
+    claimed,
     combined_digest,
     file_digest,
     files_digest,
+    keep_record,
     locked,
     require_same_record,
-    require_same_settings,
 )
 from pseudolidar.files.text import read_lines
 from pseudolidar.files.whole import (
@@ -34,11 +34,12 @@ __all__ = [
     "Record",
     "UserError",
     "WorkerError",
-    "claim_folder",
+    "claimed",
     "combined_digest",
     "end_with",
     "file_digest",
     "files_digest",
+    "keep_record",
     "locked",
     "progress_bar",
     "read_lines",
@@ -49,7 +50,6 @@ __all__ = [
     "require_output_file",
     "require_output_folder",
     "require_same_record",
-    "require_same_settings",
     "require_suffix",
     "saying_which_file",
     "track",

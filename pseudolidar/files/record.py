@@ -17,7 +17,7 @@ from typing import Any
 
 import pseudolidar
 from pseudolidar.files.errors import FormatError
-from pseudolidar.files.whole import replacing, require_file, saying_which_file
+from pseudolidar.files.whole import replacing, require_file, require_output_folder, saying_which_file
 
 RECORD_FILE = "record.json"
 """In a folder of outputs: its record."""
@@ -92,13 +92,14 @@ def require_same_record(path: str | Path, there: Record | None, now: Record) -> 
         raise FormatError(path, "record", f"{found}{more}", f"{expected}, as asked for now; {_REMEDY}")
 
 
-def claim_folder(
+@contextmanager
+def claimed(
     folder: str | Path, record: Record, items: Mapping[str, str], outputs: Sequence[str], overwrite: bool = False
-) -> None:
-    """Say that `folder` holds, or will hold, these items made as `record` says; called before any is made.
+) -> Iterator[None]:
+    """Say that `folder` holds, or will hold, these items made as `record` says, and make them inside of the `with`.
 
-    Items that are there with the same record and digest are left alone; new ones may join. Several processes may claim
-    a folder at once.
+    Items that are there with the same record and digest are to be left alone; new ones may join. Several processes may
+    claim a folder at once. Where an error ends the `with` before anything is made, the folder is free again.
 
     Args:
         folder: made if missing.
@@ -108,36 +109,88 @@ def claim_folder(
         overwrite: items made otherwise are removed, to be made again.
 
     Raises:
-        FormatError: items of another record or digest, or files without a record, unless `overwrite`.
+        FormatError: a file of that name; items of another record or digest, or files without a record, unless
+            `overwrite`.
     """
-    folder = Path(folder)
+    folder = require_output_folder(folder, record.what)
     with saying_which_file(folder):
         folder.mkdir(parents=True, exist_ok=True)
     with locked(folder / _LOCK_FILE):
-        path = folder / RECORD_FILE
-        there, found_items, found_outputs = _read_folder(path) if path.is_file() else (None, {}, outputs)
-        kept = dict(found_items)
-        if there is not None and overwrite and _differences(there, record):
-            _remove(folder, found_items, found_outputs)
-            kept = {}
-        elif there is not None:
-            require_same_record(path, there, record)
-        for name, digest in items.items():
-            if kept.get(name) == digest:
-                continue
-            if overwrite:
-                _remove(folder, [name], outputs)
-            elif name in kept:
-                require_same_record(path, _of_item(record, name, kept[name]), _of_item(record, name, digest))
-            else:
-                unknown = [file for file in _files(folder, name, outputs) if file.exists()]
-                if unknown:
-                    require_same_record(unknown[0], None, record)
-            kept[name] = digest
-        if there is None or kept != found_items or _differences(there, record):
-            content = {**record.to_dict(), "outputs": list(outputs), "items": kept}
-            with replacing(path) as temporary:
-                temporary.write_text(json.dumps(content, indent=1))
+        is_new = _claim(folder, record, items, outputs, overwrite)
+    try:
+        yield
+    except BaseException:
+        if is_new and not any(file.exists() for name in items for file in _files(folder, name, outputs)):
+            (folder / RECORD_FILE).unlink(missing_ok=True)
+        raise
+
+
+def _claim(folder: Path, record: Record, items: Mapping[str, str], outputs: Sequence[str], overwrite: bool) -> bool:
+    """Whether the record is a new one; see `claimed`."""
+    path = folder / RECORD_FILE
+    there = _FolderRecord.read(path) if path.is_file() else None
+    if there is not None and overwrite and _differences(there.record, record):
+        _remove(folder, there.items, there.outputs)
+        there = None
+    if there is not None:
+        require_same_record(path, there.record, record)
+    known, known_outputs = ({}, []) if there is None else (dict(there.items), list(there.outputs))
+    for name, digest in items.items():
+        same = known.get(name) == digest
+        # Files that another format of the same items would take are nobody's yet.
+        files = _files(folder, name, [output for output in outputs if not (same and output in known_outputs)])
+        made = [file for file in files if file.exists()]
+        if made and overwrite:
+            _remove(folder, [name], outputs)
+        elif made and (same or name not in known):
+            require_same_record(made[0], None, record)
+        elif made:
+            require_same_record(made[0], _of_item(record, name, known[name]), _of_item(record, name, digest))
+        known[name] = digest
+    now = _FolderRecord(record, known, [*known_outputs, *(one for one in outputs if one not in known_outputs)])
+    if now != there:
+        now.write(path)
+    return there is None
+
+
+@dataclass(frozen=True)
+class _FolderRecord:
+    """What `record.json` holds: the record, the digest of each item's inputs, the files of an item."""
+
+    record: Record
+    items: Mapping[str, str]
+    outputs: Sequence[str]
+
+    @classmethod
+    def read(cls, path: Path) -> "_FolderRecord":
+        try:
+            content = json.loads(path.read_text())
+            return cls(Record.from_dict(content), dict(content["items"]), list(content["outputs"]))
+        except (ValueError, KeyError, TypeError) as error:
+            raise FormatError(path, "file", "no record of a folder", "what an earlier run wrote") from error
+
+    def write(self, path: Path) -> None:
+        content = {**self.record.to_dict(), "outputs": list(self.outputs), "items": dict(self.items)}
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(content, indent=1))
+
+
+def keep_record(path: str | Path, record: Record) -> None:
+    """Write a record to a file of its own (JSON), or, where an earlier run did, see that it is the same.
+
+    Raises:
+        FormatError: another record there, or something else.
+    """
+    path = Path(path)
+    if not path.is_file():
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(record.to_dict(), indent=1))
+        return
+    try:
+        there = Record.from_dict(json.loads(path.read_text()))
+    except (ValueError, KeyError, TypeError) as error:
+        raise FormatError(path, "file", f"no record of {record.what}", "what an earlier run wrote") from error
+    require_same_record(path, there, record)
 
 
 def file_digest(path: str | Path, what: str = "a file") -> str:
@@ -205,35 +258,26 @@ def _differences(there: Record, now: Record) -> list[tuple[str, object, object]]
     rows: list[tuple[str, object, object]] = []
     if there.what != now.what:
         rows.append(("kind of output", there.what, now.what))
-    for before, after in ((there.settings, now.settings), (there.inputs, now.inputs)):
-        flat_before, flat_after = dict(_flat(before)), dict(_flat(after))
-        for name in {**flat_after, **flat_before}:
-            old, new = (flat.get(name, "unknown") for flat in (flat_before, flat_after))
-            if old != new:
-                rows.append((name, old, new))
+    rows += _differing(there.settings, now.settings)
+    rows += _differing(there.inputs, now.inputs)
     if there.version != now.version:
         rows.append(("version", there.version, now.version))
     return rows
 
 
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in settings.items():
-        if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
+def _differing(
+    there: Mapping[str, Any], now: Mapping[str, Any], prefix: str = ""
+) -> Iterator[tuple[str, object, object]]:
+    for name in {**now, **there}:
+        old, new = there.get(name, "unknown"), now.get(name, "unknown")
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            yield from _differing(old, new, f"{prefix}{name}.")
+        elif old != new:
+            yield f"{prefix}{name}", old, new
 
 
 def _of_item(record: Record, name: str, digest: str) -> Record:
     return dataclasses.replace(record, inputs={**record.inputs, f"input files of {name}": digest})
-
-
-def _read_folder(path: Path) -> tuple[Record, dict[str, str], list[str]]:
-    try:
-        content = json.loads(path.read_text())
-        return Record.from_dict(content), dict(content["items"]), list(content["outputs"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise FormatError(path, "file", "no record of a folder", "what an earlier run wrote") from error
 
 
 def _files(folder: Path, name: str, outputs: Sequence[str]) -> list[Path]:
@@ -244,29 +288,3 @@ def _remove(folder: Path, names: Iterable[str], outputs: Sequence[str]) -> None:
     for name in names:
         for file in _files(folder, name, outputs):
             file.unlink(missing_ok=True)
-
-
-def require_same_settings(path: Path, settings: Mapping[str, Any], what: str) -> None:
-    """Write `settings` to `path` (JSON), or, where an earlier run did, see that they are the same.
-
-    Args:
-        path: a file in the folder of results.
-        settings: what determines the results.
-        what: they are, e.g. clouds; for the error.
-
-    Raises:
-        FormatError: other settings there, or no settings at all.
-    """
-    if not path.is_file():
-        with replacing(path) as temporary:
-            temporary.write_text(json.dumps(settings, indent=1))
-        return
-    try:
-        made_with = json.loads(path.read_text())
-        there = {key: made_with[key] for key in settings}
-    except (ValueError, KeyError, TypeError) as error:
-        raise FormatError(path, "file", f"no settings of {what}", "what an earlier run wrote") from error
-    for key, value in settings.items():
-        if there[key] != value:
-            expected = f"{value}, as asked for now; take another folder, or remove this one with its {what}"
-            raise FormatError(path, key, there[key], expected)

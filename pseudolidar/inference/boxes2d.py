@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pseudolidar.detectors.boxes2d import detect_boxes2d
-from pseudolidar.files import require_output_folder
+from pseudolidar.files import Record, file_digest, files_digest
 from pseudolidar.kitti import ObjectDataset
 
 
@@ -21,14 +21,13 @@ class Boxes2dJob:
         device: `cpu` or `cuda`.
     """
 
+    outputs = ("{}.txt",)
+
     model: str | Path
     dataset: ObjectDataset
     output: Path
     min_score: float
     device: str = "cpu"
-
-    def __post_init__(self) -> None:
-        require_output_folder(self.output, "2D boxes")
 
     @property
     def description(self) -> str:
@@ -39,6 +38,16 @@ class Boxes2dJob:
     def names(self) -> Sequence[str]:
         """The dataset's frames."""
         return self.dataset.frame_ids
+
+    @property
+    def record(self) -> Record:
+        """Of the detector and which of its boxes are kept."""
+        settings = {"min_score": self.min_score, "device": self.device.partition(":")[0]}
+        return Record("2D boxes", settings, {"model": file_digest(self.model, "a 2D detector's checkpoint")})
+
+    def digest(self, name: str) -> str:
+        """Of the frame's left image."""
+        return files_digest([self.dataset.frame(name).path("image_2")])
 
     def is_finished(self, name: str) -> bool:
         """Whether the frame's result file is there."""

@@ -1,10 +1,12 @@
 """Disparity maps of a data set as a job for one or several processes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-from pseudolidar.files import require_output_folder
+from pseudolidar.files import Record, files_digest
 from pseudolidar.kitti import ObjectDataset
 from pseudolidar.stereo import DisparityModel, StereoPair, StereoPairs, predict_disparities
 
@@ -18,20 +20,37 @@ class DisparityJob:
         data: in KITTI's object layout, or pairs of another data set.
         output: made if missing.
         description: on the progress bar.
+        settings: all that determines the maps of a pair: the weights' digest, or which method, and how it computes.
     """
+
+    outputs = ("variance/{}.npy", "{}.npy")
 
     model: Callable[[], DisparityModel]
     data: ObjectDataset | StereoPairs
     output: Path
     description: str
-
-    def __post_init__(self) -> None:
-        require_output_folder(self.output, "disparity maps")
+    settings: Mapping[str, Any]
 
     @property
     def names(self) -> Sequence[str]:
         """The names of the pairs."""
         return self.data.frame_ids if isinstance(self.data, ObjectDataset) else self.data.names
+
+    @property
+    def record(self) -> Record:
+        """Of the model and its settings."""
+        return Record("disparity maps", self.settings, {})
+
+    def digest(self, name: str) -> str:
+        """Of the pair's two images."""
+        if isinstance(self.data, ObjectDataset):
+            frame = self.data.frame(name)
+            return files_digest([frame.path("image_2"), frame.path("image_3")])
+        return files_digest(self.data.files(self._places[name]))
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {name: index for index, name in enumerate(self.names)}
 
     def is_finished(self, name: str) -> bool:
         """Whether the pair's map is there."""
@@ -42,13 +61,12 @@ class DisparityJob:
         model = self.model()
 
         data = self.data
-        place = {name: index for index, name in enumerate(self.names)}
 
         def work(names: Sequence[str]) -> None:
             if isinstance(data, ObjectDataset):
                 some: ObjectDataset | StereoPairs = data.only(names)
             else:
-                some = _SomePairs(data, names, [place[name] for name in names])
+                some = _SomePairs(data, names, [self._places[name] for name in names])
             predict_disparities(model, some, self.output, self.description)
 
         return work

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from pseudolidar.detectors import (
@@ -14,7 +15,7 @@ from pseudolidar.detectors import (
     read_detections_file,
     read_result_boxes,
 )
-from pseudolidar.files import require_output_folder
+from pseudolidar.files import Record, file_digest, files_digest
 from pseudolidar.kitti import ObjectDataset
 
 
@@ -32,15 +33,14 @@ class ObjectsJob:
         device: `cpu` or `cuda`.
     """
 
+    outputs = ("{}.txt",)
+
     model: str | Path
     dataset: ObjectDataset
     clouds: Path
     output: Path
     boxes: str | Path | None = None
     device: str = "cpu"
-
-    def __post_init__(self) -> None:
-        require_output_folder(self.output, "results")
 
     @property
     def description(self) -> str:
@@ -51,6 +51,28 @@ class ObjectsJob:
     def names(self) -> Sequence[str]:
         """The dataset's frames."""
         return self.dataset.frame_ids
+
+    @property
+    def record(self) -> Record:
+        """Of the detector and, where it starts from 2D boxes of one file, that file."""
+        inputs = {"model": file_digest(self.model, "a detector's checkpoint")}
+        if self._starts_from_boxes2d and self.boxes is not None and not Path(self.boxes).is_dir():
+            inputs["boxes"] = file_digest(self.boxes, "2D detections")
+        return Record("detections", {"device": self.device.partition(":")[0]}, inputs)
+
+    def digest(self, name: str) -> str:
+        """Of the frame's cloud, calibration and image, and of its own 2D boxes where the detector starts from them."""
+        frame = self.dataset.frame(name)
+        files = [self.clouds / f"{name}.bin", frame.path("calib"), frame.path("image_2")]
+        if self._starts_from_boxes2d and self.boxes is None:
+            files.append(frame.path("label_2"))
+        elif self._starts_from_boxes2d and self.boxes is not None and Path(self.boxes).is_dir():
+            files.append(Path(self.boxes) / f"{name}.txt")
+        return files_digest(files)
+
+    @cached_property
+    def _starts_from_boxes2d(self) -> bool:
+        return load_detector(self.model).starts_from_boxes2d
 
     def is_finished(self, name: str) -> bool:
         """Whether the frame's result file is there."""

@@ -3,8 +3,10 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
+from pseudolidar.files import Record, files_digest
 from pseudolidar.kitti import Frame
 from pseudolidar.pipeline import Drawing, GivenBoxes, Models, Summary, detect_frames
 
@@ -15,6 +17,7 @@ class PairsToObjectsJob:
 
     Attributes:
         models: loads the system's models, in the process that computes.
+        record: of them and of the settings, see `pipeline.detection_record`.
         frames: with pairs and calibrations.
         output: made if missing.
         drawing: what the pictures show.
@@ -22,7 +25,10 @@ class PairsToObjectsJob:
         max_height: m, winsorization of the clouds.
     """
 
+    outputs = ("results/{}.txt", "pictures/{}.png")
+
     models: Callable[[], Models]
+    record: Record
     frames: Sequence[Frame]
     output: Path
     drawing: Drawing
@@ -39,6 +45,17 @@ class PairsToObjectsJob:
         """The frames' names."""
         return [frame.frame_id for frame in self.frames]
 
+    def digest(self, name: str) -> str:
+        """Of the frame's pair, calibration and label, which is drawn, and of its own 2D boxes."""
+        frame = self._by_name[name]
+        files = [frame.path(kind) for kind in ("image_2", "image_3", "calib", "label_2")]
+        own = None if self.boxes is None else self.boxes.file_of(name)
+        return files_digest(files if own is None else [*files, own])
+
+    @cached_property
+    def _by_name(self) -> dict[str, Frame]:
+        return {frame.frame_id: frame for frame in self.frames}
+
     def is_finished(self, name: str) -> bool:
         """Whether the frame's result and picture are there."""
         results, pictures = self.output / "results", self.output / "pictures"
@@ -47,10 +64,9 @@ class PairsToObjectsJob:
     def open(self) -> Callable[[Sequence[str]], Summary]:
         """Load the models."""
         models = self.models()
-        by_name = {frame.frame_id: frame for frame in self.frames}
 
         def work(names: Sequence[str]) -> Summary:
-            frames = [by_name[name] for name in names]
+            frames = [self._by_name[name] for name in names]
             return detect_frames(models, frames, self.output, self.drawing, self.boxes, self.max_height)
 
         return work

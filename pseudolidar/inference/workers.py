@@ -7,11 +7,12 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import redirect_stderr
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from loky.process_executor import BrokenProcessPool, ProcessPoolExecutor  # type: ignore[import-untyped]
 
-from pseudolidar.files import InputError, WorkerError, end_with, progress_bar
+from pseudolidar.files import InputError, Record, WorkerError, claimed, end_with, progress_bar
 from pseudolidar.inference.shard import WHOLE, Shard
 
 MAX_ATTEMPTS = 3
@@ -38,6 +39,25 @@ class FrameJob(Protocol[ResultOfJob]):
         """All frames, in order, each once."""
         ...
 
+    @property
+    def output(self) -> Path:
+        """The folder that is filled."""
+        ...
+
+    @property
+    def outputs(self) -> Sequence[str]:
+        """A frame's files in it, its name for {}."""
+        ...
+
+    @property
+    def record(self) -> Record:
+        """All that determines the output beside a frame's own files."""
+        ...
+
+    def digest(self, name: str) -> str:
+        """Of the frame's own files, `files.files_digest`."""
+        ...
+
     def is_finished(self, name: str) -> bool:
         """Whether the frame's output is there."""
         ...
@@ -47,8 +67,11 @@ class FrameJob(Protocol[ResultOfJob]):
         ...
 
 
-def run_job(job: FrameJob[Result], workers: int = 1, shard: Shard = WHOLE) -> list[Result]:
+def run_job(job: FrameJob[Result], workers: int = 1, shard: Shard = WHOLE, overwrite: bool = False) -> list[Result]:
     """Do a job for every frame that is not finished; a worker that dies is replaced.
+
+    The job's output folder keeps a record of what made it (`files.claimed`): frames that are there are left alone if
+    they were made of the same model, settings and files, and otherwise refused.
 
     Each worker computes with its share of the threads that this process may use; with several GPUs the workers take
     turns at them. With the same number of threads a process the same bytes come out, whatever the workers and shards;
@@ -58,11 +81,13 @@ def run_job(job: FrameJob[Result], workers: int = 1, shard: Shard = WHOLE) -> li
         job: what to do.
         workers: processes; one is this process itself.
         shard: of the job's frames.
+        overwrite: what is there of another record is replaced.
 
     Returns:
         what the job's function returned for each chunk of frames, in no particular order.
 
     Raises:
+        FormatError: results of another record in the output folder, unless `overwrite`.
         InputError: no workers; what the job raises comes out as it is.
         WorkerError: frames on which workers died `MAX_ATTEMPTS` times.
     """
@@ -71,11 +96,12 @@ def run_job(job: FrameJob[Result], workers: int = 1, shard: Shard = WHOLE) -> li
     names = shard.of(job.names)
     if not names:
         return []
-    missing = [name for name in names if not job.is_finished(name)]
-    if workers == 1 or not missing:
-        # With nothing to do the job still checks what it is given.
-        return [job.open()(names)]
-    return _in_processes(job, missing, min(workers, len(missing)))
+    with claimed(job.output, job.record, {name: job.digest(name) for name in names}, job.outputs, overwrite):
+        missing = [name for name in names if not job.is_finished(name)]
+        if workers == 1 or not missing:
+            # With nothing to do the job still checks what it is given.
+            return [job.open()(names)]
+        return _in_processes(job, missing, min(workers, len(missing)))
 
 
 def _in_processes(job: FrameJob[Result], names: list[str], workers: int) -> list[Result]:

@@ -1,6 +1,6 @@
 """u, r and v in a row: a rectified stereo pair in, a KITTI result file and a picture out."""
 
-from pseudolidar.pipeline.detection import Drawing, GivenBoxes, Summary, detect_frames
+from pseudolidar.pipeline.detection import Drawing, GivenBoxes, Summary, detect_frames, detection_record
 from pseudolidar.pipeline.frames import PairFrame, raw_drive
 from pseudolidar.pipeline.models import DetectorKind, Models
 
@@ -12,5 +12,6 @@ __all__ = [
     "PairFrame",
     "Summary",
     "detect_frames",
+    "detection_record",
     "raw_drive",
 ]

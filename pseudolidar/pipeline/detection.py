@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,13 +12,10 @@ from numpy.typing import NDArray
 from pseudolidar.cloud import disparity_to_points, sparsify_points
 from pseudolidar.detectors import Detector
 from pseudolidar.detectors.boxes2d import Boxes2d, clipped_to_image, read_detections_file, read_result_boxes
-from pseudolidar.files import FormatError, InputError, require_file, require_same_settings, track
+from pseudolidar.files import FormatError, InputError, Record, file_digest, require_file, track
 from pseudolidar.kitti import Calibration, Frame, Objects, write_image, write_objects
 from pseudolidar.pipeline.models import Models
 from pseudolidar.viewing import Detections, detections_figure, figure_to_rgb
-
-SETTINGS_FILE = "detect.json"
-"""Beside results and pictures: what made them, so that a folder never holds results of two systems."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +23,11 @@ class GivenBoxes:
     """2D boxes from files, in place of a 2D detector's.
 
     Attributes:
-        name: of the file or folder.
+        path: the file or folder.
         by_frame: boxes of any class, px.
     """
 
-    name: str
+    path: Path
     by_frame: Mapping[str, Boxes2d]
 
     @classmethod
@@ -42,7 +38,16 @@ class GivenBoxes:
             FormatError: neither is there, or a broken one; a frame that the folder lacks.
         """
         path = Path(path)
-        return cls(path.name, read_result_boxes(path, frame_ids) if path.is_dir() else read_detections_file(path))
+        return cls(path, read_result_boxes(path, frame_ids) if path.is_dir() else read_detections_file(path))
+
+    @property
+    def name(self) -> str:
+        """Of the file or folder."""
+        return self.path.name
+
+    def file_of(self, frame_id: str) -> Path | None:
+        """The file of one frame alone; None where one file holds the boxes of all."""
+        return self.path / f"{frame_id}.txt" if self.path.is_dir() else None
 
     def of_frame(self, frame_id: str, image_size: tuple[int, int], skipped: Counter[str]) -> Boxes2d:
         """A frame's boxes, clipped to its image; `skipped` counts those outside of it, and frames without an entry."""
@@ -100,7 +105,8 @@ def detect_frames(
 ) -> Summary:
     """Write `output_dir`/results/ID.txt, a KITTI result file, and `output_dir`/pictures/ID.png for every frame.
 
-    Frames that have both already are left alone; the same models and frames give the same bytes. A result equals the
+    Frames that have both already are left alone: that these are of the same models and settings is for the caller to
+    know (`inference.run_job` keeps a record). The same models and frames give the same bytes. A result equals the
     one that disparity maps, clouds and results one after the other in files give. Labels are drawn where there are
     any, and otherwise not looked at. Pairs have to be rectified; one that isn't can't be told from one without
     objects.
@@ -115,7 +121,7 @@ def detect_frames(
 
     Raises:
         FormatError: missing files, found before any work; broken ones, images of two sizes, a calibration for other
-            images; an output folder with results of other models, settings, or frames of another folder.
+            images.
         InputError: no frames; no 2D boxes and no model for them, while a detector starts from them.
     """
     output = Path(output_dir)
@@ -129,8 +135,6 @@ def detect_frames(
     for frame in frames:
         for kind, what in (("image_2", "the left image"), ("image_3", "the right image"), ("calib", "calibration")):
             require_file(frame.path(kind), what)
-    settings = _settings(models, frames, drawing, boxes, max_height)
-    require_same_settings(output / SETTINGS_FILE, settings, "detections")
     missing = [frame for frame in frames if not all(path.is_file() for path in _outputs(output, frame))]
     summary = Summary(frames=len(missing), finished_before=len(frames) - len(missing))
     for frame in track(missing, "detection") if missing else ():
@@ -246,15 +250,18 @@ def _header(
     ]
 
 
-def _settings(
-    models: Models, frames: Sequence[Frame], drawing: Drawing, boxes: GivenBoxes | None, max_height: float | None
-) -> dict[str, Any]:
-    return {
-        # Frames of another folder may have the same names.
-        "frames": sorted({str(frame.folder.resolve()) for frame in frames}),
-        "models": dict(models.digests),
+def detection_record(
+    models: Models, drawing: Drawing, boxes: GivenBoxes | None, max_height: float | None, device: str
+) -> Record:
+    """The record of what `detect_frames` writes: all that determines it beside the frames' own files."""
+    settings = {
         "disparity": {"model": models.disparity_name, **models.disparity_settings},
         "boxes2d": _boxes_name(models, boxes),
         "max_height": max_height,
         "drawing": asdict(drawing),
+        "device": device.partition(":")[0],
     }
+    inputs = dict(models.digests)
+    if boxes is not None and boxes.path.is_file():
+        inputs["boxes"] = file_digest(boxes.path)
+    return Record("detections", settings, inputs)

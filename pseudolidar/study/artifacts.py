@@ -1,13 +1,10 @@
 """What stages leave on disk: a finished stage is not made again, and no two processes make the same one."""
 
-import fcntl
 import json
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from pseudolidar.files import replacing, require_output_folder
+from pseudolidar.files import locked, replacing, require_output_folder
 from pseudolidar.study.stages import Stage
 from pseudolidar.training import arithmetic_threads
 
@@ -47,29 +44,15 @@ class ArtifactStore:
         """
         folder = self.folder(stage)
         folder.mkdir(parents=True, exist_ok=True)
-        with _locked(folder / _LOCK):
+        with locked(folder / _LOCK):
             if self.is_finished(stage):
                 return False
             parents = {role: self.folder(parent) for role, parent in stage.parents.items()}
             started = time.monotonic()
             with arithmetic_threads(stage.resources.cpus):
                 stage.task.run(folder, parents)
-            record = {
-                "name": stage.name,
-                "title": str(stage),
-                "version": stage.task.version,
-                "settings": stage.task.settings(),
-                "parents": {role: parent.folder_name for role, parent in stage.parents.items()},
-                "seconds": round(time.monotonic() - started, 1),
-            }
+            seconds = round(time.monotonic() - started, 1)
+            content = {**stage.record.to_dict(), "title": str(stage), "seconds": seconds}
             with replacing(folder / _FINISHED) as temporary:
-                temporary.write_text(json.dumps(record, indent=1, sort_keys=True))
+                temporary.write_text(json.dumps(content, indent=1, sort_keys=True))
         return True
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    # The kernel drops the lock with the process, however that ends.
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

@@ -1,19 +1,19 @@
 """Models of other people as vertices: a detector or a disparity model that is a command, a folder of disparity maps."""
 
-import hashlib
 import os
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pseudolidar.files import FormatError, InputError, replacing, track
+from pseudolidar.files import FormatError, InputError, combined_digest, files_digest, replacing, track
 from pseudolidar.kitti import DISPARITY_SUFFIXES, Frame, ObjectDataset, disparity_path, read_disparity, read_objects
 from pseudolidar.study.case_study.disparity_errors import TEST_VERSION, disparity_loss, measure_disparity
 from pseudolidar.study.case_study.oracle import truth_of
 from pseudolidar.study.case_study.scores import PrecisionChoice, precision_loss, write_scores
-from pseudolidar.study.external import AS_BEFORE, CHANGED, SPLITS, Command, file_digests
+from pseudolidar.study.external import AS_BEFORE, CHANGED, SPLITS, Command
 from pseudolidar.study.losses import ItemLosses
 from pseudolidar.study.stages import Resources
 from pseudolidar.study.system import Inputs, Step
@@ -178,8 +178,8 @@ class DisparityFolder:
 
     @cached_property
     def _digests(self) -> dict[str, str]:
-        # Kept, also on the way to another process: thousands of maps take a while.
-        return file_digests(self._names, Path(self.path), "disparity maps, read")
+        # Kept, also on the way to another process: the study knows its stages by the maps as they were at its start.
+        return {name: files_digest([Path(self.path) / name]) for name in self._names}
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -187,11 +187,8 @@ class DisparityFolder:
         return ("predict", "test")
 
     def settings(self, step: Step) -> Mapping[str, Any]:
-        """One digest of all names and contents; where the folder lies doesn't matter."""
-        if step == "test":
-            return {}
-        listing = "".join(f"{name} {digest}\n" for name, digest in self._digests.items())
-        return {"maps": len(self._digests), "sha256": hashlib.sha256(listing.encode()).hexdigest()}
+        """One digest of all maps; where the folder lies doesn't matter."""
+        return {} if step == "test" else {"maps": combined_digest(self._digests)}
 
     def version(self, step: Step) -> int:
         """Of the copies, and of the test."""
@@ -224,11 +221,10 @@ class DisparityFolder:
             if (folder / path.name).is_file():
                 continue
             _require_fit(path, frame)
-            content = path.read_bytes()
-            if hashlib.sha256(content).hexdigest() != self._digests.get(path.name):
+            if files_digest([path]) != self._digests.get(path.name):
                 raise FormatError(path, "file", CHANGED, AS_BEFORE)
             with replacing(folder / path.name) as temporary:
-                temporary.write_bytes(content)
+                shutil.copyfile(path, temporary)
 
     def test_loss(self, inputs: Inputs) -> ItemLosses:
         """Disparity MAE by frame, as of the study's own models."""

@@ -2,15 +2,13 @@
 
 import dataclasses
 import glob
-import hashlib
 import os
 import shlex
 import shutil
 import string
 import subprocess
 import sys
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +16,7 @@ from typing import Any
 
 from rich.console import Console
 
-from pseudolidar.files import FormatError, InputError, UserError, track
+from pseudolidar.files import FormatError, InputError, UserError, file_digest
 from pseudolidar.study import supervisor
 from pseudolidar.study.stages import Resources
 from pseudolidar.study.system import Inputs, Step
@@ -107,7 +105,7 @@ class Command:
 
     def _digests_now(self) -> dict[str, str]:
         directory = Path(self.directory)
-        return file_digests(matching_files(self.files, directory), directory)
+        return {name: file_digest(directory / name) for name in matching_files(self.files, directory)}
 
     def command_settings(self, step: Step) -> dict[str, Any]:
         """What determines a command's result: its template and its files."""
@@ -187,24 +185,6 @@ def matching_files(patterns: Sequence[str], directory: Path) -> list[str]:
             raise FormatError(directory / pattern, "file", "nothing there", "a file that determines the result")
         names.update(files)
     return sorted(names)
-
-
-def file_digests(names: Sequence[str], directory: Path, description: str | None = None) -> dict[str, str]:
-    """SHA-256 of files' contents, hex, by name; relative names start from `directory`.
-
-    With a description for many files there is a progress bar.
-    """
-    # Reading and hashing let go of the interpreter, so that threads help.
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        digests: Iterable[str] = pool.map(lambda name: _digest(directory / name), names)
-        if description is not None:
-            digests = track(digests, description, len(names))
-        return dict(zip(names, digests, strict=True))
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def run_command(

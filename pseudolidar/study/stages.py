@@ -1,13 +1,13 @@
 """A stage: one step of a study, known by the fingerprint of everything that determines what it makes."""
 
-import hashlib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
+
+from pseudolidar.files import Record
 
 
 class Task(Protocol):
@@ -73,15 +73,15 @@ class Stage:
         return self.title or self.name
 
     @cached_property
+    def record(self) -> Record:
+        """Everything that determines the stage's content, its parents included."""
+        inputs = {role: parent.folder_name for role, parent in self.parents.items()}
+        return Record(self.name, self.task.settings(), inputs, str(self.task.version))
+
+    @cached_property
     def fingerprint(self) -> str:
-        """16 hex digits that stand for everything that determines the stage's content, its parents included."""
-        content = {
-            "name": self.name,
-            "version": self.task.version,
-            "settings": self.task.settings(),
-            "parents": {role: parent.fingerprint for role, parent in self.parents.items()},
-        }
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+        """16 hex digits that stand for the record."""
+        return self.record.fingerprint
 
     @property
     def folder_name(self) -> str:

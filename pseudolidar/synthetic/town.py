@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
 import numpy as np
 from loky.process_executor import ProcessPoolExecutor  # type: ignore[import-untyped]
 
-from pseudolidar.files import FormatError, InputError, end_with, replacing, require_output_folder, track
+from pseudolidar.files import RECORD_FILE, FormatError, InputError, Record, claimed, end_with, replacing, track
 from pseudolidar.kitti import write_disparity, write_image, write_objects, write_points
 from pseudolidar.synthetic.camera import exposure_of, render, sample_sensors
 from pseudolidar.synthetic.labels import label
@@ -18,7 +17,6 @@ from pseudolidar.synthetic.preset import TownPreset
 from pseudolidar.synthetic.scene import sample_scene
 
 RENDERER_VERSION = 2  # raised whenever the same seed gives other bytes
-_SETTINGS_FILE = "town.json"
 
 
 def _paths(root: Path, frame_id: str) -> dict[str, Path]:
@@ -64,38 +62,25 @@ def _write_frame(task: tuple[Path, TownPreset, int, int]) -> int:
     return task[3]
 
 
-def _check_settings(root: Path, preset: TownPreset, splits: dict[str, int], seed: int) -> None:
-    path = require_output_folder(root, "a town") / _SETTINGS_FILE
-    wanted = {
-        "renderer_version": RENDERER_VERSION,
+def _town_record(preset: TownPreset, splits: dict[str, int], seed: int) -> Record:
+    settings = {
         "preset": preset.name,
         "width_px": preset.width_px,
         "height_px": preset.height_px,
         "seed": seed,
         "splits": [[name, count] for name, count in splits.items()],  # in order: it numbers the frames
     }
-    if path.exists():
-        try:
-            found = json.loads(path.read_text())
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise FormatError(path, "the file", str(error), "the JSON that make_town writes") from error
-        if found != wanted:
-            differing = [key for key in wanted if not isinstance(found, dict) or found.get(key) != wanted[key]]
-            place = ", ".join(differing)
-            raise FormatError(path, place, found, f"{wanted}; give the new town another folder")
-        return
-    if (root / "training").exists():
-        raise FormatError(path, "the file", "a data set that make_town did not write", "an empty folder, or a town")
-    root.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(wanted, indent=2) + "\n")
+    return Record("synthetic town", settings, {}, str(RENDERER_VERSION))
 
 
-def write_town(root: Path, preset: TownPreset, splits: dict[str, int], seed: int, workers: int = 2) -> None:
+def write_town(
+    root: Path, preset: TownPreset, splits: dict[str, int], seed: int, workers: int = 2, overwrite: bool = False
+) -> None:
     """Write a town of sum(splits) frames under root; frames that are there already are left alone.
 
     Frames are numbered through the splits in their order, so {"train": 3, "val": 2} has 0-2 for training. Each depends
-    on (seed, its number) alone. workers: processes; 1 renders in this one.
+    on (seed, its number) alone. workers: processes; 1 renders in this one. overwrite: a town of other settings is
+    replaced.
 
     Raises FormatError where root holds a town of other settings, InputError for settings that make no sense.
     """
@@ -104,8 +89,17 @@ def write_town(root: Path, preset: TownPreset, splits: dict[str, int], seed: int
         raise InputError(f"splits: found {splits}, expected names with numbers of frames, at least one frame in all")
     if seed < 0 or workers < 1:
         raise InputError(f"seed {seed}, workers {workers}: expected a seed of 0 or more and at least one worker")
-    _check_settings(root, preset, splits, seed)
-    total = sum(splits.values())
+    if (root / "training").exists() and not (root / RECORD_FILE).exists():
+        found = "a data set that make_town did not write"
+        raise FormatError(root, "training", found, "an empty folder, or a town")
+    names = {f"{index:06d}": "" for index in range(sum(splits.values()))}
+    outputs = [str(path) for path in _paths(Path(), "{}").values()]
+    with claimed(root, _town_record(preset, splits, seed), names, outputs, overwrite):
+        _render_missing(root, preset, len(names), seed, workers)
+        _write_splits(root / "ImageSets", splits)
+
+
+def _render_missing(root: Path, preset: TownPreset, total: int, seed: int, workers: int) -> None:
     for kind in _paths(root, ""):
         (root / "training" / kind).mkdir(parents=True, exist_ok=True)
     missing = [index for index in range(total) if not _finished(root, f"{index:06d}")]
@@ -121,9 +115,16 @@ def write_town(root: Path, preset: TownPreset, splits: dict[str, int], seed: int
         with ProcessPoolExecutor(min(workers, len(rest)), initializer=end_with, initargs=(os.getpid(),)) as pool:
             for _ in track(pool.map(_write_frame, rest, chunksize=1), description, len(rest)):
                 pass
-    (root / "ImageSets").mkdir(exist_ok=True)
+
+
+def _write_splits(folder: Path, splits: dict[str, int]) -> None:
+    folder.mkdir(exist_ok=True)
+    for file in folder.glob("*.txt"):
+        # Of a town that was replaced.
+        if file.stem not in splits:
+            file.unlink()
     first = 0
     for name, count in splits.items():
-        with replacing(root / "ImageSets" / f"{name}.txt") as temporary:
+        with replacing(folder / f"{name}.txt") as temporary:
             temporary.write_text("".join(f"{index:06d}\n" for index in range(first, first + count)))
         first += count

@@ -42,7 +42,11 @@ def folders(tmp_path: Path, calibration: Calibration) -> tuple[Path, Path, Path]
 def test_clouds_of_a_folder(folders: tuple[Path, Path, Path], calibration: Calibration) -> None:
     disparity_dir, calib_dir, output_dir = folders
     write_clouds(disparity_dir, calib_dir, output_dir, FRAMES, max_height=0.5, max_depth=20.0)
-    assert sorted(path.name for path in output_dir.iterdir()) == [*(f"{i}.bin" for i in FRAMES), "clouds.json"]
+    assert sorted(path.name for path in output_dir.iterdir()) == [
+        ".record.lock",
+        *(f"{i}.bin" for i in FRAMES),
+        "record.json",
+    ]
     disparity = np.load(disparity_dir / "000007.npy")
     expected = disparity_to_points(disparity, Calibration.from_file(calib_dir / "000007.txt"), 0.5, 20.0)
     np.testing.assert_array_equal(read_points(output_dir / "000007.bin"), expected)
@@ -77,18 +81,18 @@ def test_a_missing_map_is_named_before_any_work(folders: tuple[Path, Path, Path]
 def test_clouds_of_two_kinds_are_never_mixed(folders: tuple[Path, Path, Path]) -> None:
     disparity_dir, calib_dir, output_dir = folders
     write_clouds(disparity_dir, calib_dir, output_dir, FRAMES[:1])
-    with pytest.raises(FormatError, match=r"clouds\.json: max_depth: found None, expected 20\.0"):
+    with pytest.raises(FormatError, match=r"record\.json: record: found max_depth None, expected max_depth 20\.0"):
         write_clouds(disparity_dir, calib_dir, output_dir, FRAMES, max_depth=20.0)
-    with pytest.raises(FormatError, match=r"clouds\.json: grid"):
+    with pytest.raises(FormatError, match="record: found grid None"):
         write_clouds(disparity_dir, calib_dir, output_dir, FRAMES, grid=LIDAR_GRID)
-    with pytest.raises(FormatError, match=r"clouds\.json: source: found disparity, expected LiDAR"):
+    with pytest.raises(FormatError, match=r"record: found source disparity"):
         write_lidar_clouds(disparity_dir, output_dir, FRAMES)
     assert not (output_dir / "000003.bin").exists()
     # The same settings go on, whatever the format.
     write_clouds(disparity_dir, calib_dir, output_dir, FRAMES, format="npy")
     np.testing.assert_array_equal(read_cloud(output_dir / "000000.npy"), read_points(output_dir / "000000.bin"))
-    (output_dir / "clouds.json").write_text("[]")
-    with pytest.raises(FormatError, match=r"clouds\.json: file"):
+    (output_dir / "record.json").write_text("[]")
+    with pytest.raises(FormatError, match=r"record\.json: file"):
         write_clouds(disparity_dir, calib_dir, output_dir, FRAMES)
 
 
@@ -111,8 +115,15 @@ def test_sparse_and_published_settings_reach_the_clouds(folders: tuple[Path, Pat
     np.testing.assert_array_equal(read_points(output_dir / "000000.bin"), expected)
 
 
+def open3d_loads() -> bool:
+    # In a process of its own: this one must not pay for it.
+    return subprocess.run([sys.executable, "-c", "import open3d"], capture_output=True, check=False).returncode == 0
+
+
 @pytest.mark.parametrize("suffix", ["bin", "npy", "npz", "ply", "pcd"])
 def test_formats_keep_every_bit(tmp_path: Path, suffix: str) -> None:
+    if suffix in ("ply", "pcd") and not open3d_loads():
+        pytest.skip("Open3D does not load: apt-get install libusb-1.0-0 libgl1 libgomp1")
     points = np.random.default_rng(0).normal(0, 30, (50, 4)).astype(np.float32)
     path = tmp_path / f"cloud.{suffix}"
     write_cloud(path, points[::2])
@@ -157,13 +168,13 @@ def test_the_command_and_its_variants(folders: tuple[Path, Path, Path]) -> None:
     disparity_dir, calib_dir, output_dir = folders
     inputs = [f"disparity={disparity_dir}", f"calib={calib_dir}"]
     calibration, disparity = Calibration.from_file(calib_dir / "000000.txt"), np.load(disparity_dir / "000000.npy")
-    done = run(*inputs, f"output={output_dir}/sparse", "cloud=sparse", "format=ply")
+    done = run(*inputs, f"output={output_dir}/sparse", "cloud=sparse", "format=npz")
     assert done.returncode == 0, done.stderr
     expected = disparity_to_points(disparity, calibration, grid=LIDAR_GRID)
-    np.testing.assert_array_equal(read_cloud(output_dir / "sparse" / "000000.ply"), expected)
-    wrong = run(*inputs, f"output={output_dir}/sparse", "cloud=near_only", "format=ply")
+    np.testing.assert_array_equal(read_cloud(output_dir / "sparse" / "000000.npz"), expected)
+    wrong = run(*inputs, f"output={output_dir}/sparse", "cloud=near_only", "format=npz")
     assert wrong.returncode == 2
-    assert "clouds.json: max_depth: found None, expected 20.0" in wrong.stderr
+    assert "record.json: record: found max_depth None" in wrong.stderr
     assert len(wrong.stderr.splitlines()) == 1
 
 

@@ -7,12 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pseudolidar.files import FormatError, replacing
+from pseudolidar.files import FormatError, Record, replacing
 
 
 @dataclass(frozen=True)
 class Writing:
     """Writes each frame's name into a file and returns the process' number."""
+
+    outputs = ("{}",)
 
     output: Path
     count: int
@@ -28,6 +30,13 @@ class Writing:
     @property
     def names(self) -> Sequence[str]:
         return [f"{number:06d}" for number in range(self.count)]
+
+    @property
+    def record(self) -> Record:
+        return Record("names", {}, {})
+
+    def digest(self, name: str) -> str:
+        return ""
 
     def is_finished(self, name: str) -> bool:
         return (self.output / name).is_file()

@@ -12,13 +12,14 @@ from pseudolidar.cloud import write_clouds
 from pseudolidar.detectors import log_tallies
 from pseudolidar.detectors.boxes2d import Detector2dTraining, train_detector2d
 from pseudolidar.detectors.pointrcnn import train_pointrcnn
+from pseudolidar.files import FormatError
 from pseudolidar.inference import FrameJob, Shard, run_job
 from pseudolidar.inference.boxes2d import Boxes2dJob
 from pseudolidar.inference.disparity import DisparityJob
 from pseudolidar.inference.objects import ObjectsJob
 from pseudolidar.inference.pairs import PairsToObjectsJob, merged
 from pseudolidar.kitti import ObjectDataset
-from pseudolidar.pipeline import Drawing, Models
+from pseudolidar.pipeline import Drawing, Models, detection_record
 from pseudolidar.stereo import ObjectPairs, PSMNet, SemiGlobalMatching, TrainedPSMNet, save_psmnet
 from tests.detectors.pointrcnn.tiny import BRIEF
 from tests.stereo.conftest import write_scene
@@ -46,7 +47,9 @@ def models(scene: ObjectDataset, clouds: Path, tmp_path_factory: pytest.TempPath
 
 
 def bytes_of(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    """All files but the record of how they were made and its lock."""
+    files = (path for path in folder.rglob("*") if path.is_file() and "record" not in path.name)
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 def sharded(job: FrameJob[object], whole: FrameJob[object]) -> list[object]:
@@ -62,14 +65,14 @@ def test_disparity_maps_from_two_processes(scene: ObjectDataset, tmp_path: Path)
     save_psmnet(tmp_path / "u.pt", network.eval())
     for name, workers in (("one", 1), ("two", 2)):
         model = partial(TrainedPSMNet, tmp_path / "u.pt", threads=1)
-        run_job(DisparityJob(model, scene, tmp_path / name, "disparity"), workers)
+        run_job(DisparityJob(model, scene, tmp_path / name, "disparity", {}), workers)
     assert sorted(bytes_of(tmp_path / "two")) == [f"{frame_id}.npy" for frame_id in scene.frame_ids]
     assert bytes_of(tmp_path / "two") == bytes_of(tmp_path / "one")
 
 
 def test_pairs_of_another_data_set(scene: ObjectDataset, tmp_path: Path) -> None:
-    job = DisparityJob(partial(SemiGlobalMatching, 16), ObjectPairs(scene), tmp_path / "pairs", "disparity")
-    sharded(job, DisparityJob(partial(SemiGlobalMatching, 16), scene, tmp_path / "frames", "disparity"))
+    job = DisparityJob(partial(SemiGlobalMatching, 16), ObjectPairs(scene), tmp_path / "pairs", "disparity", {})
+    sharded(job, DisparityJob(partial(SemiGlobalMatching, 16), scene, tmp_path / "frames", "disparity", {}))
     pairs, frames = bytes_of(tmp_path / "pairs"), bytes_of(tmp_path / "frames")
     assert pairs == frames and len(set(pairs.values())) == len(scene)
 
@@ -99,14 +102,16 @@ def test_2d_boxes(scene: ObjectDataset, tmp_path: Path) -> None:
 
 def test_objects_from_pairs(scene: ObjectDataset, models: Path, tmp_path: Path) -> None:
     load = partial(Models.from_folder, models, max_disparity=16)
-    job = PairsToObjectsJob(load, list(scene), tmp_path / "shards", Drawing())
+    record = detection_record(load(), Drawing(), None, 1.0, "cpu")
+    job = PairsToObjectsJob(load, record, list(scene), tmp_path / "shards", Drawing())
     summaries = sharded(job, dataclasses.replace(job, output=tmp_path / "whole"))
     found = bytes_of(tmp_path / "shards")
-    assert found == bytes_of(tmp_path / "whole") and len(found) == 2 * len(scene) + 1
+    assert found == bytes_of(tmp_path / "whole") and len(found) == 2 * len(scene)
     summary = merged(summaries, len(scene))  # type: ignore[arg-type]
     lines = b"".join(text for name, text in found.items() if name.endswith(".txt")).count(b"\n")
     assert (summary.frames, summary.finished_before, summary.found) == (len(scene), 0, {"Car": lines})
     again = merged(run_job(job, shard=Shard(1, 2)), 3)
     assert (again.frames, again.finished_before) == (0, 3)
-    with pytest.raises(ValueError, match=r"max_height: found 1\.0, expected 2"):
-        run_job(dataclasses.replace(job, max_height=2.0), workers=2)
+    higher = dataclasses.replace(job, max_height=2.0, record=detection_record(load(), Drawing(), None, 2.0, "cpu"))
+    with pytest.raises(FormatError, match=r"record: found max_height 1\.0, expected max_height 2\.0"):
+        run_job(higher, workers=2)

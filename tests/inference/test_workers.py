@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pseudolidar.files import WorkerError
+from pseudolidar.files import WorkerError, claimed
 from pseudolidar.inference import Shard, run_job
 from pseudolidar.inference.workers import gpu_of
 from tests.inference.frame_jobs import Writing
@@ -33,7 +33,8 @@ def is_running(process: int) -> bool:
 
 def test_two_workers_do_every_frame_that_is_not_finished(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     job = Writing(tmp_path, 12, seconds=0.05)
-    (tmp_path / job.names[3]).write_text("finished before")
+    with claimed(tmp_path, job.record, {job.names[3]: ""}, job.outputs):
+        (tmp_path / job.names[3]).write_text("finished before")
     processes = run_job(job, workers=2)
     assert written(tmp_path) == job.names
     assert (tmp_path / job.names[3]).read_text() == "finished before"

@@ -53,7 +53,7 @@ def test_each_detector_gets_the_cloud_that_it_wants(street: ObjectDataset, tmp_p
     }
     matching = SemiGlobalMatching(MAX_DISPARITY)
     boxes = GivenBoxes(
-        "two.txt", {"000000": Boxes2d(np.array(["Car"] * 2), np.array([[1.0, 2, 3, 4], [80, 2, 90, 4]]))}
+        Path("two.txt"), {"000000": Boxes2d(np.array(["Car"] * 2), np.array([[1.0, 2, 3, 4], [80, 2, 90, 4]]))}
     )
     summary = detect_frames(
         Models(matching, "matching", {}, None, detectors, {}), [street[0]], tmp_path, DRAWING, boxes
@@ -77,8 +77,6 @@ def test_detectors_that_start_from_clouds_need_no_boxes(street: ObjectDataset, t
     frustum = Models(matching, "matching", {}, None, {"frustum_car.pt": PointCounter(("Car",), True, False)}, {})
     with pytest.raises(ValueError, match=r"boxes: found none, expected boxes2d\.pt among the models"):
         detect_frames(frustum, [street[1]], tmp_path, DRAWING)
-    with pytest.raises(ValueError, match=r"detect\.json: boxes2d: found None, expected two\.txt, as asked for now"):
-        detect_frames(frustum, [street[1]], tmp_path, DRAWING, GivenBoxes("two.txt", {}))
 
 
 def test_a_2d_detector_from_the_folder(
@@ -92,8 +90,9 @@ def test_a_2d_detector_from_the_folder(
     code, said, errors = detect(models=folder, **settings)
     assert code == 0, errors
     assert "frames: 2, finished before: 0" in said
-    made_with = json.loads((tmp_path / "out" / "detect.json").read_text())
-    assert made_with["boxes2d"] == "boxes2d.pt" and sorted(made_with["models"]) == ["boxes2d.pt", "frustum_car.pt"]
+    made_with = json.loads((tmp_path / "out" / "record.json").read_text())
+    assert made_with["settings"]["boxes2d"] == "boxes2d.pt"
+    assert sorted(made_with["inputs"]) == ["boxes2d.pt", "frustum_car.pt"]
     # Another model in the same place makes other results.
     (folder / "boxes2d.pt").write_bytes((folder / "frustum_car.pt").read_bytes())
     code, _, errors = detect(models=folder, **settings)
@@ -101,4 +100,4 @@ def test_a_2d_detector_from_the_folder(
     train_detector2d(training, street, folder / "other.pt", seed=1)
     (folder / "other.pt").replace(folder / "boxes2d.pt")
     code, _, errors = detect(models=folder, **settings)
-    assert code == 2 and "detect.json: models: found" in errors
+    assert code == 2 and "record.json: record: found boxes2d.pt" in errors

@@ -49,7 +49,7 @@ def test_a_data_set_gives_what_the_stages_give_one_after_the_other(
         found = read_objects(expected, scored=True)
         assert np.abs(found.box3d[0, :3] - frame.objects().box3d[0, :3]).max() < 2.0
         assert read_image(picture.with_suffix(".png")).shape[1] == 1920
-    assert len(bytes_of(tmp_path / "out")) == 5
+    assert len(bytes_of(tmp_path / "out")) == 6
 
 
 def test_finished_frames_are_left_alone_and_the_rest_comes_out_the_same(
@@ -68,9 +68,9 @@ def test_finished_frames_are_left_alone_and_the_rest_comes_out_the_same(
     assert detect(**settings)[0] == 0
     assert bytes_of(tmp_path) == first
     code, _, errors = detect(**settings, max_height=2.5)
-    assert code == 2 and "max_height: found 1.0, expected 2.5, as asked for now; take another folder" in errors
+    assert code == 2 and "found max_height 1.0, expected max_height 2.5, as asked for now; overwrite=true" in errors
     code, _, errors = detect(**settings | {"max_disparity": 32})
-    assert code == 2 and "detect.json: disparity: found" in errors
+    assert code == 2 and "record: found disparity.max_disparity 16, expected disparity.max_disparity 32" in errors
     assert bytes_of(tmp_path) == first
 
 
@@ -82,7 +82,10 @@ def test_pairs_of_one_name_from_two_folders_do_not_share_results(
     assert detect(**settings)[0] == 0
     shutil.copy(pair["left"], tmp_path / "000000.png")
     code, _, errors = detect(**settings | {"left": tmp_path / "000000.png"})
-    assert code == 2 and "detect.json: frames: found" in errors
+    assert code == 0, "the same files elsewhere"
+    write_image(tmp_path / "000000.png", 255 - read_image(pair["left"]))
+    code, _, errors = detect(**settings | {"left": tmp_path / "000000.png"})
+    assert code == 2 and "record: found input files of 000000" in errors
 
 
 def test_one_pair_with_psmnet_and_without_a_lidar(
@@ -101,9 +104,14 @@ def test_one_pair_with_psmnet_and_without_a_lidar(
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "semi-global matching" not in done.stdout
-    assert sorted(path.name for path in (tmp_path / "detections").iterdir()) == ["detect.json", "pictures", "results"]
-    made_with = json.loads((tmp_path / "detections" / "detect.json").read_text())
-    assert made_with["disparity"]["model"] == "disparity.pt"
+    assert sorted(path.name for path in (tmp_path / "detections").iterdir()) == [
+        ".record.lock",
+        "pictures",
+        "record.json",
+        "results",
+    ]
+    made_with = json.loads((tmp_path / "detections" / "record.json").read_text())
+    assert made_with["settings"]["disparity"]["model"] == "disparity.pt"
     assert (tmp_path / "detections" / "results" / "000001.txt").is_file()
 
 

@@ -102,8 +102,8 @@ def test_foreign_folders_and_broken_settings_are_errors(tmp_path: Path) -> None:
     (tmp_path / "training").mkdir()
     with pytest.raises(FormatError, match="make_town"):
         write_town(tmp_path, PRESETS["mini"], SPLITS, seed=0, workers=1)
-    (tmp_path / "town.json").write_text('{"seed": 0')
-    with pytest.raises(FormatError, match=r"town\.json"):
+    (tmp_path / "record.json").write_text('{"seed": 0')
+    with pytest.raises(FormatError, match=r"record\.json"):
         write_town(tmp_path, PRESETS["mini"], SPLITS, seed=0, workers=1)
 
 

@@ -1,9 +1,7 @@
 """The data of the case study, and r: the fixed generator that turns disparity into clouds."""
 
 import dataclasses
-import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,14 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from pseudolidar.cloud import LIDAR_GRID, write_clouds, write_lidar_clouds
-from pseudolidar.files import replacing
+from pseudolidar.files import combined_digest, replacing
 from pseudolidar.kitti import ObjectDataset
 from pseudolidar.study.case_study.oracle import truth_of
 from pseudolidar.study.case_study.settings import FolderData, TownData
-from pseudolidar.study.external import file_digests
 from pseudolidar.study.stages import Resources
 from pseudolidar.study.system import Inputs, Step
 from pseudolidar.synthetic import PRESETS, RENDERER_VERSION, write_town
+
+# A frame's files, as far as it has them.
+_KINDS = ("calib", "image_2", "image_3", "label_2", "velodyne", "disparity")
 
 DEPTH = "u"
 """The vertex whose disparity becomes clouds."""
@@ -68,20 +68,10 @@ class FolderTask:
 
     @cached_property
     def _digest(self) -> str:
-        # Labels and calibrations by their content, which people correct; images and sweeps, of which there are
-        # gigabytes, by their sizes.
-        training = Path(self.data.root) / "training"
-        frame_ids = {frame_id for ids in _splits(self.data).values() for frame_id in ids}
-
-        def files(folder: str) -> list[str]:
-            names = os.listdir(training / folder) if (training / folder).is_dir() else []
-            return [f"{folder}/{name}" for name in sorted(names) if Path(name).stem in frame_ids]
-
-        small = [name for folder in ("calib", "label_2") for name in files(folder)]
-        large = [name for folder in ("image_2", "image_3", "velodyne", "disparity") for name in files(folder)]
-        known = {**file_digests(small, training), **{name: str((training / name).stat().st_size) for name in large}}
-        listing = "".join(f"{name} {value}\n" for name, value in known.items())
-        return hashlib.sha256(listing.encode()).hexdigest()
+        digests: dict[str, str] = {}
+        for split in ("train", "val"):
+            digests |= ObjectDataset(self.data.root, split).digests(_KINDS)
+        return combined_digest(digests)
 
     def run(self, folder: Path, parents: Mapping[str, Path]) -> None:
         """Link to its two folders."""

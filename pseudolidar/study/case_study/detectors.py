@@ -21,13 +21,14 @@ from pseudolidar.detectors import (
 from pseudolidar.detectors.boxes2d import Detector2dTraining, boxes_of_frames, detect_boxes2d, train_detector2d
 from pseudolidar.detectors.frustum_pointnet import FrustumTraining
 from pseudolidar.detectors.pointrcnn import PointRCNNTraining
+from pseudolidar.files import file_digest
 from pseudolidar.kitti import ObjectDataset
 from pseudolidar.study.case_study.disparity import MODEL_FILE, training_resources
-from pseudolidar.study.case_study.fingerprints import file_digest, training_settings
 from pseudolidar.study.case_study.scores import PrecisionChoice, precision_loss, write_scores
 from pseudolidar.study.losses import ItemLosses
 from pseudolidar.study.stages import Resources
 from pseudolidar.study.system import Inputs, Step
+from pseudolidar.training import recorded_settings
 
 BOXES2D = "boxes2d"
 """The vertex of the 2D detector."""
@@ -58,7 +59,7 @@ class Detector2d:
 
     def settings(self, step: Step) -> Mapping[str, Any]:
         """The training's, and which boxes are kept."""
-        return {**training_settings(self.training), "seed": self.seed, "min_score": _MIN_BOX_SCORE}
+        return {**recorded_settings(self.training), "seed": self.seed, "min_score": _MIN_BOX_SCORE}
 
     def version(self, step: Step) -> int:
         """Of training and detection."""
@@ -114,7 +115,7 @@ class TrainedDetector:
         """The training's; the 2D boxes of a prediction; what is scored."""
         if step == "train":
             chosen = {"class": self.class_name, "max_depth_m": self.max_depth_m, "data_share": self.data_share}
-            return {**training_settings(self.training), **chosen}
+            return {**recorded_settings(self.training), **chosen}
         if step == "test":
             return {"near_m": self.near_m}
         return {} if self.boxes_file is None else {"boxes": file_digest(self.boxes_file)}

@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from pseudolidar.ensembles import train_disparity, trained_disparity
+from pseudolidar.files import file_digest
 from pseudolidar.kitti import ObjectDataset
 from pseudolidar.stereo import DisparityModel, SemiGlobalMatching, StereoTraining, predict_disparities, train_stereo
 from pseudolidar.study.case_study.disparity_errors import TEST_VERSION, disparity_loss, measure_disparity
-from pseudolidar.study.case_study.fingerprints import file_digest, training_settings
 from pseudolidar.study.case_study.settings import Checkpoint
 from pseudolidar.study.losses import ItemLosses
 from pseudolidar.study.stages import Resources
 from pseudolidar.study.system import Inputs, Step
+from pseudolidar.training import recorded_settings
 
 WEIGHTS = "weights"
 """The vertex whose prediction is the weights that u and u' start from."""
@@ -44,7 +45,7 @@ class PretrainedWeights:
 
     def settings(self, step: Step) -> Mapping[str, Any]:
         """The training's."""
-        return {**training_settings(self.training), "seed": self.seed}
+        return {**recorded_settings(self.training), "seed": self.seed}
 
     def version(self, step: Step) -> int:
         """Of `train_stereo`."""
@@ -80,8 +81,8 @@ class TrainedDisparity:
         """The training's; of a prediction none but the model's."""
         if step != "train":
             return {}
-        initial = {} if self.initial is None else {"initial": file_digest(self.initial.path)}
-        return {**training_settings(self.training), **initial}
+        initial = {} if self.initial is None else {"initial": file_digest(self.initial.path, "weights")}
+        return {**recorded_settings(self.training), **initial}
 
     def version(self, step: Step) -> int:
         """By step."""
@@ -127,7 +128,7 @@ class CheckpointDisparity:
         """The file's content and how it is read."""
         if step == "test":
             return {}
-        choice = {**dataclasses.asdict(self.checkpoint), "path": file_digest(self.checkpoint.path)}
+        choice = {**dataclasses.asdict(self.checkpoint), "path": file_digest(self.checkpoint.path, "weights")}
         return {name: value for name, value in choice.items() if name != "device"}
 
     def version(self, step: Step) -> int:

@@ -14,7 +14,6 @@ from pseudolidar.files import InputError, track
 from pseudolidar.kitti import Frame, ObjectDataset
 from pseudolidar.stereo import disparity_loss, target_disparity
 from pseudolidar.study.case_study.clouds import TownTask
-from pseudolidar.study.case_study.fingerprints import training_settings
 from pseudolidar.study.case_study.settings import TownData
 from pseudolidar.study.joint_training.experiments import Design
 from pseudolidar.study.joint_training.measurements import (
@@ -26,7 +25,7 @@ from pseudolidar.study.joint_training.measurements import (
     write_training,
 )
 from pseudolidar.study.stages import Resources, Stage
-from pseudolidar.training import snapshot_path
+from pseudolidar.training import recorded_settings, snapshot_path
 
 _MODEL_FILE = "model.pt"
 # Of a snapshot: training and test.
@@ -128,7 +127,7 @@ class TrainEnsemble:
 
     def settings(self) -> Mapping[str, Any]:
         """The training's, its seed, the snapshots."""
-        return {**training_settings(self.training), "seed": self.seed, "snapshots": list(self.snapshots)}
+        return {**recorded_settings(self.training), "seed": self.seed, "snapshots": list(self.snapshots)}
 
     def run(self, folder: Path, parents: Mapping[str, Path]) -> None:
         """Train; resumable."""

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pseudolidar.files import InputError, replacing, require_same_settings, write_npy
+from pseudolidar.files import InputError, Record, keep_record, replacing, write_npy
 from pseudolidar.kitti import read_split
 from pseudolidar.updates import PredictionStore, Replace, Rule
 from pseudolidar.updates.backfill.candidates import Candidates
@@ -83,12 +84,12 @@ class Archive:
         Raises:
             FormatError: one of other candidates.
         """
-        settings = {
+        inputs = {
             "candidates": self.candidates.digest,
             "labelled candidates": self.labelled.candidates.digest,
-            "overlap": self.min_overlap,
+            "labels": self.labelled.digest,
         }
-        require_same_settings(self.folder / "backfill.json", settings, _WHAT)
+        keep_record(self.folder / "backfill.json", Record(_WHAT, {"overlap": self.min_overlap}, inputs))
         if (self.folder / "store").is_dir():
             return PredictionStore.open(self.folder / "store")
         return PredictionStore.create(
@@ -128,7 +129,7 @@ class Archive:
 
         Raises:
             FormatError: missing results of the first version, broken ones of any; a folder with the labels of other
-                candidates, of other versions or of the same in another order.
+                candidates, of other versions or of the same in another order, or taken in with another budget or rule.
             InputError: fewer versions than were taken in; see `frame_count`, `frames_to_run`.
         """
         count = frame_count(budget, len(self.candidates.frame_ids))
@@ -137,7 +138,7 @@ class Archive:
             raise InputError(f"versions: found {len(self.versions)}, expected {expected}")
         for number, version in enumerate(self.versions):
             if number < self.finished:
-                self._require_same_version(number)
+                self._require_same_version(number, budget, rule, selection, seed)
                 if number == self.finished - 1:
                     # The step before may have ended between its labels and its files.
                     self._write_step(number)
@@ -156,7 +157,7 @@ class Archive:
             # Both stand before the step is taken, so that no finished step lacks them.
             _write_lines(self._frames_file(version), names)
             self._version_file(number).unlink(missing_ok=True)
-            self._require_same_version(number)
+            self._require_same_version(number, budget, rule, selection, seed)
             items = self.store.request(self.candidates.items_of(frames))
             self.store.update(items, said[items], of_version.confusion, rule if number else Replace())
             self._write_step(number)
@@ -202,14 +203,13 @@ class Archive:
             )
         write_npy(self._labels_file(version), self.store.labels)
 
-    def _require_same_version(self, number: int) -> None:
+    def _require_same_version(self, number: int, budget: float, rule: Rule, selection: Selection, seed: int) -> None:
         version = self.versions[number]
-        settings = {
-            "version": version.name,
-            "results": [str(folder.resolve()) for folder in version.folders],
-            "lowest scores": version.min_score,
-        }
-        require_same_settings(self._version_file(number), settings, _WHAT)
+        run = [*self.labelled.candidates.frame_ids, *self.frames_of(number)]
+        settings: dict[str, Any] = {"version": version.name, "lowest scores": version.min_score}
+        if number:
+            settings |= {"budget": budget, "rule": repr(rule), "selection": selection, "seed": seed}
+        keep_record(self._version_file(number), Record(_WHAT, settings, {"results": version.digest(run)}))
 
     def _version_file(self, number: int) -> Path:
         return self.folder / f"version_{number}.json"

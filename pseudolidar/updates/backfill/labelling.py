@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from pseudolidar.evaluation import CLASSES, StackedObjects, bbox_iou, read_frames
 from pseudolidar.evaluation.protocol import NEUTRAL
+from pseudolidar.files import files_digest
 from pseudolidar.kitti import ObjectDataset
 from pseudolidar.updates.backfill.candidates import Candidates
 
@@ -59,11 +60,13 @@ class LabelledFrames:
         candidates: N boxes.
         labels: of the same frames.
         truth: what the labels say of the candidates.
+        digest: of the labels' files.
     """
 
     candidates: Candidates
     labels: StackedObjects
     truth: Truth
+    digest: str
 
     @property
     def prior(self) -> NDArray[np.float64]:
@@ -78,9 +81,9 @@ class LabelledFrames:
         Raises:
             FormatError: a missing or broken label file.
         """
-        paths = [str(dataset.frame(name).path("label_2")) for name in candidates.frame_ids]
-        labels = read_frames(paths, scored=False)
-        return cls(candidates, labels, truth(candidates, labels, min_overlap))
+        paths = [dataset.frame(name).path("label_2") for name in candidates.frame_ids]
+        labels = read_frames([str(path) for path in paths], scored=False)
+        return cls(candidates, labels, truth(candidates, labels, min_overlap), files_digest(paths))
 
 
 def matching_rows(candidates: Candidates, objects: StackedObjects, min_overlap: float) -> NDArray[np.int64]:

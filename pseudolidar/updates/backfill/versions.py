@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pseudolidar.evaluation import CLASSES, StackedObjects, read_frames
-from pseudolidar.files import InputError
+from pseudolidar.files import InputError, combined_digest, files_digest
 from pseudolidar.kitti import Objects
 from pseudolidar.study.flips import Criterion, best_threshold
 from pseudolidar.updates import ConfusionMatrix
@@ -46,6 +46,12 @@ class Version:
     def missing(self, frame_ids: Sequence[str]) -> list[str]:
         """The frames that lack a result file in any of the folders."""
         return [name for name in frame_ids if any(not (folder / f"{name}.txt").is_file() for folder in self.folders)]
+
+    def digest(self, frame_ids: Sequence[str]) -> str:
+        """Of the result files of these frames."""
+        return combined_digest(
+            {name: files_digest([folder / f"{name}.txt" for folder in self.folders]) for name in frame_ids}
+        )
 
     def read(self, frame_ids: Sequence[str], run: Sequence[str] | None = None) -> StackedObjects:
         """All detections of the classes that KITTI scores.

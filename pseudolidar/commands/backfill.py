@@ -23,6 +23,8 @@ def how_to_run(settings: BackfillSettings, waiting: Waiting) -> str:
     version, split = waiting.version, f"backfill_{waiting.version.name}"
     there = Path(settings.data) / "ImageSets" / f"{split}.txt"
     data, candidates = quote(settings.data), quote(settings.candidates)
+    if settings.boxes_scores != "probability":
+        candidates += f" boxes_scores={settings.boxes_scores}"
     lines = [
         f"{version.name}: {len(waiting.frames)} frames of {settings.archive} to run; results are missing in "
         f"{len(waiting.missing)} frames, the labelled ones among them: {waiting.split_file}",

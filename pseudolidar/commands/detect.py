@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from pseudolidar.detectors.boxes2d import ScoreKind
 from pseudolidar.files import InputError, require_output_folder
 from pseudolidar.inference import Shard, run_job
 from pseudolidar.inference.pairs import PairsToObjectsJob, merged
@@ -26,6 +27,7 @@ def main(
     split: str | None,
     drive: Path | None,
     boxes: Path | None,
+    boxes_scores: ScoreKind,
     max_height: float,
     max_disparity: int | None,
     align_corners: bool | None,
@@ -41,7 +43,7 @@ def main(
     # Here too where others compute: what is wrong with a folder of models shows before they start.
     loaded = load()
     frame_ids = [frame.frame_id for frame in frames]
-    given = None if boxes is None else GivenBoxes.from_path(boxes, frame_ids)
+    given = None if boxes is None else GivenBoxes.from_path(boxes, frame_ids, boxes_scores)
     if loaded.disparity_name == "semi-global matching":
         print(f"disparity: by semi-global matching, since {models} has no disparity.pt")
     part = Shard.from_text(shard)

@@ -1,6 +1,6 @@
 """Objects from clouds as a job for one or several processes."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,9 +12,8 @@ from pseudolidar.detectors import (
     detect,
     ground_truth_boxes,
     load_detector,
-    read_detections_file,
-    read_result_boxes,
 )
+from pseudolidar.detectors.boxes2d import ScoreKind, read_boxes
 from pseudolidar.files import Record, file_digest, files_digest
 from pseudolidar.kitti import ObjectDataset
 
@@ -31,6 +30,7 @@ class ObjectsJob:
         boxes: 2D boxes for detectors that start from them: a file in the published format, or a folder of KITTI
             results; None: the labels'.
         device: `cpu` or `cuda`.
+        boxes_scores: what the scores of 2D boxes from files are.
     """
 
     outputs = ("{}.txt",)
@@ -41,6 +41,7 @@ class ObjectsJob:
     output: Path
     boxes: str | Path | None = None
     device: str = "cpu"
+    boxes_scores: ScoreKind = "probability"
 
     @property
     def description(self) -> str:
@@ -55,10 +56,13 @@ class ObjectsJob:
     @property
     def record(self) -> Record:
         """Of the detector and, where it starts from 2D boxes of one file, that file."""
+        settings = {"device": self.device.partition(":")[0]}
         inputs = {"model": file_digest(self.model, "a detector's checkpoint")}
-        if self._starts_from_boxes2d and self.boxes is not None and not Path(self.boxes).is_dir():
-            inputs["boxes"] = file_digest(self.boxes, "2D detections")
-        return Record("detections", {"device": self.device.partition(":")[0]}, inputs)
+        if self._starts_from_boxes2d and self.boxes is not None:
+            settings["boxes_scores"] = self.boxes_scores
+            if not Path(self.boxes).is_dir():
+                inputs["boxes"] = file_digest(self.boxes, "2D detections")
+        return Record("detections", settings, inputs)
 
     def digest(self, name: str) -> str:
         """Of the frame's cloud, calibration and image, and of its own 2D boxes where the detector starts from them."""
@@ -91,9 +95,4 @@ class ObjectsJob:
     def _boxes(self, class_names: Sequence[str]) -> dict[str, Boxes2d]:
         if self.boxes is None:
             return ground_truth_boxes(self.dataset, class_names)
-        from_files: Mapping[str, Boxes2d]
-        if Path(self.boxes).is_dir():
-            from_files = read_result_boxes(self.boxes, self.dataset.frame_ids)
-        else:
-            from_files = read_detections_file(self.boxes)
-        return boxes_of_frames(from_files, self.dataset)
+        return boxes_of_frames(read_boxes(self.boxes, self.dataset.frame_ids, self.boxes_scores), self.dataset)

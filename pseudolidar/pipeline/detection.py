@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pseudolidar.cloud import disparity_to_points, sparsify_points
 from pseudolidar.detectors import Detector
-from pseudolidar.detectors.boxes2d import Boxes2d, clipped_to_image, read_detections_file, read_result_boxes
+from pseudolidar.detectors.boxes2d import Boxes2d, ScoreKind, clipped_to_image, read_boxes
 from pseudolidar.files import FormatError, InputError, Record, file_digest, require_file, track
 from pseudolidar.kitti import Calibration, Frame, Objects, write_image, write_objects
 from pseudolidar.pipeline.models import Models
@@ -25,20 +25,21 @@ class GivenBoxes:
     Attributes:
         path: the file or folder.
         by_frame: boxes of any class, px.
+        scores: what the files' scores are.
     """
 
     path: Path
     by_frame: Mapping[str, Boxes2d]
+    scores: ScoreKind = "probability"
 
     @classmethod
-    def from_path(cls, path: str | Path, frame_ids: Sequence[str]) -> "GivenBoxes":
-        """A file in the published format (`read_detections_file`), or a folder of KITTI results for these frames.
+    def from_path(cls, path: str | Path, frame_ids: Sequence[str], scores: ScoreKind = "probability") -> "GivenBoxes":
+        """A file in the published format, or a folder of KITTI results for these frames, see `read_boxes`.
 
         Raises:
             FormatError: neither is there, or a broken one; a frame that the folder lacks.
         """
-        path = Path(path)
-        return cls(path, read_result_boxes(path, frame_ids) if path.is_dir() else read_detections_file(path))
+        return cls(Path(path), read_boxes(path, frame_ids, scores), scores)
 
     @property
     def name(self) -> str:
@@ -257,6 +258,7 @@ def detection_record(
     settings = {
         "disparity": {"model": models.disparity_name, **models.disparity_settings},
         "boxes2d": _boxes_name(models, boxes),
+        "boxes_scores": None if boxes is None or not models.starts_from_boxes2d else boxes.scores,
         "max_height": max_height,
         "drawing": asdict(drawing),
         "device": device.partition(":")[0],

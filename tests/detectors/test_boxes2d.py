@@ -14,9 +14,10 @@ from pseudolidar.detectors.boxes2d import (
     boxes_of_frames,
     clipped_to_image,
     jitter_reach,
+    read_boxes,
     write_detections_file,
 )
-from pseudolidar.files import FormatError
+from pseudolidar.files import FormatError, InputError
 from pseudolidar.kitti import ObjectDataset, Objects, write_objects
 
 
@@ -82,12 +83,29 @@ def test_result_files_give_probabilities(tmp_path: Path) -> None:
     boxes = read_result_boxes(tmp_path, ["000000", "000001"])
     assert boxes["000000"].score == pytest.approx([0.25, 0.75])
     assert len(boxes["000001"]) == 0
-    # Scores that are no probabilities (PointRCNN's, for one) keep their order.
-    write_objects(tmp_path / "000001.txt", results([-3.0, 4.0]))
-    scores = read_result_boxes(tmp_path, ["000000", "000001"])["000001"].score
-    assert scores == pytest.approx([1 / (1 + np.exp(3)), 1 / (1 + np.exp(-4))])
     with pytest.raises(FormatError, match="000009"):
         read_result_boxes(tmp_path, ["000009"])
+
+
+def test_no_scores_meaning_hangs_on_another_file(tmp_path: Path) -> None:
+    write_objects(tmp_path / "000000.txt", results([0.25, 0.75, 0.0, 1.0]))
+    write_objects(tmp_path / "000001.txt", results([0.5, -3.0, 4.0]))
+    alone = read_boxes(tmp_path, ["000000"])["000000"].score
+    assert alone == pytest.approx([0.25, 0.75, 0.0, 1.0]) and alone is not None and np.isfinite(np.log(alone)).all()
+    with pytest.raises(FormatError, match=r"000001\.txt: line 2, field 16 \(score\): found -3, .*boxes_scores=logit"):
+        read_boxes(tmp_path, ["000000", "000001"])
+    # Asked for, all are taken through a sigmoid, those of a file with none outside 0 to 1 too.
+    logits = read_boxes(tmp_path, ["000000", "000001"], "logit")
+    assert logits["000001"].score == pytest.approx(1 / (1 + np.exp([-0.5, 3, -4])))
+    assert logits["000000"].score == pytest.approx(1 / (1 + np.exp([-0.25, -0.75, 0, -1])))
+    path = tmp_path / "boxes.txt"
+    path.write_text("000000.png 2 0.25 1 2 3 4\n000001.png 2 4.0 1 2 3 4\n")
+    with pytest.raises(FormatError, match=r"line 2, field 3 \(score\).*boxes_scores=logit"):
+        read_boxes(path, [])
+    assert read_boxes(path, [], "logit")["000000"].score == pytest.approx(1 / (1 + np.exp(-0.25)))
+    for source in (tmp_path, path):
+        with pytest.raises(InputError, match="scores: found 'percent', expected probability or logit"):
+            read_boxes(source, ["000000"], "percent")  # type: ignore[arg-type]
 
 
 @settings(deadline=None, max_examples=50)

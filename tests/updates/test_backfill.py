@@ -174,6 +174,18 @@ def test_objects_on_the_ground() -> None:
     assert sum(flips["Cyclist"].counts().values()) == 0
 
 
+def test_a_class_without_3d_boxes_has_no_ground_match() -> None:
+    items = candidates_of((box(0), box(200), box(400)))
+    labels = stacked(objects(label("Car", box(0), x=0), label("Cyclist", box(200), x=10)), scored=False)
+    said = answers(items, stacked(objects(detection("Car", box(0), x=0), scored=True)), 0.5)
+    # As a posterior may have it: cyclists, of which no version ever speaks.
+    believed = np.array([LABELS.index("Car"), LABELS.index("Cyclist"), LABELS.index("Cyclist")], np.int16)
+    flips = object_flips(items, labels, (said.label, [said]), (believed, [said]))
+    assert flips["Car"].counts() == {"kept": 1, "lost": 0, "gained": 0, "missed": 0}
+    assert flips["Cyclist"].counts() == {"kept": 0, "lost": 0, "gained": 0, "missed": 1}
+    assert (flips["Cyclist"].before.false_count, flips["Cyclist"].after.false_count) == (0, 2)
+
+
 def test_versions_of_a_configuration() -> None:
     u, both, own = versions_from(
         {"u": "a", "both": ["b", "c"], "own": {"results": "d", "min_score": {"Car": -2.5}}}, min_score=0.5
@@ -231,7 +243,13 @@ class Town:
             **{"data": str(self.data), "archive": "archive", "labelled": "labelled"},
             **{"candidates": str(self.folder / "candidates"), "versions": versions, "min_score": 0.0, "budget": 0.25},
             **{"selection": "entropy", "rule": CostRatio(2.0), "budgets": [], "output": str(self.folder / "output")},
-            **{"candidate_score": 0.3, "max_overlap": 0.5, "min_overlap": 0.5, "seed": 0},
+            **{
+                "boxes_scores": "probability",
+                "candidate_score": 0.3,
+                "max_overlap": 0.5,
+                "min_overlap": 0.5,
+                "seed": 0,
+            },
         }
         return BackfillSettings(**mine | others)  # type: ignore[arg-type]
 

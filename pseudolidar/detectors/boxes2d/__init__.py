@@ -11,7 +11,13 @@ from pseudolidar.detectors.boxes2d.boxes import (
     jitter_reach,
     jittered_box,
 )
-from pseudolidar.detectors.boxes2d.files import read_detections_file, read_result_boxes, write_detections_file
+from pseudolidar.detectors.boxes2d.files import (
+    ScoreKind,
+    read_boxes,
+    read_detections_file,
+    read_result_boxes,
+    write_detections_file,
+)
 
 if TYPE_CHECKING:
     from pseudolidar.detectors.boxes2d.detector2d import Detector2d, detect_boxes2d
@@ -21,12 +27,14 @@ __all__ = [
     "Boxes2d",
     "Detector2d",
     "Detector2dTraining",
+    "ScoreKind",
     "boxes_of_frames",
     "clipped_to_image",
     "detect_boxes2d",
     "ground_truth_boxes",
     "jitter_reach",
     "jittered_box",
+    "read_boxes",
     "read_detections_file",
     "read_result_boxes",
     "train_detector2d",

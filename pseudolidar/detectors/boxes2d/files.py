@@ -5,12 +5,13 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pseudolidar.detectors.boxes2d.boxes import Boxes2d
-from pseudolidar.files import FormatError, read_lines, replacing, require_suffix
+from pseudolidar.files import FormatError, InputError, read_lines, replacing, require_suffix
 from pseudolidar.kitti import read_objects
 
 logger = logging.getLogger(__name__)
@@ -19,26 +20,60 @@ DETECTION_CLASSES = {1: "Pedestrian", 2: "Car", 3: "Cyclist"}
 """The class numbers of the published detections files (Frustum PointNets, rgb_detections)."""
 
 
-def read_result_boxes(results_dir: str | Path, frame_ids: Sequence[str]) -> dict[str, Boxes2d]:
+ScoreKind = Literal["probability", "logit"]
+"""What the scores of a file are: probabilities, 0 to 1; or any numbers, of which a sigmoid makes probabilities."""
+
+# Kept above 0, since the frustum's score takes the logarithm.
+_SMALLEST = 1e-300
+
+
+def read_boxes(path: str | Path, frame_ids: Sequence[str], scores: ScoreKind = "probability") -> dict[str, Boxes2d]:
+    """2D boxes from a folder of KITTI results (`read_result_boxes`) or from one file (`read_detections_file`)."""
+    return read_result_boxes(path, frame_ids, scores) if Path(path).is_dir() else read_detections_file(path, scores)
+
+
+def read_result_boxes(
+    results_dir: str | Path, frame_ids: Sequence[str], scores: ScoreKind = "probability"
+) -> dict[str, Boxes2d]:
     """2D boxes of KITTI result files ID.txt, all classes.
 
-    KITTI's scores may be any number, so they are squashed by a sigmoid where one of them leaves (0, 1].
+    Args:
+        results_dir: folder of the files.
+        frame_ids: of the frames.
+        scores: what they are; KITTI allows any number, and none shows by itself what it is.
 
     Raises:
-        FormatError: a frame without a result file, or a broken one.
+        FormatError: a frame without a result file, a broken one, or a score that is no probability.
+        InputError: another kind of scores.
     """
-    results = {frame_id: read_objects(Path(results_dir) / f"{frame_id}.txt", scored=True) for frame_id in frame_ids}
-    scores = [objects.score for objects in results.values() if objects.score is not None]
-    are_probabilities = all(((score > 0) & (score <= 1)).all() for score in scores)
-    boxes = {frame_id: Boxes2d.from_objects(objects) for frame_id, objects in results.items()}
-    if are_probabilities:
-        return boxes
-    return {
-        frame_id: Boxes2d(found.class_name, found.box2d, _sigmoid(found.score)) for frame_id, found in boxes.items()
-    }
+    _require_kind(scores)
+    boxes = {}
+    for frame_id in frame_ids:
+        path = Path(results_dir) / f"{frame_id}.txt"
+        found = read_objects(path, scored=True)
+        assert found.score is not None
+        boxes[frame_id] = Boxes2d(found.class_name, found.box2d, _probabilities(found.score, scores, path))
+    return boxes
 
 
-def read_detections_file(path: str | Path) -> dict[str, Boxes2d]:
+def _require_kind(scores: ScoreKind) -> None:
+    if scores not in get_args(ScoreKind):
+        raise InputError(f"scores: found {scores!r}, expected {' or '.join(get_args(ScoreKind))}")
+
+
+def _probabilities(values: NDArray[np.float64], scores: ScoreKind, path: Path) -> NDArray[np.float64]:
+    if scores == "logit":
+        values = 1 / (1 + np.exp(-np.clip(values, -500, 500)))
+    outside = (values < 0) | (values > 1)
+    if outside.any():
+        number, _ = [*read_lines(path, "KITTI results")][int(outside.argmax())]
+        place = f"line {number}, field 16 (score)"
+        expected = "a probability, 0 to 1; boxes_scores=logit takes the scores of all files through a sigmoid"
+        raise FormatError(path, place, f"{values[outside][0]:g}", expected)
+    return np.maximum(values, _SMALLEST)
+
+
+def read_detections_file(path: str | Path, scores: ScoreKind = "probability") -> dict[str, Boxes2d]:
     """Read detections as Frustum PointNets publishes them: `image_path class_id score x1 y1 x2 y2` a line.
 
     Class numbers: 1 pedestrian, 2 car, 3 cyclist; lines of other numbers, which detectors of more classes write, are
@@ -49,10 +84,11 @@ def read_detections_file(path: str | Path) -> dict[str, Boxes2d]:
 
     Raises:
         FormatError: with the line, for a wrong number of fields, a class that is no whole number, a word for a number,
-            a score outside (0, 1], or a box whose right or bottom doesn't lie beyond its left or top; a file whose
-            lines are all of other classes.
+            a score that is no probability, or a box whose right or bottom doesn't lie beyond its left or top; a file
+            whose lines are all of other classes.
     """
     path = Path(path)
+    _require_kind(scores)
     rows: dict[str, list[tuple[str, float, list[float]]]] = {}
     skipped: Counter[str] = Counter()
     known = ", ".join(f"{key} ({name})" for key, name in DETECTION_CLASSES.items())
@@ -74,8 +110,9 @@ def read_detections_file(path: str | Path) -> dict[str, Boxes2d]:
                 raise FormatError(path, f"line {number}, field {column}", word, "a finite number")
             values.append(value)
         score, box = values[0], values[1:]
-        if not 0 < score <= 1:
-            raise FormatError(path, f"line {number}, field 3 (score)", words[2], "a probability, above 0 and at most 1")
+        if scores == "probability" and not 0 <= score <= 1:
+            expected = "a probability, 0 to 1; boxes_scores=logit takes all scores through a sigmoid"
+            raise FormatError(path, f"line {number}, field 3 (score)", words[2], expected)
         if box[2] <= box[0] or box[3] <= box[1]:
             found = " ".join(words[3:])
             raise FormatError(path, f"line {number}, fields 4 to 7 (box)", found, "x1 < x2 and y1 < y2")
@@ -93,7 +130,7 @@ def read_detections_file(path: str | Path) -> dict[str, Boxes2d]:
         frame_id: Boxes2d(
             np.array([name for name, _, _ in found], dtype=np.str_),
             np.array([box for _, _, box in found], dtype=np.float64).reshape(-1, 4),
-            np.array([score for _, score, _ in found], dtype=np.float64),
+            _probabilities(np.array([score for _, score, _ in found], dtype=np.float64), scores, path),
         )
         for frame_id, found in rows.items()
     }
@@ -120,8 +157,3 @@ def write_detections_file(path: str | Path, boxes: Mapping[str, Boxes2d]) -> Non
                 path, len(lines), ", ".join(numbers), left_out)  # fmt: skip
     with replacing(path) as temporary:
         temporary.write_text("".join(lines))
-
-
-def _sigmoid(score: NDArray[np.float64] | None) -> NDArray[np.float64]:
-    # Kept above 0, since the frustum's score takes the logarithm.
-    return np.zeros(0) if score is None else np.maximum(1 / (1 + np.exp(-np.clip(score, -500, 500))), 1e-300)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pseudolidar.detectors.boxes2d import Boxes2d, read_detections_file, read_result_boxes
+from pseudolidar.detectors.boxes2d import Boxes2d, ScoreKind, read_boxes
 from pseudolidar.evaluation import bbox_iou
 from pseudolidar.files import FormatError, InputError
 
@@ -47,7 +47,11 @@ class Candidates:
 
 
 def read_candidates(
-    path: str | Path, frame_ids: Sequence[str], max_overlap: float = 0.5, min_score: float = 0.3
+    path: str | Path,
+    frame_ids: Sequence[str],
+    max_overlap: float = 0.5,
+    min_score: float = 0.3,
+    scores: ScoreKind = "probability",
 ) -> Candidates:
     """Read the candidates of some frames, whatever class the 2D detector gave them.
 
@@ -59,6 +63,7 @@ def read_candidates(
         frame_ids: of the frames; one that the file does not name has no candidates.
         max_overlap: intersection over union, 0 to 1.
         min_score: boxes of lower scores are left out; a probability.
+        scores: what the boxes' scores are.
 
     Raises:
         FormatError: nothing there, a frame without a result file, a broken file, no candidate at all.
@@ -69,7 +74,7 @@ def read_candidates(
     path = Path(path)
     if not path.exists():
         raise FormatError(path, "file", "nothing there", "candidate boxes: a folder of KITTI results, or one file")
-    boxes = read_result_boxes(path, frame_ids) if path.is_dir() else read_detections_file(path)
+    boxes = read_boxes(path, frame_ids, scores)
     kept = [distinct_boxes(boxes.get(frame_id, Boxes2d.empty()), max_overlap, min_score) for frame_id in frame_ids]
     frame = np.repeat(np.arange(len(kept)), [len(own) for own in kept])
     if not len(frame):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pseudolidar.detectors.boxes2d import ScoreKind
 from pseudolidar.files import require_output_folder
 from pseudolidar.kitti import ObjectDataset
 from pseudolidar.study.flips import Flips
@@ -43,6 +44,7 @@ class BackfillSettings:
         rule: when a stored label changes.
         budgets: to compare, where a labelled archive has all results.
         output: folder of the state and of all that is written.
+        boxes_scores: what the candidates' scores are.
         candidate_score: lowest score of a candidate, a probability.
         max_overlap: of two candidates in the image.
         min_overlap: of a candidate and what it is matched with.
@@ -60,6 +62,7 @@ class BackfillSettings:
     rule: Rule
     budgets: Sequence[float]
     output: str
+    boxes_scores: ScoreKind
     candidate_score: float
     max_overlap: float
     min_overlap: float
@@ -136,7 +139,9 @@ def open_archive(settings: BackfillSettings, frames: ObjectDataset) -> Archive:
     """The archive with its candidates and labelled frames, as far as it was taken before."""
     labelled = ObjectDataset(settings.data, settings.labelled)
     own, other = (
-        read_candidates(settings.candidates, one.frame_ids, settings.max_overlap, settings.candidate_score)
+        read_candidates(
+            settings.candidates, one.frame_ids, settings.max_overlap, settings.candidate_score, settings.boxes_scores
+        )
         for one in (frames, labelled)
     )
     return Archive(

@@ -102,9 +102,13 @@ def object_flips(
 def _all_found(
     labels: StackedObjects, results: Sequence[Objects], criterion: Criterion, frame_ids: Sequence[str]
 ) -> FoundObjects:
-    # Of equal scores all are kept; but where none matches an object none is, and all are false.
-    found = find_objects(labels, results, criterion, frame_ids)
-    if isfinite(found.threshold):
-        return found
-    tally = criterion.evaluate(labels, results).tallies[criterion.class_name, criterion.view, criterion.difficulty]
-    return replace(found, false_count=int(tally.change[:, 1].sum()))
+    # A 2D box alone, as of a class that no version detects, has no place on the ground: it matches nothing there.
+    placed = [one[one.box3d[:, 3] > 0] for one in results]
+    flat = sum(int((one.class_name == criterion.class_name)[one.box3d[:, 3] <= 0].sum()) for one in results)
+    found = find_objects(labels, placed, criterion, frame_ids)
+    false_count = found.false_count
+    if not isfinite(found.threshold):
+        # Of equal scores all are kept; but where none matches an object none is, and all are false.
+        tally = criterion.evaluate(labels, placed).tallies[criterion.class_name, criterion.view, criterion.difficulty]
+        false_count = int(tally.change[:, 1].sum())
+    return replace(found, false_count=false_count + flat)

@@ -26,6 +26,10 @@ _ENVIRONMENT = {
     "THP_MEM_ALLOC_ENABLE": "1",
 }
 
+# Loggers of libraries that remark on what is no matter: the temporary folder that is taken where there is no home; no
+# CUDA runtime, where torch.compile compiles for the processor.
+_REMARKS = ("matplotlib", "torch.utils.cpp_extension")
+
 
 def prepare_process() -> None:
     """Set environment variables for a process whose only purpose is a command; before PyTorch is imported."""
@@ -43,8 +47,8 @@ def clear_errors() -> Iterator[None]:
     # What the package counts, boxes skipped for instance, is for the user to see.
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr, force=True)
     logging.getLogger("pseudolidar").setLevel(logging.INFO)
-    # Without a home it remarks on the temporary folder that it takes instead.
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)
+    for name in _REMARKS:
+        logging.getLogger(name).setLevel(logging.ERROR)
     try:
         yield
     except KeyboardInterrupt:

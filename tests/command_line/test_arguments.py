@@ -64,7 +64,7 @@ def test_hydras_syntax_stays(run: Run) -> None:
     [
         ("sead=1", "sead: no such setting; did you mean seed?"),
         ("training.stps=3", "training.stps: no such setting; did you mean training.steps?"),
-        ("+foo=3", "foo: no such setting; expected one of data, pairs, split, output, init, seed, training"),
+        ("+foo=3", "foo: no such setting; expected one of data, pairs, split, output"),
         ("+training.foo=3", "training.foo: no such setting; expected one of loss, steps"),
         ("~training.stps", "training.stps: no such setting; did you mean training.steps?"),
         ("pear@training=x", "config group 'pear' does not exist"),

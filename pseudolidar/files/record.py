@@ -27,6 +27,7 @@ _LOCK_FILE = ".record.lock"
 _END_BYTES = 4096
 # Differences that an error names.
 _NAMED = 3
+_MISSING = object()
 _REMEDY = "overwrite=true replaces it, another output keeps it"
 
 
@@ -87,8 +88,8 @@ def require_same_record(path: str | Path, there: Record | None, now: Record) -> 
     differing = _differences(there, now)
     if differing:
         more = f" and {len(differing) - _NAMED} more differences" if len(differing) > _NAMED else ""
-        found = ", ".join(f"{name} {there}" for name, there, _ in differing[:_NAMED])
-        expected = ", ".join(f"{name} {now}" for name, _, now in differing[:_NAMED])
+        found = ", ".join(_said(name, there) for name, there, _ in differing[:_NAMED])
+        expected = ", ".join(_said(name, now) for name, _, now in differing[:_NAMED])
         raise FormatError(path, "record", f"{found}{more}", f"{expected}, as asked for now; {_REMEDY}")
 
 
@@ -269,11 +270,15 @@ def _differing(
     there: Mapping[str, Any], now: Mapping[str, Any], prefix: str = ""
 ) -> Iterator[tuple[str, object, object]]:
     for name in {**now, **there}:
-        old, new = there.get(name, "unknown"), now.get(name, "unknown")
+        old, new = there.get(name, _MISSING), now.get(name, _MISSING)
         if isinstance(old, Mapping) and isinstance(new, Mapping):
             yield from _differing(old, new, f"{prefix}{name}.")
         elif old != new:
             yield f"{prefix}{name}", old, new
+
+
+def _said(name: str, value: object) -> str:
+    return f"no {name}" if value is _MISSING else f"{name}={value}"
 
 
 def _of_item(record: Record, name: str, digest: str) -> Record:

@@ -81,11 +81,11 @@ def test_a_missing_map_is_named_before_any_work(folders: tuple[Path, Path, Path]
 def test_clouds_of_two_kinds_are_never_mixed(folders: tuple[Path, Path, Path]) -> None:
     disparity_dir, calib_dir, output_dir = folders
     write_clouds(disparity_dir, calib_dir, output_dir, FRAMES[:1])
-    with pytest.raises(FormatError, match=r"record\.json: record: found max_depth None, expected max_depth 20\.0"):
+    with pytest.raises(FormatError, match=r"record\.json: record: found max_depth=None, expected max_depth=20\.0"):
         write_clouds(disparity_dir, calib_dir, output_dir, FRAMES, max_depth=20.0)
-    with pytest.raises(FormatError, match="record: found grid None"):
+    with pytest.raises(FormatError, match="record: found grid=None"):
         write_clouds(disparity_dir, calib_dir, output_dir, FRAMES, grid=LIDAR_GRID)
-    with pytest.raises(FormatError, match=r"record: found source disparity"):
+    with pytest.raises(FormatError, match=r"record: found source=disparity"):
         write_lidar_clouds(disparity_dir, output_dir, FRAMES)
     assert not (output_dir / "000003.bin").exists()
     # The same settings go on, whatever the format.
@@ -174,7 +174,7 @@ def test_the_command_and_its_variants(folders: tuple[Path, Path, Path]) -> None:
     np.testing.assert_array_equal(read_cloud(output_dir / "sparse" / "000000.npz"), expected)
     wrong = run(*inputs, f"output={output_dir}/sparse", "cloud=near_only", "format=npz")
     assert wrong.returncode == 2
-    assert "record.json: record: found max_depth None" in wrong.stderr
+    assert "record.json: record: found max_depth=None" in wrong.stderr
     assert len(wrong.stderr.splitlines()) == 1
 
 

@@ -113,5 +113,5 @@ def test_objects_from_pairs(scene: ObjectDataset, models: Path, tmp_path: Path) 
     again = merged(run_job(job, shard=Shard(1, 2)), 3)
     assert (again.frames, again.finished_before) == (0, 3)
     higher = dataclasses.replace(job, max_height=2.0, record=detection_record(load(), Drawing(), None, 2.0, "cpu"))
-    with pytest.raises(FormatError, match=r"record: found max_height 1\.0, expected max_height 2\.0"):
+    with pytest.raises(FormatError, match=r"record: found max_height=1\.0, expected max_height=2\.0"):
         run_job(higher, workers=2)

@@ -100,4 +100,4 @@ def test_a_2d_detector_from_the_folder(
     train_detector2d(training, street, folder / "other.pt", seed=1)
     (folder / "other.pt").replace(folder / "boxes2d.pt")
     code, _, errors = detect(models=folder, **settings)
-    assert code == 2 and "record.json: record: found boxes2d.pt" in errors
+    assert code == 2 and "record.json: record: found boxes2d.pt=" in errors

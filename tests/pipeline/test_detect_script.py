@@ -68,9 +68,9 @@ def test_finished_frames_are_left_alone_and_the_rest_comes_out_the_same(
     assert detect(**settings)[0] == 0
     assert bytes_of(tmp_path) == first
     code, _, errors = detect(**settings, max_height=2.5)
-    assert code == 2 and "found max_height 1.0, expected max_height 2.5, as asked for now; overwrite=true" in errors
+    assert code == 2 and "found max_height=1.0, expected max_height=2.5, as asked for now; overwrite=true" in errors
     code, _, errors = detect(**settings | {"max_disparity": 32})
-    assert code == 2 and "record: found disparity.max_disparity 16, expected disparity.max_disparity 32" in errors
+    assert code == 2 and "record: found disparity.max_disparity=16, expected disparity.max_disparity=32" in errors
     assert bytes_of(tmp_path) == first
 
 
@@ -85,7 +85,7 @@ def test_pairs_of_one_name_from_two_folders_do_not_share_results(
     assert code == 0, "the same files elsewhere"
     write_image(tmp_path / "000000.png", 255 - read_image(pair["left"]))
     code, _, errors = detect(**settings | {"left": tmp_path / "000000.png"})
-    assert code == 2 and "record: found input files of 000000" in errors
+    assert code == 2 and "record: found input files of 000000=" in errors
 
 
 def test_one_pair_with_psmnet_and_without_a_lidar(

@@ -195,9 +195,9 @@ def test_an_error_in_a_batch_reaches_the_caller(tmp_path: Path) -> None:
 def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
     train(tmp_path / "a.pt")
     before = (tmp_path / "a.pt").read_bytes()
-    with pytest.raises(FormatError, match=r"a\.pt: record: found steps 25, expected steps 26, .*overwrite=true"):
+    with pytest.raises(FormatError, match=r"a\.pt: record: found steps=25, expected steps=26, .*overwrite=true"):
         train(tmp_path / "a.pt", steps=26)
-    with pytest.raises(FormatError, match=r"found seed 0, expected seed 1"):
+    with pytest.raises(FormatError, match=r"found seed=0, expected seed=1"):
         train(tmp_path / "a.pt", seed=1)
     assert (tmp_path / "a.pt").read_bytes() == before
     model = nn.Linear(4, 1)
@@ -217,7 +217,7 @@ def test_a_run_that_was_killed_is_not_continued_by_another_and_can_still_go_on(t
     _, undisturbed = train(tmp_path / "whole.pt")
     with pytest.raises(KilledError):
         train(tmp_path / "a.pt", killed)
-    with pytest.raises(FormatError, match=r"a\.pt\.partial: record: found seed 0, expected seed 1"):
+    with pytest.raises(FormatError, match=r"a\.pt\.partial: record: found seed=0, expected seed=1"):
         train(tmp_path / "a.pt", seed=1)
     _, losses = train(tmp_path / "a.pt")
     assert losses == undisturbed

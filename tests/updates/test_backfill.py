@@ -351,7 +351,7 @@ def test_beside_full_backfill(town: Town) -> None:
     assert (town.folder / "output/budgets.png").is_file() and (town.folder / "output/report.html").is_file()
     with pytest.raises(ValueError, match="versions: found 2, expected the 3 that were taken in"):
         run_backfill(town.settings({name: versions[name] for name in ("u", "v")}), "")
-    with pytest.raises(FormatError, match=r"record: found version v, .*, expected version w"):
+    with pytest.raises(FormatError, match=r"record: found version=v, .*, expected version=w"):
         run_backfill(town.settings({name: versions[name] for name in ("u", "w", "v")}), "")
 
 
@@ -405,7 +405,7 @@ def test_mistakes_leave_the_state_alone(town: Town) -> None:
             run_backfill(replace(mine, **wrong), "")
     assert not (town.folder / "output/labels_u.npy").exists(), "nothing was taken in"
     assert run_backfill(mine, "").waiting is not None
-    with pytest.raises(FormatError, match="record: found candidates"):
+    with pytest.raises(FormatError, match="record: found candidates="):
         run_backfill(replace(mine, max_overlap=0.0, candidate_score=0.6, candidates=town.run("c", 9, 0.5)), "")
 
 

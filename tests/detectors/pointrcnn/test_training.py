@@ -75,7 +75,7 @@ def test_a_finished_training_is_left_alone(
     killed_at_batch(0, monkeypatch)
     assert train(BRIEF, street, tmp_path / name) == first
     assert load_detector(tmp_path / name).class_names == ("Car",)
-    with pytest.raises(FormatError, match=r"found learning_rate 0\.002, expected learning_rate 0\.1"):
+    with pytest.raises(FormatError, match=r"found learning_rate=0\.002, expected learning_rate=0\.1"):
         train(dataclasses.replace(BRIEF, learning_rate=0.1), street, tmp_path / name)
 
 

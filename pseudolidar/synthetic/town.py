@@ -125,6 +125,8 @@ def _write_splits(folder: Path, splits: dict[str, int]) -> None:
             file.unlink()
     first = 0
     for name, count in splits.items():
-        with replacing(folder / f"{name}.txt") as temporary:
-            temporary.write_text("".join(f"{index:06d}\n" for index in range(first, first + count)))
+        path, text = folder / f"{name}.txt", "".join(f"{index:06d}\n" for index in range(first, first + count))
+        if not path.is_file() or path.read_text() != text:
+            with replacing(path) as temporary:
+                temporary.write_text(text)
         first += count

@@ -78,16 +78,16 @@ def test_the_objective_goes_from_each_alone_to_all_together(scene: ObjectDataset
     batch, model = batch_of(scene), ensemble_of(3)
     alone = torch.stack([training_loss(member, batch, "disparity") for member in model.members]).mean()  # type: ignore[arg-type]
     apart, half, jointly = (loss_at(model, batch, beta).item() for beta in (0.0, 0.5, 1.0))
-    assert apart == pytest.approx(alone.item(), rel=1e-6)
+    assert apart == pytest.approx(alone.item(), rel=1e-5)
     assert jointly < apart, "the mean of several answers is no worse, by Jensen"
-    assert half == pytest.approx((apart + jointly) / 2, rel=1e-6)
+    assert half == pytest.approx((apart + jointly) / 2, rel=1e-5)
 
 
 def test_members_that_agree_lose_nothing_by_training_jointly(scene: ObjectDataset) -> None:
     batch, model = batch_of(scene), ensemble_of(2)
     model.members[1].load_state_dict(model.members[0].state_dict())
     assert float(loss_at(model, batch, 1.0).detach()) == pytest.approx(
-        float(loss_at(model, batch, 0.0).detach()), rel=1e-6
+        float(loss_at(model, batch, 0.0).detach()), rel=1e-5
     )
 
 

@@ -69,8 +69,8 @@ def test_a_process_killed_in_mid_run(tmp_path: Path) -> None:
     resumed = start(tmp_path / "scene", tmp_path / "broken.pt")
     out, err = resumed.communicate(timeout=_LONGEST_RUN_S)
     assert resumed.returncode == 0, err
-    # Gloo of PyTorch 2.9 prints its connections.
-    assert [line for line in out.splitlines() if "[Gloo]" not in line] == [f"model: {tmp_path / 'broken.pt'}"]
+    # Before it Gloo of PyTorch 2.9 prints its connections.
+    assert out.splitlines()[-1] == f"model: {tmp_path / 'broken.pt'}"
     assert err.count("training broken") == 1
     assert (tmp_path / "broken.pt").read_bytes() == (tmp_path / "whole.pt").read_bytes()
     assert not (tmp_path / "broken.pt.partial").exists()

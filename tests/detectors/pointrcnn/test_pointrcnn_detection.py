@@ -78,7 +78,7 @@ def test_boxes_are_projected_as_labels_are(street: ObjectDataset) -> None:
         box2d, fault = project_boxes(labels.box3d, frame.calibration, SIZE)
         # Label files have two decimals: of a near box half a centimetre is as much as this.
         np.testing.assert_allclose(box2d, labels.box2d, atol=0.5)
-        assert not fault.any()
+        assert not any(fault)
 
 
 def test_boxes_that_no_image_shows_are_counted() -> None:
@@ -95,7 +95,7 @@ def test_boxes_that_no_image_shows_are_left_out(detector: PointRCNNDetector) -> 
     everything, none = detector.objects(points, CALIBRATION, SIZE, NO_BOXES, seed=0)
     assert len(everything) > 0
     _, fault = project_boxes(everything.box3d, CALIBRATION, SIZE)
-    assert not fault.any()
+    assert not any(fault)
     P2, P3 = CALIBRATION.P2.copy(), CALIBRATION.P3.copy()
     (left, top), (right, bottom) = (
         reduce(CALIBRATION.rect_to_image([[0, 1.0, 4.0], [3.9, 1.0, 4.39]])[0], axis=0) for reduce in (np.min, np.max)
@@ -107,7 +107,7 @@ def test_boxes_that_no_image_shows_are_left_out(detector: PointRCNNDetector) -> 
     size = (int(bottom - top) + 3, int(right - left) + 3)
     fewer, skipped = detector.objects(points, window, size, NO_BOXES, seed=0)
     assert not none and sum(skipped.values()) > 0
-    assert not project_boxes(fewer.box3d, window, size)[1].any()
+    assert not any(project_boxes(fewer.box3d, window, size)[1])
 
 
 def test_an_empty_cloud_gives_an_empty_result(

@@ -353,6 +353,15 @@ def test_beside_full_backfill(town: Town) -> None:
         run_backfill(town.settings({name: versions[name] for name in ("u", "v")}), "")
     with pytest.raises(FormatError, match=r"record: found version=v, .*, expected version=w"):
         run_backfill(town.settings({name: versions[name] for name in ("u", "w", "v")}), "")
+    # What was taken in stays as it was taken in.
+    with pytest.raises(FormatError, match=r"version_1\.json: record: found rule=MaxBelief\(\), expected rule=CostRatio"):
+        run_backfill(town.settings(versions), "")
+    with pytest.raises(FormatError, match=r"version_1\.json: record: found budget="):
+        run_backfill(town.settings(versions, rule=MaxBelief(), budget=0.5), "")
+    result = town.folder / "v" / f"{town.ids[-1]}.txt"
+    result.write_text(result.read_text() * 2)
+    with pytest.raises(FormatError, match=r"version_1\.json: record: found results="):
+        run_backfill(town.settings(versions, rule=MaxBelief()), "")
 
 
 def test_an_archive_without_labels(town: Town) -> None:

@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ _END_BYTES = 4096
 # Differences that an error names.
 _NAMED = 3
 _MISSING = object()
+_SHA256 = re.compile("[0-9a-f]{64}")
 _REMEDY = "overwrite=true replaces it, another output keeps it"
 
 
@@ -87,7 +89,7 @@ def require_same_record(path: str | Path, there: Record | None, now: Record) -> 
         raise FormatError(path, "record", "none of how it was made", f"one of a {now.what}; {_REMEDY}")
     differing = _differences(there, now)
     if differing:
-        more = f" and {len(differing) - _NAMED} more differences" if len(differing) > _NAMED else ""
+        more = f" and {len(differing) - _NAMED} more" if len(differing) > _NAMED else ""
         found = ", ".join(_said(name, there) for name, there, _ in differing[:_NAMED])
         expected = ", ".join(_said(name, now) for name, _, now in differing[:_NAMED])
         raise FormatError(path, "record", f"{found}{more}", f"{expected}, as asked for now; {_REMEDY}")
@@ -278,7 +280,11 @@ def _differing(
 
 
 def _said(name: str, value: object) -> str:
-    return f"no {name}" if value is _MISSING else f"{name}={value}"
+    if value is _MISSING:
+        return f"no {name}"
+    # The first digits of a file's digest tell it from another one.
+    text = str(value)
+    return f"{name}={text[:16] if _SHA256.fullmatch(text) else text}"
 
 
 def _of_item(record: Record, name: str, digest: str) -> Record:

@@ -71,7 +71,7 @@ def test_another_record_is_refused_with_both_values(tmp_path: Path, other: Recor
 
 
 def test_many_differences_are_counted() -> None:
-    with pytest.raises(FormatError, match=r"found a=0, b=0, c=0 and 2 more differences, expected a=1, b=1, c=1, as"):
+    with pytest.raises(FormatError, match=r"found a=0, b=0, c=0 and 2 more, expected a=1, b=1, c=1, as"):
         require_same_record(
             "u.pt", Record("m", dict.fromkeys("abcde", 0), {}), Record("m", dict.fromkeys("abcde", 1), {})
         )

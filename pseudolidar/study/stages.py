@@ -23,7 +23,10 @@ class Task(Protocol):
         ...
 
     def run(self, folder: Path, parents: Mapping[str, Path]) -> None:
-        """Fill `folder` from the parents' folders, by role. Called again after a kill, go on from what is there."""
+        """Fill `folder` from the parents' folders, by role. Called again after a kill, go on from what is there.
+
+        What is there of another record than this machine and version would make is replaced: nobody else uses it.
+        """
         ...
 
 

@@ -48,7 +48,7 @@ class TownTask:
     def run(self, folder: Path, parents: Mapping[str, Path]) -> None:
         """Write the frames that are missing."""
         splits = {"train": self.data.train, "val": self.data.val}
-        write_town(folder, PRESETS[self.data.preset], splits, self.seed)
+        write_town(folder, PRESETS[self.data.preset], splits, self.seed, overwrite=True)
 
 
 @dataclass(frozen=True)

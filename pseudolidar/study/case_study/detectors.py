@@ -18,10 +18,12 @@ from pseudolidar.detectors import (
     read_result_boxes,
     train_detector,
 )
-from pseudolidar.detectors.boxes2d import Detector2dTraining, boxes_of_frames, detect_boxes2d, train_detector2d
+from pseudolidar.detectors.boxes2d import Detector2dTraining, boxes_of_frames, train_detector2d
 from pseudolidar.detectors.frustum_pointnet import FrustumTraining
 from pseudolidar.detectors.pointrcnn import PointRCNNTraining
 from pseudolidar.files import file_digest
+from pseudolidar.inference import run_job
+from pseudolidar.inference.boxes2d import Boxes2dJob
 from pseudolidar.kitti import ObjectDataset
 from pseudolidar.study.case_study.disparity import MODEL_FILE, training_resources
 from pseudolidar.study.case_study.scores import PrecisionChoice, precision_loss, write_scores
@@ -71,8 +73,9 @@ class Detector2d:
 
     def run(self, step: Step, inputs: Inputs, folder: Path) -> None:
         """Train, then find boxes; resumable."""
-        train_detector2d(self.training, ObjectDataset(inputs.data, "train"), folder / MODEL_FILE, self.seed)
-        detect_boxes2d(folder / MODEL_FILE, ObjectDataset(inputs.data, "val"), folder, _MIN_BOX_SCORE)
+        model = folder / MODEL_FILE
+        train_detector2d(self.training, ObjectDataset(inputs.data, "train"), model, self.seed, overwrite=True)
+        run_job(Boxes2dJob(model, ObjectDataset(inputs.data, "val"), folder, _MIN_BOX_SCORE), overwrite=True)
 
 
 @dataclass(frozen=True)
@@ -137,7 +140,9 @@ class TrainedDetector:
         if step == "train":
             frames = _share(ObjectDataset(inputs.data, "train"), self.data_share)
             clouds, names = inputs.parents[self.cloud], [self.class_name]
-            train_detector(self.training, frames, clouds, names, folder / MODEL_FILE, inputs.seed, self.max_depth_m)
+            train_detector(
+                self.training, frames, clouds, names, folder / MODEL_FILE, inputs.seed, self.max_depth_m, overwrite=True
+            )
         elif step == "predict":
             assert inputs.model is not None
             detector = load_detector(inputs.model / MODEL_FILE)

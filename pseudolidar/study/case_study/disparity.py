@@ -57,7 +57,8 @@ class PretrainedWeights:
 
     def run(self, step: Step, inputs: Inputs, folder: Path) -> None:
         """Train; resumable."""
-        train_stereo(self.training, ObjectDataset(inputs.data, "train"), folder / MODEL_FILE, None, self.seed)
+        frames = ObjectDataset(inputs.data, "train")
+        train_stereo(self.training, frames, folder / MODEL_FILE, None, self.seed, overwrite=True)
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ class TrainedDisparity:
             if self.initial is not None:
                 initial = Path(self.initial.path)
             frames = ObjectDataset(inputs.data, "train")
-            train_disparity(self.training, frames, folder / MODEL_FILE, initial, inputs.seed)
+            train_disparity(self.training, frames, folder / MODEL_FILE, initial, inputs.seed, overwrite=True)
         elif step == "predict":
             assert inputs.model is not None
             network = trained_disparity(inputs.model / MODEL_FILE, device=self.training.device)

@@ -18,12 +18,16 @@ def write_model_folders(study: CaseStudy, folder: Path) -> list[Path]:
     """Copy the models of a finished study to `folder`/SOURCE/, named as `pipeline.Models` expects them.
 
     One folder for each source that detectors were trained on, of the first seed: its disparity model, the 2D detector
-    if the study has one, the detectors trained on whole clouds. The oracle's folder has no disparity model.
+    if the study has one, the detectors trained on whole clouds. The oracle's folder has no disparity model. Models that
+    an earlier study left there go: a folder holds those of one system.
 
     Returns:
         the folders.
     """
     folders = []
+    for name in FILE_NAMES.values():
+        for left in (folder / name).glob("*.pt"):
+            left.unlink()
     for source in study.sources:
         target = folder / FILE_NAMES[source]
         steps: dict[str, tuple[str, Step]] = {"disparity.pt": (DEPTH, "train"), "boxes2d.pt": (BOXES2D, "predict")}

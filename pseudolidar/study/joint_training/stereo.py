@@ -132,7 +132,7 @@ class TrainEnsemble:
     def run(self, folder: Path, parents: Mapping[str, Path]) -> None:
         """Train; resumable."""
         frames = ObjectDataset(parents["data"], "train")
-        train_ensemble(self.training, frames, folder / _MODEL_FILE, None, self.seed, self.snapshots)
+        train_ensemble(self.training, frames, folder / _MODEL_FILE, None, self.seed, self.snapshots, overwrite=True)
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,14 @@ from pseudolidar.cloud.files import write_clouds, write_lidar_clouds
 from pseudolidar.cloud.formats import CLOUD_FORMATS, read_cloud, write_cloud
 from pseudolidar.cloud.grid import LIDAR_GRID, AngularGrid
 from pseudolidar.cloud.points import crop_sweep, disparity_to_points, sparsify_points
+from pseudolidar.cloud.tally import CloudTally
 from pseudolidar.stereo.targets import lidar_disparity
 
 __all__ = [
     "CLOUD_FORMATS",
     "LIDAR_GRID",
     "AngularGrid",
+    "CloudTally",
     "crop_sweep",
     "disparity_to_points",
     "lidar_disparity",

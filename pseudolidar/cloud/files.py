@@ -1,5 +1,6 @@
 """A folder of disparity maps, or of LiDAR sweeps -> a folder of point clouds."""
 
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -10,8 +11,11 @@ from typing import Any
 from pseudolidar.cloud.formats import require_format, write_cloud
 from pseudolidar.cloud.grid import AngularGrid
 from pseudolidar.cloud.points import crop_sweep, disparity_to_points
+from pseudolidar.cloud.tally import CloudTally
 from pseudolidar.files import Record, claimed, files_digest, track
 from pseudolidar.kitti import Calibration, disparity_path, read_disparity, read_points
+
+logger = logging.getLogger(__name__)
 
 
 def write_clouds(
@@ -67,7 +71,7 @@ def write_clouds(
         for frame_id in frame_ids
     }
 
-    def write_one(frame_id: str) -> None:
+    def write_one(frame_id: str) -> CloudTally:
         disparity_file, calib_file = sources[frame_id]
         calibration = Calibration.from_file(calib_file)
         disparity = read_disparity(disparity_file)
@@ -75,6 +79,7 @@ def write_clouds(
             disparity, calibration, max_height, max_depth, baseline, grid, quantization, threads=1
         )
         write_cloud(output / f"{frame_id}.{format}", points)
+        return CloudTally.of_map(disparity, len(points), calibration, max_height, max_depth, baseline, grid)
 
     _write_each(write_one, sources, output, format, settings, workers, overwrite)
 
@@ -100,14 +105,17 @@ def write_lidar_clouds(
     settings = {"source": "LiDAR", "max_height": max_height, "max_depth": max_depth}
     sources = {frame_id: [Path(velodyne_dir) / f"{frame_id}.bin"] for frame_id in frame_ids}
 
-    def write_one(frame_id: str) -> None:
-        write_cloud(output / f"{frame_id}.bin", crop_sweep(read_points(*sources[frame_id]), max_height, max_depth))
+    def write_one(frame_id: str) -> CloudTally:
+        sweep = read_points(*sources[frame_id])
+        points = crop_sweep(sweep, max_height, max_depth)
+        write_cloud(output / f"{frame_id}.bin", points)
+        return CloudTally.of_sweep(sweep, len(points), max_height, max_depth)
 
     _write_each(write_one, sources, output, "bin", settings, workers)
 
 
 def _write_each(
-    write_one: Callable[[str], None],
+    write_one: Callable[[str], CloudTally],
     sources: Mapping[str, Sequence[Path]],
     output: Path,
     format: str,
@@ -115,7 +123,11 @@ def _write_each(
     workers: int | None,
     overwrite: bool = False,
 ) -> None:
-    """Write the clouds that are missing, several at once; `sources` are the files that each frame's is made from."""
+    """Write the clouds that are missing, several at once; `sources` are the files that each frame's is made from.
+
+    Where a step drops nearly everything one line of the log says so.
+    """
+    tally = CloudTally()
     record = Record("point clouds", settings, {})
     digests = {frame_id: files_digest(files) for frame_id, files in sources.items()}
     with (
@@ -128,7 +140,9 @@ def _write_each(
             return
         try:
             for future in track(as_completed(futures), "point clouds", total=len(futures)):
-                future.result()
+                tally += future.result()
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+    if tally.notice is not None:
+        logger.warning(tally.notice)

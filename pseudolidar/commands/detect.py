@@ -54,6 +54,8 @@ def main(
     print(f"frames: {summary.frames}, finished before: {summary.finished_before}; found: {_listed(summary.found)}")
     if summary.skipped:
         print(f"skipped: {_listed(summary.skipped)}")
+    if summary.clouds.notice is not None:
+        print(summary.clouds.notice)
     print(f"results: {output / 'results'}, pictures: {output / 'pictures'}")
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from pseudolidar.cloud import CloudTally
 from pseudolidar.files import Record, files_digest
 from pseudolidar.kitti import Frame
 from pseudolidar.pipeline import Drawing, GivenBoxes, Models, Summary, detect_frames
@@ -81,4 +82,6 @@ def merged(summaries: Sequence[Summary], frames: int) -> Summary:
     """
     now = sum(summary.frames for summary in summaries)
     found = sum((summary.found for summary in summaries), Counter[str]())
-    return Summary(now, frames - now, found, sum((summary.skipped for summary in summaries), Counter[str]()))
+    skipped = sum((summary.skipped for summary in summaries), Counter[str]())
+    clouds = sum((summary.clouds for summary in summaries), CloudTally())
+    return Summary(now, frames - now, found, skipped, clouds)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pseudolidar.cloud import disparity_to_points, sparsify_points
+from pseudolidar.cloud import CloudTally, disparity_to_points, sparsify_points
 from pseudolidar.detectors import Detector
 from pseudolidar.detectors.boxes2d import Boxes2d, ScoreKind, clipped_to_image, read_boxes
 from pseudolidar.files import FormatError, InputError, Record, file_digest, require_file, track
@@ -88,12 +88,14 @@ class Summary:
         finished_before: how many those are.
         found: objects by class.
         skipped: what detectors passed over, by reason.
+        clouds: what became of the disparity maps.
     """
 
     frames: int = 0
     finished_before: int = 0
     found: Counter[str] = field(default_factory=Counter)
     skipped: Counter[str] = field(default_factory=Counter)
+    clouds: CloudTally = field(default_factory=CloudTally)
 
 
 def detect_frames(
@@ -155,7 +157,9 @@ def _detect_one(
     calibration = frame.calibration
     left, right = frame.stereo_pair()
     _require_calibration_of(left, calibration, frame)
-    points = disparity_to_points(models.disparity.predict(left, right), calibration, max_height)
+    disparity = models.disparity.predict(left, right)
+    points = disparity_to_points(disparity, calibration, max_height)
+    summary.clouds += CloudTally.of_map(disparity, len(points), calibration, max_height)
     size = (left.shape[0], left.shape[1])
     boxes2d = Boxes2d.empty()
     if boxes is not None:

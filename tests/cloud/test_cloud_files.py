@@ -1,5 +1,6 @@
 """Folders of disparity maps to folders of clouds: same points, resumable, clear errors, nothing half written."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 
 from pseudolidar.cloud import (
     LIDAR_GRID,
+    AngularGrid,
     disparity_to_points,
     read_cloud,
     write_cloud,
@@ -50,6 +52,57 @@ def test_clouds_of_a_folder(folders: tuple[Path, Path, Path], calibration: Calib
     disparity = np.load(disparity_dir / "000007.npy")
     expected = disparity_to_points(disparity, Calibration.from_file(calib_dir / "000007.txt"), 0.5, 20.0)
     np.testing.assert_array_equal(read_points(output_dir / "000007.bin"), expected)
+
+
+@pytest.mark.parametrize(
+    ("settings", "shift", "message"),
+    [
+        # A camera 30 m over the LiDAR; a LiDAR 500 m ahead; a near limit before everything; a grid elsewhere.
+        ({}, (0, 30, 0), r"[\d,]+ at max_height or above; is max_height.*right"),
+        ({}, (0, 0, -500), r"1,536 behind the LiDAR \(x < 0\); is Tr_velo_to_cam this LiDAR's"),
+        ({"max_depth": 2.0}, (0, 0, 0), r"at max_depth or beyond, .*; are the disparities in px"),
+        ({"grid": AngularGrid(x_m=(0.0, 1.0))}, (0, 0, 0), r"outside of the grid, .*does the grid's crop fit"),
+    ],
+)
+def test_a_run_that_drops_nearly_everything_says_so_once(
+    folders: tuple[Path, Path, Path],
+    calibration: Calibration,
+    caplog: pytest.LogCaptureFixture,
+    settings: dict,
+    shift: tuple[float, float, float],
+    message: str,
+) -> None:
+    disparity_dir, calib_dir, output_dir = folders
+    write_clouds(disparity_dir, calib_dir, output_dir / "good", FRAMES)
+    assert not caplog.messages
+    moved = calibration.Tr_velo_to_cam.copy()
+    moved[:, 3] = np.negative(shift) * [1, -1, 1]
+    for frame_id in FRAMES:
+        Calibration(calibration.P2, calibration.P3, calibration.R0_rect, moved).to_file(calib_dir / f"{frame_id}.txt")
+    write_clouds(disparity_dir, calib_dir, output_dir / "bad", FRAMES, **settings)
+    (said,) = caplog.messages
+    assert re.search(rf"in 3 of 3 frames under 5 %.*of 1,536 in all.*{message}", said), said
+    # What is there is not made again, and nothing is said of it.
+    write_clouds(disparity_dir, calib_dir, output_dir / "bad", FRAMES, **settings)
+    assert len(caplog.messages) == 1
+
+
+def test_maps_and_sweeps_with_next_to_nothing(
+    folders: tuple[Path, Path, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    disparity_dir, calib_dir, output_dir = folders
+    empty = np.zeros((16, 32), np.float32)
+    empty[8, 8] = 10
+    write_disparity(disparity_dir / "000000.npy", empty)
+    write_clouds(disparity_dir, calib_dir, output_dir, FRAMES)
+    assert "1 of 3 disparity maps have a disparity in under 0.5 % of the pixels" in caplog.messages[0]
+    caplog.clear()
+    sweep = np.tile(np.array([[5, 0, -1, 0.5], [-5, 0, -1, 0.5], [5, 0, 3, 0.5]], np.float32), (50, 1))
+    write_points(disparity_dir / "000000.bin", sweep)
+    write_lidar_clouds(disparity_dir, output_dir / "sweeps", ["000000"])
+    assert not caplog.messages
+    write_lidar_clouds(disparity_dir, output_dir / "none", ["000000"], max_height=-2.0)
+    assert "100 at max_height or above, 50 behind the LiDAR (x < 0)" in caplog.messages[0]
 
 
 def test_finished_clouds_are_left_alone(folders: tuple[Path, Path, Path]) -> None:

@@ -217,6 +217,17 @@ def test_models_in_safetensors_find_the_same(
     assert results[0] == results[1] != b""
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_clouds_of_next_to_nothing_are_said_once(
+    street: ObjectDataset, models: Path, boxes: Path, tmp_path: Path, detect: Detect, workers: int
+) -> None:
+    settings = {"models": models, "data": street.root, "boxes": boxes, "max_disparity": 16, "workers": workers}
+    code, said, errors = detect(**settings, max_height=-30, output=tmp_path / "none")
+    assert code == 0 and said.count("point clouds: in 2 of 2 frames under 5 %") == 1, said + errors
+    code, said, _ = detect(**settings, output=tmp_path / "all")
+    assert code == 0 and "point clouds" not in said
+
+
 def test_labels_are_drawn_where_there_are_any(
     street: ObjectDataset, models: Path, boxes: Path, tmp_path: Path, detect: Detect
 ) -> None:

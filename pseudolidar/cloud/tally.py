@@ -1,0 +1,110 @@
+"""What became of the pixels on their way to points: a step that drops nearly everything says so."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pseudolidar.cloud.grid import AngularGrid
+from pseudolidar.cloud.points import crop_sweep, disparity_to_points
+from pseudolidar.kitti import Calibration
+
+_MIN_SHARE = 0.05
+"""Of what could become points; a street's clouds keep a third and more, below a height of 1 m."""
+_MIN_KNOWN_SHARE = 0.005
+"""Of a map's pixels; even LiDAR's maps know more."""
+
+_CAUSES = {
+    "behind the LiDAR (x < 0)": "is Tr_velo_to_cam this LiDAR's?",
+    "at max_height or above": "is max_height, over the LiDAR, or the camera where there is no LiDAR, right for it?",
+    "at max_depth or beyond": "are the disparities in px, and the baseline in m?",
+    "outside of the grid": "does the grid's crop fit the scene?",
+}
+
+
+@dataclass
+class CloudTally:
+    """Of many frames how much there was and how much of it became points.
+
+    Attributes:
+        frames: how many.
+        sources: what could become points: pixels with a disparity, points of a sweep.
+        points: what did.
+        poor: frames of which fewer than 5 % did.
+        lost: of those frames, by reason.
+        unknown: frames whose maps have a disparity in fewer than 0.5 % of the pixels.
+    """
+
+    frames: int = 0
+    sources: int = 0
+    points: int = 0
+    poor: int = 0
+    lost: Counter[str] = field(default_factory=Counter)
+    unknown: int = 0
+
+    def __add__(self, other: "CloudTally") -> "CloudTally":
+        return CloudTally(
+            self.frames + other.frames,
+            self.sources + other.sources,
+            self.points + other.points,
+            self.poor + other.poor,
+            self.lost + other.lost,
+            self.unknown + other.unknown,
+        )
+
+    @classmethod
+    def of_map(
+        cls,
+        disparity: NDArray[np.floating],
+        points: int,
+        calibration: Calibration,
+        max_height: float | None = None,
+        max_depth: float | None = None,
+        baseline: float | None = None,
+        grid: AngularGrid | None = None,
+    ) -> "CloudTally":
+        """Of one map that gave so many points; arguments as for `disparity_to_points`."""
+        known = int((disparity > 0).sum())
+        tally = cls(1, known, points, unknown=int(known < _MIN_KNOWN_SHARE * disparity.size))
+        # A cell of a grid keeps one point.
+        most = known if grid is None else min(known, grid.rows * grid.columns)
+        if points >= _MIN_SHARE * most:
+            return tally
+
+        def count(height: float | None, depth: float | None) -> int:
+            return len(disparity_to_points(disparity, calibration, height, depth, baseline, threads=1))
+
+        return tally._poor(known, count(None, None), count(max_height, None), count(max_height, max_depth))
+
+    @classmethod
+    def of_sweep(
+        cls, sweep: NDArray[np.float32], points: int, max_height: float | None, max_depth: float | None
+    ) -> "CloudTally":
+        """Of one sweep that gave so many points; arguments as for `crop_sweep`."""
+        tally = cls(1, len(sweep), points)
+        if points >= _MIN_SHARE * len(sweep):
+            return tally
+        ahead, low = (len(crop_sweep(sweep, height, None)) for height in (None, max_height))
+        return tally._poor(len(sweep), ahead, low, points)
+
+    def _poor(self, sources: int, ahead: int, low: int, near: int) -> "CloudTally":
+        self.poor = 1
+        dropped = (sources - ahead, ahead - low, low - near, near - self.points)
+        self.lost = Counter({reason: count for reason, count in zip(_CAUSES, dropped, strict=True) if count})
+        return self
+
+    @property
+    def notice(self) -> str | None:
+        """What is to be said of it, in a line; None where nothing is."""
+        said = []
+        if self.unknown:
+            said.append(f"{self.unknown} of {self.frames} disparity maps have a disparity in under 0.5 % of the pixels")
+        if self.poor:
+            reasons = self.lost.most_common()
+            listed = ", ".join(f"{count:,} {reason}" for reason, count in reasons)
+            said.append(
+                f"in {self.poor} of {self.frames} frames under 5 % of what was measured became points ({self.points:,} "
+                f"of {self.sources:,} in all); dropped there: {listed}; {_CAUSES[reasons[0][0]]}"
+            )
+        return f"point clouds: {'; '.join(said)}" if said else None

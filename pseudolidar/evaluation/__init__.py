@@ -8,7 +8,7 @@ from pseudolidar.evaluation.average_precision import (
     evaluate_scenes,
     precision_curves,
 )
-from pseudolidar.evaluation.folders import evaluate_folders, read_folders
+from pseudolidar.evaluation.folders import evaluate_folders, left_out, read_folders
 from pseudolidar.evaluation.intervals import Comparison, Interval, ap_intervals, compare
 from pseudolidar.evaluation.outcomes import Outcome, object_outcomes
 from pseudolidar.evaluation.overlap import bbox_iou, bev_iou, iou_3d
@@ -61,6 +61,7 @@ __all__ = [
     "evaluation_table",
     "interval_table",
     "iou_3d",
+    "left_out",
     "object_outcomes",
     "precision_curves",
     "precision_panels",

@@ -1,15 +1,23 @@
 """Evaluation of KITTI result files against label files, folder against folder."""
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from pseudolidar.evaluation.average_precision import Evaluation, evaluate
-from pseudolidar.evaluation.protocol import CLASSES
+from pseudolidar.evaluation.protocol import CLASSES, DIFFICULTIES
 from pseudolidar.evaluation.reading import read_frames
 from pseudolidar.evaluation.stacked import StackedObjects
 from pseudolidar.files import FormatError, InputError
-from pseudolidar.kitti import read_split
+from pseudolidar.kitti import Objects, read_split
+
+logger = logging.getLogger(__name__)
+
+# A detector's weak detections are mostly far and low; a third of them below the limit is nothing unusual.
+_NEARLY_ALL = 0.9
 
 
 def read_folders(
@@ -85,6 +93,32 @@ def evaluate_folders(
     split_file: str | Path | None = None,
     missing_results: str = "error",
 ) -> Evaluation:
-    """Evaluate a folder of result files: `read_folders`, then `evaluate` with the same arguments."""
+    """Evaluate a folder of result files: `read_folders`, then `evaluate` with the same arguments.
+
+    Where the protocol leaves out nearly all detections one line of the log says so, see `left_out`.
+    """
     frame_ids, labels, results = read_folders(labels_dir, results_dir, split_file, missing_results)
-    return evaluate(labels, results, classes, difficulties, depth_range, min_overlap, official_grid, frame_ids)
+    evaluation = evaluate(labels, results, classes, difficulties, depth_range, min_overlap, official_grid, frame_ids)
+    notice = left_out(results.objects, evaluation.classes, evaluation.difficulties)
+    if notice is not None:
+        logger.warning("%s: %s", results_dir, notice)
+    return evaluation
+
+
+def left_out(results: Objects, classes: Sequence[str], difficulties: Sequence[str]) -> str | None:
+    """What is to be said of detections that the protocol leaves out for the height of their 2D boxes, or None.
+
+    KITTI ignores detections below a difficulty's least height in the image, in bird's eye view and 3D as well: results
+    without 2D boxes find nothing there.
+    """
+    box2d = results.box2d[np.isin(results.class_name, classes)]
+    height = np.abs(box2d[:, 3] - box2d[:, 1])
+    least = min(DIFFICULTIES[name].min_height_px for name in difficulties)
+    low, flat = int((height < least).sum()), int((height == 0).sum())
+    if not low or (low < _NEARLY_ALL * len(height) and not flat):
+        return None
+    why = f"{flat} have none (height 0)" if flat else "are these boxes in px of the left image?"
+    return (
+        f"{low} of {len(height)} detections are left out in every view, as KITTI's protocol has it, since their 2D "
+        f"boxes are lower than {least:g} px: {why} (difficulties=[all] has no such limit)"
+    )

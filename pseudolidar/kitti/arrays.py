@@ -16,7 +16,7 @@ from pseudolidar.files import (
     saying_which_file,
     write_npy,
 )
-from pseudolidar.kitti.images import decode_image, write_encoded
+from pseudolidar.kitti.images import decode_image, read_image_size, write_encoded
 from pseudolidar.kitti.pfm import read_pfm, write_pfm
 
 DISPARITY_SCALE = 256.0
@@ -61,6 +61,29 @@ def read_disparity(path: str | Path) -> NDArray[np.float32]:
             "a finite disparity in px, 0 where unknown",
         )
     return disparity.astype(np.float32, copy=False)
+
+
+def read_disparity_size(path: str | Path) -> tuple[int, int]:
+    """(height, width) of a disparity map, px; of PNG and .npy only the header is read.
+
+    Raises:
+        FormatError: no such file, another suffix, or something else in it.
+    """
+    suffix = require_suffix(path, DISPARITY_SUFFIXES, _WHAT)
+    if suffix == ".png":
+        return read_image_size(path)
+    if suffix == ".pfm":
+        height, width = read_pfm(path).shape
+        return height, width
+    path = require_file(path, _WHAT)
+    with saying_which_file(path):
+        try:
+            shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
+        except (ValueError, EOFError) as error:
+            raise FormatError(path, "header", f"no array ({error})", "a disparity map, float (H, W), in px") from error
+    if len(shape) != 2:
+        raise FormatError(path, "array", f"shape {shape}", "float (H, W) disparity in px")
+    return shape[0], shape[1]
 
 
 def require_disparity_output(path: str | Path) -> None:

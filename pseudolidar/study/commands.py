@@ -198,14 +198,6 @@ class DisparityFolder:
         """One thread."""
         return Resources()
 
-    def require(self, frames: Sequence[Frame]) -> None:
-        """See that every frame has a map: before anything is trained.
-
-        Raises:
-            FormatError: names the first frame without one, and how many there are.
-        """
-        require_maps(Path(self.path), frames)
-
     def run(self, step: Step, inputs: Inputs, folder: Path) -> None:
         """Copy the maps of both splits, each checked, or test; copies that are there are kept.
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -42,6 +43,33 @@ def test_all_labelled_frames_or_those_of_a_split(folders: tuple[Path, Path], tmp
     assert (evaluation.frame_count, evaluation.ap("Car", "3d", "easy")) == (1, pytest.approx(100.0))
     split.write_text("000000\n000007\n")
     assert "entry 2: found 000007" in refusal(folders, split_file=split)
+
+
+def test_detections_that_the_protocol_leaves_out_are_said_once(
+    folders: tuple[Path, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    low = (100.0, 100.0, 130.0, 110.0)
+    evaluate_folders(*folders)
+    write_objects(folders[1] / "000001.txt", objects(detection(box2d=low), scored=True))
+    evaluate_folders(*folders)
+    # One of two is nothing unusual.
+    assert not caplog.messages
+    for frame in ("000000", "000001"):
+        write_objects(folders[1] / f"{frame}.txt", objects(*[detection(box2d=low)] * 3, scored=True))
+    assert evaluate_folders(*folders).ap("Car", "3d", "hard") == 0.0
+    assert re.search(r"results: 6 of 6 detections are left out.*lower than 25 px", caplog.messages[0])
+    # Boxes of nothing are said even where they are few; other classes, and difficulties without a limit, aren't.
+    caplog.clear()
+    flat = detection(box2d=(0.0, 0.0, 0.0, 0.0))
+    write_objects(folders[1] / "000001.txt", objects(*[detection()] * 5, flat, scored=True))
+    evaluate_folders(*folders)
+    assert (
+        len(caplog.messages) == 1 and "4 of 9 detections" in caplog.messages[0] and "1 have none" in caplog.messages[0]
+    )
+    caplog.clear()
+    evaluate_folders(*folders, classes=("Pedestrian",))
+    evaluate_folders(*folders, difficulties=("all",))
+    assert not caplog.messages
 
 
 def test_missing_result_file(folders: tuple[Path, Path]) -> None:

@@ -4,19 +4,23 @@ import dataclasses
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pseudolidar.detectors.frustum_pointnet import FrustumTraining
-from pseudolidar.kitti import ObjectDataset
+from pseudolidar.files import FormatError
+from pseudolidar.kitti import ObjectDataset, write_disparity, write_points
 from pseudolidar.study import (
     ArtifactStore,
     CaseStudy,
     CaseStudySettings,
     CommandDetector,
+    DetectionsFile,
     DiagnosisChoice,
     DisparityFolder,
     FolderData,
     Outcome,
+    SemiGlobalMatchingRow,
     make_stages,
 )
 from pseudolidar.study.case_study.pictures import cloud_blocks
@@ -47,6 +51,11 @@ def study_settings(data: ObjectDataset, tmp_path: Path) -> CaseStudySettings:
         seed=0,
         commands={"mine": detector(tmp_path), "his_own": detector(tmp_path, "Pedestrian")},
     )
+
+
+def write_sweeps(root: Path) -> None:
+    for calib in (root / "training" / "calib").iterdir():
+        write_points(root / "training" / "velodyne" / f"{calib.stem}.bin", np.ones((5, 4), np.float32))
 
 
 def run(settings: CaseStudySettings, tmp_path: Path) -> tuple[CaseStudy, Outcome]:
@@ -96,12 +105,82 @@ def test_a_detector_that_looks_at_disparity_has_its_pictures(study_settings: Cas
 def test_lidar_is_no_disparity_for_a_detector_to_look_at(study_settings: CaseStudySettings, tmp_path: Path) -> None:
     root = Path(shutil.copytree(study_settings.data.root, tmp_path / "lidar"))  # type: ignore[union-attr]
     shutil.rmtree(root / "training" / "disparity")
+    write_sweeps(root)
     commands = {"mine": detector(tmp_path, given="{disparity}"), "other": detector(tmp_path)}
     study = CaseStudy(
         dataclasses.replace(study_settings, data=FolderData(root), commands=commands), ArtifactStore(tmp_path / "store")
     )
     mine, other = study.places
     assert (study.sources_of(mine), study.sources_of(other)) == (("u", "u'"), ("u", "u'", "y"))
+
+
+def refusal(settings: CaseStudySettings, tmp_path: Path) -> str:
+    with pytest.raises(FormatError) as caught:
+        CaseStudy(settings, ArtifactStore(tmp_path / "store"))
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("broken", "content", "message"),
+    [
+        ("disparity/000002.png", None, "exact disparity maps of 1 of 7 frames missing or broken (000002): "),
+        ("disparity/00000[0-4].png", None, "exact disparity maps of 5 of 7 frames missing or broken (000000, 000001, "),
+        ("disparity/000002.png", b"x", "000002.png: header: found no image"),
+        ("label_2/000005.txt", None, "labels of 1 of 7 frames missing or broken (000005): "),
+        ("label_2/000005.txt", b"Car 1 2", "000005.txt: line 1: found 3 fields"),
+        ("calib/000006.txt", b"P2: 1", "calibrations of 1 of 7 frames missing or broken (000006): "),
+        ("image_2/000001.png", b"", "left images of 1 of 7 frames missing or broken (000001): "),
+    ],
+)
+def test_every_frame_is_looked_at_before_anything_runs(
+    study_settings: CaseStudySettings, tmp_path: Path, broken: str, content: bytes | None, message: str
+) -> None:
+    root = Path(shutil.copytree(study_settings.data.root, tmp_path / "kitti"))  # type: ignore[union-attr]
+    settings = dataclasses.replace(study_settings, data=FolderData(root))
+    CaseStudy(settings, ArtifactStore(tmp_path / "store"))
+    for path in (root / "training").glob(broken):
+        path.unlink()
+        if content is not None:
+            path.write_bytes(content)
+    assert message in refusal(settings, tmp_path)
+
+
+def test_all_that_is_missing_is_one_error(study_settings: CaseStudySettings, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(study_settings.data.root, tmp_path / "kitti"))  # type: ignore[union-attr]
+    shutil.rmtree(root / "training" / "disparity")
+    settings = dataclasses.replace(study_settings, data=FolderData(root))
+    assert "sweeps, as no frame has an exact disparity map, of 7 of 7 frames" in refusal(settings, tmp_path)
+    write_sweeps(root)
+    CaseStudy(settings, ArtifactStore(tmp_path / "store"))
+    (root / "training" / "velodyne" / "000003.bin").write_bytes(b"1234567")
+    (tmp_path / "u" / "000004.npy").unlink()
+    write_disparity(tmp_path / "u_prime" / "000000.npy", np.ones((9, 9), np.float32))
+    (root / "training" / "image_3" / "000001.png").unlink()
+    message = refusal(settings, tmp_path)
+    for said in (
+        "7 bytes",
+        "maps of u of 1 of 7 frames missing or broken (000004)",
+        "found 9 x 9 px, expected 416 x 128",
+    ):
+        assert said in message
+    assert "right images" not in message, "maps in folders need no pairs"
+    matching = dataclasses.replace(settings, semi_global_matching=SemiGlobalMatchingRow(16, False))
+    assert "right images of 1 of 7 frames missing or broken (000001)" in refusal(matching, tmp_path)
+    # A study without detectors reads no labels.
+    shutil.rmtree(root / "training" / "label_2")
+    assert "labels of 7 of 7" in refusal(settings, tmp_path)
+    assert "labels" not in refusal(dataclasses.replace(settings, commands={}), tmp_path)
+
+
+def test_boxes_of_other_frames(study_settings: CaseStudySettings, tmp_path: Path) -> None:
+    path = tmp_path / "boxes.txt"
+    path.write_text("image_2/009999.png 2 0.5 1 2 30 40\n")
+    settings = dataclasses.replace(
+        study_settings, boxes2d=DetectionsFile(path), frustum_pointnet={"Car": FrustumTraining(5)}
+    )
+    assert "found boxes of 1 other frames" in refusal(settings, tmp_path)
+    path.write_text("image_2/009999.png 2 0.5 1 2 30\n")
+    assert "boxes.txt: line 1: found 6 fields" in refusal(settings, tmp_path)
 
 
 def test_a_folder_is_known_by_what_is_in_it(

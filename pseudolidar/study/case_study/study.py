@@ -24,6 +24,7 @@ from pseudolidar.study.case_study.disparity import (
 )
 from pseudolidar.study.case_study.disparity_errors import read_errors
 from pseudolidar.study.case_study.oracle import Oracle
+from pseudolidar.study.case_study.requirements import require_inputs
 from pseudolidar.study.case_study.scores import evaluate_results
 from pseudolidar.study.case_study.settings import (
     UPDATE,
@@ -37,7 +38,6 @@ from pseudolidar.study.case_study.settings import (
     Source,
     TownData,
 )
-from pseudolidar.study.commands import DisparityFolder
 from pseudolidar.study.losses import ItemLosses, MeanLoss
 from pseudolidar.study.runner import Outcome
 from pseudolidar.study.stages import Stage
@@ -56,7 +56,7 @@ class CaseStudy:
         store: where the stages' folders are.
 
     Raises:
-        FormatError: a folder of the user's that lacks a frame or a map.
+        FormatError: a folder of the user's that lacks something for some frame, see `require_inputs`.
 
     Attributes:
         upstream: the disparity models whose errors are measured.
@@ -68,6 +68,7 @@ class CaseStudy:
     """
 
     def __init__(self, settings: CaseStudySettings, store: ArtifactStore) -> None:
+        require_inputs(settings)
         self.settings = settings
         self.store = store
         matching = settings.semi_global_matching
@@ -212,11 +213,6 @@ class CaseStudy:
         data = self.settings.data
         if isinstance(data, TownData):
             return Stage(f"town-{data.preset}", TownTask(data, self.settings.seed), title="make the town")
-        # A missing frame, or a missing map of somebody else's, is said before anything runs.
-        every = [frame for split in ("train", "val") for frame in ObjectDataset(data.root, split)]
-        for choice in (self.settings.u, self.settings.u_prime):
-            if isinstance(choice, DisparityFolder):
-                choice.require(every)
         return Stage("kitti-folder", FolderTask(data), title="check the data")
 
     def _upstream_vertices(self, source: Source) -> Iterator[Vertex]:

@@ -1,15 +1,18 @@
 """How the case study scores detections: KITTI average precision on the validation split."""
 
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pseudolidar.evaluation import LOOSE_OVERLAP, Evaluation, evaluate
+from pseudolidar.evaluation import LOOSE_OVERLAP, Evaluation, evaluate, left_out
 from pseudolidar.files import InputError, replacing
-from pseudolidar.kitti import ObjectDataset, read_objects
+from pseudolidar.kitti import ObjectDataset, Objects, read_objects
 from pseudolidar.study.losses import AveragePrecisionLoss
 from pseudolidar.study.system import Inputs
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,10 @@ def write_scores(inputs: Inputs, folder: Path, class_name: str, near_m: float) -
     """
     assert inputs.predictions is not None
     frames = ObjectDataset(inputs.data, "val")
+    found = [read_objects(inputs.predictions / f"{frame_id}.txt", scored=True) for frame_id in frames.frame_ids]
+    notice = left_out(Objects.concatenate(found), (class_name,), ("easy", "moderate", "hard"))
+    if notice is not None:
+        logger.warning("%s: %s", inputs.predictions, notice)
     scores = {
         name: evaluate_results(inputs.predictions, frames, class_name, near_m, loose).to_dict()
         for name, loose in (("official", False), ("loose", True))

@@ -107,7 +107,9 @@ def test_frames_of_a_batch_do_not_mix_in_evaluation() -> None:
     with torch.inference_mode():
         whole = model(left, right)
         single = model(left[1:], right[1:])
-    assert torch.allclose(whole[1:], single, atol=1e-4)
+    # Rounding over fifty layers; another frame's disparities are whole pixels away.
+    assert (whole[0] - single).abs().mean() > 0.1
+    torch.testing.assert_close(whole[1:], single, rtol=0, atol=2e-3)
 
 
 @pytest.mark.parametrize(

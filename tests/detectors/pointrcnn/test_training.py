@@ -88,12 +88,17 @@ def test_the_first_stage_is_fixed_in_the_second_phase(street: ObjectDataset, tmp
 
 
 def test_both_phases_learn(street: ObjectDataset, tmp_path: Path) -> None:
-    settings = dataclasses.replace(BRIEF, rpn_steps=60, rcnn_steps=60, learning_rate=0.01)
+    settings = dataclasses.replace(BRIEF, rpn_steps=160, rcnn_steps=160, learning_rate=0.01)
     first_losses = _first_stage_losses(settings, street, tmp_path / "car.pt")
     second_losses = load_checkpoint(tmp_path / "car.pt")["losses"]
     for losses in (first_losses, second_losses):
-        assert len(losses) == 60
-        assert sum(losses[-10:]) < 0.9 * sum(losses[:10])
+        assert len(losses) == 160
+        assert_falling(losses)
+
+
+def assert_falling(losses: list[float]) -> None:
+    """Seeds 0 to 4 end at 0.83 at most. Medians: now and then a batch has a region that is refined by far."""
+    assert statistics.median(losses[-20:]) < 0.9 * statistics.median(losses[:20])
 
 
 def _first_stage_losses(settings: PointRCNNTraining, street: ObjectDataset, checkpoint: Path) -> list[float]:
@@ -108,10 +113,8 @@ def _first_stage_losses(settings: PointRCNNTraining, street: ObjectDataset, chec
 
 
 def test_both_stages_learn_together(street: ObjectDataset, tmp_path: Path) -> None:
-    train(dataclasses.replace(JOINT, rcnn_steps=80, learning_rate=0.01), street, tmp_path / "car.pt")
-    losses = load_checkpoint(tmp_path / "car.pt")["losses"]
-    # Medians: now and then a batch has a region that is refined by far.
-    assert statistics.median(losses[-20:]) < 0.9 * statistics.median(losses[:20])
+    train(dataclasses.replace(JOINT, rcnn_steps=160, learning_rate=0.01), street, tmp_path / "car.pt")
+    assert_falling(load_checkpoint(tmp_path / "car.pt")["losses"])
     weights = load_pointrcnn(tmp_path / "car.pt").model.state_dict()
     with torch.random.fork_rng():
         torch.manual_seed(0)

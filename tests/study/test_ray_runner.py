@@ -50,7 +50,8 @@ class Run:
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     store = ArtifactStore(tmp_path_factory.mktemp("cluster"))
     killed: list[int] = []
-    killer = threading.Thread(target=kill_the_worker_of, args=("u", store, killed))
+    over = threading.Event()
+    killer = threading.Thread(target=kill_the_worker_of, args=("u", store, killed, over))
     killer.start()
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     try:
@@ -59,14 +60,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         with redirect_stdout(io.StringIO()) as printed:
             outcome = make_stages_on_ray(store, wanted, cluster.address, retries=1)
     finally:
+        over.set()
+        killer.join()
         cluster.shutdown()
-    killer.join()
     return Run(store, outcome, killed, printed.getvalue())
 
 
-def kill_the_worker_of(name: str, store: ArtifactStore, killed: list[int]) -> None:
-    deadline = time.monotonic() + 120
-    while not killed and time.monotonic() < deadline:
+def kill_the_worker_of(name: str, store: ArtifactStore, killed: list[int], over: threading.Event) -> None:
+    while not killed and not over.is_set():
         for path in (store.root / "processes").glob("[0-9]*.json"):
             at = json.loads(path.read_text())
             if at["folder"].startswith(f"{name}-") and at["step"] == 2:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from pseudolidar.files import InputError
 from pseudolidar.kitti import Calibration
+from pseudolidar.kitti.calibration import MAX_BASELINE_M, MIN_BASELINE_M
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
@@ -53,6 +54,9 @@ def make_projection(
     for name, value in (("baseline", baseline), ("max_depth", max_depth), ("quantization", quantization)):
         if value is not None and not 0 < value < math.inf:
             raise InputError(f"{name}: found {value}, expected a positive number")
+    if baseline is not None and not MIN_BASELINE_M <= baseline <= MAX_BASELINE_M:
+        expected = f"{MIN_BASELINE_M:g} to {MAX_BASELINE_M:g} m; in which unit is it?"
+        raise InputError(f"baseline: found {baseline}, expected {expected}")
     if max_height is not None and not math.isfinite(max_height):
         raise InputError(f"max_height: found {max_height}, expected a finite number of metres")
     height, width = image_size

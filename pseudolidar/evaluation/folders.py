@@ -13,6 +13,7 @@ from pseudolidar.evaluation.reading import read_frames
 from pseudolidar.evaluation.stacked import StackedObjects
 from pseudolidar.files import FormatError, InputError
 from pseudolidar.kitti import Objects, read_split
+from pseudolidar.kitti.frames import TESTING
 
 logger = logging.getLogger(__name__)
 
@@ -78,6 +79,8 @@ def read_folders(
 def _frame_ids(folder: str | Path, what: str) -> set[str]:
     folder = Path(folder)
     if not folder.is_dir():
+        if folder.parent.name == TESTING:
+            what += f": KITTI's {TESTING}/ has no labels, its server alone scores it"
         raise FormatError(folder, "folder", "a file" if folder.exists() else "nothing there", what)
     return {name[:-4] for name in os.listdir(folder) if name.endswith(".txt") and not name.startswith(".")}
 

@@ -49,7 +49,8 @@ class PairsToObjectsJob:
     def digest(self, name: str) -> str:
         """Of the frame's pair, calibration and label, which is drawn, and of its own 2D boxes."""
         frame = self._by_name[name]
-        files = [frame.path(kind) for kind in ("image_2", "image_3", "calib", "label_2")]
+        files = [frame.path(kind) for kind in ("image_2", "image_3", "label_2")]
+        files += frame.calibration_files
         own = None if self.boxes is None else self.boxes.file_of(name)
         return files_digest(files if own is None else [*files, own])
 

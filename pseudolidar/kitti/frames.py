@@ -45,6 +45,11 @@ class Frame:
         return self.folder / kind / f"{self.frame_id}{_SUFFIXES[kind]}"
 
     @property
+    def calibration_files(self) -> Sequence[Path]:
+        """What `calibration` is read from."""
+        return [self.path("calib")]
+
+    @property
     def calibration(self) -> Calibration:
         """The frame's calibration."""
         return Calibration.from_file(self.path("calib"))

@@ -38,6 +38,11 @@ class RawFrame(Frame):
         return super().path(kind)
 
     @property
+    def calibration_files(self) -> Sequence[Path]:
+        """Two of the drive's day: the cameras', the LiDAR's."""
+        return [self.folder.parent / name for name in (_CAMERAS_FILE, _VELODYNE_FILE)]
+
+    @property
     def calibration(self) -> Calibration:
         """The calibration of the drive's day."""
         return self.drive_calibration

@@ -181,7 +181,15 @@ def test_a_batch_is_a_list_of_clouds() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("baseline", 0.0), ("max_depth", -1.0), ("quantization", 0.0), ("max_height", float("nan"))]
+    ("name", "value"),
+    [
+        ("baseline", 0.0),
+        ("baseline", 540.0),
+        ("baseline", 0.00054),
+        ("max_depth", -1.0),
+        ("quantization", 0.0),
+        ("max_height", float("nan")),
+    ],
 )
 def test_lengths_must_make_sense(name: str, value: float) -> None:
     with pytest.raises(ValueError, match=name):

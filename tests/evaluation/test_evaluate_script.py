@@ -81,6 +81,10 @@ def test_missing_result_file(folders: tuple[Path, Path]) -> None:
         evaluate_folders(*folders, missing_results="ignore")
 
 
+def test_testing_has_no_labels(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    assert "testing/ has no labels" in refusal((tmp_path / "testing" / "label_2", folders[1]))
+
+
 def test_results_for_an_unknown_frame(folders: tuple[Path, Path]) -> None:
     write_objects(folders[1] / "000009.txt", Objects.empty(scored=True))
     assert "000009" in refusal(folders)

@@ -5,8 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pseudolidar.files import FormatError
+from pseudolidar.files import FormatError, Record
+from pseudolidar.inference.pairs import PairsToObjectsJob
 from pseudolidar.kitti import Calibration, ObjectDataset, RawDrive, write_image, write_raw_drive
+from pseudolidar.pipeline import Drawing, Models
 from pseudolidar.synthetic import PRESETS, write_town
 from tests.kitti.scenery import write_dataset
 
@@ -87,6 +89,23 @@ def test_what_nothing_uses_may_be_missing(drive: RawDrive) -> None:
     for times in drive.folder.glob("*/timestamps.txt"):
         times.unlink()
     assert len(RawDrive(drive.root, DATE, DRIVE)) == 3
+
+
+def test_both_calibrations_belong_to_a_result(drive: RawDrive, tmp_path: Path) -> None:
+    def digest() -> str:
+        frames = list(RawDrive(drive.root, DATE, DRIVE))
+        nothing = Record("detections", {}, {})
+        job = PairsToObjectsJob(Models, nothing, frames, tmp_path / "out", Drawing())  # type: ignore[arg-type]
+        return job.digest(frames[0].frame_id)
+
+    before = digest()
+    for name in ("calib_cam_to_cam.txt", "calib_velo_to_cam.txt"):
+        path = drive.root / DATE / name
+        text = path.read_text()
+        path.write_text(f"{text}\n")
+        assert digest() != before
+        path.write_text(text)
+    assert digest() == before
 
 
 def test_a_drive_of_jpegs_and_of_another_editor(drive: RawDrive) -> None:

@@ -1,6 +1,6 @@
 """r, the fixed generator between a disparity model and the detectors: disparity maps to point clouds."""
 
-from pseudolidar.cloud.files import write_clouds, write_lidar_clouds
+from pseudolidar.cloud.files import clouds_digest, write_clouds, write_lidar_clouds
 from pseudolidar.cloud.formats import CLOUD_FORMATS, read_cloud, write_cloud
 from pseudolidar.cloud.grid import LIDAR_GRID, AngularGrid
 from pseudolidar.cloud.points import crop_sweep, disparity_to_points, sparsify_points
@@ -12,6 +12,7 @@ __all__ = [
     "LIDAR_GRID",
     "AngularGrid",
     "CloudTally",
+    "clouds_digest",
     "crop_sweep",
     "disparity_to_points",
     "lidar_disparity",

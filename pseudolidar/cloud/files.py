@@ -12,7 +12,7 @@ from pseudolidar.cloud.formats import require_format, write_cloud
 from pseudolidar.cloud.grid import AngularGrid
 from pseudolidar.cloud.points import crop_sweep, disparity_to_points
 from pseudolidar.cloud.tally import CloudTally
-from pseudolidar.files import Record, claimed, files_digest, track
+from pseudolidar.files import Record, claimed, combined_digest, files_digest, track
 from pseudolidar.kitti import Calibration, disparity_path, read_disparity, read_points
 
 logger = logging.getLogger(__name__)
@@ -146,3 +146,8 @@ def _write_each(
             raise
     if tally.notice is not None:
         logger.warning(tally.notice)
+
+
+def clouds_digest(clouds_dir: str | Path, frame_ids: Sequence[str]) -> str:
+    """One digest of the clouds ID.bin of these frames, for the record of what is trained on them."""
+    return combined_digest({frame_id: files_digest([Path(clouds_dir) / f"{frame_id}.bin"]) for frame_id in frame_ids})

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pseudolidar.cloud import clouds_digest
 from pseudolidar.detectors.frustum_pointnet.coding import MEAN_SIZES_M, ONE_HOT_CLASSES, SIZE_CLUSTERS
 from pseudolidar.detectors.frustum_pointnet.layers import PooledLayer
 from pseudolidar.detectors.frustum_pointnet.losses import frustum_loss
@@ -22,7 +23,7 @@ from pseudolidar.detectors.frustum_pointnet.samples import (
     Selection,
     collect_samples,
 )
-from pseudolidar.files import FormatError, InputError, combined_digest, files_digest
+from pseudolidar.files import FormatError, InputError, combined_digest
 from pseudolidar.kitti import ObjectDataset
 from pseudolidar.training import (
     Precision,
@@ -133,8 +134,10 @@ def train_frustum_pointnet(
     if not class_names or len({*class_names}) < len(class_names) or not {*class_names} <= {*ONE_HOT_CLASSES}:
         found = ", ".join(class_names) or "none"
         raise InputError(f"class_names: found {found}, expected one or several of {', '.join(ONE_HOT_CLASSES)}")
-    clouds = {frame_id: files_digest([Path(clouds_dir) / f"{frame_id}.bin"]) for frame_id in dataset.frame_ids}
-    inputs = {"data": combined_digest(dataset.digests(("calib", "label_2"))), "clouds": combined_digest(clouds)}
+    inputs = {
+        "data": combined_digest(dataset.digests(("calib", "label_2"))),
+        "clouds": clouds_digest(clouds_dir, dataset.frame_ids),
+    }
     record = training_record(
         "Frustum PointNet", settings, inputs, device, class_names=list(class_names), max_depth=max_depth, seed=seed
     )

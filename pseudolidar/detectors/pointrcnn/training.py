@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from pseudolidar.cloud import clouds_digest
 from pseudolidar.detectors.pointrcnn.augmentation import SceneAugmentation
 from pseudolidar.detectors.pointrcnn.first_stage import BackboneShape, FirstStage
 from pseudolidar.detectors.pointrcnn.losses import box_loss, confidence_loss, segmentation_loss
@@ -17,7 +18,7 @@ from pseudolidar.detectors.pointrcnn.proposals import ProposalSettings, propose
 from pseudolidar.detectors.pointrcnn.scenes import SceneBatch, SceneSource
 from pseudolidar.detectors.pointrcnn.second_stage import RegionShape
 from pseudolidar.detectors.pointrcnn.targets import RegionSampling, augment_regions, label_points, sample_regions
-from pseudolidar.files import InputError, combined_digest, files_digest
+from pseudolidar.files import InputError, combined_digest
 from pseudolidar.kitti import ObjectDataset
 from pseudolidar.training import (
     Precision,
@@ -123,10 +124,9 @@ def train_pointrcnn(
     require_checkpoint_path(checkpoint)
     if class_name not in MEAN_SIZES_M:
         raise InputError(f"class_name: found {class_name!r}, expected one of {', '.join(MEAN_SIZES_M)}")
-    clouds = {frame_id: files_digest([Path(clouds_dir) / f"{frame_id}.bin"]) for frame_id in dataset.frame_ids}
     inputs = {
         "data": combined_digest(dataset.digests(("calib", "image_2", "label_2"))),
-        "clouds": combined_digest(clouds),
+        "clouds": clouds_digest(clouds_dir, dataset.frame_ids),
     }
     record = training_record(
         "PointRCNN", settings, inputs, device, class_name=class_name, max_depth=max_depth, seed=seed

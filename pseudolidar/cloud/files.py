@@ -12,7 +12,7 @@ from pseudolidar.cloud.formats import require_format, write_cloud
 from pseudolidar.cloud.grid import AngularGrid
 from pseudolidar.cloud.points import crop_sweep, disparity_to_points
 from pseudolidar.cloud.tally import CloudTally
-from pseudolidar.files import Record, claimed, combined_digest, files_digest, track
+from pseudolidar.files import Record, claimed, combined_digest, files_digest, require_output_folder, track
 from pseudolidar.kitti import Calibration, disparity_path, read_disparity, read_points
 
 logger = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ def write_clouds(
             folder with clouds of other settings or maps, unless `overwrite`; no partial cloud is left behind.
         InputError: another format.
     """
-    output = Path(output_dir)
+    output = require_output_folder(output_dir, "clouds")
     require_format(format)
     settings = {
         "source": "disparity",
@@ -101,7 +101,7 @@ def write_lidar_clouds(
     Raises:
         FormatError: a frame without a sweep, or a broken one, or a folder with clouds of other settings.
     """
-    output = Path(output_dir)
+    output = require_output_folder(output_dir, "clouds")
     settings = {"source": "LiDAR", "max_height": max_height, "max_depth": max_depth}
     sources = {frame_id: [Path(velodyne_dir) / f"{frame_id}.bin"] for frame_id in frame_ids}
 
@@ -128,7 +128,7 @@ def _write_each(
     Where a step drops nearly everything one line of the log says so.
     """
     tally = CloudTally()
-    record = Record("point clouds", settings, {})
+    record = Record("clouds", settings, {})
     digests = {frame_id: files_digest(files) for frame_id, files in sources.items()}
     with (
         claimed(output, record, digests, [f"{{}}.{format}"], overwrite),

@@ -86,7 +86,7 @@ def require_same_record(path: str | Path, there: Record | None, now: Record) -> 
         now: of what is asked for.
     """
     if there is None:
-        raise FormatError(path, "record", "none of how it was made", f"one of a {now.what}; {_REMEDY}")
+        raise FormatError(path, "record", "none of how it was made", f"that of {now.what}; {_REMEDY}")
     differing = _differences(there, now)
     if differing:
         more = f" and {len(differing) - _NAMED} more" if len(differing) > _NAMED else ""

@@ -177,7 +177,7 @@ def fit_stereo(
     inputs = {"data": combined_digest(digests_of(pairs))}
     if init is not None:
         inputs["init"] = file_digest(init)
-    record = training_record("disparity model", settings, inputs, seed=seed)
+    record = training_record("a disparity model", settings, inputs, seed=seed)
     crops = Crops(*settings.crop, settings.object_probability, settings.jitter, settings.colour, settings.erasing)
     batches = StereoBatches(
         pairs, settings.batch_size, crops, seed, settings.max_depth_m, metric=settings.loss == "depth"

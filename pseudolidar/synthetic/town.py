@@ -70,7 +70,7 @@ def _town_record(preset: TownPreset, splits: dict[str, int], seed: int) -> Recor
         "seed": seed,
         "splits": [[name, count] for name, count in splits.items()],  # in order: it numbers the frames
     }
-    return Record("synthetic town", settings, {}, str(RENDERER_VERSION))
+    return Record("a town", settings, {}, str(RENDERER_VERSION))
 
 
 def write_town(

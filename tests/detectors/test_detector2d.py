@@ -189,7 +189,7 @@ def test_the_commands(
     assert run("train_detector2d.py", "output=boxes2d.pt", *size) == "model: boxes2d.pt\n"
     printed = run("detect_boxes2d.py", "model=boxes2d.pt", "output=boxes", "detections=boxes.txt", "min_score=0")
     assert printed == "2D boxes: boxes\n2D boxes in one file: boxes.txt\n"
-    assert sorted(path.name for path in Path("boxes").iterdir()) == ["000000.txt", "000005.txt"]
+    assert sorted(path.name for path in Path("boxes").glob("*.txt")) == ["000000.txt", "000005.txt"]
     results, published = read_result_boxes("boxes", ["000000", "000005"]), read_detections_file("boxes.txt")
     for frame_id, boxes in published.items():
         np.testing.assert_allclose(boxes.box2d, results[frame_id].box2d, atol=1e-3)

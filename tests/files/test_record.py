@@ -91,7 +91,7 @@ def test_items_may_join_and_are_known_each_by_its_own_files(tmp_path: Path) -> N
 
 def test_files_without_a_record_are_nobodys(tmp_path: Path) -> None:
     (tmp_path / "2.npy").write_text("from elsewhere")
-    with pytest.raises(FormatError, match=r"2\.npy: record: found none of how it was made, expected one of a maps"):
+    with pytest.raises(FormatError, match=r"2\.npy: record: found none of how it was made, expected that of maps"):
         make(tmp_path)
     assert (tmp_path / "2.npy").read_text() == "from elsewhere"
     assert make(tmp_path, overwrite=True) == ["1", "2"]

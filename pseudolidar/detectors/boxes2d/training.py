@@ -112,7 +112,7 @@ def train_detector2d(
     weights = settings.weights
     if weights is not None and weights != DOWNLOAD:
         weights = file_digest(weights, "weights to start from")
-    record = training_record("2D detector", settings, inputs, device, weights=weights, seed=seed)
+    record = training_record("a 2D detector", settings, inputs, device, weights=weights, seed=seed)
     if is_finished(checkpoint, record, overwrite):
         return
     crops = Crops2d(

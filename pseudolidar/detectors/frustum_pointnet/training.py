@@ -139,7 +139,7 @@ def train_frustum_pointnet(
         "clouds": clouds_digest(clouds_dir, dataset.frame_ids),
     }
     record = training_record(
-        "Frustum PointNet", settings, inputs, device, class_names=list(class_names), max_depth=max_depth, seed=seed
+        "a Frustum PointNet", settings, inputs, device, class_names=list(class_names), max_depth=max_depth, seed=seed
     )
     if is_finished(checkpoint, record, overwrite):
         return

@@ -129,7 +129,7 @@ def train_pointrcnn(
         "clouds": clouds_digest(clouds_dir, dataset.frame_ids),
     }
     record = training_record(
-        "PointRCNN", settings, inputs, device, class_name=class_name, max_depth=max_depth, seed=seed
+        "a PointRCNN", settings, inputs, device, class_name=class_name, max_depth=max_depth, seed=seed
     )
     if is_finished(checkpoint, record, overwrite):
         return

@@ -21,7 +21,7 @@ _REPETITIONS = 60
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure making and thinning clouds on this machine and print the tables."""
     print_tables(cloud_tables(_REPETITIONS))
 
 

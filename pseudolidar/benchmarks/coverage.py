@@ -19,7 +19,7 @@ _BOX_PX = 50.0
 def main(
     pairs: int = 24, trials: int = 40, frames: int = 300, replicates: int = 1000, population: int = 60_000
 ) -> None:
-    """Print the coverage.
+    """Print how often confidence intervals of average precision contain the true values.
 
     Args:
         pairs: of detectors, each with true values of its own.
@@ -72,7 +72,7 @@ def coverage_table(pairs: int, trials: int, frames: int, replicates: int, popula
 
 @dataclass(frozen=True)
 class Detector:
-    """A simulated one.
+    """A simulated detector of cars.
 
     Attributes:
         skill: how easily it finds cars; at 0 half of them.

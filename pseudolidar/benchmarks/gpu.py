@@ -49,7 +49,7 @@ _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torc
 
 
 def main(repetitions: int = 20, networks: bool = True) -> None:
-    """Measure and print.
+    """Measure the kernels on this machine's GPU and print the tables.
 
     Args:
         repetitions: timed calls of each contender; of a training step a quarter of them.

@@ -22,12 +22,12 @@ class Limits(NamedTuple):
     rate: float
 
     def pairs(self, count: int) -> str:
-        """For distances of so many pairs of points."""
+        """The lower bound of the time for the distances of `count` pairs of points, in words."""
         seconds = _DISTANCE * count / self.rate
         return f"limit {seconds * 1e3:.4f} ms: the distance of every pair, at the rate of a float32 matrix product"
 
     def moved(self, *tensors: Tensor) -> str:
-        """For reading or writing tensors once."""
+        """The lower bound of the time for reading or writing these tensors once, in words."""
         count = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
         return f"limit {count / self.memory * 1e3:.4f} ms: {count / 1e6:.1f} MB at the rate of a large copy"
 

@@ -94,7 +94,7 @@ def row_of(label: str, times: dict[tuple[int, str], list[float]], contender: str
     Args:
         label: of the row.
         times: s, a repetition each, by how many frames and which contender: `workers` frames and all of them.
-        contender: which.
+        contender: the one whose times are shown.
         workers: frames of the start.
         frames: in all.
     """

@@ -22,7 +22,7 @@ _PLAIN, _OURS = "plain PyTorch", "pseudolidar"
 
 
 def main(points: int = 16384, samples: int = 4096, repetitions: int = 9) -> None:
-    """Measure and print.
+    """Measure the operations on point sets on this machine and print the tables.
 
     Args:
         points: of the cloud; PointRCNN takes 16,384.

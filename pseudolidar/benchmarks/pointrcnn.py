@@ -45,7 +45,7 @@ def main(
     calib: str | None = None,
     repetitions: int = 5,
 ) -> None:
-    """Print time and memory a frame, what each op takes of it, and how far the results are apart.
+    """Print time and memory per frame, what each op takes of it, and how far the results are apart.
 
     Args:
         points: of the scene.

@@ -37,14 +37,14 @@ Measure = Callable[[Callable[[], object]], float]
 def main(
     items: int = 10_000_000, classes: int = 4, budget: float = 0.1, repetitions: int = 3, folder: str = "."
 ) -> None:
-    """Print a table of steps.
+    """Print time and memory of the steps of a prediction store.
 
     Args:
         items: N.
         classes: K, 2 or more.
         budget: share of the items that a step evaluates.
         repetitions: of each, of which the medians are shown.
-        folder: on the disk to measure on, with room for some 70 bytes an item (4 classes); nothing stays there.
+        folder: on the disk to measure on, with room for some 70 bytes per item (4 classes); nothing stays there.
     """
     if not (items > 0 and classes > 1 and 0 < budget <= 1 and repetitions > 0):
         found = f"items={items} classes={classes} budget={budget} repetitions={repetitions}"

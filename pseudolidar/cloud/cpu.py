@@ -42,7 +42,7 @@ def dense_points(disparity: Disparity, projection: Projection, threads: int | No
 
 
 def sparse_points(disparity: Disparity, projection: Projection, cells: Cells, threads: int | None) -> Points:
-    """Of the points of `dense_points` the last of each cell, in their order."""
+    """The last point of each cell, of those that `dense_points` gives, in their order."""
     disparity = _read_only(disparity)
 
     def enter(share: int, shares: int, last: NDArray[np.int64]) -> None:

@@ -1,4 +1,4 @@
-"""Clouds on an NVIDIA GPU: numba-cuda kernels, a thread a pixel, without a dense cloud in between."""
+"""Clouds on an NVIDIA GPU: numba-cuda kernels, one thread per pixel, without a dense cloud in between."""
 
 import math
 from typing import Any
@@ -27,7 +27,7 @@ def dense_points(disparity: Tensor, projection: Projection) -> Tensor:
 
 
 def sparse_points(disparity: Tensor, projection: Projection, cells: Cells) -> Tensor:
-    """Of the points of `dense_points` the last of each cell, in their order."""
+    """The last point of each cell, of those that `dense_points` gives, in their order."""
     rays = _on_device(projection, disparity.device)
     edges = _edges_on_device(cells, disparity.device)
     last = torch.full((cells.rows * cells.columns,), -1, dtype=torch.int64, device=disparity.device)
@@ -164,5 +164,5 @@ def _last_points(points: Any, elevation: Any, azimuth: Any, crop: Any, last: Any
 
 @cuda.jit(device=True)
 def _rounded(value: Any) -> Any:
-    """As the point is stored: the nearest float32."""
+    """The number as a cloud stores it: the nearest float32."""
     return numba.float64(numba.float32(value))

@@ -45,7 +45,7 @@ def write_clouds(
         max_height: m, winsorization.
         max_depth: m, near-only clouds.
         baseline: m, instead of the calibration's.
-        workers: how many frames at once, a thread each; None takes one a processor, eight at most.
+        workers: threads, each with a frame of its own; None: one per processor, at most eight.
         grid: sparse clouds.
         quantization: px, disparities cut off to multiples of it.
         format: of the clouds' files, one of `CLOUD_FORMATS`; the detectors read bin.

@@ -158,7 +158,7 @@ def sparsify_points(points: Tensor, grid: AngularGrid = ..., threads: int | None
 def sparsify_points(
     points: Points | Tensor, grid: AngularGrid = LIDAR_GRID, threads: int | None = None
 ) -> Points | Tensor:
-    """Of the points in each cell of an angular grid the last one, as a spinning LiDAR would measure (Pseudo-LiDAR++).
+    """The last point in each cell of an angular grid, as a spinning LiDAR would measure (Pseudo-LiDAR++).
 
     Args:
         points: (N, 3) or more columns, x y z m in the velodyne frame; coordinates are compared as float32.

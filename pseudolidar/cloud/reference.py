@@ -42,6 +42,6 @@ def last_of_each_cell(points: Tensor, cells: Cells) -> Tensor:
 
 
 def sparse_points(disparity: Tensor, projection: Projection, cells: Cells) -> Tensor:
-    """Of the points of `dense_points` the last of each cell, in their order."""
+    """The last point of each cell, of those that `dense_points` gives, in their order."""
     points = dense_points(disparity, projection)
     return points[last_of_each_cell(points, cells)]

@@ -11,9 +11,9 @@ from pseudolidar.cloud.points import crop_sweep, disparity_to_points
 from pseudolidar.kitti import Calibration
 
 _MIN_SHARE = 0.05
-"""Of what could become points; a street's clouds keep a third and more, below a height of 1 m."""
+"""A frame is poor if less than this share becomes points; a street keeps a third and more, below a height of 1 m."""
 _MIN_KNOWN_SHARE = 0.005
-"""Of a map's pixels; even LiDAR's maps know more."""
+"""A map is unknown if less than this share of its pixels has a disparity; even maps from LiDAR have more."""
 
 _CAUSES = {
     "behind the LiDAR (x < 0)": "is Tr_velo_to_cam this LiDAR's?",
@@ -25,7 +25,7 @@ _CAUSES = {
 
 @dataclass
 class CloudTally:
-    """Of many frames how much there was and how much of it became points.
+    """Counts over many frames: how much could become points, how much did, and why the rest did not.
 
     Attributes:
         frames: how many.
@@ -64,7 +64,7 @@ class CloudTally:
         baseline: float | None = None,
         grid: AngularGrid | None = None,
     ) -> "CloudTally":
-        """Of one map that gave so many points; arguments as for `disparity_to_points`."""
+        """The tally of one map, of which `points` came out; other arguments as for `disparity_to_points`."""
         known = int((disparity > 0).sum())
         tally = cls(1, known, points, unknown=int(known < _MIN_KNOWN_SHARE * disparity.size))
         # A cell of a grid keeps one point.
@@ -81,7 +81,7 @@ class CloudTally:
     def of_sweep(
         cls, sweep: NDArray[np.float32], points: int, max_height: float | None, max_depth: float | None
     ) -> "CloudTally":
-        """Of one sweep that gave so many points; arguments as for `crop_sweep`."""
+        """The tally of one sweep, of which `points` came out; other arguments as for `crop_sweep`."""
         tally = cls(1, len(sweep), points)
         if points >= _MIN_SHARE * len(sweep):
             return tally
@@ -96,7 +96,7 @@ class CloudTally:
 
     @property
     def notice(self) -> str | None:
-        """What is to be said of it, in a line; None where nothing is."""
+        """A line for the user on unknown maps and poor clouds; None if there are neither."""
         said = []
         if self.unknown:
             said.append(f"{self.unknown} of {self.frames} disparity maps have a disparity in under 0.5 % of the pixels")

@@ -14,7 +14,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pseudolidar.files import InputError
 
 TARGET = "_target_"
-"""In a mapping: the class or function that it is made into, as Hydra has it."""
+"""Hydra's key, in a mapping, for the class or function that is called with the other entries."""
 
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}
 

@@ -26,7 +26,7 @@ class Detector(Protocol):
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The classes that it finds."""
+        """Names of the classes that it finds, as KITTI writes them."""
 
     @property
     def starts_from_boxes2d(self) -> bool:
@@ -60,7 +60,7 @@ class Detector(Protocol):
 
 @dataclass
 class DetectionTally:
-    """What detection came to.
+    """Counts of a detection run, for its log.
 
     Attributes:
         class_names: that the detector finds.

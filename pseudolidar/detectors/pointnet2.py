@@ -37,7 +37,7 @@ class PointLayer(nn.Module):
         self.relu = relu
 
     def start_at_bias(self, bias: float) -> None:
-        """Set all biases."""
+        """Set the bias of every output channel; only for a layer without batch norm."""
         assert self.conv.bias is not None
         nn.init.constant_(self.conv.bias, bias)
 
@@ -105,17 +105,17 @@ class PointLayers(nn.Sequential):
 class SetAbstraction(nn.Module):
     """Features around chosen centres: neighbours within a radius, layers on each, the maximum; at one or more scales.
 
-    The first layer's product with the features is made once a point and gathered, instead of once a neighbour: it is
+    The first layer's product with the features is made once per point and gathered, not once per neighbour: it is
     linear. Coordinates enter it relative to their centre, neighbour by neighbour: the difference of two products would
     lose digits. In evaluation on a processor only neighbours that are there are computed, not the repetitions that fill
     up to `neighbours`: the maximum is the same.
 
     Args:
         centres: how many, chosen by furthest point sampling; None: one group of all points, in their own coordinates.
-        radii: m, one a scale; empty for one group.
-        neighbours: at most so many a centre, one a scale; empty for one group.
+        radii: m, one per scale; empty for one group.
+        neighbours: the most neighbours of a centre, one number per scale; empty for one group.
         feature_channels: of the points, beside their coordinates; 0 for none.
-        channels: of the layers, one sequence a scale.
+        channels: of the layers, one sequence per scale.
         batch_norm: in the layers.
     """
 
@@ -159,7 +159,7 @@ class SetAbstraction(nn.Module):
 
     @property
     def out_channels(self) -> int:
-        """Of all scales together."""
+        """Channels of the features that come out, those of all scales together."""
         return sum(layers.out_channels for layers in self._scales)
 
     @property

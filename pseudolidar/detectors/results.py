@@ -31,5 +31,5 @@ def detected_objects(
 
 
 def wrapped(angle: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Angles in [-pi, pi)."""
+    """The same angles (rad) shifted by whole turns into [-pi, pi)."""
     return (angle + np.pi) % (2 * np.pi) - np.pi

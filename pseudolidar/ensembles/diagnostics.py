@@ -60,7 +60,7 @@ class SquaredErrorTally:
         self.count += target.numel()
 
     def decomposition(self) -> Decomposition:
-        """As `squared_error_decomposition` of all elements at once.
+        """What `squared_error_decomposition` gives for all counted elements together.
 
         Raises:
             ValueError: nothing was counted yet; so for the other diagnostics.
@@ -100,7 +100,7 @@ class SquaredErrorTally:
 
 
 def bias_share(predictions: Tensor) -> float:
-    """The share of the predictive variance that is only bias, 0 to 1: constants, one a member and output.
+    """The share of the predictive variance that is only bias, 0 to 1: constants, one per member and output.
 
     With squared error the variance is the diversity, and 1 - debiased / diversity is this share. The diversity of
     averaged probabilities under cross-entropy has no such part, and a classifier's probabilities are taken for its

@@ -11,7 +11,7 @@ from pseudolidar.stereo.inference import InferencePrecision
 
 
 class TrainedEnsemble(TrainedPSMNet):
-    """As `TrainedPSMNet`, of several networks: an `UncertainDisparityModel`, its disparity the mean of theirs.
+    """A trained ensemble, used like `TrainedPSMNet`: an `UncertainDisparityModel` whose disparity is the members' mean.
 
     Args:
         checkpoint: of `train_ensemble`; the rest as for one network.

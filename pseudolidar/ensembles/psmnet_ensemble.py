@@ -41,7 +41,7 @@ class PSMNetEnsemble(Ensemble):
 
     @property
     def max_disparity(self) -> int:
-        """Of the members, px."""
+        """Disparities that every member can predict lie below it, px."""
         return int(self.arguments["max_disparity"])
 
 

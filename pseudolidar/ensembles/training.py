@@ -1,4 +1,8 @@
-"""Training of an ensemble of PSMNets, its members alone, jointly, or anything between (SPEC: augmented objective)."""
+"""Training of an ensemble of PSMNets, its members alone, jointly, or anything between.
+
+The objective is the augmented one of Jeffares et al., Joint Training of Deep Ensembles Fails Due to Learner Collusion
+(NeurIPS 2023), section 4.
+"""
 
 import dataclasses
 from collections.abc import Collection

@@ -72,7 +72,7 @@ class Evaluation:
 
     @property
     def frame_count(self) -> int:
-        """How many frames were evaluated."""
+        """Number of frames that were evaluated."""
         return len(self.frame_ids)
 
     def ap(self, class_name: str, view: str, difficulty: str, metric: str = "AP40") -> float:
@@ -160,8 +160,8 @@ def evaluate(
     """Average precision as KITTI's official tool computes it.
 
     Args:
-        labels: ground truth, one a frame.
-        results: detections with scores, one a frame in the same order.
+        labels: ground truth, one per frame.
+        results: detections with scores, one per frame in the same order.
         classes: of Car, Pedestrian, Cyclist.
         difficulties: of easy, moderate, hard, all.
         depth_range: (near, far] in m; only objects and detections with near < z <= far take part.

@@ -109,7 +109,7 @@ def evaluate_folders(
 
 
 def left_out(results: Objects, classes: Sequence[str], difficulties: Sequence[str]) -> str | None:
-    """What is to be said of detections that the protocol leaves out for the height of their 2D boxes, or None.
+    """A warning if nearly all 2D boxes are too low for the protocol, or some have no height; else None.
 
     KITTI ignores detections below a difficulty's least height in the image, in bird's eye view and 3D as well: results
     without 2D boxes find nothing there.

@@ -24,7 +24,7 @@ class Interval:
 
     @property
     def excludes_zero(self) -> bool:
-        """Whether 0 lies outside."""
+        """Whether 0 lies outside of the interval."""
         return self.low > 0.0 or self.high < 0.0
 
 

@@ -19,7 +19,7 @@ def _share(common: float, size_a: float, size_b: float, over_a: bool) -> float:
 
 @cpu_kernel
 def _image_overlap(a: np.ndarray, b: np.ndarray, over_a: bool) -> float:
-    """Of boxes left top right bottom, px."""
+    """Overlap of 2D boxes, left, top, right, bottom, px."""
     width = min(a[2], b[2]) - max(a[0], b[0])
     height = min(a[3], b[3]) - max(a[1], b[1])
     if width <= 0.0 or height <= 0.0:
@@ -31,7 +31,7 @@ def _image_overlap(a: np.ndarray, b: np.ndarray, over_a: bool) -> float:
 def _space_overlaps(
     a: np.ndarray, b: np.ndarray, over_a: bool, polygon: np.ndarray, scratch: np.ndarray
 ) -> tuple[float, float]:
-    """On the ground and in space, of boxes x y z h w l ry, m and rad."""
+    """Overlap on the ground and in space of two boxes x y z h w l ry, m and rad."""
     ground = rectangle_intersection(a, b, polygon, scratch)
     if ground <= 0.0:
         return 0.0, 0.0

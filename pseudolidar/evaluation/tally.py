@@ -146,7 +146,7 @@ def _pick_thresholds(
     official_grid: bool,
     thresholds: np.ndarray,
 ) -> int:
-    """As `recall_thresholds`, for scores that each stand for as many objects as their frame's weight says."""
+    """What `recall_thresholds` gives where each score counts as often as its frame's weight says."""
     count = 0
     for frame in found_frame:
         count += weights[frame]

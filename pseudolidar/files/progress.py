@@ -72,7 +72,7 @@ def track(iterable: Iterable[T], description: str, total: int | None = None) -> 
 
 @dataclass
 class _Said:
-    """Of a task: when it began and where (runs go on), when the last line was written and how many tenths it said."""
+    """What was printed of a task: when and where it began (runs go on), when the last line came, and its tenths."""
 
     began: float
     first: float

@@ -21,7 +21,7 @@ from pseudolidar.files.errors import FormatError
 from pseudolidar.files.whole import replacing, require_file, require_output_folder, saying_which_file
 
 RECORD_FILE = "record.json"
-"""In a folder of outputs: its record."""
+"""Name of the file, in a folder of outputs, that holds its record."""
 
 _LOCK_FILE = ".record.lock"
 # What is read of a large file, at its beginning and at its end.
@@ -62,7 +62,7 @@ class Record:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
+        """What, settings, inputs and version as plain data, ready for JSON."""
         return dataclasses.asdict(self)
 
     @classmethod

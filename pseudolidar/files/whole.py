@@ -105,7 +105,7 @@ def require_suffix(path: str | Path, suffixes: Collection[str], what: str) -> st
 
 
 def require_output_file(path: str | Path, suffixes: Collection[str], what: str) -> str:
-    """As `require_suffix`, for a file to write; asked before the work whose result it is to hold.
+    """The suffix of a file to write, see `require_suffix`; checked before the work whose result it is to hold.
 
     Raises:
         FormatError: another suffix, or a folder of that name.

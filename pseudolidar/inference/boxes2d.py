@@ -31,22 +31,22 @@ class Boxes2dJob:
 
     @property
     def description(self) -> str:
-        """For the progress bar."""
+        """The title of the progress bar."""
         return "2D boxes"
 
     @property
     def names(self) -> Sequence[str]:
-        """The dataset's frames."""
+        """Ids of the data set's frames, in its order."""
         return self.dataset.frame_ids
 
     @property
     def record(self) -> Record:
-        """Of the detector and which of its boxes are kept."""
+        """How boxes are made: the detector's digest, the lowest score that is kept, the device."""
         settings = {"min_score": self.min_score, "device": self.device.partition(":")[0]}
         return Record("2D boxes", settings, {"model": file_digest(self.model, "a 2D detector's checkpoint")})
 
     def digest(self, name: str) -> str:
-        """Of the frame's left image."""
+        """Digest of the frame's left image."""
         return files_digest([self.dataset.frame(name).path("image_2")])
 
     def is_finished(self, name: str) -> bool:

@@ -33,16 +33,16 @@ class DisparityJob:
 
     @property
     def names(self) -> Sequence[str]:
-        """The names of the pairs."""
+        """Names of the pairs, in the data set's order."""
         return self.data.frame_ids if isinstance(self.data, ObjectDataset) else self.data.names
 
     @property
     def record(self) -> Record:
-        """Of the model and its settings."""
+        """How maps are made: `settings`, which identify the model."""
         return Record("disparity maps", self.settings, {})
 
     def digest(self, name: str) -> str:
-        """Of the pair's two images."""
+        """Digest of the pair's two images, and of its other files where `data` is `StereoPairs`."""
         if isinstance(self.data, ObjectDataset):
             frame = self.data.frame(name)
             return files_digest([frame.path("image_2"), frame.path("image_3")])
@@ -57,7 +57,7 @@ class DisparityJob:
         return (self.output / f"{name}.npy").is_file()
 
     def open(self) -> Callable[[Sequence[str]], None]:
-        """Make the model."""
+        """Make the model; the function returned writes the maps of the pairs it is given."""
         model = self.model()
 
         data = self.data

@@ -45,17 +45,17 @@ class ObjectsJob:
 
     @property
     def description(self) -> str:
-        """For the progress bar."""
+        """The title of the progress bar."""
         return "detection"
 
     @property
     def names(self) -> Sequence[str]:
-        """The dataset's frames."""
+        """Ids of the data set's frames, in its order."""
         return self.dataset.frame_ids
 
     @property
     def record(self) -> Record:
-        """Of the detector and, where it starts from 2D boxes of one file, that file."""
+        """How objects are found: digests of the detector and, if it uses one file of 2D boxes, of that file."""
         settings = {"device": self.device.partition(":")[0]}
         inputs = {"model": file_digest(self.model, "a detector's checkpoint")}
         if self._starts_from_boxes2d and self.boxes is not None:
@@ -65,7 +65,7 @@ class ObjectsJob:
         return Record("detections", settings, inputs)
 
     def digest(self, name: str) -> str:
-        """Of the frame's cloud, calibration and image, and of its own 2D boxes where the detector starts from them."""
+        """Digest of the frame's cloud, calibration and image, and of its own 2D boxes if the detector uses them."""
         frame = self.dataset.frame(name)
         files = [self.clouds / f"{name}.bin", frame.path("calib"), frame.path("image_2")]
         if self._starts_from_boxes2d and self.boxes is None:

@@ -38,16 +38,16 @@ class PairsToObjectsJob:
 
     @property
     def description(self) -> str:
-        """For the progress bar."""
+        """The title of the progress bar."""
         return "detection"
 
     @property
     def names(self) -> Sequence[str]:
-        """The frames' names."""
+        """Ids of `frames`, in their order."""
         return [frame.frame_id for frame in self.frames]
 
     def digest(self, name: str) -> str:
-        """Of the frame's pair, calibration and label, which is drawn, and of its own 2D boxes."""
+        """Digest of the frame's pair, calibration and label (it is drawn), and of its own 2D boxes."""
         frame = self._by_name[name]
         files = [frame.path(kind) for kind in ("image_2", "image_3", "label_2")]
         files += frame.calibration_files
@@ -64,7 +64,7 @@ class PairsToObjectsJob:
         return (results / f"{name}.txt").is_file() and (pictures / f"{name}.png").is_file()
 
     def open(self) -> Callable[[Sequence[str]], Summary]:
-        """Load the models."""
+        """Load the models; the function returned writes results and pictures of the frames it is given."""
         models = self.models()
 
         def work(names: Sequence[str]) -> Summary:
@@ -78,7 +78,7 @@ def merged(summaries: Sequence[Summary], frames: int) -> Summary:
     """The summary of all chunks of a run.
 
     Args:
-        summaries: one a chunk; frames that were finished before are in none of them, where there were several workers.
+        summaries: one per chunk; with several workers, frames that were finished before are in none of them.
         frames: of the run, finished ones too.
     """
     now = sum(summary.frames for summary in summaries)

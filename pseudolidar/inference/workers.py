@@ -31,7 +31,7 @@ class FrameJob(Protocol[ResultOfJob]):
 
     @property
     def description(self) -> str:
-        """For the progress bar."""
+        """The title of the progress bar."""
         ...
 
     @property
@@ -41,12 +41,12 @@ class FrameJob(Protocol[ResultOfJob]):
 
     @property
     def output(self) -> Path:
-        """The folder that is filled."""
+        """The folder that the results go into."""
         ...
 
     @property
     def outputs(self) -> Sequence[str]:
-        """A frame's files in it, its name for {}."""
+        """Paths of a frame's files inside of `output`, {} standing for its name."""
         ...
 
     @property
@@ -55,7 +55,7 @@ class FrameJob(Protocol[ResultOfJob]):
         ...
 
     def digest(self, name: str) -> str:
-        """Of the frame's own files, `files.files_digest`."""
+        """Digest of the files that belong to this frame alone, see `files.files_digest`."""
         ...
 
     def is_finished(self, name: str) -> bool:
@@ -74,7 +74,7 @@ def run_job(job: FrameJob[Result], workers: int = 1, shard: Shard = WHOLE, overw
     they were made of the same model, settings and files, and otherwise refused.
 
     Each worker computes with its share of the threads that this process may use; with several GPUs the workers take
-    turns at them. With the same number of threads a process the same bytes come out, whatever the workers and shards;
+    turns at them. With the same number of threads per process the same bytes come out, whatever the workers and shards;
     with another number PyTorch's sums differ in their last bits.
 
     Args:

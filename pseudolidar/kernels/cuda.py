@@ -62,7 +62,7 @@ def cuda_kernels_run() -> bool:
 
 
 def launch(kernel: Any, items: int, *arguments: Argument) -> None:
-    """Start a kernel of one thread an item on PyTorch's current stream; returns without waiting for it.
+    """Start a kernel of one thread per item on PyTorch's current stream; returns without waiting for it.
 
     Args:
         kernel: made by `numba.cuda.jit`; its last argument is the number of items, which some threads lie beyond.

@@ -249,7 +249,7 @@ def read_matrices(
 
 
 def read_camera_matrices(path: Path, names: Sequence[str]) -> dict[str, NDArray[np.float64]]:
-    """Those of P2, P3, R0_rect, Tr_velo_to_cam that `path` holds, by whichever name KITTI's files have for them.
+    """The matrices among P2, P3, R0_rect and Tr_velo_to_cam that `path` holds, under any of KITTI's names for them.
 
     Raises:
         FormatError: as `read_matrices`, or one of `names` is missing.

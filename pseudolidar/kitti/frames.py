@@ -46,12 +46,12 @@ class Frame:
 
     @property
     def calibration_files(self) -> Sequence[Path]:
-        """What `calibration` is read from."""
+        """The files that `calibration` is read from."""
         return [self.path("calib")]
 
     @property
     def calibration(self) -> Calibration:
-        """The frame's calibration."""
+        """Camera and LiDAR geometry, read from the frame's calib file."""
         return Calibration.from_file(self.path("calib"))
 
     def left_image(self) -> NDArray[np.uint8]:
@@ -104,7 +104,7 @@ class Frame:
 
 
 def read_split(path: str | Path) -> list[str]:
-    """Read frame ids, one a line, from ImageSets/<split>.txt.
+    """Read frame ids, one per line, from ImageSets/<split>.txt.
 
     An id is the name of a frame's files without their suffix: 000012 in KITTI, anything without spaces elsewhere.
 
@@ -191,7 +191,7 @@ class ObjectDataset:
         return Frame(self.folder, frame_id)
 
     def digests(self, kinds: Sequence[str]) -> dict[str, str]:
-        """By frame a digest of its files of these kinds (`Frame.path`), as `files.files_digest`."""
+        """A digest per frame id of the frame's files of these kinds (`Frame.path`), see `files.files_digest`."""
         return {frame.frame_id: files_digest(frame.path(kind) for kind in kinds) for frame in self}
 
 

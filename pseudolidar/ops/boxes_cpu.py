@@ -23,12 +23,12 @@ Words = NDArray[np.uint64]
 
 
 def bev_iou(a: Tensor, b: Tensor) -> Tensor:
-    """As `ops.bev_iou`."""
+    """(N, M) intersection over union of boxes (N, 7) and (M, 7) in bird's eye view; see `ops.bev_iou`."""
     return _rotated(a, b, solid=False)
 
 
 def iou_3d(a: Tensor, b: Tensor) -> Tensor:
-    """As `ops.iou_3d`."""
+    """(N, M) intersection over union of the volumes of boxes (N, 7) and (M, 7); see `ops.iou_3d`."""
     return _rotated(a, b, solid=True)
 
 
@@ -60,7 +60,7 @@ def _area(box: Doubles) -> float:
 
 
 def nms(boxes: Tensor, scores: Tensor, threshold: float, rotated: bool, max_kept: int) -> Tensor:
-    """As `ops.nms`."""
+    """int64 (K,), indices of the boxes that stay, the best first; see `ops.nms`."""
     order = by_score(scores)
     best_first = _doubles(boxes[order])
     kept = np.empty(min(len(boxes), max_kept), np.int64)
@@ -134,7 +134,7 @@ def _suppress_rotated(boxes: Doubles, threshold: float, kept: Integers) -> int:
 
 
 def points_in_boxes(points: Tensor, boxes: Tensor) -> Tensor:
-    """As `ops.points_in_boxes`."""
+    """int64 (B, N), the lowest number of a box that holds the point, -1 for none; see `ops.points_in_boxes`."""
     chunks, frames = _chunks(points), box_frames(boxes).numpy()
     box_of = np.empty(points.shape[:2], np.int64)
 
@@ -164,7 +164,7 @@ def _label(chunks: Floats, frames: Floats, share: int, shares: int, box_of: Inte
 
 
 def region_points(points: Tensor, boxes: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """As `ops.region_points`."""
+    """Indices (B, M, count) of the first points in each box and how many differ (B, M); see `ops.region_points`."""
     chunks, frames = _chunks(points), box_frames(boxes).numpy()
     index, found = np.empty((*boxes.shape[:2], count), np.int64), np.empty(boxes.shape[:2], np.int64)
 

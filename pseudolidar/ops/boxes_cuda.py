@@ -1,4 +1,4 @@
-"""Operations on rotated boxes on an NVIDIA GPU: numba-cuda kernels, a thread a pair, point or box."""
+"""Operations on rotated boxes on an NVIDIA GPU: numba-cuda kernels, one thread per pair, point or box."""
 
 import operator
 from typing import Any
@@ -35,12 +35,12 @@ _common_extent = _on_device(rectangles.common_extent)
 
 
 def bev_iou(a: Tensor, b: Tensor) -> Tensor:
-    """As `ops.bev_iou`."""
+    """(N, M) intersection over union of boxes (N, 7) and (M, 7) in bird's eye view; see `ops.bev_iou`."""
     return _rotated(a, b, solid=False)
 
 
 def iou_3d(a: Tensor, b: Tensor) -> Tensor:
-    """As `ops.iou_3d`."""
+    """(N, M) intersection over union of the volumes of boxes (N, 7) and (M, 7); see `ops.iou_3d`."""
     return _rotated(a, b, solid=True)
 
 
@@ -75,7 +75,7 @@ def _share(common: Any, size_a: Any, size_b: Any) -> Any:
 
 
 def nms(boxes: Tensor, scores: Tensor, threshold: float, rotated: bool, max_kept: int) -> Tensor:
-    """As `ops.nms`; takes N^2 / 8 bytes of the GPU's memory."""
+    """int64 (K,), indices of the boxes that stay, best first; takes N^2 / 8 bytes of GPU memory. See `ops.nms`."""
     order = by_score(scores)
     if len(order) == 0:
         return order
@@ -109,7 +109,7 @@ def _mask_axis_aligned(boxes: Any, threshold: Any, masks: Any, words: Any) -> No
 
 @cuda.jit
 def _mask_rotated(boxes: Any, threshold: Any, masks: Any, words: Any) -> None:
-    """As `_mask_axis_aligned`."""
+    """Bit j of row i, as in `_mask_axis_aligned`, with the overlap of rotated boxes."""
     item = cuda.grid(1)
     if item < words:
         i, word = item % masks.shape[0], item // masks.shape[0]
@@ -158,7 +158,7 @@ def _keep(masks: Any, suppressed: Any, kept: Any, number: Any) -> None:
 
 
 def points_in_boxes(points: Tensor, boxes: Tensor) -> Tensor:
-    """As `ops.points_in_boxes`."""
+    """int64 (B, N), the lowest number of a box that holds the point, -1 for none; see `ops.points_in_boxes`."""
     box_of = torch.empty(points.shape[:2], dtype=torch.int64, device=points.device)
     launch(_label, box_of.numel(), points.contiguous(), box_frames(boxes), box_of)
     return box_of
@@ -189,7 +189,7 @@ def _inside(points: Any, scene: Any, i: Any, frames: Any, m: Any) -> Any:
 
 
 def region_points(points: Tensor, boxes: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """As `ops.region_points`."""
+    """Indices (B, M, count) of the first points in each box and how many differ (B, M); see `ops.region_points`."""
     scenes, regions, words = len(boxes), boxes.shape[1], -(-points.shape[1] // _WORD)
     masks = torch.empty((scenes, regions, words), dtype=torch.int64, device=points.device)
     launch(_mask_points, masks.numel(), points.contiguous(), box_frames(boxes), masks)

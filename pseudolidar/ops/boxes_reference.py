@@ -9,24 +9,24 @@ _ON_EDGE = 1e-12
 
 
 def bev_iou(a: Tensor, b: Tensor) -> Tensor:
-    """As `ops.bev_iou`."""
+    """(N, M) intersection over union of boxes (N, 7) and (M, 7) in bird's eye view; see `ops.bev_iou`."""
     return _share(_rotated_intersection(a, b), _area(a), _area(b)).to(a.dtype)
 
 
 def bev_iou_axis_aligned(a: Tensor, b: Tensor) -> Tensor:
-    """As `ops.bev_iou_axis_aligned`."""
+    """(N, M) intersection over union in bird's eye view as if every ry were 0; see `ops.bev_iou_axis_aligned`."""
     common = _extent(a, b, 0, 5) * _extent(a, b, 2, 4)
     return _share(common, _area(a), _area(b)).to(a.dtype)
 
 
 def iou_3d(a: Tensor, b: Tensor) -> Tensor:
-    """As `ops.iou_3d`."""
+    """(N, M) intersection over union of the volumes of boxes (N, 7) and (M, 7); see `ops.iou_3d`."""
     common = _rotated_intersection(a, b) * _common_height(a, b)
     return _share(common, _area(a) * a[:, 3].double(), _area(b) * b[:, 3].double()).to(a.dtype)
 
 
 def nms(boxes: Tensor, scores: Tensor, threshold: float, rotated: bool, max_kept: int) -> Tensor:
-    """As `ops.nms`."""
+    """int64 (K,), indices of the boxes that stay, the best first; see `ops.nms`."""
     overlap = bev_iou if rotated else bev_iou_axis_aligned
     boxes = boxes.double()
     kept: list[Tensor] = []
@@ -44,7 +44,7 @@ def by_score(scores: Tensor) -> Tensor:
 
 
 def points_in_boxes(points: Tensor, boxes: Tensor) -> Tensor:
-    """As `ops.points_in_boxes`."""
+    """int64 (B, N), the lowest number of a box that holds the point, -1 for none; see `ops.points_in_boxes`."""
     inside = _inside(points, boxes)
     # One more column, where every point is inside, for those that no box holds.
     box = pad(inside.transpose(1, 2).to(torch.uint8), (0, 1), value=1).argmax(dim=2)
@@ -52,7 +52,7 @@ def points_in_boxes(points: Tensor, boxes: Tensor) -> Tensor:
 
 
 def region_points(points: Tensor, boxes: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """As `ops.region_points`."""
+    """Indices (B, M, count) of the first points in each box and how many differ (B, M); see `ops.region_points`."""
     inside = _inside(points, boxes)
     found = inside.sum(dim=2).clamp(max=count)
     # Those inside first, each in the order of their indices.
@@ -107,7 +107,7 @@ def _extent(a: Tensor, b: Tensor, centre: int, size: int) -> Tensor:
 
 
 def _common_height(a: Tensor, b: Tensor) -> Tensor:
-    """Of boxes that fill [y - h, y]: (N, M)."""
+    """The height (N, M), m, that two boxes share, which fill [y - h, y] each."""
     height_a, height_b = a[:, None, 3].double(), b[:, 3].double()
     below = b[:, 1].double() - a[:, None, 1].double()
     common = below.clamp(max=0) - torch.maximum(-height_a, below - height_b)

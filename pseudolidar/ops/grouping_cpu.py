@@ -91,7 +91,7 @@ def check_range(index: Tensor, rows: int) -> None:
 
 
 def _wide(values: Tensor) -> Values:
-    """As float32, or float64 if it is that, in one piece."""
+    """The same array, contiguous, as float64 if it is that and else as float32."""
     array: Values = values.to(torch.promote_types(values.dtype, torch.float32)).contiguous().numpy(force=True)
     return array
 

@@ -18,7 +18,7 @@ _SMALLEST_PART = 256
 
 
 def ball_query(points: Tensor, centres: Tensor, squared_radius: float, count: int) -> tuple[Tensor, Tensor]:
-    """Indices int64 (B, M, count) and how many were found, int64 (B, M). A thread a centre and part of the points."""
+    """Indices int64 (B, M, count) and how many were found, int64 (B, M). A thread per centre and part of the points."""
     scenes, number, _ = centres.shape
     parts = max(1, min(_THREADS // max(1, scenes * number), points.shape[1] // _SMALLEST_PART))
     found_in_part = torch.zeros((parts, scenes, number), dtype=torch.int64, device=points.device)
@@ -31,7 +31,7 @@ def ball_query(points: Tensor, centres: Tensor, squared_radius: float, count: in
 
 
 def three_nearest(points: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
-    """Squared distances float32 (B, N, 3), ascending, and indices int64 (B, N, 3). A thread a point."""
+    """Squared distances float32 (B, N, 3), ascending, and indices int64 (B, N, 3). One thread per point."""
     squared = torch.full_like(points, torch.inf)
     index = torch.zeros_like(points, dtype=torch.int64)
     launch(_three, points.shape[0] * points.shape[1], points, known, squared, index)
@@ -53,7 +53,7 @@ def segment_max(rows: Tensor, starts: Tensor) -> tuple[Tensor, Tensor]:
 
 @cuda.jit(device=True)
 def _squared_distance(points: Any, scene: Any, i: Any, x: Any, y: Any, z: Any) -> Any:
-    """As every backend rounds it: (dx * dx + dy * dy) + dz * dz in float32."""
+    """Squared distance as every backend rounds it: (dx * dx + dy * dy) + dz * dz in float32."""
     dx, dy, dz = points[scene, i, 0] - x, points[scene, i, 1] - y, points[scene, i, 2] - z
     level = rounded_sum_float32(rounded_product_float32(dx, dx), rounded_product_float32(dy, dy))
     return rounded_sum_float32(level, rounded_product_float32(dz, dz))

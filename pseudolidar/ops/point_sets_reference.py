@@ -110,7 +110,7 @@ def segment_max_backward(gradient: Tensor, first: Tensor, rows: int) -> Tensor:
 
 
 def squared_distances(a: Tensor, b: Tensor) -> Tensor:
-    """Of each of a (..., 3) to b (..., 3), broadcast, in the order of operations that all backends keep."""
+    """Squared distances (...) of a (..., 3) to b (..., 3), broadcast; all backends keep this order of operations."""
     dx, dy, dz = (a - b).unbind(dim=-1)
     return (dx * dx + dy * dy) + dz * dz
 

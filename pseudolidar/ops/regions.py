@@ -1,4 +1,4 @@
-"""Which points lie in which rotated boxes: a label for each point, or so many points of each box."""
+"""Which points lie in which rotated boxes: a label for each point, or a fixed number of points for each box."""
 
 import torch
 from torch import Tensor
@@ -32,7 +32,7 @@ def points_in_boxes(points: Tensor, boxes: Tensor) -> Tensor:
 
 
 def region_points(points: Tensor, boxes: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The first points, by their index, inside each box, so many of each (region pooling; PointRCNN, section 3.3).
+    """The first `count` points, by their index, inside each box (region pooling; PointRCNN, CVPR 2019, section 3.3).
 
     Args:
         points: float32 (B, N, 3), as for `points_in_boxes`.

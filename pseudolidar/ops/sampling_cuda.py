@@ -1,4 +1,4 @@
-"""Furthest point sampling on an NVIDIA GPU: a block of threads a scene, each thread with some neighbouring points."""
+"""Furthest point sampling on an NVIDIA GPU: a block of threads per scene, each thread with some neighbouring points."""
 
 import math
 from typing import Any
@@ -65,7 +65,7 @@ def _along_a_curve(points: Tensor, finite: Tensor) -> Tensor:
 
 @cuda.jit(device=True)
 def _squared(dx: Any, dy: Any, dz: Any) -> Any:
-    """As every backend rounds it: (dx * dx + dy * dy) + dz * dz in float32."""
+    """Squared distance as every backend rounds it: (dx * dx + dy * dy) + dz * dz in float32."""
     level = rounded_sum_float32(rounded_product_float32(dx, dx), rounded_product_float32(dy, dy))
     return rounded_sum_float32(level, rounded_product_float32(dz, dz))
 

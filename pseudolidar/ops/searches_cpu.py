@@ -27,7 +27,7 @@ _LOW_BITS = np.int64(0xFFFFFFFF)
 
 
 def furthest_point_sample(points: Floats, count: int, threads: int | None = None) -> Ints:
-    """Indices int64 (B, count); points float32 (B, N, 3). One thread a scene: each point depends on the last."""
+    """Indices int64 (B, count); points float32 (B, N, 3). One thread per scene: each point depends on the last."""
     index = np.zeros((len(points), count), np.int64)
 
     def sample(share: int, shares: int) -> None:

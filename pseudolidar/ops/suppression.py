@@ -19,7 +19,7 @@ def nms(boxes: Tensor, scores: Tensor, threshold: float, rotated: bool, max_kept
         threshold: of intersection over union in bird's eye view, 0 to 1; at exactly the threshold a box stays. An
             overlap with a box that has a number that is not finite is 0.
         rotated: overlap as by `bev_iou`; otherwise by `bev_iou_axis_aligned`.
-        max_kept: stop with so many; None keeps them all.
+        max_kept: the most boxes to keep; None keeps all that stay.
 
     Returns:
         int64 (K,), indices of the boxes that stay, the best first.

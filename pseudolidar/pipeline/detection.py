@@ -43,7 +43,7 @@ class GivenBoxes:
 
     @property
     def name(self) -> str:
-        """Of the file or folder."""
+        """Name of the file or folder: the last part of its path."""
         return self.path.name
 
     def file_of(self, frame_id: str) -> Path | None:
@@ -81,7 +81,7 @@ class Drawing:
 
 @dataclass
 class Summary:
-    """What a run did.
+    """Counts of a run: frames, objects found, what was skipped, clouds.
 
     Attributes:
         frames: detected in now; those that were finished before are not counted.

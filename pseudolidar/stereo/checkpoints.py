@@ -94,7 +94,7 @@ class PSMNetWeights:
             raise FormatError(self.path, "arguments", error, "the arguments of a PSMNet") from error
 
     def _chosen_align_corners(self, chosen: bool | None) -> bool | None:
-        """As recorded, or as chosen; None where neither is the case."""
+        """The value that was chosen, else the recorded one; None if there is neither. Different values are an error."""
         recorded = None if self.arguments is None else self.arguments.get("align_corners")
         if None not in (recorded, chosen) and recorded != chosen:
             expected = f"{chosen}, as chosen (left out, the record counts)"

@@ -89,7 +89,7 @@ class ObjectPairs:
 
     @property
     def names(self) -> Sequence[str]:
-        """The frames."""
+        """Frame ids, in the order of the split."""
         return self._dataset.frame_ids
 
     def read(self, index: int) -> StereoPair:

@@ -1,4 +1,4 @@
-"""What every disparity model is to the rest of the package: a rectified pair in, a disparity map out."""
+"""The interface of all disparity models: a rectified stereo pair in, a disparity map out."""
 
 from typing import Protocol, runtime_checkable
 
@@ -23,7 +23,7 @@ class UncertainDisparityModel(DisparityModel, Protocol):
     def predict_with_variance(
         self, left: NDArray[np.uint8], right: NDArray[np.uint8]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """As `predict`, and the predictive variance, float32 (H, W) px^2."""
+        """What `predict` returns, and the predictive variance, float32 (H, W) px^2."""
         ...
 
 

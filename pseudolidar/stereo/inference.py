@@ -88,7 +88,7 @@ class TrainedPSMNet:
         ]
 
     def _read(self, checkpoint: Path) -> list[PSMNetWeights]:
-        """The weights of each network."""
+        """The weights of each network that is run: here one."""
         return [PSMNetWeights.from_file(checkpoint)]
 
 

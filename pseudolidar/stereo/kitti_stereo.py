@@ -56,7 +56,7 @@ class KittiStereoPairs:
 
     @property
     def names(self) -> Sequence[str]:
-        """Such as 000000_10."""
+        """Names of the pairs in the split, such as 000000_10, ascending."""
         return self._names
 
     def read(self, index: int) -> StereoPair:
@@ -66,7 +66,7 @@ class KittiStereoPairs:
         return StereoPair(left, read_image(left), read_image(right), read_disparity(disparity), constant)
 
     def files(self, index: int) -> Sequence[Path]:
-        """Left and right image, disparity, calibration."""
+        """Left image, right image, disparity map and calibration of a pair; the last need not be there."""
         name = self._names[index]
         return [
             *(image_path(self._folder / side, name) for side in (self._left, self._right)),

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from pseudolidar.kitti import Calibration
 
-# Points nearer than this along velodyne x lie on the car that carries the sensors, or beside the camera (SPEC 2).
+# Points nearer than this along velodyne x lie on the car that carries the sensors, or beside the camera; the published
+# code of Pseudo-LiDAR (Wang et al., CVPR 2019) leaves out the same.
 MIN_RANGE_M = 2.0
 
 

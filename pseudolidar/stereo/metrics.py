@@ -260,7 +260,7 @@ def object_pixels(
 def _truths(
     data: ObjectDataset | StereoPairs,
 ) -> Iterator[tuple[NDArray[np.float32], float, NDArray[np.bool_] | None]]:
-    """Of every frame the true disparity, the camera constant, and the regions if there are labels."""
+    """The true disparity, camera constant and, if there are labels, regions of every frame."""
     if isinstance(data, ObjectDataset):
         for frame in data:
             truth, calibration = target_disparity(frame), frame.calibration

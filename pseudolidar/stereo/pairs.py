@@ -1,4 +1,4 @@
-"""A rectified pair with its disparity, and what a data set of them is to training, wherever it comes from."""
+"""A rectified pair with its disparity, and the interface of all data sets of such pairs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -68,7 +68,7 @@ class StereoPairs(Protocol):
 
 
 def digests_of(pairs: StereoPairs) -> dict[str, str]:
-    """By name a digest of each pair's files, as `files.files_digest`."""
+    """Digests of the pairs' files by the pair's name, see `files.files_digest`."""
     return {name: files_digest(pairs.files(index)) for index, name in enumerate(pairs.names)}
 
 

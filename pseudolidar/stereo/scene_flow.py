@@ -78,7 +78,7 @@ class SceneFlowPairs:
 
     @property
     def names(self) -> Sequence[str]:
-        """Such as FlyingThings3D/TRAIN/A/0000/left/0006."""
+        """A name for each pair: subset, scene and left frame, such as FlyingThings3D/TRAIN/A/0000/left/0006."""
         return self._names
 
     def read(self, index: int) -> StereoPair:
@@ -89,7 +89,7 @@ class SceneFlowPairs:
         return StereoPair(left, read_image(left), read_image(right), np.abs(read_pfm(disparity)), constant)
 
     def files(self, index: int) -> Sequence[Path]:
-        """Left and right image, disparity."""
+        """Left image, right image and disparity map of a pair."""
         subset, _, place = self._names[index].partition("/")
         scene, _, frame = place.rpartition("/left/")
         right = self._image(subset, f"{scene}/right/{frame}")

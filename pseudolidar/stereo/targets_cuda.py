@@ -1,4 +1,4 @@
-"""LiDAR to disparity on an NVIDIA GPU: numba-cuda kernels, a thread a point."""
+"""LiDAR to disparity on an NVIDIA GPU: numba-cuda kernels, one thread per point."""
 
 from typing import Any, Literal
 

@@ -118,11 +118,11 @@ class CommandDisparity(Command):
         self.require_templates(())
 
     def version(self, step: Step) -> int:
-        """Of how commands are called, and of the test."""
+        """Version of how commands are called, for the test that of the measurement."""
         return TEST_VERSION if step == "test" else super().version(step)
 
     def settings(self, step: Step) -> Mapping[str, Any]:
-        """The step's template and files."""
+        """Template and files of a step's command; empty for the test."""
         return {} if step == "test" else self.command_settings(step)
 
     def run(self, step: Step, inputs: Inputs, folder: Path) -> None:
@@ -183,7 +183,7 @@ class DisparityFolder:
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        """Without training."""
+        """Prediction (copying the maps) and test; there is nothing to train."""
         return ("predict", "test")
 
     def settings(self, step: Step) -> Mapping[str, Any]:
@@ -191,11 +191,11 @@ class DisparityFolder:
         return {} if step == "test" else {"maps": combined_digest(self._digests)}
 
     def version(self, step: Step) -> int:
-        """Of the copies, and of the test."""
+        """Version of how maps are copied, for the test that of the measurement."""
         return TEST_VERSION if step == "test" else _FOLDER_VERSION
 
     def resources(self, step: Step) -> Resources:
-        """One thread."""
+        """One processor thread, no GPU."""
         return Resources()
 
     def run(self, step: Step, inputs: Inputs, folder: Path) -> None:

@@ -27,7 +27,7 @@ from pseudolidar.study.losses import ItemLosses, MeanLoss, resampled_losses
 from pseudolidar.study.verdicts import Change, change
 
 Term = Literal["upstream", "downstream", "approximation", "estimation"]
-"""Of the error; downstream: approximation or estimation, or both."""
+"""A term of the error; downstream: approximation or estimation, or both."""
 
 TERMS: tuple[Term, ...] = ("upstream", "downstream", "approximation", "estimation")
 
@@ -37,7 +37,7 @@ class Evidence:
     """What one estimator says about one term.
 
     Attributes:
-        term: which.
+        term: the term of the error that it is about.
         finding: what was found, a clause.
         supports: whether the term grew; None: undecided.
         numbers: by name.

@@ -22,17 +22,17 @@ from pseudolidar.study.stages import Resources
 from pseudolidar.study.system import Inputs, Step
 
 COMMAND_LOG = "command.log"
-"""In a stage's folder: what its command printed, every attempt after the one before."""
+"""Name of the file, in a stage's folder, to which every attempt of the command appends what it prints."""
 
 OUTPUT = "output"
-"""In a stage's folder: what its command wrote."""
+"""Name of the folder, in a stage's folder, that the command writes to."""
 
 SPLITS = ("train", "val")
-"""Those of every data set that a study works on."""
+"""The splits that every data set of a study has."""
 
 CHANGED = "another content than when the study started"
 AS_BEFORE = "the same; start the study again, so that it knows its stages by what is there now"
-"""Found and expected, of a file that determines a result."""
+"""What an error says it found and expected of a file that determines a result."""
 
 # Raised when commands are called in another way.
 _VERSION = 1
@@ -87,15 +87,15 @@ class Command:
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        """Without a template for it, no training."""
+        """Prediction and test, and training if there is a template for it."""
         return ("predict", "test") if self.train is None else ("train", "predict", "test")
 
     def version(self, step: Step) -> int:
-        """Of how commands are called."""
+        """Version of how commands are called."""
         return _VERSION
 
     def resources(self, step: Step) -> Resources:
-        """As given; a test is our own."""
+        """`cpus` and `gpus` for the commands; one thread for the test, which calls none."""
         return Resources() if step == "test" else Resources(self.cpus, self.gpus)
 
     @cached_property

@@ -15,7 +15,7 @@ from pseudolidar.study.by_depth import SumsByDepth, sums_by_depth
 from pseudolidar.viewing import Heading, Row, Table
 
 Fate = Literal["kept", "lost", "gained", "missed"]
-"""Of an object: found by both versions; by the one before only (a negative flip); by the one after only (a positive
+"""An object is found by both versions; by the one before only (a negative flip); by the one after only (a positive
 flip); by neither."""
 
 FATES: tuple[Fate, ...] = ("kept", "lost", "gained", "missed")
@@ -131,8 +131,8 @@ def find_objects(
     """What one version finds with the detections of `best_threshold` and above.
 
     Args:
-        labels: ground truth, one a frame.
-        results: detections with scores, one a frame in the same order.
+        labels: ground truth, one per frame.
+        results: detections with scores, one per frame in the same order.
         criterion: what counts.
         frame_ids: of the frames.
 
@@ -200,7 +200,7 @@ class Flips:
         return np.stack([np.bincount(self.before.frame[fates == fate], minlength=frames) for fate in FATES], axis=1)
 
     def in_frame(self, frame_id: str) -> tuple[NDArray[np.int64], NDArray[np.str_]]:
-        """Of one frame's objects that count, their places in its labels (n,) and their fates (n,)."""
+        """Places (n,) in a frame's labels of the objects that count, and their fates (n,)."""
         there = self.before.frame == self.before.frame_ids.index(frame_id)
         return self.before.row[there], self.fates[there]
 
@@ -212,7 +212,7 @@ class Flips:
         Args:
             labels: as for `find_objects`.
             fate: which objects to show, e.g. lost.
-            count: at most so many frames; fewer where the others have no such object.
+            count: the most frames to return; fewer where the others have no such object.
         """
         weights = np.zeros(len(labels))
         found = self.before

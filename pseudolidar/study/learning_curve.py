@@ -17,7 +17,7 @@ EXPONENTS = np.linspace(0.3, 1.0, 36)
 """c of a learning curve: 1 in classical statistics, 0.5 in distribution-free bounds, less in deep networks."""
 
 DRAWS = 4000
-"""Of mean losses, for an interval."""
+"""How often mean losses are drawn for an interval."""
 
 NO_INTERVAL = Interval(float("nan"), float("nan"))
 """Nothing is known, as over seeds of which there is one."""
@@ -131,7 +131,7 @@ def _fit(
 
 
 def interval_of(drawn: NDArray[np.float64], confidence: float) -> Interval:
-    """Of draws (R,); of (E, R) the one that holds those of all rows."""
+    """The central interval of draws (R,); of (E, R) the smallest that holds the intervals of all rows."""
     if not drawn.size or np.isnan(drawn).any():
         return NO_INTERVAL
     low, high = np.quantile(drawn, ((1 - confidence) / 2, (1 + confidence) / 2), axis=-1)

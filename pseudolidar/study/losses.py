@@ -70,17 +70,17 @@ class MeanLoss:
 
     @property
     def scored(self) -> int:
-        """How many items have parts."""
+        """Number of items with a count above 0."""
         return int((self.count > 0).sum())
 
     def of(self, weights: NDArray[np.int64]) -> NDArray[np.float64]:
-        """As `ItemLosses.of`."""
+        """The mean for R choices of the items, float64 (R,), from weights (R, F); NaN where all counts are 0."""
         taken = weights.astype(np.float64)
         with np.errstate(invalid="ignore"):
             return (taken @ self.total) / (taken @ self.count)
 
     def value(self) -> float:
-        """As `ItemLosses.value`."""
+        """The mean over all items, each taken once; NaN where all counts are 0."""
         return float(self.of(np.ones((1, len(self.items)), np.int64))[0])
 
     def save(self, path: str | Path) -> None:
@@ -124,7 +124,7 @@ class AveragePrecisionLoss:
 
     @property
     def items(self) -> tuple[str, ...]:
-        """The frames."""
+        """Ids of the F frames that were evaluated."""
         return self.evaluation.frame_ids
 
     @property
@@ -140,13 +140,13 @@ class AveragePrecisionLoss:
         return 0 if tally is None else int((tally.object_count > 0).sum())
 
     def of(self, weights: NDArray[np.int64]) -> NDArray[np.float64]:
-        """As `ItemLosses.of`."""
+        """100 - AP, percent, for R choices of the frames, float64 (R,), from weights (R, F)."""
         return 100.0 - self.evaluation.average_precisions(
             weights, self.class_name, self.view, self.difficulty, self.metric
         )
 
     def value(self) -> float:
-        """As `ItemLosses.value`."""
+        """100 - AP over all frames, percent."""
         return 100.0 - self.evaluation.ap(self.class_name, self.view, self.difficulty, self.metric)
 
 

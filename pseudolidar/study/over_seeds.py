@@ -14,7 +14,7 @@ CONFIDENCE = 0.95
 def student_interval(
     values: Sequence[float] | NDArray[np.floating] | NDArray[np.integer], signed: bool = False
 ) -> Estimate:
-    """The mean of independent values, one a seed, with their 95 % interval; with a single value there is none.
+    """The mean of independent values, one per seed, with their 95 % interval; with a single value there is none.
 
     Args:
         values: (S,).

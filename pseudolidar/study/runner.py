@@ -22,7 +22,7 @@ from pseudolidar.study.artifacts import ArtifactStore
 from pseudolidar.study.stages import Stage, parents_first
 
 LOG_FILE = "log.txt"
-"""In a stage's folder: what it printed, and why it failed, where it had no terminal of its own."""
+"""Name of the file, in a stage's folder, that holds what a stage without a terminal printed, and why it failed."""
 
 MAX_DEATHS = 3
 """How often a stage goes on after its process died: the next time it has failed."""
@@ -86,16 +86,16 @@ class Schedule:
         ]
 
     def take(self, stage: Stage) -> None:
-        """This stage is being made."""
+        """Mark a stage as being made."""
         self._waiting.remove(stage)
 
     def finished(self, stage: Stage) -> None:
-        """It has been made."""
+        """Mark a stage as made: those that waited for it may start."""
         self._unfinished.discard(stage.fingerprint)
         self.outcome.made.append(stage)
 
     def failed(self, stage: Stage, message: str) -> None:
-        """It can't be made: neither can what stands on it."""
+        """Mark a stage as failed, and skip every stage that stands on it."""
         self.outcome.failed.append(StageFailure(stage, message))
         lost = {stage.fingerprint}
         for other in list(self._waiting):
@@ -170,7 +170,7 @@ def _several_at_once(store: ArtifactStore, schedule: Schedule, workers: int) -> 
                 future = worker.submit(make_logged, store, stage)
         running[future] = stage, worker
 
-    # Kernels of the libraries that take a thread a processor by default would crowd each other out.
+    # Libraries start one thread per processor by default; those of several workers would crowd each other out.
     with _environment({"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}), progress_bar() as progress:
         bar = progress.add_task("stages", total=schedule.total, completed=schedule.before, note="")
         try:
@@ -253,7 +253,7 @@ def _why(error: Exception) -> str:
 
 
 def default_workers() -> int:
-    """One a processor, eight at most: each needs memory of its own."""
+    """One worker per processor that this process may use, at most eight: each needs its own memory."""
     return min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 

@@ -56,7 +56,7 @@ class Stage:
 
     Attributes:
         name: what it makes, e.g. "predict-u"; letters, digits, dots, dashes and underscores.
-        task: how.
+        task: what makes it.
         parents: the stages whose folders it reads, by their role in the task.
         resources: what it occupies; no part of the fingerprint.
         title: for people; no part of the fingerprint.

@@ -42,7 +42,7 @@ class Model(Protocol):
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        """Those it has: without training no "train"; only a `TestedModel` has "test"."""
+        """The steps that the model has: without training no "train"; only a `TestedModel` has "test"."""
         ...
 
     def settings(self, step: Step) -> Mapping[str, Any]:
@@ -54,7 +54,7 @@ class Model(Protocol):
         ...
 
     def resources(self, step: Step) -> Resources:
-        """What the step occupies."""
+        """Processor threads and GPUs that the step takes."""
         ...
 
     def run(self, step: Step, inputs: Inputs, folder: Path) -> None:
@@ -97,7 +97,7 @@ class StepTask:
 
     Attributes:
         model: of the vertex.
-        step: which.
+        step: train, predict or test.
         seed: of the training; None for steps in which nothing is trained, whose result no seed can change.
     """
 
@@ -107,11 +107,11 @@ class StepTask:
 
     @property
     def version(self) -> int:
-        """As the model's code declares it."""
+        """The version that the model declares for this step."""
         return self.model.version(self.step)
 
     def settings(self) -> Mapping[str, Any]:
-        """The model's for this step, and the seed."""
+        """The model's settings for this step, and the seed if something is trained."""
         return {**self.model.settings(self.step), **({} if self.seed is None else {"seed": self.seed})}
 
     def run(self, folder: Path, parents: Mapping[str, Path]) -> None:

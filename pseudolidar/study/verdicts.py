@@ -56,7 +56,7 @@ class Change:
         return len(self.by_seed)
 
     def sentence(self) -> str:
-        """The change in one line."""
+        """One sentence for people: the losses before and after, and the change."""
         unit = f" {self.unit}" if self.unit else ""
         if np.isnan(self.interval.low):
             return f"{self.vertex}: {self.word}, {self.reason}."

@@ -36,7 +36,7 @@ def colour(row: Row, at: int, tone: float, mirror: float, gloss: float) -> Shade
 
 @cpu_kernel
 def grey(tone: float, mirror: float, gloss: float) -> Shade:
-    """A neutral colour."""
+    """A shade with red, green and blue all equal to tone."""
     return (tone, tone, tone, mirror, gloss)
 
 

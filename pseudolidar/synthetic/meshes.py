@@ -84,7 +84,7 @@ _TO_KITTI = np.array(
 
 
 def join(meshes: Iterable[Mesh]) -> Mesh:
-    """All the meshes as one."""
+    """One mesh with the triangles of all meshes, in their order; at least one is needed."""
     parts = list(meshes)
     return Mesh(
         np.concatenate([part.corners for part in parts]),

@@ -72,7 +72,7 @@ class Scene:
 
     @cached_property
     def material_of(self) -> NDArray[np.int32]:
-        """Material of each triangle."""
+        """Material of each triangle, int32, numbered as in materials.py."""
         return np.concatenate([mesh.material for mesh in self._meshes])
 
     @cached_property

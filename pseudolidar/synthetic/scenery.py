@@ -205,7 +205,7 @@ def _bench() -> Mesh:
 
 @cache
 def _fence() -> Mesh:
-    """Five metres of railing."""
+    """A railing, 5 m long."""
     bars = [tube((0, y, 0), (0, y, 1.05), 0.02, materials.PLAIN, 3) for y in np.arange(-2.4, 2.5, 0.3)]
     rails = [box((0.035, 5.0, 0.05), materials.PLAIN, (0, 0, z)) for z in (0.12, 0.95)]
     return join([*bars, *rails])

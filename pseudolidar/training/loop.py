@@ -98,7 +98,7 @@ def fit(
         seed: of the random numbers that layers draw.
         threads: processor threads for the arithmetic; None: as many as PyTorch takes. Small networks are faster on one,
             and a second run can take the other core.
-        accumulate: so many parts of the batch go through the model one after the other, for less memory. The loss is
+        accumulate: number of parts of the batch that go through the model one by one, for less memory. The loss is
             then the mean of theirs, and batch normalisation sees one part at a time.
         synchronise: batch normalisation takes its statistics from all processes' parts together, else from its own.
         snapshots: numbers of steps after which the weights of that moment go to a file of their own, for measurements
@@ -175,7 +175,7 @@ def fit(
 
 
 def snapshot_path(checkpoint: Path, steps: int) -> Path:
-    """Where `fit` keeps the weights after so many steps: STEM.step-N and its suffix, beside the finished checkpoint."""
+    """The file in which `fit` keeps the weights after `steps` steps: STEM.step-N.SUFFIX beside the checkpoint."""
     return checkpoint.with_name(f"{checkpoint.stem}.step-{steps}{checkpoint.suffix}")
 
 

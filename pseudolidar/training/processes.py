@@ -61,7 +61,7 @@ class Processes:
         return objective if self._fabric is None else self._fabric.setup_module(objective)
 
     def summing_gradients(self, objective: nn.Module, now: bool) -> AbstractContextManager[Any]:
-        """For a prepared module's forward and backward pass: whether gradients are summed now, or only kept."""
+        """A context for a prepared module's forward and backward pass: sum gradients `now`, or only keep them."""
         if self._fabric is None:
             return nullcontext()
         prepared: Any = objective
@@ -156,11 +156,11 @@ def is_first_process() -> bool:
 
 
 def track_once(iterable: Iterable[T], description: str, total: int | None = None) -> Iterable[T]:
-    """`kitti.track`, with a progress bar in the first process alone."""
+    """`files.track`, but only the first process shows a progress bar."""
     return track(iterable, description, total) if is_first_process() else iterable
 
 
 def let_one_process_speak() -> None:
-    """Of what the package logs, let only warnings through in all processes but the first."""
+    """In all processes but the first, let only warnings of the package's log through."""
     if not is_first_process():
         logging.getLogger("pseudolidar").setLevel(logging.WARNING)

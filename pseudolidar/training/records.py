@@ -1,4 +1,4 @@
-"""What of a training goes into its record: all settings but those that change nothing."""
+"""The record of a training: all its settings except those that do not change the result."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -16,11 +16,11 @@ class TrainingSettings(Protocol):
 
     @property
     def device(self) -> str:
-        """`cpu` or `cuda`."""
+        """Where the training computes: `cpu` or `cuda`."""
 
     @property
     def precision(self) -> Precision:
-        """See `arithmetic_of`."""
+        """Number format of the arithmetic: `float32`, `bfloat16` or `auto`, see `arithmetic_of`."""
 
 
 def recorded_settings(settings: TrainingSettings) -> dict[str, Any]:
@@ -36,7 +36,7 @@ def training_record(
 
     Args:
         what: is trained.
-        settings: how.
+        settings: of the training.
         inputs: digests of the data and of initial weights.
         device: in place of the settings'; its kind counts, not its number.
         others: what determines the result beside the settings: the seed, classes.

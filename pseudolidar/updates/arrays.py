@@ -58,7 +58,7 @@ def fit(path: Path, dtype: str, shape: tuple[int, ...]) -> None:
 
 
 def mapped(path: Path, mode: Literal["r", "r+"] = "r") -> NDArray[Any]:
-    """The file's array, memory-mapped."""
+    """The array of an .npy file as a memory map, read-only by default."""
     return np.asarray(np.load(path, mmap_mode=mode))
 
 

@@ -123,7 +123,7 @@ def apply_step(folder: Path, arrays: Arrays) -> None:
 
 
 def read_step(folder: Path) -> Step:
-    """The step in a folder."""
+    """The items of a step and their labels before and after it, as memory maps."""
     return Step(*(mapped(folder / f"{name}.npy") for name in ("items", "before", "labels")))
 
 

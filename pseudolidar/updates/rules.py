@@ -39,7 +39,7 @@ class CostRatio:
 
 @dataclass(frozen=True)
 class Replace:
-    """Always the new label."""
+    """The label is always that of the newest evaluation."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class MajorityVote:
 
 @dataclass(frozen=True)
 class Never:
-    """The stored label stays."""
+    """The stored label never changes once it is there."""
 
 
 Rule: TypeAlias = MaxBelief | MaxBeliefMinEntropy | CostRatio | Replace | MajorityVote | Never

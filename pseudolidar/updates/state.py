@@ -16,7 +16,7 @@ _MOST_CLASSES = int(np.iinfo(np.int16).max)
 
 @dataclass(frozen=True)
 class State:
-    """What counts, whatever the arrays hold beyond it.
+    """The part of a store that decides what is valid: rows of the arrays beyond `items` do not count.
 
     Attributes:
         items: N.
@@ -34,7 +34,7 @@ class State:
 
     @classmethod
     def fresh(cls, items: int, classes: int, prior: ArrayLike | None, keep_votes: bool) -> "State":
-        """Before the first step; arguments as for `PredictionStore.create`."""
+        """The state before the first step; arguments as for `PredictionStore.create`."""
         items, classes = operator.index(items), operator.index(classes)
         if items < 0:
             raise ValueError(f"items: found {items}, expected 0 or more")
@@ -52,7 +52,7 @@ class State:
 
     @classmethod
     def read(cls, path: Path) -> "State":
-        """What `write` wrote.
+        """Read a file of `write`.
 
         Raises:
             FormatError: the file holds something else.
@@ -65,12 +65,12 @@ class State:
             raise FormatError(path, "file", error, "the state of a prediction store") from error
 
     def write(self, path: Path) -> None:
-        """Write the file."""
+        """Write the state to a JSON file, whole or not at all."""
         with replacing(path) as temporary:
             temporary.write_text(json.dumps(asdict(self)))
 
     def layout(self) -> dict[str, tuple[str, tuple[int, ...], ArrayLike]]:
-        """Of each array: dtype, shape, and the value of a row that was never evaluated."""
+        """Dtype and shape of each array by its name, and the value of rows that were never evaluated."""
         rows = (self.items,)
         entropy = sum(-p * np.log(p) for p in self.prior if p > 0)
         layout: dict[str, tuple[str, tuple[int, ...], ArrayLike]] = {

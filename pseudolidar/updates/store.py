@@ -35,7 +35,7 @@ class PredictionStore:
     """
 
     def __init__(self, folder: str | Path) -> None:
-        """See `open`."""
+        """Open and lock the store in `folder`; the same as `open`, errors included."""
         self.folder = Path(folder)
         require_file(self.folder / _STATE, "a prediction store")
         self._close = weakref.finalize(self, os.close, _locked(self.folder))
@@ -60,7 +60,7 @@ class PredictionStore:
             items: N, 0 or more.
             classes: K, 1 to 32,767.
             prior: (K,), probabilities of the classes; None: all alike.
-            keep_votes: count the votes as well, which `MajorityVote` asks for; 2 K bytes an item.
+            keep_votes: count the votes as well, which `MajorityVote` asks for; 2 K bytes per item.
         """
         folder = Path(folder)
         state = State.fresh(items, classes, prior, keep_votes)
@@ -101,12 +101,12 @@ class PredictionStore:
 
     @property
     def items(self) -> int:
-        """N."""
+        """N, the number of items."""
         return self._state.items
 
     @property
     def classes(self) -> int:
-        """K."""
+        """K, the number of classes."""
         return self._state.classes
 
     @property
@@ -116,7 +116,7 @@ class PredictionStore:
 
     @property
     def posterior(self) -> NDArray[np.float32]:
-        """float32 (N, K)."""
+        """float32 (N, K), the probabilities of the classes for each item."""
         return self._arrays["posterior"]
 
     @property

@@ -107,7 +107,7 @@ class Table:
         return any(isinstance(row.cells[column], int | float | Estimate) for row in self.rows)
 
     def text(self, value: Value) -> str:
-        """How a value is written."""
+        """The value as text for a cell."""
         if isinstance(value, str):
             return value
         if isinstance(value, Estimate):

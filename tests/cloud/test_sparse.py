@@ -12,7 +12,7 @@ from tests.cloud.frames import make_calibration, ragged_disparity
 
 
 def by_angles(points: NDArray[np.float32]) -> NDArray[np.float32]:
-    """SPEC's own formula, with inverse sines, in float64; one point after the other."""
+    """The formula of Pseudo-LiDAR++ (You et al., ICLR 2020) with inverse sines, in float64, point by point."""
     last: dict[tuple[int, int], int] = {}
     for i, (x, y, z) in enumerate(points[:, :3].astype(np.float64)):
         if not (0 <= x < 120 and -50 <= y < 50 and -2.5 <= z < 1.5):

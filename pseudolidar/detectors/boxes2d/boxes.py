@@ -35,7 +35,7 @@ class Boxes2d:
 
     @classmethod
     def empty(cls) -> "Boxes2d":
-        """No boxes."""
+        """Zero boxes, without scores: what an image in which nothing was found has."""
         return cls(np.zeros(0, dtype=np.str_), np.zeros((0, 4)))
 
     @classmethod

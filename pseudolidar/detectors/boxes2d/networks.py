@@ -21,8 +21,8 @@ from pseudolidar.files import InputError
 
 Network = Literal["fcos_resnet18", "faster_rcnn_resnet50"]
 Target: TypeAlias = dict[str, Tensor]
-"""Of one image: `boxes` (N, 4) px, `labels` int64 (N,), `ignored_boxes` (K, 4) px, and `ignored_classes` bool (K, C):
-for which classes a find in an ignored box is neither right nor wrong."""
+"""The labels of one image: `boxes` (N, 4) px, `labels` int64 (N,), `ignored_boxes` (K, 4) px, and `ignored_classes`
+bool (K, C): for which classes a find in an ignored box is neither right nor wrong."""
 
 MIN_SCORE = 0.05
 """Boxes of lower scores are never reported."""
@@ -196,7 +196,7 @@ class _ExactProposalHead(RPNHead):
 
 
 class _ExactPredictor(FastRCNNPredictor):
-    """Out of mixed precision, likewise."""
+    """Out of mixed precision for the same reason: class scores and boxes come out in float32."""
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         scores, boxes = super().forward(x)

@@ -30,7 +30,7 @@ class Detector2dTraining:
     Attributes:
         network: `fcos_resnet18` (for processors and small images) or `faster_rcnn_resnet50` (for GPUs).
         steps: optimizer steps.
-        image_height: images are resized to so many rows, their aspect kept, in training and detection.
+        image_height: rows that images are resized to, aspect ratio kept, in training and detection.
         crop: height and width of the training crops, px of the resized images.
         classes: to be found.
         weights: to start from: a file of weights on disk, `download` for torchvision's own, None for random ones; see
@@ -94,7 +94,7 @@ def train_detector2d(
     are clipped to the image; those outside of it are skipped and counted in the log.
 
     Args:
-        settings: how.
+        settings: of the training.
         dataset: the labelled training split.
         checkpoint: the file to write; `Detector2d.from_checkpoint` reads it.
         seed: of initial weights, order and augmentation.

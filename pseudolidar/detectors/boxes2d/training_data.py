@@ -74,7 +74,7 @@ class Crops2d:
     """How crops are cut and changed.
 
     Attributes:
-        image_height: images are resized to so many rows, their aspect kept.
+        image_height: rows that images are resized to, aspect ratio kept.
         size: height and width of a crop, px; images that are smaller are filled up with grey.
         scale: the resized image is larger or smaller by up to the factor 1 + scale.
         flip: mirror every second crop.

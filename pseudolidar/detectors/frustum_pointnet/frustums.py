@@ -29,7 +29,7 @@ def to_frustum_frame(points: NDArray[np.float32], angle: float) -> NDArray[np.fl
 
 
 def from_frustum_frame(points: NDArray[np.float32], angle: float) -> NDArray[np.float32]:
-    """The inverse of `to_frustum_frame`."""
+    """Turn points (N, >= 3) back into the rectified camera frame: the inverse of `to_frustum_frame`."""
     return to_frustum_frame(points, -angle)
 
 

@@ -69,7 +69,7 @@ class FrustumDetector:
 
     @property
     def starts_from_boxes2d(self) -> bool:
-        """It does."""
+        """True: every object is looked for in the frustum of a 2D box."""
         return True
 
     @property

@@ -13,7 +13,7 @@ from pseudolidar.detectors.frustum_pointnet.networks_v2 import BoxNetV2, Segment
 from pseudolidar.files import InputError
 
 Version = Literal[1, 2]
-"""Of Frustum PointNet: 1 on plain PointNets, 2 on PointNet++."""
+"""Version of Frustum PointNet: 1 on plain PointNets, 2 on PointNet++."""
 
 
 @dataclass(frozen=True)

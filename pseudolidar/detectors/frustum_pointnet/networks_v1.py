@@ -15,7 +15,7 @@ class SegmentationNet(nn.Module):
     """The instance segmentation PointNet: per-point features 64, 64, 64, 128, 1024, global maximum, decoder.
 
     The decoder's first layer sees each point's 64 features, the 1024 global ones and the one-hot vector. The global
-    part of its product is the same for all points of a cloud and is computed once a cloud.
+    part of its product is the same for all points of a cloud and is computed once per cloud.
     """
 
     def __init__(self, width: float, dropout: float) -> None:

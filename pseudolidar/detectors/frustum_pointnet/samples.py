@@ -77,7 +77,7 @@ class Selection:
 
     Attributes:
         min_box_height_px: 2D boxes lower than this are left out (25 published, for images of 375 rows).
-        min_points: at least so many points in the frustum, and one of them inside the 3D box.
+        min_points: the fewest points in the frustum, one of which must lie inside the 3D box.
         max_occlusion: KITTI's occlusion level.
         max_truncation: share outside of the image.
         max_depth: m, z of the object and x_velo of the points (near-only detectors); None for all.
@@ -107,7 +107,7 @@ def collect_samples(
         class_names: exactly these classes; Van is no Car.
         selection: which objects.
         jitter: share by which 2D boxes will be jittered; the points of all jittered boxes are kept.
-        max_stored_points: a random choice of so many points is kept of a larger frustum, to bound the memory.
+        max_stored_points: the most points kept of a frustum, chosen at random, to bound the memory.
         seed: of that choice.
 
     Raises:

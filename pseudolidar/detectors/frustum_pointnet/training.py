@@ -112,10 +112,10 @@ def train_frustum_pointnet(
 ) -> None:
     """Train a detector and write its checkpoint; resumable, see `training.fit`.
 
-    The frusta are extracted once and kept in memory, some 20 bytes a point: see `FrustumSample`.
+    The frusta are extracted once and kept in memory, some 20 bytes per point: see `FrustumSample`.
 
     Args:
-        settings: how.
+        settings: of the training.
         dataset: the labelled training split.
         clouds_dir: ID.bin of every frame, velodyne frame.
         class_names: of Car, Pedestrian and Cyclist, one or several; the network is told each frustum's class.

@@ -40,7 +40,7 @@ class SceneAugmentation:
     """Random changes of a scene; the defaults are the published ones.
 
     Attributes:
-        extra_objects: at most so many objects of the database are put in, each where it was, if the place is free.
+        extra_objects: the most objects of the database that are put in, each where it was, if the place is free.
         rotation_deg: about the camera's y axis, at most, either way.
         scaling: at most, share, either way.
         flip: mirror every second scene, left for right.

@@ -60,11 +60,11 @@ class BoxCoding:
     """Coding of a box relative to a point or a region (Shi et al., CVPR 2019, section 3.2).
 
     Attributes:
-        scope_m: objects up to so far from the origin in x and z can be said.
+        scope_m: the largest distance from the origin, along x and along z, that can be coded.
         bin_m: width of a location bin.
         heading_bins: over the whole circle, bin k centred on k times their width; with `quarter` over the quarter
             circle about the region's own heading (and its opposite, which is not told apart).
-        quarter: see `heading_bins`; the second stage's.
+        quarter: see `heading_bins`; true in the second stage.
     """
 
     scope_m: float
@@ -79,12 +79,12 @@ class BoxCoding:
 
     @property
     def channels(self) -> int:
-        """Of the regression: 76 and 46 in the published car model."""
+        """Regression outputs of a point or region: 76 and 46 in the published car model."""
         return 4 * self.location_bins + 1 + 2 * self.heading_bins + 3
 
     @property
     def heading_bin_width(self) -> float:
-        """In rad."""
+        """Width of a heading bin, rad."""
         return (math.pi / 2 if self.quarter else 2 * math.pi) / self.heading_bins
 
     def split(self, regression: Tensor) -> BoxRegression:

@@ -66,7 +66,7 @@ class RegionProposalNetwork(nn.Module):
         regression.start_small()
 
     def forward(self, points: Tensor) -> FirstStage:
-        """Points float32 (B, N, 3)."""
+        """Foreground scores and coded boxes of points float32 (B, N, 3), rectified camera frame, m."""
         features = self.backbone_net(points)
         return FirstStage(features, self.rpn_cls_layer(features).float(), self.rpn_reg_layer(features).float())
 

@@ -44,12 +44,12 @@ class PointRCNNDetector:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The class that it finds."""
+        """The one class that it finds."""
         return (self.trained.class_name,)
 
     @property
     def starts_from_boxes2d(self) -> bool:
-        """It needs none."""
+        """False: objects are looked for in the whole cloud."""
         return False
 
     @property

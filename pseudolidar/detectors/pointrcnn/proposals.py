@@ -1,4 +1,4 @@
-"""Proposals: of the first stage's boxes, one a point, the best that do not overlap, near and far by quota."""
+"""Proposals: of the first stage's boxes, one per point, the best that do not overlap, near and far by quota."""
 
 from dataclasses import dataclass
 
@@ -37,7 +37,7 @@ def propose(boxes: Tensor, scores: Tensor, settings: ProposalSettings) -> Tensor
     Args:
         boxes: (B, N, 7) x y z h w l ry, rectified camera frame.
         scores: (B, N), any monotone score.
-        settings: how.
+        settings: numbers of boxes, and the overlap from which a weaker one is dropped.
 
     Returns:
         (B, kept, 7), near before far, each by falling score; zeros fill up where there are fewer.

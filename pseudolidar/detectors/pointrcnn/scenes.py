@@ -93,7 +93,7 @@ class SceneBatch:
         frame_ids: where they come from.
         points: float32 (B, N, 3), rectified camera frame.
         boxes: float32 (B, M, 7), their objects, rows of zeros where there are fewer.
-        seed: of the random numbers that the loss draws, one a scene.
+        seed: of the random numbers that the loss draws, one per scene.
     """
 
     frame_ids: Sequence[str]

@@ -50,7 +50,7 @@ class RegionSampling:
 
     Attributes:
         regions: of a scene.
-        foreground_share: at most so many of them are foreground.
+        foreground_share: the largest share of them that is foreground.
         foreground_overlap: 3D IoU from which a region counts as an object's.
         regression_overlap: from which it is refined.
         background_overlap: up to which it counts as background; between is not counted.

@@ -46,7 +46,7 @@ class PointRCNNTraining:
         rpn_batch_size: scenes a step of the first stage.
         rcnn_batch_size: scenes a step of the second stage, or of both.
         learning_rate: peak of the one-cycle schedule (Adam with decoupled weight decay).
-        weight_decay: of it.
+        weight_decay: of that optimizer.
         points: of a scene.
         mean_size: of the class: `published` (KITTI's), or `training_set` (the mean of the objects trained on).
         backbone: shape of the first stage.
@@ -106,7 +106,7 @@ def train_pointrcnn(
     The finished first stage lies beside it (`first_stage_path`) until the second is finished too.
 
     Args:
-        settings: how.
+        settings: of the training.
         dataset: the labelled training split.
         clouds_dir: ID.bin of every frame, velodyne frame.
         class_name: Car, Pedestrian or Cyclist.

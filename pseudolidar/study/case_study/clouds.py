@@ -29,8 +29,8 @@ class TownTask:
     """Makes a synthetic town.
 
     Attributes:
-        data: which.
-        seed: of it.
+        data: preset and numbers of frames.
+        seed: of the random scenes.
     """
 
     data: TownData
@@ -38,11 +38,11 @@ class TownTask:
 
     @property
     def version(self) -> int:
-        """The renderer's."""
+        """Version of the renderer: it changes with the pictures of the same settings."""
         return RENDERER_VERSION
 
     def settings(self) -> Mapping[str, Any]:
-        """Preset, numbers of frames, seed."""
+        """The town's preset and numbers of frames, and the seed."""
         return {**dataclasses.asdict(self.data), "seed": self.seed}
 
     def run(self, folder: Path, parents: Mapping[str, Path]) -> None:
@@ -53,13 +53,13 @@ class TownTask:
 
 @dataclass(frozen=True)
 class FolderTask:
-    """Takes a folder of the user's as it is: checked, known by its splits and files, linked to."""
+    """Links to a data set of the user as it is, identified by its splits and a digest of its files."""
 
     data: FolderData
 
     @property
     def version(self) -> int:
-        """Of the links below."""
+        """Version of how the folder is linked and its splits are written."""
         return 3
 
     def settings(self) -> Mapping[str, Any]:
@@ -74,7 +74,7 @@ class FolderTask:
         return combined_digest(digests)
 
     def run(self, folder: Path, parents: Mapping[str, Path]) -> None:
-        """Link to its two folders."""
+        """Link to training/ and ImageSets/ of the user's folder, and write the frame ids of the splits."""
         for name in ("training", "ImageSets"):
             link = folder / name
             link.unlink(missing_ok=True)
@@ -89,7 +89,7 @@ def _splits(data: FolderData) -> dict[str, list[str]]:
 
 @dataclass(frozen=True)
 class PointCloudGenerator:
-    """r: the clouds of both splits.
+    """r in the paper: the fixed generator that turns the disparity maps of both splits into clouds.
 
     Attributes:
         max_height_m: winsorization.
@@ -103,7 +103,7 @@ class PointCloudGenerator:
 
     @property
     def vertex(self) -> str:
-        """Its vertex' name, e.g. cloud-near-sparse."""
+        """Name of the vertex that makes these clouds, e.g. cloud-near-sparse."""
         return f"cloud{'' if self.max_depth_m is None else '-near'}{'-sparse' if self.sparse else ''}"
 
     @property
@@ -117,11 +117,11 @@ class PointCloudGenerator:
         return {**settings, "grid": dataclasses.asdict(LIDAR_GRID)} if self.sparse else settings
 
     def version(self, step: Step) -> int:
-        """Of `write_clouds`."""
+        """Version of how clouds are made (`write_clouds`)."""
         return 1
 
     def resources(self, step: Step) -> Resources:
-        """One thread."""
+        """One processor thread, no GPU."""
         return Resources()
 
     def run(self, step: Step, inputs: Inputs, folder: Path) -> None:

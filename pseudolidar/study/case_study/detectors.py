@@ -47,8 +47,8 @@ class Detector2d:
     """2D boxes of the validation split, by a detector trained on the training split, once for all seeds.
 
     Attributes:
-        training: how.
-        seed: of it.
+        training: settings of the training.
+        seed: of the training.
     """
 
     training: Detector2dTraining
@@ -60,19 +60,19 @@ class Detector2d:
         return ("predict",)
 
     def settings(self, step: Step) -> Mapping[str, Any]:
-        """The training's, and which boxes are kept."""
+        """Settings and seed of the training, and the lowest score of boxes that are kept."""
         return {**recorded_settings(self.training), "seed": self.seed, "min_score": _MIN_BOX_SCORE}
 
     def version(self, step: Step) -> int:
-        """Of training and detection."""
+        """Version of the 2D detector's training and detection."""
         return _DETECTOR2D_VERSION
 
     def resources(self, step: Step) -> Resources:
-        """One thread, or a card."""
+        """One processor thread, and a GPU if the training is to use one."""
         return training_resources(self.training.device, None)
 
     def run(self, step: Step, inputs: Inputs, folder: Path) -> None:
-        """Train, then find boxes; resumable."""
+        """Train, then write the 2D boxes of the validation split; a killed run is resumed."""
         model = folder / MODEL_FILE
         train_detector2d(self.training, ObjectDataset(inputs.data, "train"), model, self.seed, overwrite=True)
         run_job(Boxes2dJob(model, ObjectDataset(inputs.data, "val"), folder, _MIN_BOX_SCORE), overwrite=True)
@@ -83,7 +83,7 @@ class TrainedDetector:
     """A PointRCNN or Frustum PointNet of one class, on the clouds of one parent.
 
     Attributes:
-        training: how.
+        training: settings of the training.
         class_name: KITTI's.
         cloud: the parent.
         near_m: m, up to which pedestrians are scored.
@@ -106,16 +106,16 @@ class TrainedDetector:
 
     @property
     def kind(self) -> Literal["P-RCNN", "F-PTNET"]:
-        """As the paper's tables call it."""
+        """Name of the network in the tables of "Fixes That Fail"."""
         return "P-RCNN" if isinstance(self.training, PointRCNNTraining) else "F-PTNET"
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        """All three."""
+        """Training, prediction and test: all the steps that there are."""
         return ("train", "predict", "test")
 
     def settings(self, step: Step) -> Mapping[str, Any]:
-        """The training's; the 2D boxes of a prediction; what is scored."""
+        """Training: settings, class and data. Prediction: digest of the file of 2D boxes, if any. Test: `near_m`."""
         if step == "train":
             chosen = {"class": self.class_name, "max_depth_m": self.max_depth_m, "data_share": self.data_share}
             return {**recorded_settings(self.training), **chosen}
@@ -124,13 +124,13 @@ class TrainedDetector:
         return {} if self.boxes_file is None else {"boxes": file_digest(self.boxes_file)}
 
     def version(self, step: Step) -> int:
-        """By kind, for a training."""
+        """Version of a step's code; each kind of detector has its own for the training."""
         if step != "train":
             return 1
         return _POINTRCNN_VERSION if self.kind == "P-RCNN" else _FRUSTUM_VERSION
 
     def resources(self, step: Step) -> Resources:
-        """A card where the training takes one."""
+        """The threads and GPU that the training asks for; one thread for the other steps."""
         if step != "train":
             return Resources()
         return training_resources(self.training.device, self.training.threads)
@@ -153,7 +153,7 @@ class TrainedDetector:
             write_scores(inputs, folder, self.class_name, self.near_m)
 
     def test_loss(self, inputs: Inputs) -> ItemLosses:
-        """100 - AP40 by frame."""
+        """100 - AP40, moderate, over the validation frames."""
         return precision_loss(inputs, self.class_name, self.near_m, self.loss)
 
     def _boxes2d(self, frames: ObjectDataset, inputs: Inputs) -> Mapping[str, Boxes2d]:

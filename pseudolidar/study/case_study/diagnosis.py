@@ -27,7 +27,7 @@ _SUPPORT = {True: "yes", False: "no", None: "open"}
 
 
 def evidence(study: CaseStudy, place: DetectorPlace) -> list[Evidence]:
-    """What there is to say of one detector's terms, strongest assumption last."""
+    """The evidence on one detector's terms of the error, strongest assumption last."""
     found: list[Evidence] = []
     if place.class_name in _PIXELS and study.is_compared(DEPTH):
         u, u_prime = ([study.errors(source, seed) for seed in study.seeds] for source in UPDATE)

@@ -31,8 +31,8 @@ class PretrainedWeights:
     """Weights to start from, the same for every seed, as the paper's are SceneFlow's: what it "predicts" is a file.
 
     Attributes:
-        training: how they are made.
-        seed: of it.
+        training: settings of the training that makes them.
+        seed: of that training.
     """
 
     training: StereoTraining
@@ -40,23 +40,23 @@ class PretrainedWeights:
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        """One, whatever the study's seed."""
+        """Prediction alone, which trains once for all seeds of the study."""
         return ("predict",)
 
     def settings(self, step: Step) -> Mapping[str, Any]:
-        """The training's."""
+        """Settings of the training, and its seed."""
         return {**recorded_settings(self.training), "seed": self.seed}
 
     def version(self, step: Step) -> int:
-        """Of `train_stereo`."""
+        """Version of PSMNet's training (`train_stereo`)."""
         return _TRAINING_VERSION
 
     def resources(self, step: Step) -> Resources:
-        """One thread, or a card."""
+        """The processor threads and the GPU that the training asks for."""
         return training_resources(self.training.device, self.training.threads)
 
     def run(self, step: Step, inputs: Inputs, folder: Path) -> None:
-        """Train; resumable."""
+        """Train on the training split and write the weights to `folder`; a killed run is resumed."""
         frames = ObjectDataset(inputs.data, "train")
         train_stereo(self.training, frames, folder / MODEL_FILE, None, self.seed, overwrite=True)
 
@@ -66,7 +66,7 @@ class TrainedDisparity:
     """A PSMNet or an ensemble that the study trains, started from the weights of the parent `WEIGHTS` if it has one.
 
     Attributes:
-        training: how.
+        training: settings of the training.
         initial: a file to start from instead; None: none.
     """
 
@@ -75,26 +75,26 @@ class TrainedDisparity:
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        """All three."""
+        """Training, prediction and test: all the steps that there are."""
         return ("train", "predict", "test")
 
     def settings(self, step: Step) -> Mapping[str, Any]:
-        """The training's; of a prediction none but the model's."""
+        """Settings and initial weights of the training; empty for the other steps, which follow from it."""
         if step != "train":
             return {}
         initial = {} if self.initial is None else {"initial": file_digest(self.initial.path, "weights")}
         return {**recorded_settings(self.training), **initial}
 
     def version(self, step: Step) -> int:
-        """By step."""
+        """Version of a step's code; training, prediction and test have one each."""
         return {"train": _TRAINING_VERSION, "predict": _PREDICTION_VERSION, "test": TEST_VERSION}[step]
 
     def resources(self, step: Step) -> Resources:
-        """A card where the training takes one."""
+        """The threads and GPU that the training asks for; one thread for the test."""
         return Resources() if step == "test" else training_resources(self.training.device, self.training.threads)
 
     def run(self, step: Step, inputs: Inputs, folder: Path) -> None:
-        """Train, predict both splits, or test; resumable."""
+        """Train, predict both splits, or test; a killed run is resumed."""
         if step == "train":
             weights = inputs.parents.get(WEIGHTS)
             initial = weights / MODEL_FILE if weights is not None else None
@@ -110,7 +110,7 @@ class TrainedDisparity:
             measure_disparity(inputs, folder)
 
     def test_loss(self, inputs: Inputs) -> ItemLosses:
-        """Disparity MAE by frame."""
+        """Disparity MAE over the valid pixels of the validation frames, px."""
         return disparity_loss(inputs)
 
 
@@ -122,26 +122,26 @@ class CheckpointDisparity:
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        """It is trained already."""
+        """Prediction and test; the training took place elsewhere."""
         return ("predict", "test")
 
     def settings(self, step: Step) -> Mapping[str, Any]:
-        """The file's content and how it is read."""
+        """Digest of the weights and the options that they are loaded with; empty for the test."""
         if step == "test":
             return {}
         choice = {**dataclasses.asdict(self.checkpoint), "path": file_digest(self.checkpoint.path, "weights")}
         return {name: value for name, value in choice.items() if name != "device"}
 
     def version(self, step: Step) -> int:
-        """By step."""
+        """Version of a step's code; prediction and test have one each."""
         return _PREDICTION_VERSION if step == "predict" else TEST_VERSION
 
     def resources(self, step: Step) -> Resources:
-        """A card where it is to predict on one."""
+        """One processor thread, and for a prediction on a GPU that GPU."""
         return Resources() if step == "test" else training_resources(self.checkpoint.device, None)
 
     def run(self, step: Step, inputs: Inputs, folder: Path) -> None:
-        """Predict both splits, or test."""
+        """Write the disparity maps of both splits, or measure those of the validation split."""
         if step == "test":
             measure_disparity(inputs, folder)
             return
@@ -150,7 +150,7 @@ class CheckpointDisparity:
         predict_splits(network, inputs.data, folder)
 
     def test_loss(self, inputs: Inputs) -> ItemLosses:
-        """Disparity MAE by frame."""
+        """Disparity MAE over the valid pixels of the validation frames, px."""
         return disparity_loss(inputs)
 
 
@@ -160,7 +160,7 @@ class MatchingDisparity:
 
     Attributes:
         max_disparity: of the search, px.
-        splits: on which it is asked.
+        splits: those whose maps it predicts.
     """
 
     max_disparity: int
@@ -168,30 +168,30 @@ class MatchingDisparity:
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        """Without training."""
+        """Prediction and test; there is nothing to train."""
         return ("predict", "test")
 
     def settings(self, step: Step) -> Mapping[str, Any]:
-        """The search's."""
+        """The range of disparities and the splits of a prediction; empty for the test."""
         return dataclasses.asdict(self) if step == "predict" else {}
 
     def version(self, step: Step) -> int:
-        """By step."""
+        """Version of a step's code; prediction and test have one each."""
         return 1 if step == "predict" else TEST_VERSION
 
     def resources(self, step: Step) -> Resources:
-        """One thread."""
+        """One processor thread, no GPU."""
         return Resources()
 
     def run(self, step: Step, inputs: Inputs, folder: Path) -> None:
-        """Match the splits' pairs, or test."""
+        """Write the disparity maps of the splits, or measure those of the validation split."""
         if step == "test":
             measure_disparity(inputs, folder)
         else:
             predict_splits(SemiGlobalMatching(self.max_disparity), inputs.data, folder, self.splits)
 
     def test_loss(self, inputs: Inputs) -> ItemLosses:
-        """Disparity MAE by frame."""
+        """Disparity MAE over the valid pixels of the validation frames, px."""
         return disparity_loss(inputs)
 
 
@@ -202,5 +202,5 @@ def predict_splits(model: DisparityModel, data: Path, folder: Path, splits: tupl
 
 
 def training_resources(device: str, threads: int | None) -> Resources:
-    """What a training on a device occupies."""
+    """Threads and GPUs of a run on `device`; None counts as one thread."""
     return Resources(threads or 1, 0.0 if device == "cpu" else 1.0)

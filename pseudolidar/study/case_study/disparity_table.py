@@ -4,7 +4,7 @@ from pseudolidar.stereo import RANGES_M, REGIONS, StereoMetrics, range_name
 from pseudolidar.viewing import Row, Table
 
 REGION_NAMES = {"all": "all pixels", "car": "cars", "pedestrian": "pedestrians"}
-"""How tables call the `REGIONS`."""
+"""Names of the `REGIONS` in tables."""
 
 
 def disparity_table(metrics: StereoMetrics, name: str) -> Table:

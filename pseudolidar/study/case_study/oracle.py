@@ -16,7 +16,7 @@ _ORACLE_FILE = "oracle.json"
 
 @dataclass(frozen=True)
 class Oracle:
-    """y: the data set's own truth, exact disparity or LiDAR. What it predicts says only where that lies."""
+    """y in the paper: the true depth, exact disparity or LiDAR. Its prediction is a file that says which it is."""
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -24,15 +24,15 @@ class Oracle:
         return ("predict",)
 
     def settings(self, step: Step) -> Mapping[str, Any]:
-        """None."""
+        """Empty: the truth depends on the data set alone."""
         return {}
 
     def version(self, step: Step) -> int:
-        """Of the file below."""
+        """Version of the file that says which truth there is."""
         return 1
 
     def resources(self, step: Step) -> Resources:
-        """One thread."""
+        """One processor thread, no GPU."""
         return Resources()
 
     def run(self, step: Step, inputs: Inputs, folder: Path) -> None:

@@ -97,7 +97,7 @@ def upstream_sentence(study: CaseStudy) -> str:
 
 
 def _doubt(change: Change) -> str:
-    """What keeps a difference from being one."""
+    """Empty, or " (undecided)" if the interval of the change holds 0."""
     return "" if change.interval.excludes_zero else " (undecided)"
 
 

@@ -1,4 +1,4 @@
-"""What a case study on a folder of the user's will need, seen to be there before anything is trained."""
+"""Checks, before anything is trained, that a folder of the user has what a case study will need."""
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -58,7 +58,7 @@ def require_inputs(settings: CaseStudySettings) -> None:
 
 
 def _faults(what: str, frames: Sequence[Frame], check: Callable[[Frame], object]) -> Iterator[str]:
-    """What is to be said of the frames that `check` refuses; nothing where there are none."""
+    """Lines on the frames that `check` refuses; none if it refuses none."""
     refused: dict[str, str] = {}
     for frame in frames:
         try:

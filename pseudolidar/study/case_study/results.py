@@ -64,7 +64,7 @@ def _change(change: Change) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Not a number is no JSON."""
+    """The value for JSON, which has no NaN: None instead."""
     if isinstance(value, list | tuple):
         return [_plain(part) for part in value]
     return None if isinstance(value, float) and math.isnan(value) else value

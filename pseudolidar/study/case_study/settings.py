@@ -201,7 +201,7 @@ class CaseStudySettings:
 
     @property
     def training_seeds(self) -> tuple[int, ...]:
-        """The seeds of the trainings."""
+        """Seeds of the trainings: `seeds` numbers from `seed` upwards."""
         return tuple(range(self.seed, self.seed + self.seeds))
 
 
@@ -230,7 +230,7 @@ class DetectorPlace:
 
     @property
     def vertex(self) -> str:
-        """Its vertex' name, e.g. pedestrian-p-rcnn-near."""
+        """Name of the detector's vertex, e.g. pedestrian-p-rcnn-near."""
         share = "" if self.data_share == 1 else f"-share-{self.data_share:g}"
         width = "" if self.width == 1 else f"-width-{self.width:g}"
         return f"{self.class_name.lower()}-{self.kind.lower()}{'-near' if self.near_only else ''}{share}{width}"

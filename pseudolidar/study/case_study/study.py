@@ -87,7 +87,7 @@ class CaseStudy:
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """Of the trainings."""
+        """The training seeds of the settings: each gives one trained system."""
         return self.settings.training_seeds
 
     def wanted(self) -> list[Stage]:
@@ -105,7 +105,7 @@ class CaseStudy:
         return list({stage.fingerprint: stage for stage in [self.data, *stages]}.values())
 
     def sources_of(self, place: DetectorPlace) -> tuple[Source, ...]:
-        """What a detector is trained on: for the diagnosis, u and u' alone."""
+        """The sources of depth that a detector is trained on: for the diagnosis, u and u' alone."""
         if place not in self.places:
             return UPDATE
         command = self.settings.commands.get(place.kind)
@@ -126,7 +126,7 @@ class CaseStudy:
 
     @property
     def data(self) -> Stage:
-        """The stage of the frames."""
+        """The stage that provides the frames of both splits."""
         return self.systems["u"].data
 
     def stage(self, source: Source, vertex: str, step: Step, seed: int) -> Stage:
@@ -147,13 +147,13 @@ class CaseStudy:
 
     @property
     def data_root(self) -> Path:
-        """The data set's folder."""
+        """Folder of the data set: the user's own, or where the store keeps the synthetic town."""
         data = self.settings.data
         return Path(data.root) if isinstance(data, FolderData) else self.store.folder(self.data)
 
     @cache  # noqa: B019
     def frames(self, split: str) -> ObjectDataset:
-        """The frames of a split."""
+        """The data set's frames of a split, `train` or `val`."""
         return ObjectDataset(self.data_root, split)
 
     def folder(self, source: Source, vertex: str, step: Step, seed: int | None = None) -> Path:
@@ -173,7 +173,7 @@ class CaseStudy:
 
     @cache  # noqa: B019
     def losses(self, source: Source, vertex: str) -> list[ItemLosses]:
-        """The test losses of a vertex, one a seed."""
+        """The test losses of a vertex, one per seed."""
         return [self.systems[source].test_loss(self.store, vertex, seed) for seed in self.seeds]
 
     def is_trained(self, vertex: str) -> bool:

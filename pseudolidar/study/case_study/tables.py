@@ -150,7 +150,7 @@ def _average_precision_table(study: CaseStudy, places: Sequence[DetectorPlace], 
 def precision_losses(
     study: CaseStudy, source: Source, place: DetectorPlace, view: str, loose: bool
 ) -> list[ItemLosses] | None:
-    """100 - AP40 of a detector, one a seed; None where the detector is missing or there is no object to find."""
+    """100 - AP40 of a detector, one per seed; None where the detector is missing or there is no object to find."""
     if not study.is_there(source, place.vertex):
         return None
     losses = [

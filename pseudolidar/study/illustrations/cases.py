@@ -74,7 +74,7 @@ class Illustration:
 
     @cached_property
     def before(self) -> System:
-        """The system as it was."""
+        """The system before the update, on the illustration's examples."""
         return System(Stage("examples", WriteExamples(self.examples)), self.vertices)
 
     @cached_property

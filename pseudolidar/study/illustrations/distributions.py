@@ -32,7 +32,7 @@ class Examples:
 
     @classmethod
     def read(cls, folder: Path) -> "Examples":
-        """From a folder that `WriteExamples` filled."""
+        """Read the examples from a folder that `WriteExamples` filled."""
         with np.load(folder / _FILE) as stored:
             return cls(stored["x"], stored["positive"], stored["target"])
 
@@ -49,18 +49,18 @@ class WriteExamples:
 
     @property
     def version(self) -> int:
-        """Of what is written."""
+        """Version of the file that is written."""
         return 1
 
     def settings(self) -> Mapping[str, Any]:
-        """The examples, by their bytes."""
+        """A digest of the examples' arrays."""
         digest = hashlib.sha256()
         for values in (self.examples.x, self.examples.positive, self.examples.target):
             digest.update(str(values.shape).encode() + values.tobytes())
         return {"examples": digest.hexdigest()}
 
     def run(self, folder: Path, parents: Mapping[str, Path]) -> None:
-        """Write them."""
+        """Write the examples to an .npz file in `folder`."""
         with replacing(folder / _FILE) as temporary, temporary.open("wb") as file:
             np.savez(file, x=self.examples.x, positive=self.examples.positive, target=self.examples.target)
 

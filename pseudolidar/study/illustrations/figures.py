@@ -31,7 +31,7 @@ _TINT = 0.22
 _FINE, _COARSE = 400, 64
 
 Bounds = tuple[float, float, float]
-"""Of a square panel: its centre's two coordinates, half its side."""
+"""A square panel: its centre's two coordinates and half its side."""
 
 
 def draw_illustration(result: Result) -> Figure:

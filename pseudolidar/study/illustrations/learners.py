@@ -32,7 +32,7 @@ class Learner(Protocol):
     trained: ClassVar[bool]
     """Whether there is anything to fit."""
     unit: ClassVar[str]
-    """Of the test loss."""
+    """Unit of the test loss; empty for a pure number."""
 
     def fit(self, inputs: NDArray[np.float64], examples: Examples) -> Parameters:
         """Learn from inputs (N, K) and what the examples say about them."""
@@ -67,7 +67,7 @@ class _Classifier:
     unit: ClassVar[str] = "% wrong"
 
     def losses(self, predictions: NDArray[np.float64], examples: Examples) -> NDArray[np.float64]:
-        """Percent wrong, of each example."""
+        """The expected 0-1 loss of each example (N,), percent."""
         return percent_wrong(predictions[:, 0], examples.positive)
 
 
@@ -84,17 +84,17 @@ class PointRegression:
     unit: ClassVar[str] = ""
 
     def fit(self, inputs: NDArray[np.float64], examples: Examples) -> Parameters:
-        """Coefficients (terms, 2)."""
+        """Least-squares coefficients of the targets: `coefficients` (terms, 2)."""
         return {
             "coefficients": np.asarray(np.linalg.lstsq(self._terms(inputs), examples.target, rcond=None)[0], np.float64)
         }
 
     def predict(self, parameters: Parameters, inputs: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Points (N, 2)."""
+        """The points (N, 2) that the polynomials give for inputs (N, 2)."""
         return np.asarray(self._terms(inputs) @ parameters["coefficients"])
 
     def losses(self, predictions: NDArray[np.float64], examples: Examples) -> NDArray[np.float64]:
-        """Squared distances to the targets."""
+        """Squared distance of each predicted point to its target, (N,)."""
         return np.asarray(((predictions - examples.target) ** 2).sum(axis=1))
 
     def _terms(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -116,11 +116,11 @@ class Rule(_Classifier):
     trained: ClassVar[bool] = False
 
     def fit(self, inputs: NDArray[np.float64], examples: Examples) -> Parameters:
-        """Nothing."""
+        """Empty: the line is given, and nothing is learnt."""
         return {}
 
     def predict(self, parameters: Parameters, inputs: NDArray[np.float64]) -> NDArray[np.float64]:
-        """0 or 1."""
+        """(N, 1): 1.0 for inputs on the positive side of the line, else 0.0."""
         return (inputs @ np.array(self.normal) > self.offset)[:, None].astype(np.float64)
 
 
@@ -134,11 +134,11 @@ class LinearClassifier(_Classifier):
         return {"normal": np.array(line.normal), "offset": np.array(line.offset)}
 
     def predict(self, parameters: Parameters, inputs: NDArray[np.float64]) -> NDArray[np.float64]:
-        """0 or 1."""
+        """(N, 1): 1.0 for inputs on the positive side of the line, else 0.0."""
         return (inputs @ parameters["normal"] > parameters["offset"])[:, None].astype(np.float64)
 
     def best_in_set(self, inputs: NDArray[np.float64], positive: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """As `Downstream.best_in_set`, over all lines."""
+        """What the line with the fewest errors on these inputs says, (N,); see `Downstream.best_in_set`."""
         return best_half_plane(inputs, positive).contains(inputs)
 
 
@@ -175,12 +175,12 @@ class QuadraticClassifier(_Classifier):
         return np.asarray(parameters["coefficients"] @ features.T)
 
     def predict(self, parameters: Parameters, inputs: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The share of the draws that say positive."""
+        """(N, 1): the share of the draws whose classifiers say positive."""
         parts = np.array_split(inputs, -(-len(inputs) // _AT_ONCE))
         return np.concatenate([(self.values(parameters, part) > 0).mean(axis=0) for part in parts])[:, None]
 
     def best_in_set(self, inputs: NDArray[np.float64], positive: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """As `Downstream.best_in_set`, over all conics."""
+        """What the best conic says of these inputs, (N,); see `Downstream.best_in_set`."""
         scaled = (inputs - inputs.mean(axis=0)) / inputs.std(axis=0)
         return np.asarray(quadratic_features(scaled) @ best_conic(scaled, positive) > 0)
 
@@ -190,18 +190,18 @@ class TableClassifier(_Classifier):
     """Sees K bits and answers, for each of their 2^K values, the commoner class; positive for values never seen."""
 
     def fit(self, inputs: NDArray[np.float64], examples: Examples) -> Parameters:
-        """The answers (2^K,)."""
+        """The class, 0.0 or 1.0, for each value of the bits: `answers` (2^K,)."""
         rows = _row(inputs)
         answers = np.ones(1 << inputs.shape[1])
         answers[rows] = best_function(inputs, examples.positive)
         return {"answers": answers}
 
     def predict(self, parameters: Parameters, inputs: NDArray[np.float64]) -> NDArray[np.float64]:
-        """0 or 1."""
+        """(N, 1): the table's answer to each input, 0.0 or 1.0."""
         return parameters["answers"][_row(inputs)][:, None]
 
     def best_in_set(self, inputs: NDArray[np.float64], positive: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """As `Downstream.best_in_set`, over all functions of the bits."""
+        """What the best Boolean function says of the inputs' bits, (N,); see `Downstream.best_in_set`."""
         return best_boolean_function(inputs > 0.5, positive)
 
 
@@ -220,19 +220,19 @@ class LearnerModel:
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        """All, or without training."""
+        """Training if there is anything to fit, prediction and test."""
         return ("train", "predict", "test") if self.learner.trained else ("predict", "test")
 
     def settings(self, step: Step) -> Mapping[str, Any]:
-        """The learner's kind and attributes."""
+        """Name of the learner's class, and its attributes."""
         return {"learner": type(self.learner).__name__, **vars(self.learner)}
 
     def version(self, step: Step) -> int:
-        """Of all steps."""
+        """Version of the learners' code, one for all steps."""
         return 1
 
     def resources(self, step: Step) -> Resources:
-        """One processor."""
+        """One processor thread, no GPU."""
         return Resources()
 
     def run(self, step: Step, inputs: Inputs, folder: Path) -> None:
@@ -251,7 +251,7 @@ class LearnerModel:
             MeanLoss(examples.names(), losses, np.ones(len(losses)), self.learner.unit).save(folder / "losses.npz")
 
     def test_loss(self, inputs: Inputs) -> MeanLoss:
-        """The mean over the examples."""
+        """The mean of the learner's loss over all examples."""
         assert inputs.tested is not None
         return MeanLoss.load(inputs.tested / "losses.npz")
 

@@ -42,16 +42,16 @@ def _of_objective(split: str, part: str) -> Quantity:
 OBJECTIVE_QUANTITIES: Mapping[str, Quantity] = {
     f"{split}_{part}": _of_objective(split, part) for split in ("train", "test") for part in ("individual", "ensemble")
 }
-"""In the loss that was trained on, at the end of training; NaN where that is the one which is compared."""
+"""Values of the loss that was trained on, at the end of training; NaN if it is the one that is compared anyway."""
 
 
 def percent(quantity: Quantity) -> Quantity:
-    """A share in percent."""
+    """The quantity, a share from 0 to 1, in percent."""
     return lambda training: 100 * quantity(training)
 
 
 def mean(experiment: Experiment, beta: float, quantity: Quantity) -> Estimate:
-    """The mean over seeds, with its interval."""
+    """The mean over the seeds, with its Student's interval."""
     return student_interval([quantity(training) for training in experiment.of(beta)])
 
 

@@ -116,12 +116,12 @@ class TrainDigits:
     version: ClassVar[int] = 2
 
     def settings(self) -> Mapping[str, Any]:
-        """Without the other betas and seeds."""
+        """The experiment's settings, with only this ensemble's beta and seed."""
         shared = {name: value for name, value in asdict(self.ensembles).items() if name not in ("betas", "seeds")}
         return {**shared, "beta": self.beta, "seed": self.seed}
 
     def run(self, folder: Path, parents: Mapping[str, Path]) -> None:
-        """Fill `folder`: measurements.json."""
+        """Train the ensemble and write what was measured to measurements.json in `folder`."""
         write_training(folder, train_digits(self.ensembles, self.beta, self.seed))
 
 
@@ -145,7 +145,7 @@ class DigitNetworks(nn.Module):
         self.last, self.last_bias = drawn(hidden, _CLASSES, 0.5), nn.Parameter(torch.zeros(members, 1, _CLASSES))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Every member sees every image."""
+        """Logits (M, N, 10) of every member for images (N, 64)."""
         inputs = images.expand(len(self.first), *images.shape)
         return torch.baddbmm(self.last_bias, torch.baddbmm(self.first_bias, inputs, self.first).relu(), self.last)
 

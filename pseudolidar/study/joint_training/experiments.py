@@ -19,7 +19,7 @@ class Design:
         title: for people.
         setting: what is trained on what, in a few sentences.
         compared: the loss that is decomposed, e.g. "cross-entropy".
-        unit: of it; empty for a pure number.
+        unit: of that loss; empty for a pure number.
         step: what the steps of training are, e.g. "epochs".
         stages: (beta, seed) -> what leaves the measurements; every beta with every seed, beta 0 among them. The seeds
             of two betas differ in nothing else.
@@ -46,7 +46,7 @@ class Design:
 
     @property
     def measure(self) -> str:
-        """The loss with its unit."""
+        """Name of the loss that is decomposed, with its unit."""
         return f"{self.compared} ({self.unit})" if self.unit else self.compared
 
 
@@ -64,12 +64,12 @@ class Experiment:
 
     @property
     def betas(self) -> tuple[float, ...]:
-        """From 0 upwards."""
+        """The betas that were trained with, each once, ascending from 0."""
         return tuple(sorted({beta for beta, _ in self.trainings}))
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """In rising order."""
+        """The seeds that every beta was trained with, each once, ascending."""
         return tuple(sorted({seed for _, seed in self.trainings}))
 
     def of(self, beta: float) -> list[Training]:

@@ -60,7 +60,7 @@ class Training:
 
     @property
     def end(self) -> Snapshot:
-        """After the last step."""
+        """The snapshot after the last step of the training."""
         return self.snapshots[-1]
 
 

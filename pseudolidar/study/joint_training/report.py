@@ -120,6 +120,6 @@ def _plain(snapshot: Snapshot) -> dict[str, Any]:
 
 
 def _numbers(found: Estimate) -> dict[str, float | None]:
-    """JSON has no NaN."""
+    """Value, low and high for JSON, which has no NaN: None instead."""
     numbers = {"value": found.value, "low": found.low, "high": found.high}
     return {name: number if isfinite(number) else None for name, number in numbers.items()}

@@ -111,8 +111,8 @@ class TrainEnsemble:
     """Trains one ensemble and keeps its weights on the way.
 
     Attributes:
-        training: how.
-        seed: of it.
+        training: settings of the training.
+        seed: of the training.
         snapshots: steps after which the weights are kept.
     """
 
@@ -122,15 +122,15 @@ class TrainEnsemble:
 
     @property
     def version(self) -> int:
-        """Of `train_ensemble`."""
+        """Version of the ensembles' training (`train_ensemble`)."""
         return 1
 
     def settings(self) -> Mapping[str, Any]:
-        """The training's, its seed, the snapshots."""
+        """Settings and seed of the training, and the steps of its snapshots."""
         return {**recorded_settings(self.training), "seed": self.seed, "snapshots": list(self.snapshots)}
 
     def run(self, folder: Path, parents: Mapping[str, Path]) -> None:
-        """Train; resumable."""
+        """Train on the training split and write the weights and snapshots to `folder`; a killed run is resumed."""
         frames = ObjectDataset(parents["data"], "train")
         train_ensemble(self.training, frames, folder / _MODEL_FILE, None, self.seed, self.snapshots, overwrite=True)
 
@@ -140,9 +140,9 @@ class MeasureEnsemble:
     """Measures one ensemble at several moments of its training.
 
     Attributes:
-        training: that it went through.
-        steps: after how many of its steps.
-        frames: of each split.
+        training: settings of the training that it went through.
+        steps: numbers of training steps after which it is measured.
+        frames: how many of each split it is measured on.
     """
 
     training: EnsembleTraining
@@ -151,11 +151,11 @@ class MeasureEnsemble:
 
     @property
     def version(self) -> int:
-        """Of the measurements."""
+        """Version of the measurements that are taken."""
         return 2
 
     def settings(self) -> Mapping[str, Any]:
-        """When, on how many frames, in which loss."""
+        """The steps at which it is measured, the number of frames and the loss."""
         return {
             "steps": list(self.steps), "frames": self.frames, "loss": self.training.loss, "smooth": self.training.smooth
         }  # fmt: skip
@@ -202,5 +202,5 @@ class MeasureEnsemble:
 
 
 def _trained_on(training: EnsembleTraining) -> str:
-    """The loss, for people."""
+    """Name of the loss that was trained on, e.g. smooth L1 of disparity."""
     return f"{'smooth L1' if training.smooth else 'L1'} of {training.loss}"

@@ -142,7 +142,7 @@ def _snapshots(experiment: Experiment) -> int:
 
 
 def _decimals(rows: Sequence[Row], figures: int) -> int:
-    """Decimals that show so many figures of the largest value of each column."""
+    """Decimals that show at least `figures` significant figures of the largest value of each column."""
     values = [[cell.value if isinstance(cell, Estimate) else cell for cell in row.cells[1:]] for row in rows]
     largest = np.nanmax(np.abs(np.array(values, np.float64)), axis=0, initial=0.0)
     smallest = float(np.min(largest[largest > 0], initial=1.0))

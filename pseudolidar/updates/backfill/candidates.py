@@ -37,7 +37,7 @@ class Candidates:
 
     @property
     def digest(self) -> str:
-        """Of frames and boxes, to tell whether two are the same."""
+        """16 hex digits that stand for frames and boxes: equal candidates have the same."""
         text = "\n".join(self.frame_ids).encode()
         return hashlib.sha256(text + self.frame.tobytes() + self.box2d.tobytes()).hexdigest()[:16]
 

@@ -39,7 +39,7 @@ class Trial:
     runs: tuple[Changes, ...]
 
     def mean(self, name: str) -> float:
-        """Of a field of `Changes`, over the runs."""
+        """The mean over the runs of a field of `Changes`."""
         return float(np.mean([getattr(run, name) for run in self.runs]))
 
 

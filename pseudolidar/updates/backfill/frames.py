@@ -39,7 +39,7 @@ def frames_to_run(
     Args:
         candidates: N items.
         entropy: (N,) of their posteriors, nats.
-        count: at most so many frames.
+        count: the most frames to choose.
         selection: the frames of the largest sums, ties in an order by chance; or all by chance.
         seed: of that order.
     """

@@ -34,7 +34,7 @@ _BOTTOM_IN = 0.68
 
 
 def rule_text(rule: Rule) -> str:
-    """E.g. "cost ratio 3"."""
+    """Name of the rule in tables and figures, e.g. "cost ratio 3"."""
     words = re.sub(r"(?<=.)([A-Z])", r" \1", type(rule).__name__).lower()
     return " ".join([words, *(f"{getattr(rule, field.name):g}" for field in fields(rule))])
 

@@ -23,7 +23,7 @@ class Version:
 
     Attributes:
         name: e.g. u, or ensemble; part of file names.
-        folders: of KITTI result files ID.txt; several where each detector has its own, e.g. one a class.
+        folders: of KITTI result files ID.txt; several where each detector has its own, e.g. one per class.
         min_score: by class, detections of lower scores are left out. None: the scores of `best_scores`.
 
     Raises:
@@ -48,7 +48,7 @@ class Version:
         return [name for name in frame_ids if any(not (folder / f"{name}.txt").is_file() for folder in self.folders)]
 
     def digest(self, frame_ids: Sequence[str]) -> str:
-        """Of the result files of these frames."""
+        """Digest of the result files of these frames."""
         return combined_digest(
             {name: files_digest([folder / f"{name}.txt" for folder in self.folders]) for name in frame_ids}
         )
@@ -143,10 +143,10 @@ def classifier(version: Version, labelled: LabelledFrames, min_overlap: float) -
 
 
 def best_scores(labels: Sequence[Objects], detections: StackedObjects, min_overlap: float) -> dict[str, float]:
-    """By class, the score of the highest F1 in the image (`study.flips.best_threshold`); infinity where none is right.
+    """For each class the score of highest F1 in the image (`study.flips.best_threshold`); infinity if none is right.
 
     Args:
-        labels: one a frame.
+        labels: one per frame.
         detections: of the same frames.
         min_overlap: intersection over union that a match must exceed.
     """

@@ -12,7 +12,7 @@ from pseudolidar.updates.digits_stream.runs import Selection
 from pseudolidar.viewing import Estimate
 
 FLIPS_SHARE = 0.5
-"""Of replace's accumulated negative flips: a rule is to stay at or below it."""
+"""Share of replace's accumulated negative flips that a rule must not exceed."""
 ACCURACY_LOSS = 0.5
 """Points of final accuracy that a rule may lose against replace."""
 

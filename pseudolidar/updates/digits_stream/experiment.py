@@ -26,7 +26,7 @@ SELECTIONS: tuple[Selection, ...] = ("entropy", "random")
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """Of one policy over S seeds and T steps, against the truth.
+    """Scores of one policy over S seeds and T steps, against the truth.
 
     Attributes:
         accuracy: float64 (S, T), percent of the items that are there; an item without a label is wrong.
@@ -72,11 +72,11 @@ class Experiment:
 
     @property
     def selections(self) -> tuple[Selection, ...]:
-        """Those that make a difference under some budget."""
+        """The selections that differ from each other under the smallest budget."""
         return selections_under(min(self.budgets))
 
     def of(self, rule: Rule, selection: Selection, budget: float, growing: bool = False) -> Scores:
-        """The scores of one policy."""
+        """The scores of one policy; KeyError where it was not run."""
         return self.scores[Policy(rule, selection, budget, growing)]
 
 
@@ -164,7 +164,7 @@ def score(run: Run, truth: NDArray[np.int16]) -> Scores:
 
 
 def rule_name(rule: Rule) -> str:
-    """As tables and figures call it."""
+    """The rule's name in tables and figures."""
     if isinstance(rule, CostRatio):
         return f"CostRatio {rule.ratio:g}"
     names = {Replace: "replace", MajorityVote: "majority vote", Never: "never"}

@@ -103,7 +103,7 @@ def _by_step(experiment: Experiment) -> tuple[Table, ...]:
 
 
 def _lead(diverse: Experiment, alike: Experiment) -> str:
-    """In how many settings the claims hold."""
+    """The sentence that says in how many settings the claims hold."""
     counts = []
     for experiment in (diverse, alike):
         beside = against_replace(experiment)

@@ -14,7 +14,7 @@ from pseudolidar.updates.digits_stream.classifiers import CLASSES, DigitsStream
 Selection = Literal["entropy", "random"]
 
 ARRIVAL_STEP = 2
-"""Of a growing data set's second half: it arrives with the third classifier."""
+"""The step at which a growing data set's second half arrives: with the third classifier."""
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ def write_npy(path: str | Path, array: ArrayLike) -> None:
     buffer = io.BytesIO()
     np.save(buffer, np.asarray(array), allow_pickle=False)
     with replacing(path) as temporary:
-        temporary.write_bytes(buffer.getbuffer())
+        temporary.write_bytes(buffer.getvalue())
 
 
 def _read(path: str | Path, expected: str, names: tuple[str, ...] | None) -> list[NDArray[Any]]:

@@ -63,7 +63,6 @@ def save_checkpoint(path: str | Path, content: Mapping[str, Any]) -> None:
             is what JSON can hold (it gives lists for tuples).
     """
     path = Path(path)
-    buffer: memoryview | bytes
     if path.suffix.lower() == ".safetensors":
         rest = dict(content)
         # It takes no views: each tensor has its memory to itself, in the order of its dimensions.
@@ -76,7 +75,7 @@ def save_checkpoint(path: str | Path, content: Mapping[str, Any]) -> None:
         # In memory first: given a path, torch.save writes the (temporary) file's name into the archive.
         archive = io.BytesIO()
         torch.save(dict(content), archive)
-        buffer = archive.getbuffer()
+        buffer = archive.getvalue()
     with replacing(path) as temporary:
         temporary.write_bytes(buffer)
 

@@ -22,8 +22,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
     Write it through Python's own files (`write_bytes`, `write_text`, `open`): they report every byte that the system
     does not take. What writes through C's buffers (`tofile`, `np.save` into an open file, OpenCV) loses the last ones
-    without a word; and of `io.BytesIO` write `getvalue()`: a view of its buffer that a failed write leaves behind ends
-    Python 3.12.1 with a segmentation fault. The temporary name keeps the suffix, for libraries that choose their format by it.
+    without a word. Of an `io.BytesIO` write `getvalue()`: a view of its buffer, left behind by a failed write, ends
+    Python 3.12.1 with a segmentation fault. The temporary name keeps the suffix: libraries choose their format by it.
 
     Raises:
         FileError: the system refuses, e.g. for lack of space or of permission; names `path` and the reason.

@@ -37,7 +37,7 @@ def progress_bar(shown: bool = True) -> Progress:
         shown: False keeps it silent: in all processes but one that work on the same.
     """
     if not shown:
-        return Progress(disable=True)
+        return Progress(console=_silent(), disable=True)
     if not sys.stderr.isatty():
         return _Lines()
     return Progress(
@@ -85,7 +85,7 @@ class _Lines(Progress):
     """A progress bar's calls, answered by lines of plain text."""
 
     def __init__(self) -> None:
-        super().__init__(console=Console(file=sys.stderr, width=120), disable=True)
+        super().__init__(console=_silent(), disable=True)
         self._said: dict[TaskID, _Said] = {}
 
     def add_task(self, description: str, *args: Any, **kwargs: Any) -> TaskID:
@@ -126,6 +126,11 @@ class _Lines(Progress):
     @staticmethod
     def _tenths(task: Task) -> int:
         return int(_TENTHS * task.completed / task.total) if task.total else 0
+
+
+def _silent() -> Console:
+    # Rich 13.0 ends a progress bar with an empty line even where it shows none.
+    return Console(file=sys.stderr, quiet=True)
 
 
 def _clock(seconds: float) -> str:

@@ -1,13 +1,12 @@
 """Arguments reach a command as they were typed, Hydra's syntax works where it is meant, and mistakes are one line."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from pseudolidar.command_line import run_command
 from pseudolidar.command_line.running import CONFIGS
+from tests.command_line.conftest import RunHere
 
 Run = Callable[..., tuple[int, str]]
 TRAIN = ("train_stereo", "data=nowhere", "output=u.pt")
@@ -18,18 +17,12 @@ ODD = [
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+def run(run_here: RunHere, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     """A command within this process: its exit status, and its one line on standard error."""
     monkeypatch.chdir(tmp_path)
 
     def call(name: str, *arguments: str) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", [f"{name}.py"])
-        status = 0
-        try:
-            run_command(name, arguments)
-        except SystemExit as end:
-            status = int(str(end.code))
-        errors = capsys.readouterr().err
+        status, _, errors = run_here(name, *arguments)
         assert len(errors.splitlines()) == 1 and "Traceback" not in errors
         return status, errors.strip()
 

@@ -15,6 +15,7 @@ import pseudolidar
 from pseudolidar.command_line import run_command
 from pseudolidar.kitti import read_image, write_image, write_points
 from pseudolidar.kitti.arrays import read_points
+from tests.command_line.conftest import RunHere
 from tests.stereo.conftest import write_scene
 
 ROOT = Path(pseudolidar.__file__).parents[1]
@@ -148,11 +149,10 @@ def inputs(prepared: Path, tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def run(inputs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+def run(inputs: Path, run_here: RunHere) -> Run:
     """A command within this process: its exit status, and the line of its error."""
 
     def call(command: Command, *changes: str) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", [f"{command.name}.py"])
         places = {"DATA": inputs / "data", "CLOUDS": inputs / "clouds", "DIR": inputs}
         arguments = []
         changed = {change.partition("=")[0] for change in changes}
@@ -165,12 +165,8 @@ def run(inputs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
             for name, place in places.items():
                 argument = argument.replace(f"={name}", f"={place}")
             filled.append(argument)
-        status = 0
-        try:
-            run_command(command.name, filled)
-        except SystemExit as end:
-            status = int(str(end.code))
-        errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+        status, _, said = run_here(command.name, *filled)
+        errors = [line for line in said.splitlines() if line.startswith("error: ")]
         return status, errors[-1] if errors else ""
 
     return call

@@ -1,15 +1,14 @@
 """Frames of any name, of JPEGs and of testing/ go through the commands; none is left out in silence."""
 
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pseudolidar.command_line import run_command
 from pseudolidar.kitti import write_image
+from tests.command_line.conftest import RunHere
 from tests.kitti.scenery import write_dataset
 
 Run = Callable[..., tuple[int, str]]
@@ -17,19 +16,13 @@ NAME = "2011_09_26_000001"
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
+def run(run_here: RunHere, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     """A command within this process: its exit status and all that it said."""
     monkeypatch.chdir(tmp_path)
 
     def call(name: str, *arguments: str) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", [f"{name}.py"])
-        status = 0
-        try:
-            run_command(name, arguments)
-        except SystemExit as end:
-            status = int(str(end.code))
-        said = capsys.readouterr()
-        return status, said.out + said.err
+        status, printed, errors = run_here(name, *arguments)
+        return status, printed + errors
 
     return call
 

@@ -37,7 +37,7 @@ def progress_bar(shown: bool = True) -> Progress:
         shown: False keeps it silent: in all processes but one that work on the same.
     """
     if not shown:
-        return Progress(console=_silent(), disable=True)
+        return Progress(console=Console(quiet=True), disable=True)
     if not sys.stderr.isatty():
         return _Lines()
     return Progress(
@@ -85,8 +85,12 @@ class _Lines(Progress):
     """A progress bar's calls, answered by lines of plain text."""
 
     def __init__(self) -> None:
-        super().__init__(console=_silent(), disable=True)
+        super().__init__(console=Console(file=sys.stderr, width=120), disable=True)
         self._said: dict[TaskID, _Said] = {}
+
+    def stop(self) -> None:
+        # Rich 13.0 ends a progress bar with an empty line even where it shows none.
+        pass
 
     def add_task(self, description: str, *args: Any, **kwargs: Any) -> TaskID:
         number = super().add_task(description, *args, **kwargs)
@@ -126,11 +130,6 @@ class _Lines(Progress):
     @staticmethod
     def _tenths(task: Task) -> int:
         return int(_TENTHS * task.completed / task.total) if task.total else 0
-
-
-def _silent() -> Console:
-    # Rich 13.0 ends a progress bar with an empty line even where it shows none.
-    return Console(file=sys.stderr, quiet=True)
 
 
 def _clock(seconds: float) -> str:

@@ -99,7 +99,7 @@ def test_regression_in_bands_as_on_a_gpu(align_corners: bool) -> None:
 @pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a C++ compiler")
 def test_compiled_is_the_same() -> None:
     torch.manual_seed(0)
-    model = PSMNet(16, width=4, pool_sizes=(4,), hourglasses=1, blocks=(1, 1, 1, 1)).eval()
+    model = PSMNet(16, width=8, pool_sizes=(4,), hourglasses=1, blocks=(1, 1, 1, 1)).eval()
     model.get_parameter("classif1.2.weight").data.mul_(0.1)
     left, right = torch.randn(2, 1, 3, 32, 64)
     with torch.inference_mode():

@@ -20,7 +20,8 @@ from tests.stereo.test_kitti_stereo import write_benchmark
 from tests.stereo.test_scene_flow import write_pfm, write_scenes
 
 ROOT = Path(__file__).resolve().parents[2]
-TINY: dict[str, Any] = {"width": 4, "pool_sizes": [4, 2], "hourglasses": 1, "blocks": [1, 1, 1, 1]}
+# Not narrower: held to AVX2, oneDNN (PyTorch 2.14) crashes in the backward pass of 4 channels.
+TINY: dict[str, Any] = {"width": 8, "pool_sizes": [4, 2], "hourglasses": 1, "blocks": [1, 1, 1, 1]}
 SETTINGS = (
     *(f"training.{name}={str(value).replace(' ', '')}" for name, value in TINY.items()), "training.max_disparity=16",
     "training.crop=[16,32]", "training.steps=2", "training.batch_size=2", "training.precision=float32",
@@ -146,7 +147,7 @@ def truncated(path: Path) -> None:
 
 
 def wider(path: Path) -> None:
-    published(path, width=8)
+    published(path, width=16)
 
 
 def other(path: Path) -> None:
@@ -162,9 +163,9 @@ def deeper(path: Path) -> None:
     [
         (hostile, r"init.pt: pickle: found"),
         (truncated, r"init.pt: file: found nothing readable"),
-        (wider, r"firstconv.0.0.weight: found (8, 3, 3, 3), expected (4, 3, 3, 3)"),
-        (other, r"firstconv.0.0.weight: found nothing, expected (4, 3, 3, 3)"),
-        (deeper, r"dres3.conv1.0.0.weight: found (8, 4, 3, 3, 3), expected no such layer"),
+        (wider, r"firstconv.0.0.weight: found (16, 3, 3, 3), expected (8, 3, 3, 3)"),
+        (other, r"firstconv.0.0.weight: found nothing, expected (8, 3, 3, 3)"),
+        (deeper, r"dres3.conv1.0.0.weight: found (16, 8, 3, 3, 3), expected no such layer"),
     ],
 )
 def test_weights_that_are_refused(

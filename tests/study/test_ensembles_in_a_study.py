@@ -17,7 +17,7 @@ from pseudolidar.study.system import Inputs
 from tests.stereo.conftest import write_scene
 
 ALONE = StereoTraining(
-    loss="disparity", steps=2, batch_size=1, crop=(32, 64), width=4, max_disparity=16, pool_sizes=(4, 2),
+    loss="disparity", steps=2, batch_size=1, crop=(32, 64), width=8, max_disparity=16, pool_sizes=(4, 2),
     hourglasses=1, blocks=(1, 1, 1, 1), precision="float32",
 )  # fmt: skip
 ENSEMBLE = EnsembleTraining(

@@ -17,7 +17,7 @@ from pseudolidar.study.joint_training.stereo import MeasureEnsemble, TrainEnsemb
 from tests.stereo.conftest import write_scene
 
 TRAINING = EnsembleTraining(
-    loss="disparity", steps=4, batch_size=1, crop=(32, 64), members=2, beta=0.5, width=4, max_disparity=16,
+    loss="disparity", steps=4, batch_size=1, crop=(32, 64), members=2, beta=0.5, width=8, max_disparity=16,
     pool_sizes=(4, 2), hourglasses=1, blocks=(1, 1, 1, 1), learning_rate=5e-3, precision="float32",
 )  # fmt: skip
 ENSEMBLES = StereoEnsembles(

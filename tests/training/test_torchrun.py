@@ -19,7 +19,7 @@ SCRIPT = str(ROOT / "scripts" / "train_stereo.py")
 TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 # Slow enough to be caught between the first checkpoint and the end.
 SETTINGS = (
-    "training.steps=20", "training.width=4", "training.pool_sizes=[4,2]",
+    "training.steps=20", "training.width=8", "training.pool_sizes=[4,2]",
     "training.hourglasses=1", "training.blocks=[1,1,1,1]", "training.max_disparity=16", "training.crop=[16,32]",
     "training.batch_size=2", "training.precision=float32", "training.checkpoint_every=2",
 )  # fmt: skip

@@ -15,7 +15,7 @@ SCRIPTS = Path(__file__).parents[1] / "scripts"
 def forking() -> ForkServerContext:
     """Where such processes come from; their environment is that of the first call in this session."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["pseudolidar.study", "hydra"])
+    context.set_forkserver_preload(["pseudolidar.case_study", "hydra"])
     return context
 
 

@@ -93,10 +93,7 @@ def point_set_tables(limits: Limits, repetitions: int) -> Iterator[Table]:
     yield table(
         "Furthest point sampling: 64 x 512 -> 128 points",
         limits.pairs(64 * 512 * 128),
-        {
-            _PLAIN: lambda: reference.furthest_point_sample(small, 128),
-            _OURS: lambda: furthest_point_sample(small, 128),
-        },
+        {_PLAIN: lambda: reference.furthest_point_sample(small, 128), _OURS: lambda: furthest_point_sample(small, 128)},
     )
     for radius in (0.1, 1.0):
         yield table(
@@ -110,10 +107,7 @@ def point_set_tables(limits: Limits, repetitions: int) -> Iterator[Table]:
     yield table(
         f"Three nearest: {POINTS} points, {CENTRES} known",
         limits.pairs(POINTS * CENTRES),
-        {
-            _PLAIN: lambda: reference.three_nearest(cloud, centres),
-            _OURS: lambda: three_nearest(cloud, centres),
-        },
+        {_PLAIN: lambda: reference.three_nearest(cloud, centres), _OURS: lambda: three_nearest(cloud, centres)},
     )
     yield table(
         f"Group: {flat.numel()} rows of 128 from {POINTS}",

@@ -4,11 +4,11 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from pseudolidar.case_study import disparity_table
 from pseudolidar.files import FormatError, InputError, replacing, require_output_file
 from pseudolidar.kitti import Calibration, ObjectDataset, read_disparity, read_points
 from pseudolidar.stereo import StereoMetrics, disparity_metrics, lidar_disparity, map_metrics
 from pseudolidar.stereo.pairs import StereoPairs
-from pseudolidar.study import disparity_table
 from pseudolidar.viewing import print_table
 
 

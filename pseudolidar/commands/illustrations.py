@@ -6,14 +6,14 @@ from pathlib import Path
 from rich.console import Console
 
 from pseudolidar.files import replacing
-from pseudolidar.study.artifacts import ArtifactStore
-from pseudolidar.study.illustrations import (
+from pseudolidar.illustrations import (
     draw_illustration,
     illustrations,
     illustrations_data,
     illustrations_report,
     run_illustrations,
 )
+from pseudolidar.systems.artifacts import ArtifactStore
 from pseudolidar.viewing import print_tables, save_figure, tables_of, write_report
 
 

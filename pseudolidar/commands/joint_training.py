@@ -6,9 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from pseudolidar.files import InputError, replacing
-from pseudolidar.study import ArtifactStore, default_workers
-from pseudolidar.study.joint_training import (
+from pseudolidar.ensembles.joint_training import (
     Design,
     DigitsEnsembles,
     StereoEnsembles,
@@ -17,6 +15,8 @@ from pseudolidar.study.joint_training import (
     joint_training_report,
     run_experiments,
 )
+from pseudolidar.files import InputError, replacing
+from pseudolidar.systems import ArtifactStore, default_workers
 from pseudolidar.viewing import print_tables, save_figure, tables_of, write_report
 
 

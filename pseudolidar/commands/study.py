@@ -5,18 +5,9 @@ from pathlib import Path
 
 from rich.console import Console
 
+from pseudolidar.case_study import CaseStudy, CaseStudySettings, case_study_report, write_model_folders, write_results
 from pseudolidar.files import InputError, replacing
-from pseudolidar.study import (
-    ArtifactStore,
-    CaseStudy,
-    CaseStudySettings,
-    Outcome,
-    case_study_report,
-    default_workers,
-    make_stages,
-    write_model_folders,
-    write_results,
-)
+from pseudolidar.systems import ArtifactStore, Outcome, default_workers, make_stages
 from pseudolidar.viewing import print_tables, tables_of, write_report
 
 
@@ -62,7 +53,7 @@ def run(settings: CaseStudySettings, output: Path, workers: int, ray: str | None
 def on_ray(study: CaseStudy, address: str) -> Outcome:
     """Make the stages on a Ray cluster; `local`: on one of this machine alone."""
     try:
-        from pseudolidar.study.ray_runner import make_stages_on_ray
+        from pseudolidar.systems.ray_runner import make_stages_on_ray
     except ModuleNotFoundError as error:
         raise InputError(f"ray: found no {error.name}, expected it: pip install 'pseudolidar[ray]'") from error
     return make_stages_on_ray(study.store, study.wanted(), None if address == "local" else address)

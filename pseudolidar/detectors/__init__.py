@@ -9,14 +9,7 @@ from pseudolidar.detectors.boxes2d import (
     read_result_boxes,
     write_detections_file,
 )
-from pseudolidar.detectors.detection import (
-    DetectionTally,
-    Detector,
-    detect,
-    load_detector,
-    log_tallies,
-    train_detector,
-)
+from pseudolidar.detectors.detection import DetectionTally, Detector, detect, load_detector, log_tallies, train_detector
 
 __all__ = [
     "Boxes2d",

@@ -1,15 +1,7 @@
 """Several members as one model: the decomposition of its loss, objectives to train it on, diagnostics of diversity."""
 
-from pseudolidar.ensembles.decomposition import (
-    Decomposition,
-    cross_entropy_decomposition,
-    squared_error_decomposition,
-)
-from pseudolidar.ensembles.diagnostics import (
-    SquaredErrorTally,
-    bias_share,
-    cross_entropy_codependence,
-)
+from pseudolidar.ensembles.decomposition import Decomposition, cross_entropy_decomposition, squared_error_decomposition
+from pseudolidar.ensembles.diagnostics import SquaredErrorTally, bias_share, cross_entropy_codependence
 from pseudolidar.ensembles.inference import TrainedEnsemble, trained_disparity
 from pseudolidar.ensembles.members import Ensemble
 from pseudolidar.ensembles.objective import augmented_loss

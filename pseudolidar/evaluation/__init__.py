@@ -9,7 +9,7 @@ from pseudolidar.evaluation.average_precision import (
     precision_curves,
 )
 from pseudolidar.evaluation.folders import evaluate_folders, left_out, read_folders
-from pseudolidar.evaluation.intervals import Comparison, Interval, ap_intervals, compare
+from pseudolidar.evaluation.intervals import Comparison, ap_intervals, compare
 from pseudolidar.evaluation.outcomes import Outcome, object_outcomes
 from pseudolidar.evaluation.overlap import bbox_iou, bev_iou, iou_3d
 from pseudolidar.evaluation.protocol import CLASSES, DIFFICULTIES, LOOSE_OVERLAP, OVERLAP_SETS, STANDARD_OVERLAP, VIEWS
@@ -43,7 +43,6 @@ __all__ = [
     "VIEWS",
     "Comparison",
     "Evaluation",
-    "Interval",
     "Outcome",
     "PrecisionCurve",
     "Scenes",

@@ -8,24 +8,12 @@ from numpy.typing import NDArray
 
 from pseudolidar.evaluation.average_precision import METRICS, Evaluation
 from pseudolidar.files import InputError
+from pseudolidar.statistics import CONFIDENCE, Interval, percentile_interval
 
 Key = tuple[str, str, str, str]
 """Class, view, difficulty, metric."""
 
 _NUMBERS_AT_ONCE = 1 << 20
-
-
-@dataclass(frozen=True)
-class Interval:
-    """Low and high end, percent; NaN where there is no number."""
-
-    low: float
-    high: float
-
-    @property
-    def excludes_zero(self) -> bool:
-        """Whether 0 lies outside of the interval."""
-        return self.low > 0.0 or self.high < 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +34,7 @@ class Comparison:
 
 
 def ap_intervals(
-    evaluation: Evaluation, random: np.random.Generator, replicates: int = 1000, confidence: float = 0.95
+    evaluation: Evaluation, random: np.random.Generator, replicates: int = 1000, confidence: float = CONFIDENCE
 ) -> dict[Key, Interval]:
     """Percentile bootstrap intervals over frames (Efron & Tibshirani 1993, chapter 13) of every average precision.
 
@@ -71,11 +59,11 @@ def ap_intervals(
         InputError: no replicates, a confidence outside of (0, 1), no frames.
     """
     (averages,) = _replicates((evaluation,), random, replicates, confidence)
-    return {key: _percentiles(values, confidence) for key, values in averages.items()}
+    return {key: percentile_interval(values, confidence) for key, values in averages.items()}
 
 
 def compare(
-    a: Evaluation, b: Evaluation, random: np.random.Generator, replicates: int = 1000, confidence: float = 0.95
+    a: Evaluation, b: Evaluation, random: np.random.Generator, replicates: int = 1000, confidence: float = CONFIDENCE
 ) -> Comparison:
     """The paired version: both are scored on the same drawn frames, and the interval is that of b minus a.
 
@@ -93,17 +81,8 @@ def compare(
             raise ValueError(f"labels: found other {key[0]} objects for a than for b, expected the same frames")
     of_a, of_b = _replicates((a, b), random, replicates, confidence)
     both = {key: of_b[key] - values for key, values in of_a.items() if key in of_b}
-    intervals = {key: _percentiles(values, confidence) for key, values in both.items()}
+    intervals = {key: percentile_interval(values, confidence) for key, values in both.items()}
     return Comparison(a, b, intervals, replicates, confidence)
-
-
-def _percentiles(values: NDArray[np.float64], confidence: float) -> Interval:
-    # Drawn frames may hold no object at all, where these are rare.
-    values = values[~np.isnan(values)]
-    if not len(values):
-        return Interval(float("nan"), float("nan"))
-    low, high = np.quantile(values, ((1 - confidence) / 2, (1 + confidence) / 2))
-    return Interval(float(low), float(high))
 
 
 def _replicates(

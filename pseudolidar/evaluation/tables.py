@@ -7,9 +7,10 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from pseudolidar.evaluation.average_precision import METRICS, Evaluation
-from pseudolidar.evaluation.intervals import Comparison, Interval, Key
+from pseudolidar.evaluation.intervals import Comparison, Key
 from pseudolidar.evaluation.protocol import GEOMETRY, VIEWS
 from pseudolidar.files import InputError
+from pseudolidar.statistics import Interval
 
 _NAMES = {"bbox": "2D", "aos": "AOS", "bev": "BEV", "3d": "3D"}
 

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from pseudolidar.evaluation.average_precision import METRICS, Evaluation
-from pseudolidar.evaluation.intervals import Comparison, Interval, Key
+from pseudolidar.evaluation.intervals import Comparison, Key
 from pseudolidar.evaluation.outcomes import Outcome, object_outcomes
 from pseudolidar.evaluation.protocol import VIEWS
 from pseudolidar.evaluation.tables import least_overlap
 from pseudolidar.files import replacing, require_output_file, require_suffix
+from pseudolidar.statistics import Interval
 
 
 def require_table_paths(
@@ -76,10 +77,7 @@ def write_comparison_json(comparison: Comparison, path: str | Path) -> None:
         lists["b"].append(_finite(of_b))
         lists["difference"].append(_finite(of_b - of_a))
         lists["interval"].append(_ends(comparison.differences.get((class_name, view, level, metric))))
-    _write_json(
-        {"confidence": comparison.confidence, "replicates": comparison.replicates, "classes": classes},
-        path,
-    )
+    _write_json({"confidence": comparison.confidence, "replicates": comparison.replicates, "classes": classes}, path)
 
 
 def write_comparison_csv(comparison: Comparison, path: str | Path) -> None:

@@ -5,14 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from pseudolidar.detectors import (
-    Boxes2d,
-    DetectionTally,
-    boxes_of_frames,
-    detect,
-    ground_truth_boxes,
-    load_detector,
-)
+from pseudolidar.detectors import Boxes2d, DetectionTally, boxes_of_frames, detect, ground_truth_boxes, load_detector
 from pseudolidar.detectors.boxes2d import ScoreKind, read_boxes
 from pseudolidar.files import Record, file_digest, files_digest
 from pseudolidar.kitti import ObjectDataset

@@ -10,17 +10,7 @@ from numpy.typing import NDArray
 
 from pseudolidar.files import FormatError, read_lines, replacing
 
-CLASSES = (
-    "Car",
-    "Van",
-    "Truck",
-    "Pedestrian",
-    "Person_sitting",
-    "Cyclist",
-    "Tram",
-    "Misc",
-    "DontCare",
-)
+CLASSES = ("Car", "Van", "Truck", "Pedestrian", "Person_sitting", "Cyclist", "Tram", "Misc", "DontCare")
 """The classes of KITTI's object benchmark."""
 
 _CANONICAL = {name.lower(): name for name in CLASSES}

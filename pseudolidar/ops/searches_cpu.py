@@ -145,14 +145,7 @@ def _box(points: Floats, number: Ints, low: Floats, high: Floats) -> None:
 
 
 @cpu_kernel
-def _split(
-    points: Floats,
-    number: Ints,
-    above: Ints,
-    axis: int,
-    low: np.float32,
-    high: np.float32,
-) -> int:
+def _split(points: Floats, number: Ints, above: Ints, axis: int, low: np.float32, high: np.float32) -> int:
     """Order the numbers by side of the mean, each side in the order it has; how many are on the lower side."""
     total = np.float64(0)
     for j in range(len(number)):

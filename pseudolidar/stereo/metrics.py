@@ -257,9 +257,7 @@ def object_pixels(
     return found
 
 
-def _truths(
-    data: ObjectDataset | StereoPairs,
-) -> Iterator[tuple[NDArray[np.float32], float, NDArray[np.bool_] | None]]:
+def _truths(data: ObjectDataset | StereoPairs) -> Iterator[tuple[NDArray[np.float32], float, NDArray[np.bool_] | None]]:
     """The true disparity, camera constant and, if there are labels, regions of every frame."""
     if isinstance(data, ObjectDataset):
         for frame in data:

@@ -274,9 +274,7 @@ def thing(
         rim = band(radius, 0.78, 2.0, 0.1)
         mark = band(abs(y + row[STYLE]), -1.0, 0.05, footprint) * (1.0 - rim)
         return mix(
-            mix(colour(row, COLOUR_3, 1.0, 0.0, 0.1), colour(row, COLOUR_2, 1.0, 0.0, 0.1), rim),
-            grey(0.03, 0, 0),
-            mark,
+            mix(colour(row, COLOUR_3, 1.0, 0.0, 0.1), colour(row, COLOUR_2, 1.0, 0.0, 0.1), rim), grey(0.03, 0, 0), mark
         )
     if material in (TRUCK_BOX, TRUCK_CAB):
         length, height, width = row[SIZE], row[SIZE + 1], row[SIZE + 2]

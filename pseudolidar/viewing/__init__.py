@@ -10,14 +10,13 @@ from pseudolidar.viewing.flips import FATE_COLOURS, FlippedFrame, flips_figure
 from pseudolidar.viewing.frame import boxes_on_image, frame_figure
 from pseudolidar.viewing.report import Block, Picture, Report, Section, render_report, tables_of, write_report
 from pseudolidar.viewing.scene import SceneError, show_scene
-from pseudolidar.viewing.tables import Estimate, Heading, Row, Table, Value, print_table, print_tables
+from pseudolidar.viewing.tables import Heading, Row, Table, Value, print_table, print_tables
 
 __all__ = [
     "FATE_COLOURS",
     "Block",
     "DepthCurve",
     "Detections",
-    "Estimate",
     "FlippedFrame",
     "Heading",
     "Picture",

@@ -9,14 +9,7 @@ from numpy.typing import NDArray
 from pseudolidar.kitti import Calibration, Objects
 from pseudolidar.viewing.birds_eye import birds_eye_figure
 from pseudolidar.viewing.boxes import draw_boxes3d, enlarge
-from pseudolidar.viewing.canvas import (
-    PAGE_WIDTH_IN,
-    axes_at,
-    drawing_style,
-    figure_to_rgb,
-    new_figure,
-    picture_axes,
-)
+from pseudolidar.viewing.canvas import PAGE_WIDTH_IN, axes_at, drawing_style, figure_to_rgb, new_figure, picture_axes
 from pseudolidar.viewing.colours import DETECTION, TRUTH
 from pseudolidar.viewing.disparity import colourise_disparity, disparity_bar, shown_disparity
 

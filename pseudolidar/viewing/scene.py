@@ -80,11 +80,7 @@ def scene_geometries(
 
 
 def show_scene(
-    title: str,
-    points: NDArray[np.floating],
-    truth: Objects,
-    detections: Objects | None,
-    calibration: Calibration,
+    title: str, points: NDArray[np.floating], truth: Objects, detections: Objects | None, calibration: Calibration
 ) -> None:
     """Open a window with the scene, seen from behind the sensor; returns when it is closed.
 

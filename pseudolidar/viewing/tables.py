@@ -9,22 +9,9 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
+from pseudolidar.statistics import Estimate
+
 NO_VALUE = "–"
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A value with its interval.
-
-    Attributes:
-        value, low, high: in one unit; NaN where there is none.
-        signed: with its sign, as changes are written.
-    """
-
-    value: float
-    low: float
-    high: float
-    signed: bool = False
 
 
 Value = str | float | int | Estimate | None
@@ -112,9 +99,9 @@ class Table:
             return value
         if isinstance(value, Estimate):
             plus = "+" if value.signed and value.value >= 0 else ""
-            if np.isnan(value.low) or np.isnan(value.value):
+            if np.isnan(value.interval.low) or np.isnan(value.value):
                 return plus + self.text(value.value)
-            return f"{plus}{self.text(value.value)} [{self.text(value.low)}, {self.text(value.high)}]"
+            return f"{plus}{self.text(value.value)} [{self.text(value.interval.low)}, {self.text(value.interval.high)}]"
         if value is None or np.isnan(value):
             return NO_VALUE
         written = f"{value}" if isinstance(value, int | np.integer) else f"{value:.{self.digits}f}"

@@ -2,13 +2,7 @@
 
 import torch
 
-from pseudolidar.benchmarks.point_sets import (
-    plain_ball,
-    plain_nearest,
-    plain_sample,
-    point_set_tables,
-    street_points,
-)
+from pseudolidar.benchmarks.point_sets import plain_ball, plain_nearest, plain_sample, point_set_tables, street_points
 from pseudolidar.ops import ball_query, furthest_point_sample, three_nearest
 
 

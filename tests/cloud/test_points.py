@@ -17,12 +17,7 @@ from tests.cloud.frames import make_calibration, ragged_disparity
 
 
 @settings(deadline=None, max_examples=25)
-@given(
-    seed=st.integers(0, 2**31),
-    focal=st.floats(100, 1500),
-    offset=st.floats(-60, 60),
-    baseline=st.floats(0.05, 2),
-)
+@given(seed=st.integers(0, 2**31), focal=st.floats(100, 1500), offset=st.floats(-60, 60), baseline=st.floats(0.05, 2))
 def test_points_project_to_their_pixel_and_disparity(seed: int, focal: float, offset: float, baseline: float) -> None:
     calibration = make_calibration(focal, offset, baseline)
     rng = np.random.default_rng(seed)

@@ -23,12 +23,7 @@ def frames_of(seed: int, count: int) -> tuple[list[Objects], list[Objects]]:
 
 
 @settings(deadline=None, max_examples=25)
-@given(
-    st.integers(0, 2**32 - 1),
-    st.sampled_from([3, 12, 60]),
-    st.sampled_from([None, (0.0, 8.0)]),
-    st.booleans(),
-)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([3, 12, 60]), st.sampled_from([None, (0.0, 8.0)]), st.booleans())
 def test_a_replicate_is_an_evaluation_of_the_drawn_frames(
     seed: int, count: int, depth_range: tuple[float, float] | None, official_grid: bool
 ) -> None:

@@ -347,7 +347,10 @@ def test_beside_full_backfill(town: Town) -> None:
     assert stages["w, all replaced"][7] == pytest.approx(right)
     assert stages["w, backfilled"][7] > stages["v, backfilled"][7] > stages["u, stored"][7]
     gain = stages["w, all replaced"][8]
-    assert gain.value == pytest.approx(right - stages["u, stored"][7]) and 0 < gain.low < gain.value < gain.high
+    assert (
+        gain.value == pytest.approx(right - stages["u, stored"][7])
+        and 0 < gain.interval.low < gain.value < gain.interval.high
+    )
     assert (town.folder / "output/budgets.png").is_file() and (town.folder / "output/report.html").is_file()
     with pytest.raises(ValueError, match="versions: found 2, expected the 3 that were taken in"):
         run_backfill(town.settings({name: versions[name] for name in ("u", "v")}), "")

@@ -74,11 +74,7 @@ def test_a_box_around_the_image_plane_is_cut_there(calibration: Calibration) -> 
 
 
 @settings(max_examples=60, deadline=None)
-@given(
-    st.tuples(*[st.floats(-30, 30)] * 3),
-    st.tuples(*[st.floats(0.1, 12)] * 3),
-    st.floats(-4, 4),
-)
+@given(st.tuples(*[st.floats(-30, 30)] * 3), st.tuples(*[st.floats(0.1, 12)] * 3), st.floats(-4, 4))
 def test_clipped_edges_lie_in_the_image_and_on_the_edge(
     place: tuple[float, float, float], size: tuple[float, float, float], ry: float
 ) -> None:

@@ -8,14 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Polygon
 
 from pseudolidar.kitti import Calibration, Objects
-from pseudolidar.viewing import (
-    FATE_COLOURS,
-    DepthCurve,
-    FlippedFrame,
-    depth_curve_figure,
-    figure_to_rgb,
-    flips_figure,
-)
+from pseudolidar.viewing import FATE_COLOURS, DepthCurve, FlippedFrame, depth_curve_figure, figure_to_rgb, flips_figure
 from pseudolidar.viewing.colours import DETECTION, THEME, rgb255
 from tests.viewing.conftest import IMAGE_SIZE, make_objects
 

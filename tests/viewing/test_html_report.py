@@ -157,10 +157,7 @@ def test_values_as_written() -> None:
 
 def test_equal_values_are_all_best_unless_all_are() -> None:
     table = Table(
-        "t",
-        (("a", "b", "c"),),
-        (Row(("x", 1.001, 2.0)), Row(("y", 1.002, 2.0)), Row(("z", 0.5, 2.0))),
-        best="highest",
+        "t", (("a", "b", "c"),), (Row(("x", 1.001, 2.0)), Row(("y", 1.002, 2.0)), Row(("z", 0.5, 2.0))), best="highest"
     )
     assert [[table.is_best(row, column) for column in (1, 2)] for row in range(3)] == [
         [True, False],

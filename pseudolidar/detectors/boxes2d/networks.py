@@ -96,11 +96,7 @@ class _IgnoringFCOSHead(FCOSHead):
         return {name: output.float() for name, output in super().forward(x).items()}
 
     def compute_loss(
-        self,
-        targets: list[Target],
-        head_outputs: dict[str, Tensor],
-        anchors: list[Tensor],
-        matched_idxs: list[Tensor],
+        self, targets: list[Target], head_outputs: dict[str, Tensor], anchors: list[Tensor], matched_idxs: list[Tensor]
     ) -> dict[str, Tensor]:
         ignored = torch.stack(
             [

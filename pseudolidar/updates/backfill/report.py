@@ -7,7 +7,7 @@ from dataclasses import fields
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from pseudolidar.study.flips import Flips
+from pseudolidar.evaluation.flips import Flips
 from pseudolidar.updates import Rule
 from pseudolidar.updates.backfill.archive import Archive, Waiting
 from pseudolidar.updates.backfill.comparison import Policy, Trial

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pseudolidar.detectors.boxes2d import ScoreKind
+from pseudolidar.evaluation.flips import Flips
 from pseudolidar.files import require_output_folder
 from pseudolidar.kitti import ObjectDataset
-from pseudolidar.study.flips import Flips
 from pseudolidar.updates import MaxBelief, Replace, Rule
 from pseudolidar.updates.backfill.archive import Archive, Waiting
 from pseudolidar.updates.backfill.candidates import read_candidates
@@ -210,10 +210,7 @@ def _flips(
 
 
 def _trials(
-    archive: Archive,
-    truth: LabelledFrames,
-    complete: Sequence[tuple[Classifier, Answers]],
-    settings: BackfillSettings,
+    archive: Archive, truth: LabelledFrames, complete: Sequence[tuple[Classifier, Answers]], settings: BackfillSettings
 ) -> list[Trial]:
     rules = dict.fromkeys([settings.rule, MaxBelief()])
     policies = [Policy(rule, "entropy") for rule in rules]

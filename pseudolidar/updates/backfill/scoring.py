@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pseudolidar.evaluation import CLASSES, LOOSE_OVERLAP, StackedObjects
+from pseudolidar.evaluation.flips import Criterion, Flips, FoundObjects, find_objects
 from pseudolidar.kitti import Objects
-from pseudolidar.study import Change, MeanLoss, change
-from pseudolidar.study.flips import Criterion, Flips, FoundObjects, find_objects
+from pseudolidar.systems import Change, MeanLoss, change
 from pseudolidar.updates.backfill.candidates import Candidates
 from pseudolidar.updates.backfill.labelling import BACKGROUND, Answers, Truth
 from pseudolidar.updates.backfill.results import stored_objects

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from math import isfinite, isnan
 
 from pseudolidar.evaluation import CLASSES, LOOSE_OVERLAP
-from pseudolidar.study import Change
-from pseudolidar.study.flips import Flips
+from pseudolidar.evaluation.flips import Flips
+from pseudolidar.statistics import Estimate
+from pseudolidar.systems import Change
 from pseudolidar.updates.backfill.labelling import LABELS, Truth
 from pseudolidar.updates.backfill.scoring import Changes
 from pseudolidar.updates.backfill.versions import Classifier
-from pseudolidar.viewing import Estimate, Heading, Row, Table, Value
+from pseudolidar.viewing import Heading, Row, Table, Value
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def stages_table(stages: Sequence[Stage]) -> Table:
 
 
 def _gain(wrong: Change) -> Estimate:
-    return Estimate(-wrong.difference, -wrong.interval.high, -wrong.interval.low, signed=True)
+    return Estimate(wrong.difference, wrong.interval, signed=True).scaled(-1)
 
 
 def objects_table(flips: Mapping[str, Mapping[str, Flips]]) -> Table:

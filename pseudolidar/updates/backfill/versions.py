@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pseudolidar.evaluation import CLASSES, StackedObjects, read_frames
+from pseudolidar.evaluation.flips import Criterion, best_threshold
 from pseudolidar.files import InputError, combined_digest, files_digest
 from pseudolidar.kitti import Objects
-from pseudolidar.study.flips import Criterion, best_threshold
 from pseudolidar.updates import ConfusionMatrix
 from pseudolidar.updates.backfill.candidates import Candidates
 from pseudolidar.updates.backfill.labelling import LABELS, Answers, LabelledFrames, answers

@@ -5,11 +5,10 @@ from typing import Literal
 
 import numpy as np
 
-from pseudolidar.study.over_seeds import student_interval
+from pseudolidar.statistics import Estimate, student_interval
 from pseudolidar.updates import CostRatio, MaxBelief, Never, Replace, Rule
 from pseudolidar.updates.digits_stream.experiment import SELECTIONS, Experiment, selections_under
 from pseudolidar.updates.digits_stream.runs import Selection
-from pseudolidar.viewing import Estimate
 
 FLIPS_SHARE = 0.5
 """Share of replace's accumulated negative flips that a rule must not exceed."""
@@ -72,10 +71,8 @@ def _beside_replace(experiment: Experiment, rule: Rule, selection: Selection, bu
         rule=rule,
         selection=selection,
         budget=budget,
-        share=Estimate(
-            FLIPS_SHARE + excess.value / whole, FLIPS_SHARE + excess.low / whole, FLIPS_SHARE + excess.high / whole
-        ),
-        flips_verdict=_at_least(Estimate(-excess.value, -excess.high, -excess.low), 0.0),
+        share=excess.scaled(1 / whole, FLIPS_SHARE),
+        flips_verdict=_at_least(excess.scaled(-1), 0.0),
         accuracy=accuracy,
         accuracy_verdict=_at_least(accuracy, -ACCURACY_LOSS),
     )
@@ -95,6 +92,6 @@ def entropy_against_random(experiment: Experiment) -> list[EntropyAgainstRandom]
 
 def _at_least(found: Estimate, bound: float) -> Verdict:
     """Decided where the interval lies on one side of the bound."""
-    if found.low >= bound:
+    if found.interval.low >= bound:
         return "holds"
-    return "fails" if found.high < bound else "undecided"
+    return "fails" if found.interval.high < bound else "undecided"

@@ -49,9 +49,7 @@ def _ink_of_rows(images: NDArray[np.float64]) -> NDArray[np.float64]:
 
 _TREE = Kind("decision tree, depth 5", "tree", lambda seed: DecisionTreeClassifier(max_depth=5, random_state=seed))
 _COMPONENTS = Kind(
-    "nearest centroid, three principal components",
-    "components",
-    lambda _: make_pipeline(PCA(3), NearestCentroid()),
+    "nearest centroid, three principal components", "components", lambda _: make_pipeline(PCA(3), NearestCentroid())
 )
 _ROWS = Kind(
     "naive Bayes, ink of each row", "rows", lambda _: make_pipeline(FunctionTransformer(_ink_of_rows), GaussianNB())

@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from pseudolidar.study.over_seeds import student_interval
+from pseudolidar.statistics import student_interval
 from pseudolidar.updates import CostRatio, MajorityVote, MaxBelief, MaxBeliefMinEntropy, Never, Replace, Rule
 from pseudolidar.updates.digits_stream.experiment import Experiment, rule_name
 from pseudolidar.updates.digits_stream.runs import Selection
@@ -70,8 +70,8 @@ def _curve(axes: Axes, values: NDArray[np.float64], name: str, colour: str, styl
     steps = range(len(estimates))
     axes.fill_between(
         steps,
-        [each.low for each in estimates],
-        [each.high for each in estimates],
+        [each.interval.low for each in estimates],
+        [each.interval.high for each in estimates],
         color=colour,
         alpha=0.16,
         linewidth=0,

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from pseudolidar.study.over_seeds import student_interval
+from pseudolidar.statistics import Estimate, student_interval
 from pseudolidar.updates.digits_stream.claims import against_replace, entropy_against_random
 from pseudolidar.updates.digits_stream.experiment import Experiment, Scores, rule_name, selections_under
 from pseudolidar.updates.digits_stream.runs import ARRIVAL_STEP, Selection
@@ -18,7 +18,7 @@ from pseudolidar.updates.digits_stream.tables import (
     selection_table,
     steps_table,
 )
-from pseudolidar.viewing import Estimate, Picture, Report, Section, Table
+from pseudolidar.viewing import Picture, Report, Section, Table
 
 _STORY = (
     "Target images keep stored labels. The first classifier labels all of them; at each later step a better one "
@@ -179,4 +179,4 @@ def _scores_data(scores: Scores) -> dict[str, Any]:
 
 
 def _plain(estimate: Estimate) -> dict[str, float]:
-    return {"mean": estimate.value, "low": estimate.low, "high": estimate.high}
+    return {"mean": estimate.value, "low": estimate.interval.low, "high": estimate.interval.high}

@@ -4,17 +4,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from pseudolidar.study.over_seeds import CONFIDENCE, student_interval
+from pseudolidar.statistics import CONFIDENCE, student_interval
 from pseudolidar.updates import Replace
-from pseudolidar.updates.digits_stream.claims import (
-    ACCURACY_LOSS,
-    FLIPS_SHARE,
-    against_replace,
-    entropy_against_random,
-)
+from pseudolidar.updates.digits_stream.claims import ACCURACY_LOSS, FLIPS_SHARE, against_replace, entropy_against_random
 from pseudolidar.updates.digits_stream.experiment import SELECTIONS, Experiment, rule_name
 from pseudolidar.updates.digits_stream.runs import ARRIVAL_STEP, Selection
-from pseudolidar.viewing import Estimate, Heading, Row, Table, Value
+from pseudolidar.viewing import Heading, Row, Table, Value
 
 _HOW: Mapping[Selection, str] = {"entropy": "those of highest entropy", "random": "any of them"}
 
@@ -47,7 +42,7 @@ def against_replace_table(experiment: Experiment) -> Table:
     rows, previous = [], None
     for each in against_replace(experiment):
         setting = _budget(each.budget), _selection(each.selection, each.budget)
-        share = Estimate(100 * each.share.value, 100 * each.share.low, 100 * each.share.high)
+        share = each.share.scaled(100)
         flips: tuple[Value, ...] = (share, each.flips_verdict)
         cells = (*setting, rule_name(each.rule), *flips, each.accuracy, each.accuracy_verdict)
         rows.append(Row(cells, rule_above=setting != previous))

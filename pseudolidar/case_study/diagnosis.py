@@ -1,0 +1,194 @@
+"""Which term of each detector's error grew with the update: the study's evidence, and what it supports."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pseudolidar.case_study.clouds import DEPTH
+from pseudolidar.case_study.settings import UPDATE, DetectorPlace, Source
+from pseudolidar.case_study.study import CaseStudy
+from pseudolidar.statistics import Estimate
+from pseudolidar.stereo import RANGES_M, REGIONS, StereoMetrics, range_name
+from pseudolidar.systems.diagnosis import (
+    Evidence,
+    OracleGap,
+    capacity_growth,
+    conclude,
+    estimation_growth,
+    intervention,
+    oracle_gap,
+)
+from pseudolidar.systems.losses import MeanLoss
+from pseudolidar.systems.verdicts import Change, change
+from pseudolidar.viewing import Block, Row, Table
+
+# The pixels that a detector lives on, chosen before any result: cars are scored at any distance, pedestrians near.
+_PIXELS = {"Car": ("car", range_name(RANGES_M[0])), "Pedestrian": ("pedestrian", range_name(RANGES_M[1]))}
+
+_SUPPORT = {True: "yes", False: "no", None: "open"}
+
+
+def evidence(study: CaseStudy, place: DetectorPlace) -> list[Evidence]:
+    """The evidence on one detector's terms of the error, strongest assumption last."""
+    found: list[Evidence] = []
+    if place.class_name in _PIXELS and study.is_compared(DEPTH):
+        u, u_prime = ([study.errors(source, seed) for seed in study.seeds] for source in UPDATE)
+        changes = upstream_changes(u, u_prime, study.random("frames"), study.is_trained(DEPTH))
+        found.append(mismatch(changes, *_PIXELS[place.class_name]))
+    near = DetectorPlace(place.kind, place.class_name, near_only=True)
+    if near in study.places and study.is_compared(near.vertex):
+        found.append(intervention(study.change(place.vertex, str(place)), study.change(near.vertex, str(near))))
+    shares = _variants(study, place, "data_share")
+    if len(shares) > 1:
+        sizes = [round(other.data_share * len(study.frames("train"))) for other in shares]
+        before, after = (_losses(study, source, shares) for source in UPDATE)
+        found.append(estimation_growth(sizes, before, after, study.random(f"{place.vertex} learning curve")))
+    widths = _variants(study, place, "width")
+    if len(widths) > 1 and widths[-1].width > 1:
+        own = widths.index(place)
+        before, after = (_losses(study, source, widths) for source in UPDATE)
+        capacities = [other.width for other in widths]
+        found.append(capacity_growth(capacities, before, after, own, study.random(f"{place.vertex} capacity")))
+    return found
+
+
+def diagnosis_blocks(study: CaseStudy) -> list[Block]:
+    """The evidence on every detector as a table, then what it supports, in words, with what it takes for granted."""
+    places = [place for place in study.places if not place.near_only and study.is_compared(place.vertex)]
+    rows: list[Row] = []
+    blocks: list[Block] = []
+    assumptions: dict[str, str] = {}
+    for place in places:
+        of_place = evidence(study, place)
+        gap = _gap(study, place)
+        for number, one in enumerate(of_place):
+            assumptions.setdefault(one.term, one.assumption)
+            growth = Estimate(_growth(one), one.interval, signed=True)
+            name = str(place) if number == 0 else ""
+            rows.append(
+                Row((name, one.term, _MEASURES[one.term], growth, _SUPPORT[one.supports]), rule_above=not number)
+            )
+        if gap is not None:
+            distance = Estimate(gap.gap, gap.gap_interval, signed=True)
+            rows.append(Row(("", "upstream, in all", "loss on u above that on the oracle y", distance, _way(gap))))
+        blocks.append(f"{place}: {' '.join(conclude(of_place))}")
+    if not rows:
+        return []
+    notes = [f"{term}: {text}" for term, text in assumptions.items()]
+    table = Table(
+        "Which term of the error grew when u' took the place of u",
+        (("", "term", "measured as", "growth", "grew?"),),
+        tuple(rows),
+        notes=(
+            "Growth with 95 % intervals: of the disparity MAE on the pixels that matter downstream (px), of test "
+            "losses (points of AP40). Each line stands for its term under an assumption:",
+            *notes,
+        ),
+    )
+    return [table, *blocks]
+
+
+_MEASURES = {
+    "upstream": "disparity MAE on its objects",
+    "downstream": "what near-only training changes of the loss' growth",
+    "estimation": "loss above the learning curve's end",
+    "approximation": "fall of the loss with a larger network",
+}
+
+
+def _growth(one: Evidence) -> float:
+    numbers = one.numbers
+    if one.term == "upstream":
+        return numbers["there"]
+    if one.term == "downstream":
+        return numbers["near only"] - numbers["all examples"]
+    return numbers["after"] - numbers["before"]
+
+
+def _way(gap: OracleGap) -> str:
+    if np.isnan(gap.share):
+        return "undecided"
+    return f"the update goes {100 * gap.share:.0f} % of the way".replace("-", "−")
+
+
+def _variants(study: CaseStudy, place: DetectorPlace, what: str) -> list[DetectorPlace]:
+    """The detector and its variants in data or in width that are there, rising."""
+    variants = [
+        other
+        for other in study.variants
+        if (other.kind, other.class_name) == (place.kind, place.class_name) and getattr(other, what) != 1.0
+    ]
+    return sorted((v for v in (*variants, place) if study.is_compared(v.vertex)), key=lambda v: float(getattr(v, what)))
+
+
+def _losses(study: CaseStudy, source: Source, places: list[DetectorPlace]) -> NDArray[np.float64]:
+    """(K, S) test losses of K detectors on one source of depth."""
+    return np.array([[loss.value() for loss in study.losses(source, place.vertex)] for place in places])
+
+
+def _gap(study: CaseStudy, place: DetectorPlace) -> OracleGap | None:
+    if not study.is_there("y", place.vertex):
+        return None
+    u, u_prime = (study.losses(source, place.vertex) for source in UPDATE)
+    y = study.losses("y", place.vertex)
+    if any(np.isnan(loss.value()) for loss in (*u, *u_prime, *y)):
+        return None
+    return oracle_gap(u, u_prime, y, study.random(f"{place.vertex} oracle"), study.is_trained(place.vertex))
+
+
+def upstream_changes(
+    before: Sequence[StereoMetrics],
+    after: Sequence[StereoMetrics],
+    random: np.random.Generator,
+    trained: bool,
+    replicates: int = 1000,
+    confidence: float = 0.95,
+) -> dict[tuple[str, str], Change]:
+    """Change of the disparity MAE by region and depth range, as `verdicts.change`.
+
+    Args:
+        before, after: metrics of u and u', one a training seed, on the same frames.
+        random: draws frames.
+        trained: whether either is trained.
+        replicates, confidence: of the intervals.
+
+    Returns:
+        by (region of `REGIONS`, name of a range of `RANGES_M`); cells without a pixel are undecided.
+    """
+    changes = {}
+    for row, region in enumerate(REGIONS):
+        for column, bounds in enumerate(RANGES_M):
+            u, new = ([_cell(metrics, row, column) for metrics in version] for version in (before, after))
+            name = range_name(bounds)
+            changes[region, name] = change(f"{region}, {name} m", u, new, random, trained, replicates, confidence)
+    return changes
+
+
+def mismatch(changes: Mapping[tuple[str, str], Change], region: str, depth_range: str) -> Evidence:
+    """Loss or distribution mismatch: u' is better on average, and worse at the pixels that matter downstream.
+
+    Args:
+        changes: as `upstream_changes` returns them.
+        region, depth_range: of the pixels that the downstream model lives on, chosen before looking at the changes.
+    """
+    overall, here = changes["all", range_name(RANGES_M[0])], changes[region, depth_range]
+    words = {"improved": "falls", "worse": "rises", "undecided": "is not shown to fall or rise"}
+    finding = (
+        f"the disparity error {words[here.word]} on the pixels that matter downstream ({region}, {depth_range} m), "
+        f"and {words[overall.word]} over all pixels"
+    )
+    return Evidence(
+        "upstream",
+        finding + (f"; {here.reason}" if here.reason else ""),
+        {"worse": True, "improved": False, "undecided": None}[here.word],
+        {"there": here.difference, "over all pixels": overall.difference},
+        here.interval,
+        "What the disparity model loses for the downstream model is seen in the mean absolute error on these pixels; "
+        "errors of other shapes (bias, blurred edges, few large errors) may matter more and are not told apart.",
+    )
+
+
+def _cell(metrics: StereoMetrics, row: int, column: int) -> MeanLoss:
+    pixels = metrics.pixels[:, row, column].astype(np.float64)
+    return MeanLoss(metrics.frame_ids, metrics.disparity_error[:, row, column], pixels, "px")

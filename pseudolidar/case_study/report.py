@@ -1,0 +1,120 @@
+"""The case study's report: verdict first, then what it rests on."""
+
+from pseudolidar.case_study.clouds import DEPTH
+from pseudolidar.case_study.diagnosis import diagnosis_blocks
+from pseudolidar.case_study.pictures import cloud_blocks, curve_blocks, depth_blocks, disparity_blocks, flip_blocks
+from pseudolidar.case_study.settings import UPDATE
+from pseudolidar.case_study.study import CaseStudy
+from pseudolidar.case_study.tables import (
+    RANGE_NAMES,
+    depth_error_table,
+    region_losses,
+    source_name,
+    table_1,
+    table_2,
+    table_3,
+    verdict_table,
+)
+from pseudolidar.synthetic import TownData
+from pseudolidar.systems.stages import parents_first
+from pseudolidar.systems.verdicts import Change
+from pseudolidar.viewing import Block, Report, Row, Section, Table
+
+
+def case_study_report(study: CaseStudy, configuration: str) -> Report:
+    """Compose the report of a case study that has been run.
+
+    Args:
+        study: stages that failed are said to be missing, and what stands on them is left out.
+        configuration: the resolved configuration, as text.
+    """
+    verdict = study.verdict
+    # The changes themselves stand in the table.
+    said = [] if verdict is None else [change.sentence() for change in (verdict.own, *verdict.descendants.values())]
+    sentences = [] if verdict is None else [line for line in verdict.sentences() if line not in said]
+    sections = [
+        Section("Verdict", () if verdict is None else (verdict_table(study), *sentences[1:])),
+        Section("What is missing", _missing(study)),
+        Section("Upstream: the disparity models", (upstream_sentence(study), table_2(study), depth_error_table(study))),
+        Section("Downstream: the detectors", tuple(detector_tables(study))),
+        Section("Why: which term of the error grew", tuple(diagnosis_blocks(study))),
+        Section("By depth", tuple(depth_blocks(study))),
+        Section("Objects found and lost", tuple(flip_blocks(study))),
+        Section("Disparity maps", tuple(disparity_blocks(study))),
+        Section("Clouds from above, with boxes", tuple(cloud_blocks(study))),
+        Section("Precision and recall", tuple(curve_blocks(study))),
+    ]
+    return Report(
+        title=f"Case study {study.settings.name}: u, u' and what stands behind them",
+        lead=" ".join([*sentences[:1], upstream_sentence(study)]),
+        sections=tuple(section for section in sections if section.blocks),
+        facts=_facts(study),
+        configuration=configuration,
+    )
+
+
+def detector_tables(study: CaseStudy) -> list[Table]:
+    """Table 1, and Table 3 where pedestrians are studied."""
+    tables = [table_1(study)]
+    if any(place.near_only for place in study.places):
+        tables.append(table_3(study))
+    return tables
+
+
+def upstream_sentence(study: CaseStudy) -> str:
+    """Which disparity model has the lower error, overall and by depth, as far as the intervals tell."""
+    if not study.is_compared(DEPTH):
+        return "The disparity models are missing."
+    names = [source_name(study.settings, source) for source in UPDATE]
+    changes = []
+    for depth, name in enumerate(RANGE_NAMES):
+        before, after = (
+            [region_losses(study.errors(source, seed), "all", depth) for seed in study.seeds] for source in UPDATE
+        )
+        trained = study.is_trained(DEPTH)
+        changes.append(study.difference(f"all {name}", list(before), list(after), trained))
+    overall = changes[0]
+    losses = f"{overall.before:.3f} px by {names[0]}, {overall.after:.3f} px by {names[1]}"
+    if not overall.difference:
+        return f"Upstream, both disparity models have the same error: {losses}."
+    lower = "u'" if overall.difference < 0 else "u"
+    alone = "" if overall.over_seeds or not overall.reason else "; on these frames, by one training each"
+    text = f"Upstream, {lower} has the lower disparity error{_doubt(overall)}: {losses}{alone}."
+    for better, rises in (("u", True), ("u'", False)):
+        ranges = [
+            f"{name} m{_doubt(change)}"
+            for name, change in zip(RANGE_NAMES[1:], changes[1:], strict=True)
+            if (change.difference > 0 if rises else change.difference < 0)
+        ]
+        if ranges:
+            text += f" {better} is better at {', '.join(ranges)}."
+    return text
+
+
+def _doubt(change: Change) -> str:
+    """Empty, or " (undecided)" if the interval of the change holds 0."""
+    return "" if change.interval.excludes_zero else " (undecided)"
+
+
+def _missing(study: CaseStudy) -> tuple[Block, ...]:
+    """What failed for good, why, and what could not be made for it."""
+    outcome = study.outcome
+    if not outcome.failed:
+        return ()
+    rows = tuple(Row((str(failure.stage), failure.message)) for failure in outcome.failed)
+    skipped = len(outcome.skipped)
+    note = f"{skipped} {'stage that stands' if skipped == 1 else 'stages that stand'} on them could not be made either."
+    return (Table("Stages that failed", (("stage", "why"),), rows, (note,) if skipped else ()),)
+
+
+def _facts(study: CaseStudy) -> tuple[tuple[str, str], ...]:
+    data = study.settings.data
+    source = f"synthetic town, preset {data.preset}" if isinstance(data, TownData) else str(data.root)
+    stages = [stage for stage in parents_first(study.wanted()) if study.store.is_finished(stage)]
+    minutes = sum(study.store.seconds(stage) for stage in stages) / 60
+    return (
+        ("data", source),
+        ("frames", f"{len(study.frames('train'))} for training, {len(study.frames('val'))} for validation"),
+        ("training seeds", ", ".join(map(str, study.seeds))),
+        ("stages", f"{len(stages)}, {minutes:.0f} minutes of work in all"),
+    )

@@ -1,0 +1,118 @@
+"""Checks, before anything is trained, that a folder of the user has what a case study will need."""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+from pseudolidar.case_study.commands import CommandDisparity, DisparityFolder
+from pseudolidar.case_study.settings import CaseStudySettings, DetectionsFile, FolderData
+from pseudolidar.detectors.boxes2d import read_detections_file
+from pseudolidar.evaluation import read_frames
+from pseudolidar.files import FormatError, require_file
+from pseudolidar.kitti import Frame, ObjectDataset, disparity_path, read_disparity_size, read_image_size
+from pseudolidar.stereo import StereoTraining
+from pseudolidar.systems.external import SPLITS
+
+_NAMED = 3
+
+
+def require_inputs(settings: CaseStudySettings) -> None:
+    """See that every frame of both splits has what the study's models will read, by existence and headers.
+
+    Looked at are calibrations and labels (read), both images and the maps of folders given as u or u' (headers), the
+    truth (exact maps of all frames, or sweeps of all), and a file of 2D boxes.
+
+    Raises:
+        FormatError: one for all that is missing or broken: how many frames, the first of them, and the first reason.
+    """
+    if not isinstance(settings.data, FolderData):
+        return
+    train, val = (list(ObjectDataset(settings.data.root, split)) for split in SPLITS)
+    if isinstance(settings.boxes2d, DetectionsFile) and settings.frustum_pointnet:
+        boxes = read_detections_file(settings.boxes2d.path)
+        if not any(frame.frame_id in boxes for frame in val):
+            found = f"boxes of {len(boxes)} other frames"
+            raise FormatError(settings.boxes2d.path, "field 1 (image_path)", found, "some of the validation frames")
+    detects = bool(settings.pointrcnn or settings.frustum_pointnet or settings.commands)
+    choices = (settings.u, settings.u_prime)
+    trains = any(isinstance(choice, StereoTraining) for choice in (*choices, settings.pretraining))
+    sees_pairs = not all(isinstance(choice, DisparityFolder | CommandDisparity) for choice in choices)
+    every = [*train, *val]
+    faults = [
+        _faults("calibrations", every, lambda frame: frame.calibration),
+        _faults("left images", every, Frame.image_size),
+        # What is only scored is scored on the validation split.
+        _truth_faults(every if detects or trains else val),
+    ]
+    if sees_pairs or settings.semi_global_matching is not None:
+        faults.append(_faults("right images", every, _require_right_image))
+    if detects:
+        faults.append(_label_faults(every))
+    for name, choice in zip(("u", "u'"), choices, strict=True):
+        if isinstance(choice, DisparityFolder):
+            faults.append(_faults(f"maps of {name}", every, partial(_require_map, Path(choice.path))))
+    said = [fault for one in faults for fault in one]
+    if said:
+        expected = f"every frame of the splits {' and '.join(SPLITS)} complete, before anything is trained"
+        raise FormatError(every[0].folder, "frames", "; ".join(said), expected)
+
+
+def _faults(what: str, frames: Sequence[Frame], check: Callable[[Frame], object]) -> Iterator[str]:
+    """Lines on the frames that `check` refuses; none if it refuses none."""
+    refused: dict[str, str] = {}
+    for frame in frames:
+        try:
+            check(frame)
+        except FormatError as error:
+            refused[frame.frame_id] = str(error)
+    if refused:
+        named = ", ".join([*list(refused)[:_NAMED], *["..."] * (len(refused) > _NAMED)])
+        first = next(iter(refused.values()))
+        yield f"{what} of {len(refused)} of {len(frames)} frames missing or broken ({named}): {first}"
+
+
+def _require_right_image(frame: Frame) -> None:
+    right = read_image_size(frame.path("image_3"))
+    _require_size(frame, frame.path("image_3"), right)
+
+
+def _require_map(folder: Path, frame: Frame) -> None:
+    path = disparity_path(folder, frame.frame_id)
+    _require_size(frame, path, read_disparity_size(path))
+
+
+def _require_size(frame: Frame, path: Path, size: tuple[int, int]) -> None:
+    try:
+        height, width = frame.image_size()
+    except FormatError:
+        # Said where left images are.
+        return
+    if size != (height, width):
+        raise FormatError(path, "size", f"{size[1]} x {size[0]} px", f"{width} x {height} px, as the left image")
+
+
+def _truth_faults(frames: Sequence[Frame]) -> Iterator[str]:
+    """The oracle and the targets are the exact maps where there are some; a study has one truth for all frames."""
+    if any(frame.has_exact_disparity() for frame in frames):
+        yield from _faults("exact disparity maps", frames, partial(_require_map, frames[0].folder / "disparity"))
+    else:
+        yield from _faults("sweeps, as no frame has an exact disparity map,", frames, _require_sweep)
+
+
+def _require_sweep(frame: Frame) -> None:
+    path = require_file(frame.path("velodyne"), "a LiDAR sweep")
+    size = path.stat().st_size
+    if not size or size % 16:
+        raise FormatError(path, "file", f"{size} bytes", "16 bytes a point, and some points")
+
+
+def _label_faults(frames: Sequence[Frame]) -> Iterator[str]:
+    missing = list(_faults("labels", frames, lambda frame: require_file(frame.path("label_2"), "KITTI labels")))
+    if missing:
+        yield from missing
+        return
+    try:
+        # Thousands in a moment.
+        read_frames([str(frame.path("label_2")) for frame in frames], scored=False)
+    except FormatError:
+        yield from _faults("labels", frames, Frame.objects)

@@ -1,0 +1,133 @@
+"""How the case study scores detections: KITTI average precision on the validation split."""
+
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pseudolidar.evaluation import LOOSE_OVERLAP, Evaluation, evaluate, left_out
+from pseudolidar.files import InputError, replacing
+from pseudolidar.kitti import ObjectDataset, Objects, read_objects
+from pseudolidar.systems.system import Inputs
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class AveragePrecisionLoss:
+    """100 - AP over frames, percent.
+
+    Attributes:
+        evaluation: of the detector's results on the test frames.
+        class_name, view, difficulty, metric: which average precision; see `Evaluation.ap`.
+    """
+
+    evaluation: Evaluation
+    class_name: str
+    view: str
+    difficulty: str
+    metric: str = "AP40"
+
+    @property
+    def items(self) -> tuple[str, ...]:
+        """Ids of the F frames that were evaluated."""
+        return self.evaluation.frame_ids
+
+    @property
+    def unit(self) -> str:
+        """Points of the metric: percent would be read as a relative change."""
+        return f"points of {self.metric}"
+
+    @property
+    def scored(self) -> int:
+        """How many frames hold an object to find: false detections in the others count, but only beside these."""
+        view = "bbox" if self.view == "aos" else self.view
+        tally = self.evaluation.tallies.get((self.class_name, view, self.difficulty))
+        return 0 if tally is None else int((tally.object_count > 0).sum())
+
+    def of(self, weights: NDArray[np.int64]) -> NDArray[np.float64]:
+        """100 - AP, percent, for R choices of the frames, float64 (R,), from weights (R, F)."""
+        return 100.0 - self.evaluation.average_precisions(
+            weights, self.class_name, self.view, self.difficulty, self.metric
+        )
+
+    def value(self) -> float:
+        """100 - AP over all frames, percent."""
+        return 100.0 - self.evaluation.ap(self.class_name, self.view, self.difficulty, self.metric)
+
+
+@dataclass(frozen=True)
+class PrecisionChoice:
+    """The detectors' fixed test loss: 100 - AP40, moderate.
+
+    Attributes:
+        view: `bev` or `3d`.
+        loose: at the IoU of `LOOSE_OVERLAP` instead of the official one: for detectors that are too weak for that.
+    """
+
+    view: Literal["bev", "3d"] = "bev"
+    loose: bool = False
+
+    def __post_init__(self) -> None:
+        if self.view not in ("bev", "3d"):
+            raise InputError(f"view: found {self.view!r}, expected 'bev' or '3d'")
+
+
+def evaluate_results(
+    results_dir: Path, frames: ObjectDataset, class_name: str, near_m: float, loose: bool = False
+) -> Evaluation:
+    """KITTI average precision of one detector's result files.
+
+    Pedestrians are scored at 0 to `near_m` m, as in the paper, everything else at any distance.
+
+    Args:
+        results_dir: ID.txt of every frame.
+        frames: with labels.
+        class_name: of the detector.
+        near_m: m.
+        loose: at the IoU of `LOOSE_OVERLAP` for 3D and BEV instead of the official one.
+
+    Raises:
+        FormatError: a missing or broken file.
+    """
+    return evaluate(
+        [frame.objects() for frame in frames],
+        [read_objects(results_dir / f"{frame_id}.txt", scored=True) for frame_id in frames.frame_ids],
+        classes=(class_name,),
+        difficulties=("easy", "moderate", "hard", "all"),
+        depth_range=(0.0, near_m) if class_name == "Pedestrian" else None,
+        min_overlap={class_name: LOOSE_OVERLAP[class_name]} if loose else None,
+        frame_ids=frames.frame_ids,
+    )
+
+
+def write_scores(inputs: Inputs, folder: Path, class_name: str, near_m: float) -> None:
+    """A detector's test: `average_precision.json`, at the official IoU and at the looser one.
+
+    Raises:
+        FormatError: a missing or broken result file.
+    """
+    assert inputs.predictions is not None
+    frames = ObjectDataset(inputs.data, "val")
+    found = [read_objects(inputs.predictions / f"{frame_id}.txt", scored=True) for frame_id in frames.frame_ids]
+    notice = left_out(Objects.concatenate(found), (class_name,), ("easy", "moderate", "hard"))
+    if notice is not None:
+        logger.warning("%s: %s", inputs.predictions, notice)
+    scores = {
+        name: evaluate_results(inputs.predictions, frames, class_name, near_m, loose).to_dict()
+        for name, loose in (("official", False), ("loose", True))
+    }
+    with replacing(folder / "average_precision.json") as temporary:
+        temporary.write_text(json.dumps(scores, indent=1))
+
+
+def precision_loss(inputs: Inputs, class_name: str, near_m: float, choice: PrecisionChoice) -> AveragePrecisionLoss:
+    """A detector's test loss: 100 - AP40, moderate, by frame."""
+    assert inputs.predictions is not None
+    frames = ObjectDataset(inputs.data, "val")
+    evaluation = evaluate_results(inputs.predictions, frames, class_name, near_m, choice.loose)
+    return AveragePrecisionLoss(evaluation, class_name, choice.view, "moderate")

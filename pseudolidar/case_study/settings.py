@@ -1,0 +1,229 @@
+"""What determines a case study: its frames, its models, its detectors and their clouds."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from pseudolidar.case_study.commands import CommandDetector, CommandDisparity, DisparityFolder
+from pseudolidar.case_study.scores import PrecisionChoice
+from pseudolidar.detectors.boxes2d import Detector2dTraining
+from pseudolidar.detectors.frustum_pointnet import FrustumTraining
+from pseudolidar.detectors.pointrcnn import PointRCNNTraining
+from pseudolidar.ensembles import EnsembleTraining
+from pseudolidar.files import InputError
+from pseudolidar.stereo import StereoTraining
+from pseudolidar.synthetic import TownData
+
+Source = Literal["u", "u'", "SGM", "y"]
+"""Where a cloud's depth comes from: u, its update u', semi-global matching beside them, y (the oracle)."""
+
+UPDATE: tuple[Source, Source] = ("u", "u'")
+"""Before and after."""
+
+KINDS = ("P-RCNN", "F-PTNET")
+"""Detectors of the study's own, as the paper's tables call them: PointRCNN and Frustum PointNet."""
+
+FILE_NAMES: Mapping[Source, str] = {"u": "u", "u'": "u-prime", "SGM": "semi-global-matching", "y": "y-oracle"}
+
+
+@dataclass(frozen=True)
+class FolderData:
+    """A data set of the user's in KITTI's object layout, with ImageSets/train.txt and ImageSets/val.txt."""
+
+    root: str | Path
+
+    def __post_init__(self) -> None:
+        # A relative name would be another folder for the same study elsewhere.
+        object.__setattr__(self, "root", Path(self.root).resolve())
+
+
+@dataclass(frozen=True)
+class SemiGlobalMatchingChoice:
+    """Semi-global matching as u or u'; `max_disparity` of its search in px, a multiple of 16."""
+
+    max_disparity: int
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A PSMNet, or an ensemble of them, that is trained already, as u or u'.
+
+    Attributes:
+        path: any file that `load_psmnet` reads, or an ensemble's checkpoint.
+        align_corners: see `load_psmnet`; None for files that record it.
+        max_disparity: px; None: the recorded one, or 192.
+        device: where it predicts.
+    """
+
+    path: str | Path
+    align_corners: bool | None = None
+    max_disparity: int | None = None
+    device: str = "cpu"
+
+
+DisparityChoice = StereoTraining | SemiGlobalMatchingChoice | Checkpoint | DisparityFolder | CommandDisparity
+"""What can be u or u': a PSMNet or an ensemble to train, matching without training, weights, a folder of maps, a
+command."""
+
+
+@dataclass(frozen=True)
+class SemiGlobalMatchingRow:
+    """Semi-global matching beside u and u', for scale.
+
+    Attributes:
+        max_disparity: of the search, px, a multiple of 16.
+        detectors: whether detectors are trained on its clouds too (Tables 1 and 3), or its disparity alone is measured
+            (Table 2), which takes seconds.
+    """
+
+    max_disparity: int
+    detectors: bool
+
+
+@dataclass(frozen=True)
+class DetectionsFile:
+    """2D boxes from a file in the published format (`image_path class_id score x1 y1 x2 y2` a line)."""
+
+    path: str | Path
+
+
+@dataclass(frozen=True)
+class DiagnosisChoice:
+    """Which detectors are trained more often, on u and on u', to find out which term of the error grew.
+
+    Attributes:
+        kinds: of detectors, some of `KINDS`; those that the study trains on whole clouds.
+        data_shares: shares of the training frames, below 1, for the learning curve; empty: none.
+        widths: factors of the networks' channels, without 1, for the capacity; empty: none.
+    """
+
+    kinds: tuple[str, ...] = ("F-PTNET",)
+    data_shares: tuple[float, ...] = ()
+    widths: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        for kind in self.kinds:
+            if kind not in KINDS:
+                raise InputError(f"kinds: found {kind!r}, expected some of {', '.join(KINDS)}")
+        if not all(0 < share < 1 for share in self.data_shares):
+            raise InputError(f"data_shares: found {list(self.data_shares)}, expected shares between 0 and 1")
+        if not all(width > 0 and width != 1 for width in self.widths):
+            raise InputError(f"widths: found {list(self.widths)}, expected factors above 0, without 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaseStudySettings:
+    """Everything that determines the case study.
+
+    Attributes:
+        name: of the experiment, for the report.
+        data: the frames.
+        pretraining: what u and u' start from where they are trained (SceneFlow weights in the paper): a disparity model
+            that is trained once for all seeds, or a file of weights; None: from scratch.
+        u: the disparity model before the update.
+        u_prime: the one after it.
+        semi_global_matching: a disparity model without training as one more row; None: no such row.
+        pointrcnn: by class, the training of PointRCNN (P-RCNN); empty: none.
+        frustum_pointnet: by class, the training of Frustum PointNet (F-PTNET); empty: none.
+        commands: detectors of other people, by name: letters, digits, dots, dashes and underscores.
+        max_height_m: winsorization: points this high above the sensor, or higher, are dropped.
+        near_m: the reach of near-only clouds and of the pedestrians' score, m.
+        seed: of the town and of the pre-training; the first of the trainings.
+        seeds: how many trainings of everything else, with `seed`, `seed` + 1, ...: more than one gives intervals that
+            know of the chance in training.
+        boxes2d: where F-PTNET's 2D boxes come from in testing: a file, a detector trained on the training split, or,
+            None, the labels.
+        test_loss: of the detectors.
+        diagnosis: trainings beside the study's own; None: none.
+
+    Raises:
+        InputError: something else than these, fewer than one seed, a command by the name of another detector.
+    """
+
+    name: str
+    data: TownData | FolderData
+    u: DisparityChoice
+    u_prime: DisparityChoice
+    max_height_m: float
+    near_m: float
+    seed: int
+    seeds: int = 1
+    pretraining: StereoTraining | Checkpoint | None = None
+    semi_global_matching: SemiGlobalMatchingRow | None = None
+    pointrcnn: Mapping[str, PointRCNNTraining] = field(default_factory=dict)
+    frustum_pointnet: Mapping[str, FrustumTraining] = field(default_factory=dict)
+    commands: Mapping[str, CommandDetector] = field(default_factory=dict)
+    boxes2d: DetectionsFile | Detector2dTraining | None = None
+    test_loss: PrecisionChoice = field(default_factory=PrecisionChoice)
+    diagnosis: DiagnosisChoice | None = None
+
+    def __post_init__(self) -> None:
+        if self.seeds < 1:
+            raise InputError(f"seeds: found {self.seeds}, expected 1 or more")
+        for name, choice in (("u", self.u), ("u_prime", self.u_prime)):
+            if not isinstance(choice, DisparityChoice):
+                expected = "a disparity model: stereo@study.NAME=sgm, checkpoint, folder, command or a training"
+                raise InputError(f"{name}: found {_said(choice)}, expected {expected.replace('NAME', name)}")
+        if isinstance(self.pretraining, EnsembleTraining):
+            # Its file is no network's; a member could start from it, but which?
+            raise InputError("pretraining: found an ensemble, expected the training of one network, or a checkpoint")
+        for name, expected_type, choices in (
+            ("pointrcnn", PointRCNNTraining, self.pointrcnn),
+            ("frustum_pointnet", FrustumTraining, self.frustum_pointnet),
+            ("commands", CommandDetector, self.commands),
+        ):
+            # null, where a file of settings says so.
+            object.__setattr__(self, name, choices or {})
+            for key, value in (choices or {}).items():
+                if not isinstance(value, expected_type):
+                    # Settings that are left of a detector that was taken out, for instance.
+                    found = _said(value)
+                    raise InputError(f"{name}.{key}: found {found}, expected {expected_type.__name__}, or nothing")
+        for name in self.commands:
+            if not re.fullmatch(r"[A-Za-z0-9._-]+", name) or name.upper() in KINDS:
+                expected = f"letters, digits, dots, dashes and underscores, and none of {', '.join(KINDS)}"
+                raise InputError(f"commands: found the name {name!r}, expected {expected}")
+
+    @property
+    def training_seeds(self) -> tuple[int, ...]:
+        """Seeds of the trainings: `seeds` numbers from `seed` upwards."""
+        return tuple(range(self.seed, self.seed + self.seeds))
+
+
+def _said(value: object) -> str:
+    """Settings without a type as they are, all else by its type."""
+    return repr(value) if isinstance(value, dict) else type(value).__name__
+
+
+@dataclass(frozen=True)
+class DetectorPlace:
+    """A detector's place in the study, whatever it is trained on: its kind, its class, its training.
+
+    Attributes:
+        kind: P-RCNN (PointRCNN), F-PTNET (Frustum PointNet), as the paper's tables call them, or a command's name.
+        class_name: KITTI's.
+        near_only: trained without objects and points beyond the study's `near_m`.
+        data_share: of the training frames.
+        width: factor of its channels.
+    """
+
+    kind: str
+    class_name: str
+    near_only: bool = False
+    data_share: float = 1.0
+    width: float = 1.0
+
+    @property
+    def vertex(self) -> str:
+        """Name of the detector's vertex, e.g. pedestrian-p-rcnn-near."""
+        share = "" if self.data_share == 1 else f"-share-{self.data_share:g}"
+        width = "" if self.width == 1 else f"-width-{self.width:g}"
+        return f"{self.class_name.lower()}-{self.kind.lower()}{'-near' if self.near_only else ''}{share}{width}"
+
+    def __str__(self) -> str:
+        near = ", near only" if self.near_only else ""
+        share = "" if self.data_share == 1 else f", {100 * self.data_share:g} % of the frames"
+        width = "" if self.width == 1 else f", {self.width:g} x the channels"
+        return f"{self.class_name}, {self.kind}{near}{share}{width}"

@@ -1,0 +1,301 @@
+"""The paper's Tables 1, 2 and 3 with intervals, the verdict's table, beside the paper's own figures."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pseudolidar.case_study import paper
+from pseudolidar.case_study.clouds import DEPTH
+from pseudolidar.case_study.commands import CommandDisparity, DisparityFolder
+from pseudolidar.case_study.disparity_table import REGION_NAMES
+from pseudolidar.case_study.scores import AveragePrecisionLoss
+from pseudolidar.case_study.settings import (
+    UPDATE,
+    CaseStudySettings,
+    Checkpoint,
+    DetectionsFile,
+    DetectorPlace,
+    SemiGlobalMatchingChoice,
+    Source,
+)
+from pseudolidar.case_study.study import CaseStudy
+from pseudolidar.ensembles import EnsembleTraining
+from pseudolidar.statistics import Estimate, Interval
+from pseudolidar.stereo import RANGES_M, REGIONS
+from pseudolidar.stereo.metrics import FARTHEST_PREDICTION_M, StereoMetrics
+from pseudolidar.systems.losses import ItemLosses, MeanLoss
+from pseudolidar.systems.verdicts import Change
+from pseudolidar.viewing import Heading, Row, Table, Value
+
+RANGE_NAMES = ("0-max", "0-20", "20-40", "40-max")
+"""Depth ranges in m, as the paper writes them."""
+
+VIEWS = {"3d": "AP3D", "bev": "APBEV"}
+"""How the paper calls average precision in each view."""
+
+_MATCHING_NOTE = "SGM: semi-global matching (Hirschmüller 2008), filled from the background."
+_DIFFERENCE = "u' − u"
+
+
+def source_name(settings: CaseStudySettings, source: Source) -> str:
+    """A disparity model with what makes it what it is, e.g. "u (depth MAE)"."""
+    if source == "SGM":
+        return "SGM (not trained)"
+    choice = settings.u if source == "u" else settings.u_prime
+    if isinstance(choice, SemiGlobalMatchingChoice):
+        return f"{source} (semi-global matching)"
+    if isinstance(choice, Checkpoint):
+        return f"{source} ({Path(choice.path).name})"
+    if isinstance(choice, DisparityFolder):
+        return f"{source} (maps of {Path(choice.path).name})"
+    if isinstance(choice, CommandDisparity):
+        return f"{source} (a command)"
+    if isinstance(choice, EnsembleTraining):
+        jointly = f", beta {choice.beta:g}" if choice.beta else ""
+        return f"{source} ({choice.members} x {choice.loss} MAE{jointly})"
+    return f"{source} ({choice.loss} MAE)"
+
+
+def intervals_note(study: CaseStudy) -> str:
+    """What the intervals of every table hold for."""
+    if study.settings.seeds == 1:
+        return (
+            "Intervals (95 %) are over validation frames alone: one training seed says nothing of the chance in "
+            "training (seeds=3)."
+        )
+    return f"Means over {study.settings.seeds} training seeds; intervals (95 %) over validation frames and seeds."
+
+
+def verdict_table(study: CaseStudy) -> Table:
+    """The change of each vertex' test loss, with its interval and one word; the update's own vertex first."""
+    verdict = study.verdict
+    changes = [] if verdict is None else [verdict.own, *verdict.descendants.values()]
+    seeds = study.settings.seeds > 1
+    rows = []
+    for number, change in enumerate(changes):
+        by_seed = (" ".join(f"{value:+.2f}" for value in change.by_seed).replace("-", "−"),) if seeds else ()
+        cells = (change.vertex, change.unit, change.before, change.after, _signed(change), *by_seed, change.word)
+        rows.append(Row(cells, rule_above=number == 1))
+    choice = study.settings.test_loss
+    at = "the looser IoU" if choice.loose else "the official IoU"
+    return Table(
+        "Verdict. Test losses before and after the update of u to u' (lower is better)",
+        (("", "unit", "u", "u'", "change", *(("by seed",) if seeds else ()), "verdict"),),
+        tuple(rows),
+        notes=(
+            f"Of the detectors: 100 − AP40, moderate, {VIEWS[choice.view]} at {at}. {intervals_note(study)}",
+            "improved, worse: the interval excludes 0; undecided: it doesn't, or there is one seed.",
+        ),
+    )
+
+
+def table_1(study: CaseStudy) -> Table:
+    """Table 1: AP3D and APBEV of cars (any distance) and pedestrians (near), by the source of depth."""
+    places = [place for place in study.places if not place.near_only]
+    near = f"pedestrians at 0-{study.settings.near_m:g} m"
+    return _average_precision_table(
+        study,
+        # As in the paper: both detectors of cars, then both of pedestrians.
+        sorted(places, key=lambda place: place.class_name),
+        f"Table 1. Average precision by the source of depth; {near}, their detectors trained at any distance",
+    )
+
+
+def table_3(study: CaseStudy) -> Table:
+    """Table 3: AP3D and APBEV of pedestrians, their detectors trained on near pedestrians and points alone."""
+    near = f"{study.settings.near_m:g} m"
+    return _average_precision_table(
+        study,
+        [place for place in study.places if place.near_only],
+        f"Table 3. Average precision of pedestrians; detectors trained without pedestrians and points beyond {near}",
+    )
+
+
+def _average_precision_table(study: CaseStudy, places: Sequence[DetectorPlace], caption: str) -> Table:
+    rows = []
+    for place in places:
+        published = paper.AP_NEAR_ONLY if place.near_only else paper.AP
+        for source in study.sources:
+            cells = [
+                cell
+                for view in VIEWS
+                for cell in (
+                    _precision(study, source, place, view, loose=False),
+                    _precision(study, source, place, view, loose=True),
+                    published.get((place.class_name, place.kind, view), {}).get(source),
+                )
+            ]
+            # Near-only detectors have a table of their own, whose caption says so.
+            name = f"{place.class_name}, {place.kind}" if source == "u" else ""
+            rows.append(Row((name, source, *cells), source in UPDATE, rule_above=source == "u"))
+            if source == UPDATE[1]:
+                rows.append(Row(("", _DIFFERENCE, *_differences(study, place)), compared=False))
+    heading = ("official IoU", "looser IoU", "paper")
+    return Table(
+        caption,
+        (("", "", *(Heading(name, 3) for name in VIEWS.values())), ("", "", *heading, *heading)),
+        tuple(rows),
+        notes=(
+            f"AP40, percent, moderate, {len(study.frames('val'))} validation frames. {intervals_note(study)}",
+            "Official IoU: 0.7 for cars, 0.5 for pedestrians; looser: 0.5 and 0.25. paper: KITTI at the official IoU, "
+            f"one run, Frustum PointNet v2 with a 2D detector. {_detectors_note(study)}",
+            "The higher value of u and u' is marked; y is the oracle.",
+            *([_MATCHING_NOTE] if "SGM" in study.sources else []),
+        ),
+        digits=1,
+        best="highest",
+    )
+
+
+def precision_losses(
+    study: CaseStudy, source: Source, place: DetectorPlace, view: str, loose: bool
+) -> list[ItemLosses] | None:
+    """100 - AP40 of a detector, one per seed; None where the detector is missing or there is no object to find."""
+    if not study.is_there(source, place.vertex):
+        return None
+    losses = [
+        AveragePrecisionLoss(study.evaluation(source, place, seed, loose), place.class_name, view, "moderate")
+        for seed in study.seeds
+    ]
+    return None if any(np.isnan(loss.value()) for loss in losses) else list(losses)
+
+
+def _precision(study: CaseStudy, source: Source, place: DetectorPlace, view: str, loose: bool) -> Value:
+    losses = precision_losses(study, source, place, view, loose)
+    if losses is None:
+        return None
+    level = study.level(f"{source} {place.vertex} {view} {loose}", losses, study.is_trained(place.vertex))
+    # An interval of few frames may reach beyond what there is.
+    return Estimate(
+        100 - level.after, Interval(_at_least_0(100 - level.interval.high), 100 - _at_least_0(level.interval.low))
+    )
+
+
+def _at_least_0(value: float) -> float:
+    return 0.0 if value < 0 else value
+
+
+def _differences(study: CaseStudy, place: DetectorPlace) -> list[Value]:
+    cells: list[Value] = []
+    for view in VIEWS:
+        for loose in (False, True):
+            before, after = (precision_losses(study, source, place, view, loose) for source in UPDATE)
+            if before is None or after is None:
+                cells.append(None)
+                continue
+            name = f"{place.vertex} {view} {loose}"
+            # Of precision, not of loss: the other way round.
+            cells.append(_signed(study.difference(name, after, before, study.is_trained(place.vertex))))
+        cells.append(_published_difference(place, view))
+    return cells
+
+
+def _published_difference(place: DetectorPlace, view: str) -> Value:
+    published = (paper.AP_NEAR_ONLY if place.near_only else paper.AP).get((place.class_name, place.kind, view))
+    if published is None:
+        return None
+    return Estimate(published["u'"] - published["u"], signed=True)
+
+
+def _signed(change: Change) -> Estimate:
+    return Estimate(change.difference, change.interval, signed=True)
+
+
+def _detectors_note(study: CaseStudy) -> str:
+    """What the detectors are, and where their 2D boxes come from."""
+    parts = []
+    if study.settings.pointrcnn:
+        parts.append("P-RCNN: PointRCNN on sparse clouds.")
+    versions = sorted({training.version for training in study.settings.frustum_pointnet.values()})
+    if versions:
+        source = study.settings.boxes2d
+        boxes = "the labels"
+        if isinstance(source, DetectionsFile):
+            boxes = Path(source.path).name
+        elif source is not None:
+            boxes = f"a 2D detector ({source.network}) trained on the training split"
+        names = " and ".join(f"v{version}" for version in versions)
+        parts.append(f"F-PTNET: Frustum PointNet {names}, 2D boxes from {boxes}.")
+    return " ".join(parts)
+
+
+def region_losses(metrics: StereoMetrics, region: str, depth: int) -> MeanLoss:
+    """Disparity MAE over the pixels of a region at a range of depth, by frame."""
+    place = REGIONS.index(region)
+    total, count = metrics.disparity_error[:, place, depth], metrics.pixels[:, place, depth]
+    return MeanLoss(metrics.frame_ids, total, count.astype(np.float64), "px")
+
+
+def table_2(study: CaseStudy) -> Table:
+    """Table 2: disparity MAE by ground-truth depth; all pixels, those of cars, those of pedestrians."""
+    there = [source for source in study.upstream if study.is_there(source, DEPTH)]
+    rows = []
+    for region, name in REGION_NAMES.items():
+        losses: dict[tuple[str, int], list[ItemLosses]] = {
+            (source, depth): [region_losses(study.errors(source, seed), region, depth) for seed in study.seeds]
+            for source in there
+            for depth in range(len(RANGES_M))
+        }
+        for source in there:
+            trained = study.systems[source].is_trained(DEPTH)
+            cells: list[Value] = []
+            for depth, range_name in enumerate(RANGE_NAMES):
+                level = study.level(f"{source} {region} {range_name}", losses[source, depth], trained)
+                cells.append(Estimate(level.after, Interval(_at_least_0(level.interval.low), level.interval.high)))
+            label = source_name(study.settings, source)
+            rows.append(Row((name if source == there[0] else "", label, *cells), source in UPDATE, source == there[0]))
+            if source == UPDATE[1] and UPDATE[0] in there:
+                changes = []
+                for depth, range_name in enumerate(RANGE_NAMES):
+                    before, after = (losses[which, depth] for which in UPDATE)
+                    trained = study.is_trained(DEPTH)
+                    changes.append(_signed(study.difference(f"{region} {range_name}", before, after, trained)))
+                rows.append(Row(("", _DIFFERENCE, *changes), compared=False))
+    if there:
+        mean = study.errors(there[0], study.seeds[0]).mean_predictor_mae()[0]
+        rows.append(Row(("all pixels", "the mean disparity", *map(float, mean)), compared=False, rule_above=True))
+    for source in UPDATE:
+        label = f"{source} ({'depth' if source == 'u' else 'disparity'} MAE)"
+        name = "the paper, KITTI" if source == "u" else ""
+        rows.append(Row((name, label, *paper.DISPARITY_MAE_PX[source]), rule_above=source == "u"))
+    return Table(
+        "Table 2. Disparity MAE (px) by ground-truth depth (m)",
+        (("", "", *RANGE_NAMES),),
+        tuple(rows),
+        notes=(
+            f"{len(study.frames('val'))} validation frames. {intervals_note(study)}",
+            "The lower value of u and u' is marked. The mean disparity: what a model that always answers the training "
+            "set's mean would have.",
+            *([_MATCHING_NOTE] if "SGM" in study.upstream else []),
+        ),
+        digits=2,
+        best="lowest",
+    )
+
+
+def depth_error_table(study: CaseStudy) -> Table:
+    """What stereo benchmarks rank by: depth MAE and D1 over all pixels, by depth; means over the seeds."""
+    rows = []
+    for source in study.upstream:
+        if not study.is_there(source, DEPTH):
+            continue
+        errors = [study.errors(source, seed) for seed in study.seeds]
+        values: list[Any] = [np.mean([error.depth_mae()[0] for error in errors], axis=0)]
+        values.append(np.mean([error.d1()[0] for error in errors], axis=0))
+        cells = (float(value) for column in values for value in column)
+        rows.append(Row((source_name(study.settings, source), *cells), compared=source in UPDATE))
+    return Table(
+        "Depth MAE and D1 by ground-truth depth (m), all pixels",
+        (
+            ("", Heading("depth MAE (m)", len(RANGE_NAMES)), Heading("D1 (%)", len(RANGE_NAMES))),
+            ("", *RANGE_NAMES, *RANGE_NAMES),
+        ),
+        tuple(rows),
+        notes=(
+            "D1: pixels whose disparity is wrong by more than 3 px and more than 5 %, as on KITTI 2015. "
+            f"Depths beyond {FARTHEST_PREDICTION_M:g} m count as that far. The lower value of u and u' is marked.",
+        ),
+        best="lowest",
+    )

@@ -1,0 +1,255 @@
+"""Objects that one version of a system finds and another one loses: negative flips, and the reverse."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pseudolidar.evaluation import Evaluation, evaluate, object_outcomes
+from pseudolidar.evaluation.by_depth import SumsByDepth, sums_by_depth
+from pseudolidar.files import InputError
+from pseudolidar.kitti import Objects
+from pseudolidar.viewing import Heading, Row, Table
+
+Fate = Literal["kept", "lost", "gained", "missed"]
+"""An object is found by both versions; by the one before only (a negative flip); by the one after only (a positive
+flip); by neither."""
+
+FATES: tuple[Fate, ...] = ("kept", "lost", "gained", "missed")
+
+_VIEW_NAMES = {"bbox": "2D", "bev": "BEV", "3d": "3D"}
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """When an object counts as found; the terms are those of KITTI's protocol.
+
+    Attributes:
+        class_name: Car, Pedestrian or Cyclist.
+        view: bbox, bev or 3d.
+        difficulty: easy, moderate, hard or all.
+        min_overlap: intersection over union that a match must exceed; None: the benchmark's.
+        depth_range: (near, far] in m, outside of which nothing counts; None: any depth.
+    """
+
+    class_name: str
+    view: Literal["bbox", "bev", "3d"] = "bev"
+    difficulty: str = "all"
+    min_overlap: float | None = None
+    depth_range: tuple[float, float] | None = None
+
+    def evaluate(
+        self, labels: Sequence[Objects], results: Sequence[Objects], frame_ids: Sequence[str] | None = None
+    ) -> Evaluation:
+        """KITTI's evaluation of the criterion's class and difficulty; arguments as for `evaluation.evaluate`."""
+        view: str = self.view
+        overlap = None if self.min_overlap is None else {self.class_name: {view: self.min_overlap}}
+        return evaluate(
+            labels, results, (self.class_name,), (self.difficulty,), self.depth_range, overlap, frame_ids=frame_ids
+        )
+
+    def __str__(self) -> str:
+        limits = "" if self.min_overlap is None else f", IoU > {self.min_overlap:g}"
+        if self.depth_range is not None:
+            limits += f", {self.depth_range[0]:g} to {self.depth_range[1]:g} m"
+        return f"{self.class_name}, {_VIEW_NAMES[self.view]}, {self.difficulty}{limits}"
+
+
+@dataclass(frozen=True, eq=False)
+class FoundObjects:
+    """Which objects one version finds at its operating point.
+
+    Attributes:
+        criterion: what counts.
+        frame_ids: the F frames.
+        frame: int64 (N,), the frame of each object that counts, 0 to F - 1.
+        row: int64 (N,), its place in the labels of its frame.
+        depth_m: float64 (N,), z in the rectified camera frame.
+        is_found: bool (N,).
+        threshold: the operating point, see `best_threshold`.
+        false_count: detections that match nothing there.
+    """
+
+    criterion: Criterion
+    frame_ids: tuple[str, ...]
+    frame: NDArray[np.int64]
+    row: NDArray[np.int64]
+    depth_m: NDArray[np.float64]
+    is_found: NDArray[np.bool_]
+    threshold: float
+    false_count: int
+
+    @property
+    def recall(self) -> float:
+        """Share of the objects that are found; NaN without objects."""
+        return float(self.is_found.mean()) if len(self.is_found) else float("nan")
+
+    @property
+    def precision(self) -> float:
+        """Share of the kept detections that match an object; NaN where none is kept."""
+        found = int(self.is_found.sum())
+        return found / (found + self.false_count) if found + self.false_count else float("nan")
+
+    def recall_by_depth(self, edges_m: Sequence[float] | NDArray[np.float64]) -> SumsByDepth:
+        """Found objects, and objects, in each bin of depth and frame."""
+        return sums_by_depth(len(self.frame_ids), self.frame, self.depth_m, self.is_found, edges_m)
+
+
+def best_threshold(evaluation: Evaluation, criterion: Criterion) -> float:
+    """The score at which a version's F1, the harmonic mean of precision and recall, is highest; the highest such score.
+
+    The scores of two trainings are not on one scale (Frustum PointNet's are sums of log probabilities), so one number
+    for both versions would compare two operating points. A common precision need not exist: a weak version may never
+    reach it. Every version that finds anything has a highest F1. It is taken on the frames that are compared, with as
+    much freedom for one version as for the other.
+
+    Returns:
+        the score, infinity where no detection matches.
+
+    Raises:
+        InputError: the view is 3D and the results are 2D boxes only.
+    """
+    key = (criterion.class_name, criterion.view, criterion.difficulty)
+    if key not in evaluation.tallies:
+        raise InputError(f"results: found 2D boxes only, expected 3D boxes, by which {criterion.view} matches")
+    tally = evaluation.tallies[key]
+    true, false = np.cumsum(tally.change[:, 0]), np.cumsum(tally.change[:, 1])
+    # Of equal scores all are kept, or none.
+    is_last = np.append(np.diff(tally.score) < 0, True)[: len(tally.score)]
+    f1 = np.where(is_last, 2 * true / np.maximum(true + false + tally.object_count.sum(), 1), 0.0)
+    if not len(f1) or f1.max() == 0:
+        return float("inf")
+    return float(tally.score[f1.argmax()])
+
+
+def find_objects(
+    labels: Sequence[Objects], results: Sequence[Objects], criterion: Criterion, frame_ids: Sequence[str]
+) -> FoundObjects:
+    """What one version finds with the detections of `best_threshold` and above.
+
+    Args:
+        labels: ground truth, one per frame.
+        results: detections with scores, one per frame in the same order.
+        criterion: what counts.
+        frame_ids: of the frames.
+
+    Raises:
+        ValueError: see `evaluation.evaluate` and `best_threshold`; two frames of one name.
+    """
+    place = {frame_id: number for number, frame_id in enumerate(frame_ids)}
+    if len(place) != len(labels):
+        raise ValueError(f"frame_ids: found {len(place)} different names, expected {len(labels)}, one a frame")
+    # Lists: the lines of outcomes are then places in the frame, whatever files the objects come from.
+    labels, results = list(labels), list(results)
+    threshold = best_threshold(criterion.evaluate(labels, results), criterion)
+    kept = [found[found.score >= threshold] if found.score is not None else found for found in results]
+    objects, false_count = [], 0
+    for one in object_outcomes(criterion.evaluate(labels, kept, frame_ids)):
+        if one.view != criterion.view:
+            continue
+        if one.label_line is None:
+            false_count += 1
+        else:
+            objects.append((place[one.frame], one.label_line - 1, one.outcome == "matched"))
+    frame, row, is_found = np.array(objects, np.int64).reshape(-1, 3).T
+    depth_m = np.array([labels[f].box3d[i, 2] for f, i, _ in objects], np.float64)
+    return FoundObjects(
+        criterion, tuple(frame_ids), frame, row, depth_m, is_found.astype(np.bool_), threshold, false_count
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class Flips:
+    """Two versions on the same objects.
+
+    Two trainings of one version that differ in nothing but the seed flip objects as well: compare them, too, before
+    flips are laid to an update.
+
+    Raises:
+        ValueError: versions that were not judged by one criterion on the same objects.
+    """
+
+    before: FoundObjects
+    after: FoundObjects
+
+    def __post_init__(self) -> None:
+        a, b = self.before, self.after
+        if (a.criterion, a.frame_ids) != (b.criterion, b.frame_ids):
+            raise ValueError("after: found another criterion or other frames than before, expected the same")
+        if not (np.array_equal(a.frame, b.frame) and np.array_equal(a.row, b.row)):
+            raise ValueError("after: found other objects than before, expected the same labels")
+
+    @property
+    def fates(self) -> NDArray[np.str_]:
+        """One of `FATES` for each object, (N,)."""
+        before, after = self.before.is_found, self.after.is_found
+        return np.select([before & after, before, after], ["kept", "lost", "gained"], "missed")
+
+    def counts(self) -> dict[Fate, int]:
+        """How many objects of each fate; their sum is the number of objects."""
+        counted = Counter(self.fates.tolist())
+        return {fate: counted[fate] for fate in FATES}
+
+    def by_frame(self) -> NDArray[np.int64]:
+        """(F, 4), how many objects of each of `FATES` each frame has."""
+        frames = len(self.before.frame_ids)
+        fates = self.fates
+        return np.stack([np.bincount(self.before.frame[fates == fate], minlength=frames) for fate in FATES], axis=1)
+
+    def in_frame(self, frame_id: str) -> tuple[NDArray[np.int64], NDArray[np.str_]]:
+        """Places (n,) in a frame's labels of the objects that count, and their fates (n,)."""
+        there = self.before.frame == self.before.frame_ids.index(frame_id)
+        return self.before.row[there], self.fates[there]
+
+    def telling_frames(self, labels: Sequence[Objects], fate: Fate, count: int) -> list[str]:
+        """The frames in which most objects have a fate, those counting most that are seen best: near and not hidden.
+
+        An object counts 1 / (1 + depth / 20 m), and a quarter of that where it is largely hidden (occlusion 2 or 3).
+
+        Args:
+            labels: as for `find_objects`.
+            fate: which objects to show, e.g. lost.
+            count: the most frames to return; fewer where the others have no such object.
+        """
+        weights = np.zeros(len(labels))
+        found = self.before
+        for i in np.flatnonzero(self.fates == fate):
+            frame = int(found.frame[i])
+            hidden = labels[frame].occlusion[found.row[i]] > 1
+            weights[frame] += (0.25 if hidden else 1.0) / (1.0 + max(float(found.depth_m[i]), 0.0) / 20.0)
+        ranked = np.argsort(-weights, kind="stable")[:count]
+        return [found.frame_ids[frame] for frame in ranked if weights[frame] > 0]
+
+
+def flips_table(rows: Mapping[str, Flips], caption: str) -> Table:
+    """Counts of each fate, with precision and false detections of both versions at their operating points.
+
+    Args:
+        rows: by what is compared, e.g. "u -> u', seed 0", or "u, seed 0 -> seed 1" for what a seed alone flips.
+        caption: stands over the table.
+    """
+    body = []
+    for name, flips in rows.items():
+        counts = flips.counts()
+        ends = [(100 * one.precision, one.false_count) for one in (flips.before, flips.after)]
+        numbers = (value for end in ends for value in end)
+        body.append(Row((name, *counts.values(), sum(counts.values()), *numbers)))
+    criteria = dict.fromkeys(str(flips.before.criterion) for flips in rows.values())
+    return Table(
+        caption,
+        (
+            ("", Heading("objects", 5), Heading("before", 2), Heading("after", 2)),
+            ("", *FATES, "all", *("precision (%)", "false") * 2),
+        ),
+        tuple(body),
+        (
+            "Lost: found before, not after (negative flips); gained: the reverse. Each version is taken at the score "
+            "of its highest F1, since the scores of two trainings are not on one scale; where the precisions there lie "
+            "far apart, part of the flips is the threshold's.",
+            f"Counted: {'; '.join(criteria)}.",
+        ),
+        digits=1,
+    )

@@ -1,0 +1,239 @@
+"""The four illustrations as systems of models before and after an update, and what became of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pseudolidar.files import InputError
+from pseudolidar.illustrations.decomposition import (
+    APPROXIMATION,
+    COMPATIBILITY,
+    ESTIMATION,
+    Decomposition,
+    decompose,
+    decompose_two_upstream,
+)
+from pseudolidar.illustrations.distributions import (
+    WEDGE_LINES,
+    Examples,
+    WriteExamples,
+    corner,
+    crescents,
+    disc_in_arc,
+    wedge,
+)
+from pseudolidar.illustrations.learners import (
+    Downstream,
+    Learner,
+    LearnerModel,
+    LinearClassifier,
+    Parameters,
+    PointRegression,
+    QuadraticClassifier,
+    Rule,
+    TableClassifier,
+    percent_wrong,
+    read_parameters,
+    read_predictions,
+)
+from pseudolidar.illustrations.optimal import best_function
+from pseudolidar.systems.artifacts import ArtifactStore
+from pseudolidar.systems.runner import make_stages
+from pseudolidar.systems.stages import Stage
+from pseudolidar.systems.system import System, Vertex
+
+DOWNSTREAM = "w"
+"""The vertex whose test loss is taken apart."""
+_SEED = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Illustration:
+    """A self-defeating improvement on a known distribution.
+
+    Attributes:
+        name: of its files.
+        title: which figure of the paper, and which error.
+        story: what happens, in a few sentences.
+        examples: the distribution.
+        vertices: the system before.
+        update: takes the place of the vertex of its name.
+        grown: the term of the decomposition that the figure is about.
+    """
+
+    name: str
+    title: str
+    story: str
+    examples: Examples
+    vertices: tuple[Vertex, ...]
+    update: Vertex
+    grown: str
+
+    @cached_property
+    def before(self) -> System:
+        """The system before the update, on the illustration's examples."""
+        return System(Stage("examples", WriteExamples(self.examples)), self.vertices)
+
+    @cached_property
+    def after(self) -> System:
+        """The system with the update, everything behind it to be retrained."""
+        return self.before.replaced(self.update)
+
+
+_WEDGE_RULES = (Rule(*WEDGE_LINES[0]), Rule(*WEDGE_LINES[1]))
+
+
+def illustrations() -> tuple[Illustration, ...]:
+    """Figures 2, 3, 4a and 4b of the paper, on distributions of our own."""
+    return (
+        _two_models(
+            "figure-2",
+            "Figure 2. Downstream approximation error",
+            "v predicts a point of the plane, w parts the classes of its answers by a line. v is linear in x: far from "
+            "the targets, but a line parts the classes. v' is cubic and close to the targets, whose classes no line "
+            "parts.",
+            crescents(),
+            LinearClassifier(),
+            APPROXIMATION,
+        ),
+        _two_models(
+            "figure-3",
+            "Figure 3. Downstream estimation error",
+            "v predicts a point of the plane, w parts the classes of its answers by a conic section, and is shown only "
+            "six labelled examples. Given v, nearly a line is enough, and six examples find it. Given v', which is far "
+            "closer to the targets, it takes an oval: a conic section, too, but one that six examples seldom find.",
+            disc_in_arc(),
+            QuadraticClassifier(),
+            ESTIMATION,
+        ),
+        _three_models(
+            "figure-4a",
+            "Figure 4a. Upstream compatibility error: errors that were elsewhere",
+            "u and v both tell the class of a point by a line, w sees only what they say. u looks at one coordinate, v "
+            "at the other; where one is wrong the other is right, and w knows: positive is what both call positive. u' "
+            "is the best of all lines, and wrong far less often than u; but where it is wrong, w can hardly ever tell.",
+            corner(),
+            (Rule((1.0, 0.0), 0.0), Rule((0.0, 1.0), 0.0)),
+            LearnerModel(LinearClassifier()),
+        ),
+        _three_models(
+            "figure-4b",
+            "Figure 4b. Upstream compatibility error: the same answer twice",
+            "Positive is what lies between two lines. u knows one of them and v the other, so that w can be right "
+            "everywhere. v is wrong less often than u, and u' is made equal to v: the answers that u alone gave are "
+            "lost.",
+            wedge(),
+            _WEDGE_RULES,
+            LearnerModel(_WEDGE_RULES[1]),
+        ),
+    )
+
+
+def _two_models(
+    name: str, title: str, story: str, examples: Examples, downstream: Downstream, grown: str
+) -> Illustration:
+    vertices = (Vertex("v", LearnerModel(PointRegression(1))), Vertex(DOWNSTREAM, LearnerModel(downstream), ("v",)))
+    update = Vertex("v", LearnerModel(PointRegression(3)), title="v'")
+    return Illustration(name, title, story, examples, vertices, update, grown)
+
+
+def _three_models(
+    name: str, title: str, story: str, examples: Examples, rules: tuple[Rule, ...], update: LearnerModel
+) -> Illustration:
+    vertices = (
+        *(Vertex(vertex, LearnerModel(rule)) for vertex, rule in zip(("u", "v"), rules, strict=True)),
+        Vertex(DOWNSTREAM, LearnerModel(TableClassifier()), ("u", "v")),
+    )
+    replacement = Vertex("u", update, title="u'")
+    return Illustration(name, title, story, examples, vertices, replacement, COMPATIBILITY)
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """A finished system, before or after the update.
+
+    Attributes:
+        learners: by vertex, what stands there.
+        parameters: by vertex, what its training left.
+        predictions: by vertex, (N, L).
+        losses: by vertex, its mean test loss.
+        bayes: l(w*), percent wrong.
+        decomposition: of w's test loss, percent wrong.
+        error_correlation: between the errors of two upstream models; None where there is one.
+    """
+
+    learners: Mapping[str, Learner]
+    parameters: Mapping[str, Parameters]
+    predictions: Mapping[str, NDArray[np.float64]]
+    losses: Mapping[str, float]
+    bayes: float
+    decomposition: Decomposition
+    error_correlation: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """An illustration with what became of it."""
+
+    illustration: Illustration
+    before: State
+    after: State
+
+
+def run_illustrations(store: ArtifactStore, cases: tuple[Illustration, ...], workers: int = 1) -> list[Result]:
+    """Train and test every system that is not finished, and take w's test losses apart.
+
+    Raises:
+        InputError: a stage failed.
+    """
+    systems = [system for case in cases for system in (case.before, case.after)]
+    outcome = make_stages(store, [stage for system in systems for stage in system.stages(_SEED).values()], workers)
+    for failure in outcome.failed:
+        raise InputError(f"{failure.stage}: {failure.message}")
+    return [Result(case, _state(store, case, case.before), _state(store, case, case.after)) for case in cases]
+
+
+def _state(store: ArtifactStore, case: Illustration, system: System) -> State:
+    stages = system.stages(_SEED)
+    learners = {name: _learner(system, name) for name in system.order}
+    parameters = {
+        name: read_parameters(store.folder(stages[name, "train"]) if learner.trained else None)
+        for name, learner in learners.items()
+    }
+    predictions = {name: read_predictions(store.folder(stages[name, "predict"])) for name in system.order}
+    positive = case.examples.positive
+    downstream = learners[DOWNSTREAM]
+    assert isinstance(downstream, LinearClassifier | QuadraticClassifier | TableClassifier)
+    fitted = downstream.losses(predictions[DOWNSTREAM], case.examples)
+    parents = system.vertices[DOWNSTREAM].parents
+    inputs = np.concatenate([predictions[name] for name in parents], axis=1)
+    w_star = best_function(case.examples.x, positive)
+    answers = (w_star, best_function(inputs, positive), downstream.best_in_set(inputs, positive))
+    bayes, optimal, optimal_in_set = (percent_wrong(answer.astype(np.float64), positive) for answer in answers)
+    correlation = None
+    if len(parents) == 1:
+        decomposition = decompose(bayes, optimal, optimal_in_set, fitted)
+    else:
+        # The best second model says outright what w* would say, whatever the first one says: v†_u.
+        with_partner = np.stack([predictions[parents[0]][:, 0], w_star], axis=1)
+        partnered = percent_wrong(best_function(with_partner, positive).astype(np.float64), positive)
+        decomposition = decompose_two_upstream(bayes, partnered, optimal, optimal_in_set, fitted)
+        correlation = float(np.corrcoef((inputs > 0.5) != positive[:, None], rowvar=False)[0, 1])
+    return State(
+        learners,
+        parameters,
+        predictions,
+        {name: system.test_loss(store, name, _SEED).value() for name in system.order},
+        float(bayes.mean()),
+        decomposition,
+        correlation,
+    )
+
+
+def _learner(system: System, name: str) -> Learner:
+    model = system.vertices[name].model
+    assert isinstance(model, LearnerModel)
+    return model.learner

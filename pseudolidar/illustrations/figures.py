@@ -1,0 +1,299 @@
+"""The illustrations drawn: what the upstream models answer, what w makes of it, and their losses, before and after."""
+
+from typing import Any, Literal
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
+from matplotlib.figure import Figure
+from matplotlib.legend_handler import HandlerTuple
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from numpy.typing import NDArray
+
+from pseudolidar.illustrations.cases import DOWNSTREAM, Result, State
+from pseudolidar.illustrations.learners import QuadraticClassifier
+from pseudolidar.illustrations.optimal import best_conic, quadratic_features
+from pseudolidar.viewing.canvas import PAGE_WIDTH_IN, axes_at, drawing_style, new_figure
+from pseudolidar.viewing.colours import INK, MUTED, THEME
+
+_POSITIVE, _NEGATIVE = THEME["fourth"][0], THEME["third"][0]
+_BEFORE, _AFTER = THEME["u"][0], THEME["u-prime"][0]
+_SIDE_IN = 2.4
+_GAP_IN = 0.18
+_TOP_IN = 0.5
+_BARS_LEFT_IN = 3 * (_SIDE_IN + _GAP_IN) + 0.32
+_BARS_WIDTH_IN = PAGE_WIDTH_IN - _BARS_LEFT_IN - 0.5
+_BARS_HEIGHT_IN = 0.55
+_KEY_IN = 0.4
+_TINT = 0.22
+# Places along a panel's side at which a classifier is asked.
+_FINE, _COARSE = 400, 64
+
+Bounds = tuple[float, float, float]
+"""A square panel: its centre's two coordinates and half its side."""
+
+
+def draw_illustration(result: Result) -> Figure:
+    """One illustration, 10 inches wide: what the update does from left to right or downwards, the losses beside it."""
+    with drawing_style():
+        return _regression_figure(result) if result.illustration.examples.target.size else _classifiers_figure(result)
+
+
+def _states(result: Result) -> tuple[tuple[State, str, str], ...]:
+    """Before and after, with the mark of a changed model's name, and a colour."""
+    return (result.before, "", _BEFORE), (result.after, "′", _AFTER)
+
+
+def _regression_figure(result: Result) -> Figure:
+    """Figures 2 and 3: the targets; v's answers and w; those of v' and w'; the losses."""
+    figure = new_figure(PAGE_WIDTH_IN, _TOP_IN + _SIDE_IN + _KEY_IN)
+    examples = result.illustration.examples
+    bounds = _bounds([examples.target, result.before.predictions["v"], result.after.predictions["v"]])
+    axes = _panel(figure, 0, 0, bounds, "the targets", "what v is meant to answer", INK)
+    _points(axes, examples.target, examples.positive)
+    few = isinstance(result.before.learners[DOWNSTREAM], QuadraticClassifier)
+    for column, (state, prime, colour) in enumerate(_states(result), start=1):
+        answers = state.predictions["v"]
+        subtitle = f"w{prime} is wrong for {state.losses[DOWNSTREAM]:.1f} %{' on average' if few else ''}"
+        axes = _panel(figure, column, 0, bounds, f"the answers of v{prime}", subtitle, colour)
+        _tint(axes, bounds, _says(state, DOWNSTREAM, bounds))
+        ends = np.stack([answers, examples.target], axis=1)
+        axes.plot(*ends.transpose(2, 1, 0), color=MUTED, linewidth=0.5, alpha=0.5, zorder=2)
+        if few:
+            _points(axes, answers, examples.positive)
+            _boundary(axes, bounds, _best(answers, examples.positive, bounds), "--")
+            shown = _typical_draw(result)
+            _boundary(axes, bounds, _fitted_to_draw(state, shown, bounds), "-")
+            _rings(axes, answers[state.parameters[DOWNSTREAM]["draws"][shown].astype(np.int64)])
+        else:
+            wrong = (state.predictions[DOWNSTREAM][:, 0] > 0.5) != examples.positive
+            _points(axes, answers, examples.positive, wrong)
+            line = state.parameters[DOWNSTREAM]
+            distance = _grid(bounds, _FINE) @ line["normal"] - line["offset"]
+            _boundary(axes, bounds, distance.reshape(_FINE, _FINE), "-")
+    entries = [("from an answer to its target", _line("-", MUTED, 0.6))]
+    if few:
+        entries.append(("six examples drawn by chance", _mark("o", INK, 9, hollow=True)))
+        entries += [("w fitted to them", _line("-", INK, 1.5)), ("the best of all w", _line("--", INK, 1.1))]
+        said = "mostly says so"
+    else:
+        entries += [("w", _line("-", INK, 1.5)), ("w is wrong", _mark("x", INK, 4.5))]
+        said = "says so"
+    _key(figure, f"w {said}", *entries)
+    _losses(figure, result, "v", "squared error", 3, gap_in=0.7)
+    return figure
+
+
+def _classifiers_figure(result: Result) -> Figure:
+    """Figure 4: u, v and w; below them u', v and w'; the losses."""
+    figure = new_figure(PAGE_WIDTH_IN, 2 * (_TOP_IN + _SIDE_IN) + _KEY_IN)
+    examples = result.illustration.examples
+    bounds = _bounds([examples.x])
+    for row, (state, prime, colour) in enumerate(_states(result)):
+        for column, name in enumerate(state.predictions):
+            label = name if name == "v" else f"{name}{prime}"
+            subtitle = "sees the plane" if name != DOWNSTREAM else f"sees only what u{prime} and v say"
+            wrong = f"{label} is wrong for {state.losses[name]:.1f} %"
+            axes = _panel(figure, column, row, bounds, wrong, subtitle, INK if name == "v" else colour)
+            says = _says(state, name, bounds)
+            _tint(axes, bounds, says)
+            _points(axes, examples.x, examples.positive, (state.predictions[name][:, 0] > 0.5) != examples.positive)
+            for parent in ("u", "v") if name == DOWNSTREAM else ():
+                _boundary(axes, bounds, _says(state, parent, bounds) - 0.5, ":")
+            _boundary(axes, bounds, says - 0.5, "-")
+    _key(
+        figure,
+        "the model says so",
+        ("its boundary", _line("-", INK, 1.5)),
+        ("it is wrong", _mark("x", INK, 4.5)),
+        ("boundaries of what w sees", _line(":", INK, 1.1)),
+    )
+    _losses(figure, result, "u", "% wrong", 1, gap_in=_SIDE_IN + _TOP_IN - _BARS_HEIGHT_IN)
+    return figure
+
+
+def _bounds(clouds: list[NDArray[np.float64]]) -> Bounds:
+    points = np.concatenate(clouds)
+    low, high = points.min(axis=0), points.max(axis=0)
+    middle = (low + high) / 2
+    return float(middle[0]), float(middle[1]), float((high - low).max()) / 2 * 1.07
+
+
+def _panel(figure: Figure, column: int, row: int, bounds: Bounds, title: str, subtitle: str, colour: str) -> Axes:
+    top = row * (_TOP_IN + _SIDE_IN) + _TOP_IN
+    axes = axes_at(figure, column * (_SIDE_IN + _GAP_IN), top, _SIDE_IN, _SIDE_IN)
+    x, y, half = bounds
+    axes.set_xlim(x - half, x + half)
+    axes.set_ylim(y - half, y + half)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(True)
+    _titles(axes, _SIDE_IN, title, subtitle, colour)
+    return axes
+
+
+def _titles(axes: Axes, height_in: float, title: str, subtitle: str, colour: str) -> None:
+    """Two lines above axes of a height."""
+    lines: tuple[tuple[str, float, dict[str, Any]], ...] = (
+        (title, 0.22, {"color": colour, "fontsize": 9.5, "fontweight": "bold"}),
+        (subtitle, 0.06, {}),
+    )
+    for text, above_in, style in lines:
+        axes.text(0, 1 + above_in / height_in, text, transform=axes.transAxes, **style)
+
+
+def _points(
+    axes: Axes, points: NDArray[np.float64], positive: NDArray[np.bool_], wrong: NDArray[np.bool_] | None = None
+) -> None:
+    """The classes differ in colour and in shape; what a model gets wrong is crossed out."""
+    size = float(np.clip(4200 / len(points), 9, 40))
+    right = np.ones(len(points), bool) if wrong is None else ~wrong
+    for class_, colour, marker in ((positive, _POSITIVE, "o"), (~positive, _NEGATIVE, "^")):
+        shown = points[class_ & right]
+        axes.scatter(shown[:, 0], shown[:, 1], s=size, c=colour, marker=marker, linewidths=0, zorder=3)
+        crossed = points[class_ & ~right]
+        axes.scatter(crossed[:, 0], crossed[:, 1], s=24, c=colour, marker="x", linewidths=1.5, zorder=4)
+
+
+def _rings(axes: Axes, points: NDArray[np.float64]) -> None:
+    axes.scatter(points[:, 0], points[:, 1], s=110, facecolors="none", edgecolors=INK, linewidths=1.2, zorder=4)
+
+
+def _grid(bounds: Bounds, count: int) -> NDArray[np.float64]:
+    """Places (count^2, 2) of a grid over the panel, row by row from below."""
+    x, y, half = bounds
+    xs, ys = np.meshgrid(np.linspace(x - half, x + half, count), np.linspace(y - half, y + half, count))
+    return np.stack([xs, ys], axis=-1).reshape(-1, 2)
+
+
+def _says(state: State, name: str, bounds: Bounds) -> NDArray[np.float64]:
+    """The probability (G, G) with which a classifier says positive at the places of the panel.
+
+    In Figure 4 the panel is the plane that u and v see, in the others that of v's answers.
+    """
+    learner = state.learners[name]
+    # A share of many curves is smooth, a single classifier's step is not.
+    inputs = _grid(bounds, _COARSE if isinstance(learner, QuadraticClassifier) else _FINE)
+    if name == DOWNSTREAM and "u" in state.learners:
+        inputs = np.stack([_says(state, parent, bounds).reshape(-1) for parent in ("u", "v")], axis=1)
+    answers = learner.predict(state.parameters[name], inputs)
+    side = round(np.sqrt(len(answers)))
+    return answers.reshape(side, side)
+
+
+def _tint(axes: Axes, bounds: Bounds, share: NDArray[np.float64]) -> None:
+    """The colour of the class that is said, the stronger the surer."""
+    x, y, half = bounds
+    if np.isin(share, (0.0, 1.0)).all():
+        places = np.linspace(-half, half, len(share))
+        colours = [to_rgba(colour, _TINT) for colour in (_NEGATIVE, _POSITIVE)]
+        axes.contourf(places + x, places + y, share, levels=[-1.0, 0.5, 2.0], colors=colours, zorder=0)
+        return
+    tint = np.where(share[..., None] > 0.5, to_rgba(_POSITIVE), to_rgba(_NEGATIVE))
+    tint[..., 3] = _TINT * np.abs(2 * share - 1)
+    extent = (x - half, x + half, y - half, y + half)
+    axes.imshow(tint, extent=extent, origin="lower", interpolation="bilinear", zorder=0)
+
+
+def _boundary(axes: Axes, bounds: Bounds, values: NDArray[np.float64], style: Literal["-", "--", ":"]) -> None:
+    """Where values (G, G) change their sign."""
+    x, y, half = bounds
+    if (values > 0).any() and (values <= 0).any():
+        places = np.linspace(-half, half, len(values))
+        width = 1.5 if style == "-" else 1.1
+        axes.contour(
+            places + x, places + y, values, levels=[0.0], colors=INK, linewidths=width, linestyles=style, zorder=2.5
+        )
+
+
+def _typical_draw(result: Result) -> int:
+    """The draw of examples with whose classifiers, before and after, are wrong nearest to as often as the average."""
+    distance = np.zeros(1)
+    for state in (result.before, result.after):
+        learner = state.learners[DOWNSTREAM]
+        assert isinstance(learner, QuadraticClassifier)
+        says = learner.values(state.parameters[DOWNSTREAM], state.predictions["v"]) > 0
+        wrong = 100 * (says != result.illustration.examples.positive).mean(axis=1)
+        distance = distance + np.abs(wrong - state.losses[DOWNSTREAM])
+    # Draws are in order of their first examples; one from the middle is less one-sided.
+    nearest = np.flatnonzero(distance == distance.min())
+    return int(nearest[len(nearest) // 2])
+
+
+def _fitted_to_draw(state: State, draw: int, bounds: Bounds) -> NDArray[np.float64]:
+    """What the quadratic classifier of one draw makes of the places, (G, G)."""
+    learner, parameters = state.learners[DOWNSTREAM], dict(state.parameters[DOWNSTREAM])
+    assert isinstance(learner, QuadraticClassifier)
+    parameters["coefficients"] = parameters["coefficients"][draw : draw + 1]
+    return learner.values(parameters, _grid(bounds, _FINE)).reshape(_FINE, _FINE)
+
+
+def _best(answers: NDArray[np.float64], positive: NDArray[np.bool_], bounds: Bounds) -> NDArray[np.float64]:
+    """What the best quadratic classifier of v's answers makes of the places, (G, G)."""
+    mean, deviation = answers.mean(axis=0), answers.std(axis=0)
+    coefficients = best_conic((answers - mean) / deviation, positive)
+    places = (_grid(bounds, _FINE) - mean) / deviation
+    return np.asarray(quadratic_features(places) @ coefficients).reshape(_FINE, _FINE)
+
+
+def _line(style: Literal["-", "--", ":"], colour: str, width: float) -> Line2D:
+    return Line2D([], [], linestyle=style, color=colour, linewidth=width)
+
+
+def _mark(marker: str, colour: str, size: float, hollow: bool = False) -> Line2D:
+    face = "none" if hollow else colour
+    return Line2D([], [], linestyle="", marker=marker, color=colour, markersize=size, markerfacecolor=face)
+
+
+def _key(figure: Figure, said: str, *entries: tuple[str, Line2D]) -> None:
+    """What the marks mean, in one row at the bottom left; `said` is what the grounds' colours mean."""
+    grounds = tuple(Patch(facecolor=to_rgba(colour, _TINT), linewidth=0) for colour in (_POSITIVE, _NEGATIVE))
+    classes = (("positive", _mark("o", _POSITIVE, 4.5)), ("negative", _mark("^", _NEGATIVE, 4.5)))
+    labels, handles = zip(*classes, (said, grounds), *entries, strict=True)
+    figure.legend(
+        handles,
+        labels,
+        loc="lower left",
+        ncols=len(labels),
+        bbox_to_anchor=(0, 0),
+        borderaxespad=0,
+        columnspacing=1.4,
+        borderpad=0.2,
+        handletextpad=0.5,
+        handler_map={tuple: HandlerTuple(ndivide=None, pad=0)},
+    )
+
+
+def _losses(figure: Figure, result: Result, upstream: str, quantity: str, digits: int, gap_in: float) -> None:
+    """Two pairs of bars, for the updated model and for w, and under them the error that grew."""
+    top = _TOP_IN
+    for name, measure, decimals in ((upstream, quantity, digits), (DOWNSTREAM, "% wrong", 1)):
+        axes = axes_at(figure, _BARS_LEFT_IN, top, _BARS_WIDTH_IN, _BARS_HEIGHT_IN)
+        values = [state.losses[name] for state, _, _ in _states(result)]
+        axes.barh([0, 1], values, height=0.62, color=[_BEFORE, _AFTER])
+        for place, value in enumerate(values):
+            text = f"{value:.{decimals}f}"
+            axes.annotate(text, (value, place), xytext=(3, 0), textcoords="offset points", va="center")
+        axes.set_yticks([0, 1], [name, f"{name}′"])
+        axes.set_ylim(1.5, -0.5)
+        axes.set_xlim(0, max(values))
+        axes.set_xticks([])
+        axes.tick_params(axis="y", length=0, labelsize=9)
+        axes.spines["bottom"].set_visible(False)
+        verdict = "better" if values[1] < values[0] else "worse"
+        _titles(axes, _BARS_HEIGHT_IN, f"{name}′ is {verdict}", measure, _AFTER)
+        top += _BARS_HEIGHT_IN + gap_in
+    lines = [f"{result.illustration.grown.replace(' ', chr(10), 1)}:", _change(result, 1)]
+    if result.before.error_correlation is not None:
+        before, after = (f"{state.error_correlation:.2f}".replace("-", "−") for state, _, _ in _states(result))
+        lines += ["", "correlation of the", "errors of u and v:", f"{before} → {after}"]
+    height = float(figure.get_size_inches()[1])
+    left, below = _BARS_LEFT_IN / PAGE_WIDTH_IN, 1 - (top - gap_in + 0.2) / height
+    figure.text(left, below, "\n".join(lines), va="top", fontsize=8.5, linespacing=1.35)
+
+
+def _change(result: Result, digits: int) -> str:
+    before, after = (state.decomposition.terms[result.illustration.grown] for state, _, _ in _states(result))
+    return f"{before:.{digits}f} → {after:.{digits}f} %"

@@ -1,0 +1,120 @@
+"""The illustrations as tables, as one report, and as plain data."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from pseudolidar.illustrations.cases import DOWNSTREAM, Result, State
+from pseudolidar.illustrations.decomposition import EXCESS
+from pseudolidar.viewing import Picture, Report, Row, Section, Table
+
+
+def illustration_table(result: Result) -> Table:
+    """Test losses of the models, and what w's consists of, before and after the update."""
+    case = result.illustration
+    before, after = result.before, result.after
+    rows = [
+        _row(f"test loss of {name}{_measure(result, name)}", before.losses[name], after.losses[name])
+        for name in case.before.order
+    ]
+    rows.append(_row("Bayes-optimal loss, of w*", before.bayes, after.bayes, rule_above=True))
+    terms = before.decomposition.terms, after.decomposition.terms
+    rows += [_row(term, terms[0][term], terms[1][term]) for term in terms[0]]
+    totals = before.decomposition.total, after.decomposition.total
+    rows.append(_row("total: loss of w minus loss of w*", *totals, rule_above=True))
+    remainders = (f"{state.decomposition.remainder:.0e}" for state in (before, after))
+    rows.append(Row(("total minus the sum of the terms", *remainders, None)))
+    notes: tuple[str, ...] = (
+        f"{len(case.examples.x)} equally likely examples. The update replaces {case.update.name} by "
+        f"{case.update.title}; w is trained anew. From the Bayes-optimal loss on: % wrong by w.",
+    )
+    if EXCESS in terms[0]:
+        notes += (
+            "Excess upstream error: what the best v for this u would leave; with as many answers as there are "
+            "classes, the best v leaves nothing, since it answers for w.",
+        )
+    return Table(case.title, (("", "before", "after", "change"),), tuple(rows), notes, digits=4)
+
+
+def _measure(result: Result, name: str) -> str:
+    unit = result.before.learners[name].unit or "squared error"
+    updated = f", then {result.illustration.update.title}" if name == result.illustration.update.name else ""
+    return f"{updated} ({unit})"
+
+
+def _row(name: str, before: float, after: float, rule_above: bool = False) -> Row:
+    return Row((name, before, after, after - before), rule_above=rule_above)
+
+
+def illustrations_report(results: Sequence[Result], figures: Mapping[str, Figure], configuration: str) -> Report:
+    """Every illustration with its story, its figure and its table.
+
+    Args:
+        results: in the order of reading.
+        figures: by illustration's name, as `draw_illustration` made them.
+        configuration: the resolved configuration, as text.
+    """
+    sections = [
+        Section(
+            result.illustration.title,
+            (
+                result.illustration.story,
+                Picture(figures[result.illustration.name], sentence(result)),
+                illustration_table(result),
+            ),
+        )
+        for result in results
+    ]
+    return Report(
+        title="How a better model makes a system worse",
+        lead=(
+            "Each of these systems gets a better model, all that stands behind it is trained anew, and its last model "
+            "is worse than before: a self-defeating improvement, as in figures 2 to 4 of Wu et al., Fixes That Fail "
+            "(arXiv 2103.11766), on distributions of our own. Since these are known, every model that the error terms "
+            "speak of is found, and none of the terms is estimated."
+        ),
+        sections=tuple(sections),
+        configuration=configuration,
+    )
+
+
+def sentence(result: Result) -> str:
+    """What the update did, in one line."""
+    case = result.illustration
+    changes = []
+    for name in (case.update.name, DOWNSTREAM):
+        before, after = result.before.losses[name], result.after.losses[name]
+        unit = result.before.learners[name].unit
+        verb = "falls" if after < before else "rises"
+        changes.append(f"the test loss of {name} {verb} from {before:.3g} to {after:.3g}{unit and ' '}{unit}")
+    grown = result.after.decomposition.terms[case.grown] - result.before.decomposition.terms[case.grown]
+    text = f"{' and '.join(changes)}; the {case.grown} grows by {grown:.3g} points."
+    return text[0].upper() + text[1:]
+
+
+def illustrations_data(results: Sequence[Result]) -> dict[str, Any]:
+    """The numbers of all illustrations, JSON-able."""
+    return {
+        result.illustration.name: {
+            "title": result.illustration.title,
+            "update": f"{result.illustration.update.name} to {result.illustration.update.title}",
+            "before": _state_data(result.before),
+            "after": _state_data(result.after),
+        }
+        for result in results
+    }
+
+
+def _state_data(state: State) -> dict[str, Any]:
+    return {
+        "test_loss": {
+            name: {"value": loss, "unit": state.learners[name].unit or "squared error"}
+            for name, loss in state.losses.items()
+        },
+        "bayes_percent": state.bayes,
+        "terms_percent": dict(state.decomposition.terms),
+        "total_percent": state.decomposition.total,
+        "remainder_percent": state.decomposition.remainder,
+        "correlation_of_upstream_errors": state.error_correlation,
+    }

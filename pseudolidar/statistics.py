@@ -1,0 +1,86 @@
+"""Intervals: over what was drawn again (bootstrap), over training seeds (Student's t), and how they are written."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+CONFIDENCE = 0.95
+"""Of every interval that does not say another."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """Low and high end; NaN where nothing is known, as over seeds of which there is one."""
+
+    low: float
+    high: float
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether 0 lies outside of the interval."""
+        return self.direction != 0
+
+    @property
+    def direction(self) -> int:
+        """1 where all of it lies above 0, -1 where all lies below, 0 otherwise and where nothing is known."""
+        return int(self.low > 0.0) - int(self.high < 0.0)
+
+    @property
+    def digits(self) -> int:
+        """Decimals that show two figures of the interval's width."""
+        width = self.high - self.low
+        return int(np.clip(1 - np.floor(np.log10(width)), 0, 9)) if width > 0 else 3
+
+
+NO_INTERVAL = Interval(float("nan"), float("nan"))
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its interval, in one unit.
+
+    Attributes:
+        value: NaN where there is none.
+        interval: of the value.
+        signed: whether it is written with its sign, as changes are.
+    """
+
+    value: float
+    interval: Interval = NO_INTERVAL
+    signed: bool = False
+
+    def scaled(self, factor: float, offset: float = 0.0) -> "Estimate":
+        """factor x the value + offset, in another unit; a negative factor changes the ends' places."""
+        low, high = sorted((factor * self.interval.low + offset, factor * self.interval.high + offset))
+        return replace(self, value=factor * self.value + offset, interval=Interval(low, high))
+
+
+def percentile_interval(drawn: NDArray[np.float64], confidence: float = CONFIDENCE) -> Interval:
+    """The central interval of replicates (R,) that are not NaN (Efron & Tibshirani 1993, chapter 13)."""
+    drawn = drawn[~np.isnan(drawn)]
+    if not len(drawn):
+        return NO_INTERVAL
+    low, high = np.quantile(drawn, ((1 - confidence) / 2, (1 + confidence) / 2))
+    return Interval(float(low), float(high))
+
+
+def student_interval(
+    values: Sequence[float] | NDArray[np.floating] | NDArray[np.integer], signed: bool = False
+) -> Estimate:
+    """The mean of independent values (S,), one a seed, with Student's interval; with a single value there is none."""
+    found = np.asarray(values, np.float64)
+    mean, count = float(found.mean()), len(found)
+    if count < 2:
+        return Estimate(mean, NO_INTERVAL, signed)
+    # A second to import, which whoever only evaluates need not wait for.
+    from scipy.stats import t as student_t
+
+    half = float(student_t.ppf((1 + CONFIDENCE) / 2, count - 1) * found.std(ddof=1) / np.sqrt(count))
+    return Estimate(mean, Interval(mean - half, mean + half), signed)
+
+
+def signed(value: float, digits: int) -> str:
+    """A change as text, with its sign; never -0.00."""
+    return f"{round(value, digits) + 0.0:+.{digits}f}"

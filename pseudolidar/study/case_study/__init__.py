@@ -1,1 +1,0 @@
-"""The case study of "Fixes That Fail": disparity models, clouds, detectors; its tables and its report."""

@@ -1,0 +1,30 @@
+"""Machine-learning systems of any kind: graphs of models, stages and their artifacts, updates, verdicts, diagnosis."""
+
+from pseudolidar.systems.artifacts import ArtifactStore
+from pseudolidar.systems.losses import ItemLosses, MeanLoss
+from pseudolidar.systems.runner import Outcome, StageFailure, default_workers, make_stages
+from pseudolidar.systems.stages import Resources, Stage, Task, parents_first
+from pseudolidar.systems.system import Inputs, Model, Step, System, Vertex
+from pseudolidar.systems.verdicts import Change, UpdateVerdict, change
+
+__all__ = [
+    "ArtifactStore",
+    "Change",
+    "Inputs",
+    "ItemLosses",
+    "MeanLoss",
+    "Model",
+    "Outcome",
+    "Resources",
+    "Stage",
+    "StageFailure",
+    "Step",
+    "System",
+    "Task",
+    "UpdateVerdict",
+    "Vertex",
+    "change",
+    "default_workers",
+    "make_stages",
+    "parents_first",
+]

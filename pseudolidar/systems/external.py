@@ -1,0 +1,248 @@
+"""Other people's programs: templates of their command lines, the files that determine them, how they are run."""
+
+import dataclasses
+import glob
+import os
+import shlex
+import shutil
+import string
+import subprocess
+import sys
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from pseudolidar.files import FormatError, InputError, UserError, file_digest
+from pseudolidar.systems import supervisor
+from pseudolidar.systems.stages import Resources
+from pseudolidar.systems.system import Inputs, Step
+
+COMMAND_LOG = "command.log"
+"""Name of the file, in a stage's folder, to which every attempt of the command appends what it prints."""
+
+OUTPUT = "output"
+"""Name of the folder, in a stage's folder, that the command writes to."""
+
+SPLITS = ("train", "val")
+"""The splits that every data set of a study has."""
+
+CHANGED = "another content than when the study started"
+AS_BEFORE = "the same; start the study again, so that it knows its stages by what is there now"
+"""What an error says it found and expected of a file that determines a result."""
+
+# Raised when commands are called in another way.
+_VERSION = 1
+
+_COMMON = ("data", "train_split", "val_split", "output")
+_TAIL_LINES = 20
+_TAIL_BYTES = 8192
+
+
+class CommandError(UserError):
+    """A command that ended with another exit status than 0: the first line says so, the log's last lines follow."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """What a detector and a disparity model have in common.
+
+    Attributes:
+        train: template of the command that trains; None: there is nothing to train.
+        predict: template of the command that predicts.
+        files: globs of what determines the result beside the templates: scripts, configurations, weights.
+        directory: where the commands run, and where relative globs start.
+        cpus, gpus: what each command occupies.
+        resumes: whether the commands go on from what a killed run left in {output}. If not, {output} is emptied before
+            they are called again: a half-written file must not pass for a result.
+    """
+
+    train: str | None
+    predict: str
+    files: tuple[str, ...] = dataclasses.field(default=(), kw_only=True)
+    directory: str | Path = dataclasses.field(default=".", kw_only=True)
+    cpus: int = dataclasses.field(default=1, kw_only=True)
+    gpus: float = dataclasses.field(default=0.0, kw_only=True)
+    resumes: bool = dataclasses.field(default=False, kw_only=True)
+
+    def require_templates(self, others: Sequence[str]) -> set[str]:
+        """Check both templates; return their placeholders, among which `others` are this kind of model's own.
+
+        Raises:
+            FormatError: no such directory.
+            InputError: see `require_template`.
+        """
+        object.__setattr__(self, "files", tuple(self.files))
+        object.__setattr__(self, "directory", Path(self.directory).resolve())
+        if not Path(self.directory).is_dir():
+            raise FormatError(self.directory, "folder", "nothing there", "the folder in which the commands run")
+        known = (*_COMMON, *others)
+        if self.train is None:
+            return require_template("predict", self.predict, known, ("output",))
+        in_train = require_template("train", self.train, (*known, "seed"), ("output",))
+        return in_train | require_template("predict", self.predict, (*known, "model"), ("output", "model"))
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """Prediction and test, and training if there is a template for it."""
+        return ("predict", "test") if self.train is None else ("train", "predict", "test")
+
+    def version(self, step: Step) -> int:
+        """Version of how commands are called."""
+        return _VERSION
+
+    def resources(self, step: Step) -> Resources:
+        """`cpus` and `gpus` for the commands; one thread for the test, which calls none."""
+        return Resources() if step == "test" else Resources(self.cpus, self.gpus)
+
+    @cached_property
+    def _digests(self) -> dict[str, str]:
+        # Kept, also on the way to another process: the study knows its stages by the files as they were at its start.
+        return self._digests_now()
+
+    def _digests_now(self) -> dict[str, str]:
+        directory = Path(self.directory)
+        return {name: file_digest(directory / name) for name in matching_files(self.files, directory)}
+
+    def command_settings(self, step: Step) -> dict[str, Any]:
+        """What determines a command's result: its template and its files."""
+        return {"command": self.train if step == "train" else self.predict, "files": self._digests}
+
+    def call(self, step: Step, inputs: Inputs, others: Mapping[str, str | Path], folder: Path) -> Path:
+        """Call the command of a step, `others` being the values of this kind's placeholders; returns its {output}.
+
+        Raises:
+            CommandError: see `run_command`.
+            FormatError: files that have changed since the study started; a training that left nothing.
+        """
+        now = self._digests_now()
+        for name in sorted(self._digests.keys() | now.keys()):
+            if now.get(name) != self._digests.get(name):
+                raise FormatError(Path(self.directory) / name, "file", CHANGED, AS_BEFORE)
+        data = inputs.data.resolve()
+        values: dict[str, str | Path | int] = {"data": data, "seed": inputs.seed, **others}
+        values |= {f"{split}_split": data / "ImageSets" / f"{split}.txt" for split in SPLITS}
+        if inputs.model is not None:
+            values["model"] = inputs.model.resolve() / OUTPUT
+        template = self.predict if step == "predict" else self.train
+        assert template is not None
+        output = run_command(template, values, folder, Path(self.directory), self.cpus, self.resumes)
+        if step == "train" and not any(output.iterdir()):
+            raise FormatError(output, "folder", "nothing in it", "the model that the training command writes: {output}")
+        return output
+
+
+def require_template(what: str, template: str, known: Collection[str], required: Collection[str]) -> set[str]:
+    """The names of a template's placeholders.
+
+    Args:
+        what: the template is, for the error.
+        template: a command line with {name} for what is filled in, and {{ }} for braces.
+        known: names that may stand there.
+        required: names that must.
+
+    Raises:
+        InputError: unbalanced quotes or braces, no program, an unknown name, a missing one.
+    """
+    try:
+        words = shlex.split(template)
+        fields = [field for word in words for field in string.Formatter().parse(word) if field[1] is not None]
+    except ValueError as error:
+        raise InputError(f"{what}: found {template!r} ({error}), expected a command line") from error
+    if not words:
+        raise InputError(f"{what}: found nothing, expected a command line")
+    names = set()
+    for _, name, form, conversion in fields:
+        if name not in known or form or conversion:
+            written = f"{name}{'!' + conversion if conversion else ''}{':' + form if form else ''}"
+            expected = ", ".join(f"{{{one}}}" for one in known)
+            raise InputError(f"{what}: found {{{written}}}, expected one of {expected}")
+        names.add(str(name))
+    for name in required:
+        if name not in names:
+            raise InputError(f"{what}: found no {{{name}}} in {template!r}, expected it")
+    return names
+
+
+def matching_files(patterns: Sequence[str], directory: Path) -> list[str]:
+    """The files that some pattern matches, by their paths as the pattern gives them, sorted, each once.
+
+    Args:
+        patterns: globs, `**` for any depth of folders; relative ones start from `directory`.
+        directory: where.
+
+    Raises:
+        FormatError: a pattern that matches no file.
+    """
+    names: set[str] = set()
+    for pattern in patterns:
+        matches = glob.glob(pattern, root_dir=directory, recursive=True)
+        files = [name for name in matches if (directory / name).is_file()]
+        if not files:
+            raise FormatError(directory / pattern, "file", "nothing there", "a file that determines the result")
+        names.update(files)
+    return sorted(names)
+
+
+def run_command(
+    template: str, values: Mapping[str, str | Path | int], folder: Path, directory: Path, cpus: int, resumes: bool
+) -> Path:
+    """Run a command to its end; {output} is a folder of its own in the stage's folder.
+
+    There is no shell: the template is split into words first, then the words are filled in, so that a path with blanks
+    or quotes stays one word and nothing in it is interpreted. The command gets no standard input; OMP_NUM_THREADS is
+    `cpus`; when this process ends, however it does, the command's process group is killed.
+
+    Args:
+        template: checked by `require_template`.
+        values: for the placeholders, without `output`.
+        folder: the stage's.
+        directory: the command's working directory.
+        cpus: threads.
+        resumes: whether the command goes on from what a killed run left in {output}; if not, that is removed first.
+
+    Returns:
+        the folder that the command filled.
+
+    Raises:
+        CommandError: an exit status other than 0.
+    """
+    output = folder.resolve() / OUTPUT
+    if output.exists() and not resumes:
+        shutil.rmtree(output)
+    output.mkdir(parents=True, exist_ok=True)
+    filled = {name: str(value) for name, value in {**values, "output": output}.items()}
+    arguments = [word.format_map(filled) for word in shlex.split(template)]
+    log_path = folder / COMMAND_LOG
+    text = shlex.join(arguments)
+    Console(stderr=True).print(f"{text}\noutput in {log_path}", markup=False, highlight=False, soft_wrap=True)
+    with log_path.open("ab") as log:
+        log.write(f"$ {text}\n".encode())
+        log.flush()
+        with subprocess.Popen(
+            [sys.executable, "-I", supervisor.__file__, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            cwd=directory,
+            env={**os.environ, "OMP_NUM_THREADS": str(cpus)},
+        ) as process:
+            status = process.wait()
+    if status:
+        tail = _tail(log_path)
+        last = f"; its last line: {tail[-1]}" if tail else ""
+        raise CommandError("\n".join([f"exit status {status} of {text}{last} (log: {log_path})", *tail]))
+    return output
+
+
+def _tail(path: Path) -> list[str]:
+    """The last lines that a command printed in its last attempt."""
+    with path.open("rb") as file:
+        file.seek(0, os.SEEK_END)
+        file.seek(max(0, file.tell() - _TAIL_BYTES))
+        lines = [line.strip() for line in file.read().decode(errors="replace").splitlines()]
+    starts = [place for place, line in enumerate(lines) if line.startswith("$ ")]
+    return [line for line in lines[starts[-1] + 1 if starts else 0 :] if line][-_TAIL_LINES:]

@@ -1,0 +1,135 @@
+"""Test loss against the number of training examples, and what is uncertain about it with a few training seeds.
+
+Intervals over training seeds: the mean loss of S seeds is uncertain by its standard error times Student's t with S - 1
+degrees of freedom. Draws of such means, put through an estimator, give its interval (a generalized pivot, Weerahandi,
+JASA 1993). It holds for these test items; with one seed there is none.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pseudolidar.statistics import NO_INTERVAL, Interval
+
+EXPONENTS = np.linspace(0.3, 1.0, 36)
+"""c of a learning curve: 1 in classical statistics, 0.5 in distribution-free bounds, less in deep networks."""
+
+DRAWS = 4000
+"""How often mean losses are drawn for an interval."""
+
+
+@dataclass(frozen=True, eq=False)
+class LearningCurve:
+    """Loss against the number of training examples: asymptote + error (n / largest n)^-exponent.
+
+    Attributes:
+        sizes: (K,) numbers of examples, or shares of all.
+        losses: (K, S), one a training seed.
+        asymptote: the loss with examples without end.
+        estimation_error: how far the loss at the largest size lies above it.
+        interval: of the estimation error; NaN with one seed.
+        exponent: fitted, or 0.5 where there are two sizes.
+    """
+
+    sizes: NDArray[np.float64]
+    losses: NDArray[np.float64]
+    asymptote: float
+    estimation_error: float
+    interval: Interval
+    exponent: float
+
+    @property
+    def at_the_edge(self) -> bool:
+        """Whether another exponent than those in the range would fit better: the curve may have another shape."""
+        is_fitted = len(self.sizes) > 2 and self.estimation_error > 0
+        return is_fitted and self.exponent in (EXPONENTS[0], EXPONENTS[-1])
+
+
+def learning_curve(
+    sizes: Sequence[float], losses: NDArray[np.float64], random: np.random.Generator, confidence: float = 0.95
+) -> LearningCurve:
+    """Fit a learning curve by least squares over all seeds; its error is at least 0, its exponent in [0.3, 1].
+
+    With two sizes the exponent can't be fitted: it is set to 0.5, and the interval is as wide as all exponents in
+    [0.3, 1] make it.
+
+    The interval is as good as the curve's shape: sizes hardly above the number of things to learn bend it (least
+    squares of d weights has the error variance * d / (n - d - 1), steeper than 1 / n there), and the fit then takes
+    the error for larger than it is.
+
+    Args:
+        sizes: K numbers of training examples, or shares of all, rising.
+        losses: (K, S) test losses, one a training seed.
+        random: draws mean losses.
+        confidence: of the interval.
+
+    Raises:
+        ValueError: fewer than two sizes, sizes that are not positive or don't rise, losses of another shape or not
+            finite.
+    """
+    places = checked_losses("sizes", sizes, losses)
+    exponents = EXPONENTS if len(places) > 2 else np.array([0.5])
+    asymptote, error, exponent = (float(values[0]) for values in _fit(places, losses.mean(axis=1)[None], exponents))
+    interval = interval_of(drawn_errors(places, losses, random), confidence)
+    return LearningCurve(places, losses, asymptote, error, interval, exponent)
+
+
+def checked_losses(name: str, places: Sequence[float], losses: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The K sizes or capacities as an array, once they rise and (K, S) losses belong to them; ValueError otherwise."""
+    found = np.asarray(places, np.float64)
+    if found.ndim != 1 or len(found) < 2 or not found[0] > 0 or not (np.diff(found) > 0).all():
+        raise ValueError(f"{name}: found {list(places)}, expected two or more positive numbers, rising")
+    if losses.ndim != 2 or len(losses) != len(found) or not losses.shape[1]:
+        raise ValueError(
+            f"losses: found shape {losses.shape}, expected ({len(found)}, seeds), one row of each of {name}"
+        )
+    if not np.isfinite(losses).all():
+        raise ValueError("losses: found a value that is not finite, expected numbers")
+    return found
+
+
+def drawn_means(losses: NDArray[np.float64], random: np.random.Generator) -> NDArray[np.float64]:
+    """(DRAWS, K) what the K mean losses may be, from (K, S) losses; NaN with one seed."""
+    seeds = losses.shape[1]
+    if seeds < 2:
+        return np.full((DRAWS, len(losses)), np.nan)
+    error = np.sqrt(losses.var(axis=1, ddof=1) / seeds)
+    return losses.mean(axis=1) + error * random.standard_t(seeds - 1, (DRAWS, len(losses)))
+
+
+def drawn_errors(
+    sizes: NDArray[np.float64], losses: NDArray[np.float64], random: np.random.Generator
+) -> NDArray[np.float64]:
+    """Estimation errors at the largest size: (1, DRAWS), or (exponents, DRAWS) where no exponent can be fitted."""
+    means = drawn_means(losses, random)
+    choices = [EXPONENTS] if len(sizes) > 2 else np.split(EXPONENTS, len(EXPONENTS))
+    return np.stack([_fit(sizes, means, exponents)[1] for exponents in choices])
+
+
+def _fit(
+    sizes: NDArray[np.float64], means: NDArray[np.float64], exponents: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Least squares for R times K mean losses (R, K): asymptote, error at the largest size and exponent, each (R,)."""
+    best = np.full(len(means), np.inf)
+    asymptote, error, exponent = (np.full(len(means), np.nan) for _ in range(3))
+    for candidate in exponents:
+        scale = (sizes / sizes[-1]) ** -candidate
+        centred = scale - scale.mean()
+        # More examples don't harm, on average.
+        slope = np.maximum((means @ centred) / (centred @ centred), 0.0)
+        limit = means.mean(axis=1) - slope * scale.mean()
+        misfit = ((means - limit[:, None] - slope[:, None] * scale) ** 2).sum(axis=1)
+        better = misfit < best
+        best[better], exponent[better] = misfit[better], candidate
+        asymptote[better], error[better] = limit[better], slope[better]
+    return asymptote, error, exponent
+
+
+def interval_of(drawn: NDArray[np.float64], confidence: float) -> Interval:
+    """The central interval of draws (R,); of (E, R) the smallest that holds the intervals of all rows."""
+    if not drawn.size or np.isnan(drawn).any():
+        return NO_INTERVAL
+    low, high = np.quantile(drawn, ((1 - confidence) / 2, (1 + confidence) / 2), axis=-1)
+    return Interval(float(low.min()), float(high.max()))

@@ -1,0 +1,148 @@
+"""Make stages on a Ray cluster: each where its processors and cards are free, once its parents are finished."""
+
+import logging
+import os
+import re
+import socket
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.exceptions import NodeDiedError, OutOfMemoryError, RayError, WorkerCrashedError
+
+from pseudolidar.files import InputError, progress_bar
+from pseudolidar.systems.artifacts import ArtifactStore
+from pseudolidar.systems.runner import MAX_DEATHS, Outcome, Schedule, make_logged
+from pseudolidar.systems.stages import Resources, Stage
+
+_PATIENCE_S = 10.0
+
+# What ray.nodes() says of a machine.
+Node = Mapping[str, Any]
+
+
+def make_stages_on_ray(
+    store: ArtifactStore, stages: Sequence[Stage], address: str | None = None, retries: int = MAX_DEATHS
+) -> Outcome:
+    """Make every stage that is not finished, parents first; the artifacts are those of `make_stages`, byte for byte.
+
+    A stage is handed to Ray when its parents are finished: one that waits holds no resources. It goes to a node with
+    as many free processors and cards as it asks for; one that asks for more than any node has takes a whole node. Its
+    output goes to `LOG_FILE` in its folder. When its process or its machine dies, it goes on from where it was in
+    another; when it fails for a reason of its own, it isn't tried again, and what stands on it is left out.
+
+    Args:
+        store: its folder has the same path on every node, on storage that they share. So have the data sets.
+        stages: what is wanted; what they stand on is made too.
+        address: of a cluster that this machine belongs to: `auto`, or HOST:PORT; its nodes have the same environment
+            as this process, the package included. None: a cluster of this machine alone, for this call.
+        retries: how often a stage whose process died is tried again.
+
+    Raises:
+        InputError: no cluster at the address; retries below 0.
+    """
+    if retries < 0:
+        raise InputError(f"retries: found {retries}, expected 0 or more")
+    store = ArtifactStore(store.root.resolve())
+    schedule = Schedule(store, stages)
+    if schedule.ready():
+        # Ray's notices of workers that died would stand among the tables that a program prints.
+        with redirect_stdout(sys.stderr), _connected(address):
+            _run(store, schedule, retries)
+    return schedule.outcome
+
+
+def _run(store: ArtifactStore, schedule: Schedule, retries: int) -> None:
+    make = ray.remote(_make_at_home)
+    running: dict[Any, Stage] = {}
+    with progress_bar() as progress:
+        bar = progress.add_task("stages", total=schedule.total, completed=schedule.before, note="")
+        try:
+            while True:
+                for stage in schedule.ready():
+                    schedule.take(stage)
+                    cpus, gpus = request(stage.resources, ray.nodes())
+                    task = make.options(num_cpus=cpus, num_gpus=gpus, max_retries=retries, name=str(stage))
+                    running[task.remote(store, stage, os.getcwd())] = stage
+                if not running:
+                    return
+                names = ", ".join(str(stage) for stage in running.values())
+                progress.update(bar, completed=schedule.place, note=names if len(names) <= 60 else names[:59] + "…")
+                (done, *_), _ = ray.wait(list(running), num_returns=1)
+                stage = running.pop(done)
+                message = _message(done, retries)
+                if message:
+                    schedule.failed(stage, message)
+                    text = f"{stage} failed: {message}"
+                    progress.console.print(text, style="bold red", markup=False, highlight=False, soft_wrap=True)
+                else:
+                    schedule.finished(stage)
+                progress.update(bar, completed=schedule.place, note="")
+        finally:
+            # On Ctrl-C; else nothing is running any more.
+            for reference in running:
+                ray.cancel(reference, force=True)
+
+
+def _make_at_home(store: ArtifactStore, stage: Stage, directory: str) -> str | None:
+    # Settings may name files relative to the directory of the program that started the study.
+    if Path(directory).is_dir():
+        os.chdir(directory)
+    return make_logged(store, stage)
+
+
+def _message(reference: Any, retries: int) -> str | None:
+    """Why a stage failed, in one line; None if it didn't."""
+    try:
+        message: str | None = ray.get(reference)
+    except (WorkerCrashedError, NodeDiedError, OutOfMemoryError):
+        return f"its process died {retries + 1} times (killed from outside, out of memory, or with its machine)"
+    except RayError as error:
+        # A node that lacks the package, for instance; the first lines are Ray's own.
+        return str(error).strip().splitlines()[-1]
+    return message
+
+
+def request(resources: Resources, nodes: Sequence[Node]) -> tuple[float, float]:
+    """Processors and cards that Ray is asked for: those of the stage, as far as one of the nodes has as many.
+
+    Args:
+        resources: of the stage.
+        nodes: as `ray.nodes()` lists them.
+    """
+    living = [node["Resources"] for node in nodes if node["Alive"]]
+    gpus = min(resources.gpus, max((node.get("GPU", 0.0) for node in living), default=0.0))
+    # The stage computes with as many threads as it asks for either way, so that its bytes are the same.
+    most = max((node.get("CPU", 0.0) for node in living if node.get("GPU", 0.0) >= gpus), default=0.0)
+    return min(float(resources.cpus), most), gpus
+
+
+def _require_cluster(address: str | None) -> None:
+    place = re.fullmatch(r"([^:/]+):(\d+)", address or "")
+    if place is None:
+        return
+    # Ray itself would try for minutes, and then end this process.
+    try:
+        socket.create_connection((place[1], int(place[2])), _PATIENCE_S).close()
+    except OSError as error:
+        raise InputError(f"address: found nobody at {address} ({error}), expected a Ray cluster") from error
+
+
+@contextmanager
+def _connected(address: str | None) -> Iterator[None]:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    _require_cluster(address)
+    # None would mean whatever cluster was started last on this machine.
+    ray.init(
+        "local" if address is None else address,
+        include_dashboard=False if address is None else None,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+    )
+    try:
+        yield
+    finally:
+        ray.shutdown()

@@ -1,0 +1,234 @@
+"""Systems of models: a graph of vertices, each trained, predicting and tested behind its parents; replacing one."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import networkx as nx
+
+from pseudolidar.systems.artifacts import ArtifactStore
+from pseudolidar.systems.losses import ItemLosses
+from pseudolidar.systems.stages import Resources, Stage
+
+Step = Literal["train", "predict", "test"]
+STEPS: tuple[Step, ...] = ("train", "predict", "test")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a step of a model is given.
+
+    Attributes:
+        data: the data set's folder.
+        parents: by the parent's name, the folder of its predictions.
+        seed: of the training.
+        model: the folder that `train` filled; None in training, and for a model without training.
+        predictions: the folder that `predict` filled; None before.
+        tested: the folder that `test` filled; None before.
+    """
+
+    data: Path
+    parents: Mapping[str, Path]
+    seed: int
+    model: Path | None = None
+    predictions: Path | None = None
+    tested: Path | None = None
+
+
+class Model(Protocol):
+    """How to train and how to predict: a frozen dataclass at the top of its module."""
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The steps that the model has: without training no "train"; only a `TestedModel` has "test"."""
+        ...
+
+    def settings(self, step: Step) -> Mapping[str, Any]:
+        """JSON-able: what determines the step's result beside data, parents, seed and the steps before it."""
+        ...
+
+    def version(self, step: Step) -> int:
+        """Raised by the model's code when the same settings give another result."""
+        ...
+
+    def resources(self, step: Step) -> Resources:
+        """Processor threads and GPUs that the step takes."""
+        ...
+
+    def run(self, step: Step, inputs: Inputs, folder: Path) -> None:
+        """Do one step: fill `folder`. Called again after a kill, go on from what is there."""
+        ...
+
+
+@runtime_checkable
+class TestedModel(Model, Protocol):
+    """A model that is scored by itself."""
+
+    def test_loss(self, inputs: Inputs) -> ItemLosses:
+        """The test loss, item by item, once "test" is done."""
+        ...
+
+
+@dataclass(frozen=True)
+class Vertex:
+    """A model in its place.
+
+    Attributes:
+        name: letters, digits, dots, dashes and underscores.
+        model: the one that stands there.
+        parents: names of the vertices whose predictions it is trained on and fed with.
+        title: for people.
+    """
+
+    name: str
+    model: Model
+    parents: tuple[str, ...] = ()
+    title: str = ""
+
+    def __str__(self) -> str:
+        return self.title or self.name
+
+
+@dataclass(frozen=True)
+class StepTask:
+    """One step of a vertex as a stage's task.
+
+    Attributes:
+        model: of the vertex.
+        step: train, predict or test.
+        seed: of the training; None for steps in which nothing is trained, whose result no seed can change.
+    """
+
+    model: Model
+    step: Step
+    seed: int | None
+
+    @property
+    def version(self) -> int:
+        """The version that the model declares for this step."""
+        return self.model.version(self.step)
+
+    def settings(self) -> Mapping[str, Any]:
+        """The model's settings for this step, and the seed if something is trained."""
+        return {**self.model.settings(self.step), **({} if self.seed is None else {"seed": self.seed})}
+
+    def run(self, folder: Path, parents: Mapping[str, Path]) -> None:
+        """Do the step; roles that name no step are the data or parents of the vertex."""
+        self.model.run(self.step, _inputs(parents, self.seed or 0), folder)
+
+
+class System:
+    """A static directed acyclic graph of models on one data set ("Fixes That Fail", section 2).
+
+    Args:
+        data: the stage whose folder is the data set.
+        vertices: in any order.
+        name: of the system, for people.
+
+    Attributes:
+        data, name: as given.
+        vertices: by name.
+        graph: their names, an edge for every parent.
+
+    Raises:
+        ValueError: two vertices of one name, an unknown parent, a circle.
+    """
+
+    def __init__(self, data: Stage, vertices: Sequence[Vertex], name: str = "") -> None:
+        self.data = data
+        self.name = name
+        self.vertices = {vertex.name: vertex for vertex in vertices}
+        if len(self.vertices) < len(vertices):
+            names = [vertex.name for vertex in vertices]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise ValueError(f"vertices: found {twice!r} twice, expected each name once")
+        self.graph: nx.DiGraph = nx.DiGraph()
+        self.graph.add_nodes_from(self.vertices)
+        for vertex in vertices:
+            for parent in vertex.parents:
+                if parent not in self.vertices:
+                    known = ", ".join(self.vertices)
+                    raise ValueError(f"parents of {vertex.name!r}: found {parent!r}, expected one of {known}")
+                self.graph.add_edge(parent, vertex.name)
+        if not nx.is_directed_acyclic_graph(self.graph):
+            circle = " -> ".join(edge[0] for edge in nx.find_cycle(self.graph))
+            raise ValueError(f"vertices: found the circle {circle}, expected a graph without circles")
+
+    @cached_property
+    def order(self) -> list[str]:
+        """The vertices' names, parents first, otherwise as they were given."""
+        places = {name: place for place, name in enumerate(self.vertices)}
+        return list(nx.lexicographical_topological_sort(self.graph, key=places.__getitem__))
+
+    def descendants(self, name: str) -> list[str]:
+        """What stands behind a vertex, nearest first."""
+        behind = nx.descendants(self.graph, name)
+        return [other for other in self.order if other in behind]
+
+    def replaced(self, *vertices: Vertex, name: str = "") -> "System":
+        """The system after an update: other models at the places of those of the same names.
+
+        Args:
+            vertices: the other models in their places.
+            name: of the new system.
+
+        Raises:
+            ValueError: no vertex of that name.
+        """
+        for vertex in vertices:
+            if vertex.name not in self.vertices:
+                known = ", ".join(self.vertices)
+                raise ValueError(f"update: found a vertex named {vertex.name!r}, expected one of {known}")
+        others = {vertex.name: vertex for vertex in vertices}
+        return System(self.data, list({**self.vertices, **others}.values()), name)
+
+    def stages(self, seed: int) -> dict[tuple[str, Step], Stage]:
+        """Every step of every vertex; trainings with this seed."""
+        stages: dict[tuple[str, Step], Stage] = {}
+        for name in self.order:
+            vertex = self.vertices[name]
+            inputs = {"data": self.data, **{parent: stages[parent, "predict"] for parent in vertex.parents}}
+            for step in STEPS:
+                if step not in vertex.model.steps:
+                    continue
+                stages[name, step] = Stage(
+                    f"{step}-{name}",
+                    StepTask(vertex.model, step, seed if step == "train" else None),
+                    dict(inputs),
+                    vertex.model.resources(step),
+                    f"{step} {vertex} [{self.name}{', ' if self.name else ''}seed {seed}]",
+                )
+                # A test needs no more than what was predicted; a prediction no more than the model and its parents.
+                inputs[f"{_ROLE}{step}"] = stages[name, step]
+        return stages
+
+    def is_trained(self, name: str) -> bool:
+        """Whether chance takes part in what a vertex predicts: it or one that it stands on is trained."""
+        behind_it = {name, *nx.ancestors(self.graph, name)}
+        return any("train" in self.vertices[other].model.steps for other in behind_it)
+
+    def test_loss(self, store: ArtifactStore, name: str, seed: int) -> ItemLosses:
+        """The test loss of a vertex whose stages are finished.
+
+        Raises:
+            ValueError: a vertex without one.
+        """
+        model = self.vertices[name].model
+        if not isinstance(model, TestedModel):
+            raise ValueError(f"test loss: found a vertex without one, {name!r}, expected one that is tested")
+        tested = self.stages(seed)[name, "test"]
+        folders = {role: store.folder(stage) for role, stage in tested.parents.items()}
+        folders[f"{_ROLE}test"] = store.folder(tested)
+        return model.test_loss(_inputs(folders, seed))
+
+
+# Before a step's name in the roles of a stage's parents, so that a vertex may be called "train".
+_ROLE = "own "
+
+
+def _inputs(folders: Mapping[str, Path], seed: int) -> Inputs:
+    parents = {role: folder for role, folder in folders.items() if role != "data" and not role.startswith(_ROLE)}
+    own = {step: folders.get(f"{_ROLE}{step}") for step in STEPS}
+    return Inputs(folders["data"], parents, seed, own["train"], own["predict"], own["test"])

@@ -1,0 +1,298 @@
+"""What an update did: the change of each test loss with its interval and one word, and whether it defeats itself."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import brentq
+from scipy.stats import norm
+from scipy.stats import t as student_t
+
+from pseudolidar.files import InputError
+from pseudolidar.statistics import NO_INTERVAL, Interval, signed
+from pseudolidar.systems.losses import ItemLosses, resampled_losses
+
+Word = Literal["improved", "worse", "undecided"]
+
+_ONE_SEED = "since one training seed says nothing about training noise"
+
+
+@dataclass(frozen=True)
+class Change:
+    """The change of a vertex' test loss by an update.
+
+    Attributes:
+        vertex: its name.
+        before, after: the test loss, mean over the training seeds.
+        difference: after - before; negative is better.
+        interval: of the difference; over test items alone where `over_seeds` is false.
+        confidence: of the interval.
+        by_seed: the difference of each training seed.
+        over_seeds: whether the interval holds for other training seeds, too.
+        p_value: two-sided, of no change; NaN where training noise is unknown.
+        word: improved or worse where the interval excludes 0, undecided otherwise and where nothing can be decided.
+        reason: why nothing can be decided, empty otherwise.
+        unit: of the loss.
+    """
+
+    vertex: str
+    before: float
+    after: float
+    difference: float
+    interval: Interval
+    confidence: float
+    by_seed: tuple[float, ...]
+    over_seeds: bool
+    p_value: float
+    word: Word
+    reason: str = ""
+    unit: str = ""
+
+    @property
+    def seeds(self) -> int:
+        """How many training seeds there are."""
+        return len(self.by_seed)
+
+    def sentence(self) -> str:
+        """One sentence for people: the losses before and after, and the change."""
+        unit = f" {self.unit}" if self.unit else ""
+        if np.isnan(self.interval.low):
+            return f"{self.vertex}: {self.word}, {self.reason}."
+        digits = self.interval.digits
+        low, high = (signed(end, digits) for end in (self.interval.low, self.interval.high))
+        over = f"test items and {self.seeds} training seeds" if self.over_seeds else "test items alone"
+        change = signed(self.difference, digits)
+        losses = f"from {self.before:.{digits}f} to {self.after:.{digits}f}{unit}"
+        interval = f"{self.confidence * 100:g} % interval over {over} {low} to {high}"
+        because = f", {self.reason}" if self.reason else ""
+        return f"{self.vertex}: {self.word}{because}. Its test loss goes {losses}, a change of {change} ({interval})."
+
+
+def change(
+    name: str,
+    before: Sequence[ItemLosses],
+    after: Sequence[ItemLosses],
+    random: np.random.Generator,
+    trained: bool,
+    replicates: int = 1000,
+    confidence: float = 0.95,
+) -> Change:
+    """Change of a test loss, with an interval over test items and over training seeds.
+
+    The two are crossed: each seed's model is tested on each item, and no bootstrap is exact for crossed factors
+    (McCullagh, Bernoulli 2000). Drawing S seeds with replacement, besides, makes their variance too small, by the
+    factor (S - 1) / S, and has no tail: with three seeds, such a 95 % interval holds the mean about 73 times in 100. So
+    the two are treated apart and then added, as a generalized pivot (Weerahandi, JASA 1993):
+
+    * items: percentile bootstrap, as `evaluation.compare`; the items drawn are the same for all seeds, before and
+      after, so that what makes an item hard cancels. Expanded for few items, of which a bootstrap's intervals are too
+      narrow (Hesterberg, The American Statistician 2015): by 10 % for 20 of them, 1 % for 200; of those
+      that hold something to score, since one such item among a hundred would have an interval of no width. Items count
+      as independent; neighbouring frames of a video are not, and make it too narrow;
+    * seeds: the mean over seeds of the differences (each over all items) has standard error sqrt(variance / S), and
+      the error over it follows Student's t with S - 1 degrees of freedom.
+
+    The interval holds the middle of the distribution of the sum, which is an average of t distributions, one around
+    each replicate. It is exact for seed noise alone (if that is normal), the bootstrap's for item noise alone, and
+    conservative between: what a seed does to single items is counted in both.
+
+    Pairing by seed makes it valid whatever the seed does to both versions alike, at a price: S - 1 degrees of freedom.
+    With two seeds only changes of many times the training noise are seen.
+
+    Args:
+        name: of the vertex.
+        before, after: test losses, one a training seed, seeds in the same order, all on the same items.
+        random: draws items.
+        trained: whether anything in the vertex' history is trained, so that another seed gives another loss. If so,
+            one seed leaves the change undecided.
+        replicates: how many draws of the items.
+        confidence: of the interval.
+
+    Raises:
+        ValueError: no seeds or unequal numbers of them, other items in one than in another, no items, no replicates,
+            a confidence outside of (0, 1).
+    """
+    _check(before, after, replicates, confidence)
+    by_seed = np.array([b.value() - a.value() for a, b in zip(before, after, strict=True)])
+    seeds, items = len(by_seed), min(loss.scored for loss in (*before, *after))
+    of_before, of_after = resampled_losses((before, after), random, replicates)
+    drawn = of_after - of_before
+    # Drawn items may hold nothing to score, where that is rare.
+    drawn = drawn[~np.isnan(drawn)]
+    reason, interval, p_value = "", NO_INTERVAL, float("nan")
+    over_seeds = trained and seeds > 1
+    if not len(drawn):
+        reason = "there is nothing in the test items to score it by"
+    elif items == 1:
+        reason = "since one test item with something to score says nothing about others"
+    else:
+        error = float(np.sqrt(by_seed.var(ddof=1) / seeds)) if over_seeds else 0.0
+        # Equal but for rounding.
+        error = error if error > 1e-12 * np.abs(drawn).max() else 0.0
+        tail = (1 - confidence) / 2
+        expansion = np.sqrt(items / (items - 1)) * student_t.ppf(tail, items - 1) / norm.ppf(tail)
+        drawn = by_seed.mean() + expansion * (drawn - by_seed.mean())
+        interval = Interval(*(_quantile(drawn, error, seeds - 1, share) for share in (tail, 1 - tail)))
+        if trained and not over_seeds:
+            reason = _ONE_SEED
+        else:
+            p_value = _p_value(drawn, error, seeds - 1)
+            if not drawn.any() and not by_seed.any():
+                reason = "since before and after have the same loss, whatever items are drawn"
+    return Change(
+        vertex=name,
+        before=float(np.mean([loss.value() for loss in before])),
+        after=float(np.mean([loss.value() for loss in after])),
+        difference=float(by_seed.mean()),
+        interval=interval,
+        confidence=confidence,
+        by_seed=tuple(by_seed.tolist()),
+        over_seeds=over_seeds,
+        p_value=p_value,
+        word="undecided" if reason else _word(interval),
+        reason=reason,
+        unit=before[0].unit,
+    )
+
+
+@dataclass(frozen=True)
+class UpdateVerdict:
+    """What replacing one model did to it and to all that is fed by it.
+
+    Attributes:
+        own: of the vertex that was replaced.
+        descendants: by vertex, retrained with the same algorithm on the new input.
+    """
+
+    own: Change
+    descendants: Mapping[str, Change]
+
+    @property
+    def self_defeating(self) -> bool:
+        """The vertex improves, and a descendant gets worse (the paper, Definition 2.1)."""
+        return self.own.word == "improved" and bool(self._called("worse"))
+
+    @property
+    def worse_after_correction(self) -> tuple[str, ...]:
+        """The descendants that are still worse after Holm's correction (Scand. J. Statist. 1979) for their number.
+
+        Among many descendants some look worse by chance alone; with it, the probability that any descendant is called
+        worse that is not stays below 1 - confidence.
+        """
+        by_p = sorted(self.descendants.items(), key=lambda pair: _or_one(pair[1].p_value))
+        kept = []
+        for rank, (name, found) in enumerate(by_p):
+            if _or_one(found.p_value) * (len(by_p) - rank) > 1 - found.confidence:
+                break
+            kept.append(name)
+        return tuple(name for name in self._called("worse") if name in kept)
+
+    def sentences(self) -> list[str]:
+        """The verdict, the changes, what their number and the number of seeds mean for it."""
+        lines = [self._headline(), self.own.sentence(), *(found.sentence() for found in self.descendants.values())]
+        if self._called("worse") and len(self.descendants) > 1:
+            lines.append(self._correction())
+        if any(found.reason == _ONE_SEED for found in (self.own, *self.descendants.values())):
+            lines.append(
+                "One training seed decides nothing: trained again with another seed, a model has another test loss, "
+                "and by how much is not known from one. More seeds: seeds=3."
+            )
+        return lines
+
+    def _called(self, word: Word) -> list[str]:
+        return [name for name, found in self.descendants.items() if found.word == word]
+
+    def _headline(self) -> str:
+        own, worse, undecided = self.own.vertex, self._called("worse"), self._called("undecided")
+        if self.self_defeating:
+            # With one descendant there is nothing to correct for.
+            holds = len(self.descendants) == 1 or bool(self.worse_after_correction)
+            how = (
+                "Self-defeating"
+                if holds
+                else "Self-defeating by single intervals, not after correction for their number"
+            )
+            return f"{how}: {own} improves, and {_listed(worse)} behind it {_verb(worse)} worse."
+        if self.own.word != "improved":
+            besides = f"; {_listed(worse)} behind it {_verb(worse)} worse" if worse else ""
+            if self.own.word == "worse":
+                return f"Not self-defeating, since not an improvement: {own} itself gets worse{besides}."
+            return f"Not found to be self-defeating. Whether {own} improves is undecided{besides}."
+        if not self.descendants:
+            return f"Nothing is behind {own}, which improves."
+        if undecided:
+            return (
+                f"Not found to be self-defeating: {own} improves, and nothing behind it is shown to get worse; "
+                f"{_listed(undecided)} may have changed either way."
+            )
+        return f"Not self-defeating: {own} improves, and so does everything behind it that was looked at."
+
+    def _correction(self) -> str:
+        worse, kept = self._called("worse"), self.worse_after_correction
+        looked = f"{len(self.descendants)} descendants were looked at; corrected for their number (Holm)"
+        if not kept:
+            return f"{looked}, none is shown to get worse: with so many looks, one may seem worse by chance."
+        if len(kept) < len(worse):
+            return f"{looked}, {_listed(kept)} still {_verb(kept)} worse, the other changes may be chance."
+        return f"{looked}, {_listed(kept)} still {_verb(kept)} worse."
+
+
+def _check(before: Sequence[ItemLosses], after: Sequence[ItemLosses], replicates: int, confidence: float) -> None:
+    if not before or len(before) != len(after):
+        raise ValueError(f"after: found losses of {len(after)} seeds, expected {len(before) or 'some'}, as before")
+    items = before[0].items
+    if not items:
+        raise ValueError("items: found none, expected one or more to draw from")
+    for when, losses in (("before", before), ("after", after)):
+        for seed, loss in enumerate(losses):
+            if loss.items != items:
+                raise ValueError(f"{when}: found other items for seed {seed} than for the first, expected the same")
+    if replicates < 1:
+        raise InputError(f"replicates: found {replicates}, expected one or more")
+    if not 0.0 < confidence < 1.0:
+        raise InputError(f"confidence: found {confidence}, expected a share between 0 and 1")
+
+
+def _share_below(value: float, drawn: NDArray[np.float64], error: float, freedom: int) -> float:
+    """Distribution function of a replicate plus `error` times Student's t."""
+    return float(student_t.cdf((value - drawn) / error, freedom).mean())
+
+
+def _quantile(drawn: NDArray[np.float64], error: float, freedom: int, share: float) -> float:
+    if not error > 0.0:
+        return float(np.quantile(drawn, share))
+    beyond = error * float(student_t.ppf(share, freedom))
+    # Between the outermost quantiles of the distributions that are averaged, give or take rounding.
+    low, high = float(drawn.min()) + beyond - error, float(drawn.max()) + beyond + error
+    return float(brentq(lambda value: _share_below(value, drawn, error, freedom) - share, low, high))
+
+
+def _p_value(drawn: NDArray[np.float64], error: float, freedom: int) -> float:
+    if error > 0.0:
+        below = _share_below(0.0, drawn, error, freedom)
+        return 2 * min(below, 1 - below)
+    # Counting the data themselves as one draw: no number of draws shows a probability of 0.
+    rarer = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
+    return min(1.0, 2 * (rarer + 1) / (len(drawn) + 1))
+
+
+def _word(interval: Interval) -> Word:
+    if interval.high < 0:
+        return "improved"
+    return "worse" if interval.low > 0 else "undecided"
+
+
+def _or_one(p_value: float) -> float:
+    return 1.0 if np.isnan(p_value) else p_value
+
+
+def _verb(names: Sequence[str]) -> str:
+    return "gets" if len(names) == 1 else "get"
+
+
+def _listed(names: Sequence[str]) -> str:
+    if any("," in name for name in names):
+        return "; ".join(names)
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

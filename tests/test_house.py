@@ -1,0 +1,76 @@
+"""The house: rooms from the ground floor up, as the README's map lists them; a room imports from those below it."""
+
+import ast
+from pathlib import Path
+
+PACKAGE = Path(__file__).parents[1] / "pseudolidar"
+
+ROOMS = (
+    "files",
+    "statistics",
+    "command_line",
+    "kitti",
+    "kernels",
+    "ops",
+    "training",
+    "viewing",
+    "systems",
+    "synthetic",
+    "stereo",
+    "ensembles",
+    "cloud",
+    "detectors",
+    "evaluation",
+    "pipeline",
+    "inference",
+    "case_study",
+    "illustrations",
+    "updates",
+    "commands",
+    "benchmarks",
+)
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def rooms_imported_by(path: Path) -> set[str]:
+    """The rooms that a module imports from, wherever in it."""
+    rooms = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            modules = [node.module] if node.module != "pseudolidar" else [f"pseudolidar.{n.name}" for n in node.names]
+        elif isinstance(node, ast.Import):
+            modules = [alias.name for alias in node.names]
+        else:
+            continue
+        rooms |= {module.split(".")[1] for module in modules if module.startswith("pseudolidar.")}
+    return rooms
+
+
+def test_no_room_imports_from_one_above_it() -> None:
+    upwards = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        if path.parent != PACKAGE or path.name == "statistics.py":
+            floor = ROOMS.index(room_of(path))
+            above = {room for room in rooms_imported_by(path) if ROOMS.index(room) > floor}
+            upwards += [f"{path.relative_to(PACKAGE)} imports {room}" for room in sorted(above)]
+    assert not upwards, "\n".join(upwards)
+
+
+def test_every_room_stands_in_the_map() -> None:
+    rooms = {room_of(path) for path in PACKAGE.rglob("*.py")} - {"__init__"}
+    assert rooms == set(ROOMS)
+    readme = (PACKAGE.parent / "README.md").read_text()
+    listed = [
+        line.split("`")[1].removeprefix("pseudolidar/")
+        for line in readme.splitlines()
+        if line.startswith("| `pseudolidar/")
+    ]
+    assert listed == list(ROOMS)
+
+
+def test_systems_know_no_kitti() -> None:
+    known = set().union(*(rooms_imported_by(path) for path in (PACKAGE / "systems").rglob("*.py")))
+    assert known <= {"files", "statistics", "training", "systems"}

@@ -193,7 +193,7 @@ def test_an_experiment_repeats_itself_and_its_claims_are_paired_by_seed(experime
     )
     flips = experiment.of(CostRatio(2), "random", 0.3).negative.sum(axis=1)
     expected = stats.ttest_1samp(flips - replaced.negative.sum(axis=1) / 2, 0).confidence_interval()
-    bounds = 0.5 + np.array([expected.interval.low, expected.interval.high]) / replaced.negative.sum(axis=1).mean()
+    bounds = 0.5 + np.array([expected.low, expected.high]) / replaced.negative.sum(axis=1).mean()
     assert (claim.share.interval.low, claim.share.interval.high) == pytest.approx(tuple(bounds))
     assert claim.share.value == pytest.approx(flips.sum() / replaced.negative.sum())
     gain = next(each for each in entropy_against_random(experiment) if each.rule == Replace())

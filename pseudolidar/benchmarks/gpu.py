@@ -28,7 +28,7 @@ from pseudolidar.ops import (
     nms,
     point_sets_reference,
     points_in_boxes,
-    region_points,
+    roi_pool_points,
     segment_max,
     three_nearest,
 )
@@ -170,8 +170,8 @@ def box_tables(limits: Limits, repetitions: int) -> Iterator[Table]:
         f"Points of regions: {REGION_POINTS} of {POINTS} points in each of {REGIONS} boxes",
         limits.moved(cloud, regions, torch.empty(REGIONS * REGION_POINTS, dtype=torch.int64)),
         {
-            _PLAIN: lambda: boxes_reference.region_points(cloud, regions, REGION_POINTS),
-            _OURS: lambda: region_points(cloud, regions, REGION_POINTS),
+            _PLAIN: lambda: boxes_reference.roi_pool_points(cloud, regions, REGION_POINTS),
+            _OURS: lambda: roi_pool_points(cloud, regions, REGION_POINTS),
         },
     )
 

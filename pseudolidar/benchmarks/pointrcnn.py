@@ -28,7 +28,7 @@ _GROUPS = {
     "three_nearest": "three nearest",
     "interpolate": "interpolation",
     "segment_max": "maximum over neighbours",
-    "region_points": "points of regions",
+    "roi_pool_points": "points of regions",
     "nms": "suppression",
     "aten::mm": "matrix products",
     "aten::addmm": "matrix products",

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pseudolidar.kernels import cpu_kernel
-from pseudolidar.ops.rectangles import VERTICES, rectangle_intersection
+from pseudolidar.ops.box_geometry import VERTICES, rectangle_intersection
 
 BBOX, BEV, BOX_3D = 0, 1, 2
 """Geometries of an overlap: 2D box in the image, rectangle on the ground, upright 3D box."""

@@ -4,10 +4,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pseudolidar.ops.box_geometry import points_in_box
     from pseudolidar.ops.grouping import group, interpolate, segment_max
     from pseudolidar.ops.neighbours import ball_query, three_nearest
     from pseudolidar.ops.overlap import bev_iou, bev_iou_axis_aligned, iou_3d
-    from pseudolidar.ops.regions import points_in_boxes, region_points
+    from pseudolidar.ops.regions import points_in_boxes, roi_pool_points
     from pseudolidar.ops.sampling import furthest_point_sample
     from pseudolidar.ops.suppression import nms
 
@@ -20,13 +21,14 @@ __all__ = [
     "interpolate",
     "iou_3d",
     "nms",
+    "points_in_box",
     "points_in_boxes",
-    "region_points",
+    "roi_pool_points",
     "segment_max",
     "three_nearest",
 ]
 
-# Imported when they are asked for: `ops.rectangles` serves programs that do without PyTorch, slow to import.
+# Imported when they are asked for: `ops.box_geometry` serves programs that do without PyTorch, slow to import.
 _MODULE_OF = {
     "ball_query": "neighbours",
     "bev_iou": "overlap",
@@ -36,8 +38,9 @@ _MODULE_OF = {
     "interpolate": "grouping",
     "iou_3d": "overlap",
     "nms": "suppression",
+    "points_in_box": "box_geometry",
     "points_in_boxes": "regions",
-    "region_points": "regions",
+    "roi_pool_points": "regions",
     "segment_max": "grouping",
     "three_nearest": "neighbours",
 }

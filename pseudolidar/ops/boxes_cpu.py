@@ -6,8 +6,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pseudolidar.kernels import cpu_kernel, in_shares
+from pseudolidar.ops.box_geometry import VERTICES, common_extent, common_height, rectangle_intersection
 from pseudolidar.ops.boxes_reference import box_frames, by_score
-from pseudolidar.ops.rectangles import VERTICES, common_extent, common_height, rectangle_intersection
 
 # Items that are worth a thread: it starts after some 0.1 ms.
 _SMALLEST_SHARE_OF_PAIRS = 4_000
@@ -163,8 +163,8 @@ def _label(chunks: Floats, frames: Floats, share: int, shares: int, box_of: Inte
                 box_of[scene, first + k] = labels[k]
 
 
-def region_points(points: Tensor, boxes: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Indices (B, M, count) of the first points in each box and how many differ (B, M); see `ops.region_points`."""
+def roi_pool_points(points: Tensor, boxes: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Indices (B, M, count) of the first points in each box and how many differ (B, M); see `ops.roi_pool_points`."""
     chunks, frames = _chunks(points), box_frames(boxes).numpy()
     index, found = np.empty((*boxes.shape[:2], count), np.int64), np.empty(boxes.shape[:2], np.int64)
 

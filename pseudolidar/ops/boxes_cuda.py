@@ -11,9 +11,9 @@ from numba.cuda import libdevice
 from torch import Tensor
 
 from pseudolidar.kernels.cuda import launch, launch_blocks, rounded_product
-from pseudolidar.ops import rectangles
+from pseudolidar.ops import box_geometry
+from pseudolidar.ops.box_geometry import VERTICES
 from pseudolidar.ops.boxes_reference import box_frames, by_score
-from pseudolidar.ops.rectangles import VERTICES
 
 # Bits of a mask's word.
 _WORD = 64
@@ -29,9 +29,9 @@ def _on_device(kernel: Any) -> Any:
 
 
 # The processor's own functions, compiled once more.
-_rectangle_intersection = _on_device(rectangles.rectangle_intersection)
-_common_height = _on_device(rectangles.common_height)
-_common_extent = _on_device(rectangles.common_extent)
+_rectangle_intersection = _on_device(box_geometry.rectangle_intersection)
+_common_height = _on_device(box_geometry.common_height)
+_common_extent = _on_device(box_geometry.common_extent)
 
 
 def bev_iou(a: Tensor, b: Tensor) -> Tensor:
@@ -188,8 +188,8 @@ def _inside(points: Any, scene: Any, i: Any, frames: Any, m: Any) -> Any:
     return level and abs(along) <= frames[scene, m, 4] and abs(across) <= frames[scene, m, 5]
 
 
-def region_points(points: Tensor, boxes: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Indices (B, M, count) of the first points in each box and how many differ (B, M); see `ops.region_points`."""
+def roi_pool_points(points: Tensor, boxes: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Indices (B, M, count) of the first points in each box and how many differ (B, M); see `ops.roi_pool_points`."""
     scenes, regions, words = len(boxes), boxes.shape[1], -(-points.shape[1] // _WORD)
     masks = torch.empty((scenes, regions, words), dtype=torch.int64, device=points.device)
     launch(_mask_points, masks.numel(), points.contiguous(), box_frames(boxes), masks)

@@ -51,8 +51,8 @@ def points_in_boxes(points: Tensor, boxes: Tensor) -> Tensor:
     return torch.where(box == boxes.shape[1], -1, box)
 
 
-def region_points(points: Tensor, boxes: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Indices (B, M, count) of the first points in each box and how many differ (B, M); see `ops.region_points`."""
+def roi_pool_points(points: Tensor, boxes: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Indices (B, M, count) of the first points in each box and how many differ (B, M); see `ops.roi_pool_points`."""
     inside = _inside(points, boxes)
     found = inside.sum(dim=2).clamp(max=count)
     # Those inside first, each in the order of their indices.

@@ -31,7 +31,7 @@ def points_in_boxes(points: Tensor, boxes: Tensor) -> Tensor:
     return _points_in_boxes(points.detach(), boxes.detach())
 
 
-def region_points(points: Tensor, boxes: Tensor, count: int) -> tuple[Tensor, Tensor]:
+def roi_pool_points(points: Tensor, boxes: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """The first `count` points, by their index, inside each box (region pooling; PointRCNN, CVPR 2019, section 3.3).
 
     Args:
@@ -48,7 +48,7 @@ def region_points(points: Tensor, boxes: Tensor, count: int) -> tuple[Tensor, Te
     """
     _check(points, boxes)
     check_count(count)
-    return _region_points(points.detach(), boxes.detach(), count)
+    return _roi_pool_points(points.detach(), boxes.detach(), count)
 
 
 def _check(points: Tensor, boxes: Tensor) -> None:
@@ -75,19 +75,19 @@ def _points_in_boxes_on_cuda(points: Tensor, boxes: Tensor) -> Tensor:
     return gpu_backend().points_in_boxes(points, boxes)
 
 
-@custom_op("pseudolidar::region_points", mutates_args=())
-def _region_points(points: Tensor, boxes: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    return reference.region_points(points, boxes, count)
+@custom_op("pseudolidar::roi_pool_points", mutates_args=())
+def _roi_pool_points(points: Tensor, boxes: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    return reference.roi_pool_points(points, boxes, count)
 
 
-@_region_points.register_kernel("cpu")
+@_roi_pool_points.register_kernel("cpu")
 def _region_points_on_cpu(points: Tensor, boxes: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    return boxes_cpu.region_points(points, boxes, count)
+    return boxes_cpu.roi_pool_points(points, boxes, count)
 
 
-@_region_points.register_kernel("cuda")
+@_roi_pool_points.register_kernel("cuda")
 def _region_points_on_cuda(points: Tensor, boxes: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    return gpu_backend().region_points(points, boxes, count)
+    return gpu_backend().roi_pool_points(points, boxes, count)
 
 
 @_points_in_boxes.register_fake
@@ -95,7 +95,7 @@ def _shape_of_labels(points: Tensor, boxes: Tensor) -> Tensor:
     return points.new_empty(points.shape[:2], dtype=torch.int64)
 
 
-@_region_points.register_fake
+@_roi_pool_points.register_fake
 def _shapes_of_regions(points: Tensor, boxes: Tensor, count: int) -> tuple[Tensor, Tensor]:
     return (
         points.new_empty((*boxes.shape[:2], count), dtype=torch.int64),

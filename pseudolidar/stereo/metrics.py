@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pseudolidar.files import FormatError, read_npz, replacing, track
 from pseudolidar.kitti import Calibration, ObjectDataset, Objects, disparity_path, read_disparity
+from pseudolidar.ops import points_in_box
 from pseudolidar.stereo.data import target_disparity
 from pseudolidar.stereo.losses import MIN_DISPARITY_PX
 from pseudolidar.stereo.pairs import StereoPairs
@@ -245,15 +246,8 @@ def object_pixels(
     found = np.zeros(len(points), bool)
     for index in np.flatnonzero(objects.class_name == class_name):
         x1, y1, x2, y2 = objects.box2d[index]
-        x, y, z, height, width, length, rotation = objects.box3d[index]
         near = np.flatnonzero((column >= x1) & (column <= x2) & (row >= y1) & (row <= y2))
-        offset = points[near] - (x, y, z)
-        cos, sin = np.cos(rotation), np.sin(rotation)
-        # A rotation by ry about y takes object coordinates to the camera's; this is its inverse.
-        along = cos * offset[:, 0] - sin * offset[:, 2]
-        across = sin * offset[:, 0] + cos * offset[:, 2]
-        inside = (np.abs(along) <= length / 2) & (np.abs(across) <= width / 2)
-        found[near[inside & (offset[:, 1] <= 0) & (offset[:, 1] >= -height)]] = True
+        found[near[points_in_box(points[near], objects.box3d[index])]] = True
     return found
 
 

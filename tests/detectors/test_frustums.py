@@ -11,11 +11,11 @@ from pseudolidar.detectors.frustum_pointnet.extraction import extract_frusta
 from pseudolidar.detectors.frustum_pointnet.frustums import (
     from_frustum_frame,
     frustum_angle,
-    points_in_box3d,
     sample_indices,
     to_frustum_frame,
 )
 from pseudolidar.kitti import ObjectDataset, box3d_corners
+from pseudolidar.ops import points_in_box
 from tests.detectors.street_of_boxes import make_calibration
 
 
@@ -55,7 +55,7 @@ def test_points_in_a_box_against_its_faces(seed: int) -> None:
         edge = corners[neighbour] - corners[0]
         along = (points - corners[0]) @ edge / (edge @ edge)
         inside &= (along >= 0) & (along <= 1)
-    assert (points_in_box3d(points, box3d) == inside).mean() >= 0.995  # points on a face may fall either way
+    assert (points_in_box(points, box3d) == inside).mean() >= 0.995  # points on a face may fall either way
 
 
 def test_real_objects_hold_their_points(kitti_sample: Path) -> None:
@@ -64,7 +64,7 @@ def test_real_objects_hold_their_points(kitti_sample: Path) -> None:
     labels = frame.objects()
     everywhere = np.array([[-1e4, -1e4, 1e4, 1e4]])
     cloud = extract_frusta(frame.velodyne(), frame.calibration, everywhere)[0]
-    inside = points_in_box3d(cloud.points, labels.box3d[0])  # a pedestrian at 8.4 m
+    inside = points_in_box(cloud.points, labels.box3d[0])  # a pedestrian at 8.4 m
     assert inside.sum() > 300
     in_box2d = np.isin(np.flatnonzero(inside), cloud.in_box(labels.box2d[0]))
     assert in_box2d.mean() > 0.95

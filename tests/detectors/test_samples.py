@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from pseudolidar.detectors.frustum_pointnet.frustums import points_in_box3d
 from pseudolidar.detectors.frustum_pointnet.samples import (
     Augmentation,
     BatchSource,
@@ -17,6 +16,7 @@ from pseudolidar.detectors.frustum_pointnet.samples import (
 )
 from pseudolidar.files import FormatError
 from pseudolidar.kitti import ObjectDataset
+from pseudolidar.ops import points_in_box
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def test_every_visible_object_is_a_sample(street: ObjectDataset, samples: list[F
     assert len(samples) == sum(len(frame.objects()) for frame in street) > 10
     for sample in samples:
         assert sample.inside.sum() >= 20
-        np.testing.assert_array_equal(sample.inside, points_in_box3d(sample.cloud.points, sample.box3d))
+        np.testing.assert_array_equal(sample.inside, points_in_box(sample.cloud.points, sample.box3d))
 
 
 def test_objects_are_left_out_with_a_reason(
@@ -80,7 +80,7 @@ def test_targets_move_with_the_points(samples: list[FrustumSample]) -> None:
         # Enlarged by a millimetre: surfaces lie exactly on the box.
         box3d[1] += 0.001
         box3d[3:6] += 0.002
-        inside = points_in_box3d(batch.points[i].numpy(), box3d)
+        inside = points_in_box(batch.points[i].numpy(), box3d)
         agreement.append((inside >= batch.inside[i].numpy()).mean())
     assert min(agreement) > 0.99
     assert batch.inside.float().mean() > 0.3

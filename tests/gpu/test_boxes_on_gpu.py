@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.library import opcheck
 
 from pseudolidar.kernels.cuda import cuda_kernels_run
-from pseudolidar.ops import bev_iou, bev_iou_axis_aligned, iou_3d, nms, points_in_boxes, region_points
+from pseudolidar.ops import bev_iou, bev_iou_axis_aligned, iou_3d, nms, points_in_boxes, roi_pool_points
 from pseudolidar.ops import boxes_reference as reference
 from tests.ops.box_scenes import crowded_points, hard_boxes, random_boxes
 
@@ -78,7 +78,7 @@ def test_points_and_regions(seed: int, scenes: int, number: int, boxes: int, cou
     points = crowded_points(scenes, number, generator)
     of_scenes = torch.stack([random_boxes(boxes, generator, 6).float() for _ in range(scenes)])
     assert torch.equal(points_in_boxes(points.cuda(), of_scenes.cuda()).cpu(), points_in_boxes(points, of_scenes))
-    found, expected = region_points(points.cuda(), of_scenes.cuda(), count), region_points(points, of_scenes, count)
+    found, expected = roi_pool_points(points.cuda(), of_scenes.cuda(), count), roi_pool_points(points, of_scenes, count)
     for ours, theirs in zip(found, expected, strict=True):
         assert torch.equal(ours.cpu(), theirs)
 
@@ -103,7 +103,7 @@ def test_as_custom_operators() -> None:
     opcheck(ops.iou_3d.default, (boxes, boxes[:3]))
     opcheck(ops.nms.default, (boxes, torch.randn(10).cuda(), 0.3, True, 10))
     opcheck(ops.points_in_boxes.default, (points, pair))
-    opcheck(ops.region_points.default, (points, pair, 6))
+    opcheck(ops.roi_pool_points.default, (points, pair, 6))
 
 
 def test_more_pairs_than_an_int32_counts() -> None:

@@ -62,7 +62,7 @@ def test_points_and_regions() -> None:
     assert len(labels.unique()) > 3
     for count in (1, 5, 200):
         for ours, expected in zip(
-            cuda.region_points(points, boxes, count), reference.region_points(points, boxes, count), strict=True
+            cuda.roi_pool_points(points, boxes, count), reference.roi_pool_points(points, boxes, count), strict=True
         ):
             assert torch.equal(ours, expected)
 
@@ -70,8 +70,8 @@ def test_points_and_regions() -> None:
 def test_no_points_and_no_boxes() -> None:
     points, boxes = torch.ones(2, 0, 3), torch.ones(2, 3, 7)
     assert cuda.points_in_boxes(points, boxes).shape == (2, 0)
-    index, found = cuda.region_points(points, boxes, 4)
+    index, found = cuda.roi_pool_points(points, boxes, 4)
     assert index.tolist() == [[[0] * 4] * 3] * 2
     assert not found.any()
-    assert cuda.region_points(torch.ones(2, 5, 3), boxes[:, :0], 4)[0].shape == (2, 0, 4)
+    assert cuda.roi_pool_points(torch.ones(2, 5, 3), boxes[:, :0], 4)[0].shape == (2, 0, 4)
     assert cuda.points_in_boxes(torch.ones(2, 5, 3), boxes[:, :0]).tolist() == [[-1] * 5] * 2

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from pseudolidar.ops import boxes_reference as reference
-from pseudolidar.ops import points_in_boxes, region_points
+from pseudolidar.ops import points_in_boxes, roi_pool_points
 from tests.ops.box_scenes import crowded_points, hard_boxes, random_boxes
 
 
@@ -31,8 +31,8 @@ def test_kernels_equal_the_reference(seed: int, scenes: int, number: int, boxes:
     points, boxes_of_scenes = scene(seed, scenes, number, boxes)
     labels = points_in_boxes(points, boxes_of_scenes)
     assert torch.equal(labels, reference.points_in_boxes(points, boxes_of_scenes))
-    index, found = region_points(points, boxes_of_scenes, count)
-    expected_index, expected_found = reference.region_points(points, boxes_of_scenes, count)
+    index, found = roi_pool_points(points, boxes_of_scenes, count)
+    expected_index, expected_found = reference.roi_pool_points(points, boxes_of_scenes, count)
     assert torch.equal(index, expected_index)
     assert torch.equal(found, expected_found)
 
@@ -40,14 +40,14 @@ def test_kernels_equal_the_reference(seed: int, scenes: int, number: int, boxes:
 def test_threads() -> None:
     # Enough points and boxes that three threads have work.
     points, boxes = scene(0, 2, 16_384, 60)
-    labels, regions = reference.points_in_boxes(points, boxes), reference.region_points(points, boxes, 128)
+    labels, regions = reference.points_in_boxes(points, boxes), reference.roi_pool_points(points, boxes, 128)
     assert (labels >= 0).float().mean() > 0.2
     before = torch.get_num_threads()
     try:
         for threads in (1, 2, 3):
             torch.set_num_threads(threads)
             assert torch.equal(points_in_boxes(points, boxes), labels)
-            for ours, expected in zip(region_points(points, boxes, 128), regions, strict=True):
+            for ours, expected in zip(roi_pool_points(points, boxes, 128), regions, strict=True):
                 assert torch.equal(ours, expected)
     finally:
         torch.set_num_threads(before)
@@ -75,10 +75,10 @@ def test_the_lowest_box_and_repetition() -> None:
     boxes = torch.tensor([[empty, small, large]])
     assert points_in_boxes(points, boxes).tolist() == [[-1, 1, 1, -1, 1, 2]]
     assert points_in_boxes(points, boxes.flip(1)).tolist() == [[-1, 0, 0, -1, 0, 0]]
-    index, found = region_points(points, boxes, 5)
+    index, found = roi_pool_points(points, boxes, 5)
     assert index.tolist() == [[[0] * 5, [1, 2, 4, 1, 2], [1, 2, 4, 5, 1]]]
     assert found.tolist() == [[0, 3, 4]]
-    index, found = region_points(points, boxes, 2)
+    index, found = roi_pool_points(points, boxes, 2)
     assert index.tolist() == [[[0, 0], [1, 2], [1, 2]]]
     assert found.tolist() == [[0, 2, 2]]
 
@@ -86,7 +86,7 @@ def test_the_lowest_box_and_repetition() -> None:
 def test_boxes_that_hold_nothing() -> None:
     boxes = hard_boxes().float()
     centre = boxes[0, :3] - torch.tensor([0, 0.1, 0])
-    index, found = region_points(centre.repeat(1, 4, 1), boxes[None], 3)
+    index, found = roi_pool_points(centre.repeat(1, 4, 1), boxes[None], 3)
     holds = found[0] > 0
     # Turned, smaller and larger ones around one centre; a negative length or width counts without its sign.
     assert holds[[0, 1, 2, 3, 9, 11, 12]].all()
@@ -98,7 +98,7 @@ def test_boxes_that_hold_nothing() -> None:
 
 def test_refused() -> None:
     points, boxes = torch.ones(2, 5, 3), torch.ones(2, 4, 7)
-    for call in (points_in_boxes, lambda p, b: region_points(p, b, 3)):
+    for call in (points_in_boxes, lambda p, b: roi_pool_points(p, b, 3)):
         with pytest.raises(ValueError, match=r"points: found shape \(5, 3\), expected \(B, N, 3\)"):
             call(points[0], boxes)
         with pytest.raises(ValueError, match=r"points: found torch\.float64"):
@@ -112,15 +112,15 @@ def test_refused() -> None:
         with pytest.raises(ValueError, match=r"boxes: found .* meta"):
             call(points, boxes.to("meta"))
     with pytest.raises(ValueError, match="count: found 0"):
-        region_points(points, boxes, 0)
+        roi_pool_points(points, boxes, 0)
 
 
 def test_as_custom_operators() -> None:
     points, boxes = scene(3, 2, 70, 5)
     torch.library.opcheck(torch.ops.pseudolidar.points_in_boxes.default, (points, boxes))
-    torch.library.opcheck(torch.ops.pseudolidar.region_points.default, (points, boxes, 6))
+    torch.library.opcheck(torch.ops.pseudolidar.roi_pool_points.default, (points, boxes, 6))
     # Not contiguous, and with a gradient that ends here.
     turned = points.transpose(1, 2).contiguous().transpose(1, 2).requires_grad_()
-    index, _ = region_points(turned, boxes.flip(1), 6)
-    assert torch.equal(index, region_points(points, boxes, 6)[0].flip(1))
+    index, _ = roi_pool_points(turned, boxes.flip(1), 6)
+    assert torch.equal(index, roi_pool_points(points, boxes, 6)[0].flip(1))
     assert not points_in_boxes(turned, boxes).requires_grad

@@ -1,4 +1,4 @@
-"""The frustum's own frame, the points inside a 3D box, and the random choice of points."""
+"""The frustum's own frame, and the random choice of points."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,17 +31,6 @@ def to_frustum_frame(points: NDArray[np.float32], angle: float) -> NDArray[np.fl
 def from_frustum_frame(points: NDArray[np.float32], angle: float) -> NDArray[np.float32]:
     """Turn points (N, >= 3) back into the rectified camera frame: the inverse of `to_frustum_frame`."""
     return to_frustum_frame(points, -angle)
-
-
-def points_in_box3d(points: NDArray[np.float32], box3d: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which points (N, >= 3) of the rectified camera frame lie in a box (7,) x y z h w l ry (y at the bottom face)."""
-    x, y, z, height, width, length, ry = box3d
-    offset = points[:, :3] - np.array([x, y, z], dtype=np.float32)
-    cos, sin = np.float32(np.cos(ry)), np.float32(np.sin(ry))
-    along = cos * offset[:, 0] - sin * offset[:, 2]
-    across = sin * offset[:, 0] + cos * offset[:, 2]
-    inside: NDArray[np.bool_] = (np.abs(along) <= length / 2) & (np.abs(across) <= width / 2)
-    return inside & (offset[:, 1] <= 0) & (offset[:, 1] >= -height)
 
 
 def sample_indices(count: int, wanted: int, generator: np.random.Generator) -> NDArray[np.int64]:

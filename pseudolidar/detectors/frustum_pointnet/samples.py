@@ -15,14 +15,10 @@ from torch import Tensor
 from pseudolidar.detectors.boxes2d import jitter_reach, jittered_box
 from pseudolidar.detectors.frustum_pointnet.coding import ONE_HOT_CLASSES, SIZE_CLUSTERS
 from pseudolidar.detectors.frustum_pointnet.extraction import ProjectedCloud, extract_frusta
-from pseudolidar.detectors.frustum_pointnet.frustums import (
-    frustum_angle,
-    points_in_box3d,
-    sample_indices,
-    to_frustum_frame,
-)
+from pseudolidar.detectors.frustum_pointnet.frustums import frustum_angle, sample_indices, to_frustum_frame
 from pseudolidar.detectors.frustum_pointnet.losses import FrustumTargets
 from pseudolidar.kitti import Calibration, ObjectDataset, Objects, read_points
+from pseudolidar.ops import points_in_box
 from pseudolidar.training import WHOLE, Part, track_once
 
 logger = logging.getLogger(__name__)
@@ -130,7 +126,7 @@ def collect_samples(
         for name, box2d, box3d, cloud in zip(labels.class_name, labels.box2d, labels.box3d, clouds, strict=True):
             if len(cloud) > max_stored_points:
                 cloud = cloud[sample_indices(len(cloud), max_stored_points, generator)]
-            inside = points_in_box3d(cloud.points, box3d)
+            inside = points_in_box(cloud.points, box3d)
             if len(cloud.in_box(box2d)) < selection.min_points or not inside.any():
                 left_out[f"frusta under {selection.min_points} points, or none of the object's"] += 1
                 continue

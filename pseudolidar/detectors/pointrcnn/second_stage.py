@@ -10,7 +10,7 @@ from torch.nn import functional
 from pseudolidar.detectors.pointnet2 import PointLayer, PointLayers, SetAbstraction
 from pseudolidar.detectors.pointrcnn.coding import to_region_frame
 from pseudolidar.detectors.pointrcnn.first_stage import FirstStage
-from pseudolidar.ops import group, region_points
+from pseudolidar.ops import group, roi_pool_points
 
 # The region's own features of a point: coordinates in its frame, whether the first stage takes it for the object's,
 # and its distance.
@@ -107,7 +107,7 @@ class RegionNetwork(nn.Module):
         """
         batch, count, _ = regions.shape
         margin = regions.new_tensor([0, self.shape.margin_m, 0, *3 * [2 * self.shape.margin_m], 0])
-        index, found = region_points(points, regions + margin, self.shape.points)
+        index, found = roi_pool_points(points, regions + margin, self.shape.points)
         has_points = found > 0
         there = has_points[:, :, None, None]
         own = torch.cat(

@@ -1,10 +1,13 @@
-"""What two rotated boxes have in common, on the ground and in height, in double precision: numba, no PyTorch.
+"""Rotated boxes without PyTorch: the points in one (numpy), what two have in common (numba, double precision).
 
 numba keeps compiled code by the file of the outermost kernel: who changes this file deletes the caches of those who
 call it (`__pycache__/*.nb?` of ops/ and evaluation/).
 """
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from pseudolidar.kernels import cpu_kernel
 
@@ -14,6 +17,26 @@ VERTICES = 20
 Eight would do for exact numbers. But a polygon that rounding has bent might be cut at every edge and keep every other
 vertex: of n vertices a cut can make 3 n / 2, and four cuts of four vertices 19.
 """
+
+
+def points_in_box(points: NDArray[Any], box3d: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which points lie in a box, its faces included; `points_in_boxes` does it for tensors and many boxes.
+
+    Args:
+        points: (N, >= 3) m, rectified camera frame; what is computed of them is computed in their type.
+        box3d: (7,) x y z h w l ry in that frame, m and rad, y at the bottom face.
+
+    Returns:
+        (N,) bool.
+    """
+    _, _, _, height, width, length, ry = box3d
+    offset = points[:, :3] - box3d[:3].astype(points.dtype)
+    # A rotation by ry about y takes the box's coordinates to the camera's; this is its inverse.
+    cos, sin = np.cos(ry).astype(points.dtype), np.sin(ry).astype(points.dtype)
+    along = cos * offset[:, 0] - sin * offset[:, 2]
+    across = sin * offset[:, 0] + cos * offset[:, 2]
+    inside: NDArray[np.bool_] = (np.abs(along) <= length / 2) & (np.abs(across) <= width / 2)
+    return inside & (offset[:, 1] <= 0) & (offset[:, 1] >= -height)
 
 
 @cpu_kernel

@@ -1,4 +1,4 @@
-"""The report's pictures: errors and recall by depth, lost and gained objects, disparity maps, clouds, curves."""
+"""The report's pictures: errors and recall by depth, flipped objects, disparity maps, clouds, curves."""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,9 +14,9 @@ from pseudolidar.case_study.study import CaseStudy
 from pseudolidar.case_study.tables import RANGE_NAMES
 from pseudolidar.evaluation import LOOSE_OVERLAP
 from pseudolidar.evaluation.by_depth import SumsByDepth, disparity_error_by_depth
-from pseudolidar.evaluation.flips import Criterion, Fate, Flips, find_objects, flips_table
+from pseudolidar.evaluation.flips import Criterion, ObjectFlips, find_objects, flips_table
 from pseudolidar.kitti import Frame, Objects, disparity_path, read_disparity, read_objects, read_points
-from pseudolidar.systems.losses import MeanLoss
+from pseudolidar.systems import Fate, MeanLoss
 from pseudolidar.viewing import (
     Block,
     DepthCurve,
@@ -119,9 +119,9 @@ def _criterion(study: CaseStudy, place: DetectorPlace) -> Criterion:
 
 
 def flip_blocks(study: CaseStudy) -> list[Block]:
-    """Objects that the detectors found on u and lost on u', and the reverse: counts, and the most telling frames."""
+    """Objects that the detectors found on u and not on u', and the reverse: counts, and the most telling frames."""
     labels, ids = [frame.objects() for frame in study.frames("val")], study.frames("val").frame_ids
-    rows: dict[str, Flips] = {}
+    rows: dict[str, ObjectFlips] = {}
     pictures: list[Block] = []
     seed = study.seeds[0]
     for place in study.places:
@@ -131,23 +131,23 @@ def flip_blocks(study: CaseStudy) -> list[Block]:
         before, after = (
             find_objects(labels, results_of(study, source, place, seed), criterion, ids) for source in UPDATE
         )
-        rows[f"{place}: u → u'"] = Flips(before, after)
+        rows[f"{place}: u → u'"] = ObjectFlips(before, after)
         if study.settings.seeds > 1:
             other = find_objects(labels, results_of(study, "u", place, study.seeds[1]), criterion, ids)
-            rows[f"{place}: u, another seed"] = Flips(before, other)
+            rows[f"{place}: u, another seed"] = ObjectFlips(before, other)
         if not place.near_only:
             pictures += _flip_pictures(study, place, rows[f"{place}: u → u'"], labels)
     if not rows:
         return []
-    return [flips_table(rows, "Objects found and lost when u' takes the place of u, one training each"), *pictures]
+    return [flips_table(rows, "Objects that flip when u' takes the place of u, one training each"), *pictures]
 
 
 def _flip_pictures(
-    study: CaseStudy, place: DetectorPlace, flips: Flips, labels: Sequence[Objects]
+    study: CaseStudy, place: DetectorPlace, flips: ObjectFlips, labels: Sequence[Objects]
 ) -> Iterator[Picture]:
     wanted: tuple[tuple[Fate, str], ...] = (
-        ("lost", "found on u and lost on u'"),
-        ("gained", "found on u' and not on u"),
+        ("negative flip", "found on u and not on u'"),
+        ("positive flip", "found on u' and not on u"),
     )
     shown: set[str] = set()
     for fate, words in wanted:
@@ -158,7 +158,7 @@ def _flip_pictures(
             yield Picture(figure, f"{place}: objects {words} (frame {frame_id}, with what {_listed(UPDATE)} give).")
 
 
-def _flipped_frame(study: CaseStudy, place: DetectorPlace, flips: Flips, frame_id: str) -> FlippedFrame:
+def _flipped_frame(study: CaseStudy, place: DetectorPlace, flips: ObjectFlips, frame_id: str) -> FlippedFrame:
     frame = study.frames("val").frame(frame_id)
     rows, fates = flips.in_frame(frame_id)
     clouds: dict[str, NDArray[np.floating]] = {}

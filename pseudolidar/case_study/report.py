@@ -39,7 +39,7 @@ def case_study_report(study: CaseStudy, configuration: str) -> Report:
         Section("Downstream: the detectors", tuple(detector_tables(study))),
         Section("Why: which term of the error grew", tuple(diagnosis_blocks(study))),
         Section("By depth", tuple(depth_blocks(study))),
-        Section("Objects found and lost", tuple(flip_blocks(study))),
+        Section("Negative and positive flips", tuple(flip_blocks(study))),
         Section("Disparity maps", tuple(disparity_blocks(study))),
         Section("Clouds from above, with boxes", tuple(cloud_blocks(study))),
         Section("Precision and recall", tuple(curve_blocks(study))),

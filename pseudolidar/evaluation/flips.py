@@ -1,6 +1,5 @@
 """Objects that one version of a system finds and another one loses: negative flips, and the reverse."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -12,13 +11,8 @@ from pseudolidar.evaluation import Evaluation, evaluate, object_outcomes
 from pseudolidar.evaluation.by_depth import SumsByDepth, sums_by_depth
 from pseudolidar.files import InputError
 from pseudolidar.kitti import Objects
+from pseudolidar.systems import FATES, Fate, Flips
 from pseudolidar.viewing import Heading, Row, Table
-
-Fate = Literal["kept", "lost", "gained", "missed"]
-"""An object is found by both versions; by the one before only (a negative flip); by the one after only (a positive
-flip); by neither."""
-
-FATES: tuple[Fate, ...] = ("kept", "lost", "gained", "missed")
 
 _VIEW_NAMES = {"bbox": "2D", "bev": "BEV", "3d": "3D"}
 
@@ -162,11 +156,8 @@ def find_objects(
 
 
 @dataclass(frozen=True, eq=False)
-class Flips:
+class ObjectFlips:
     """Two versions on the same objects.
-
-    Two trainings of one version that differ in nothing but the seed flip objects as well: compare them, too, before
-    flips are laid to an update.
 
     Raises:
         ValueError: versions that were not judged by one criterion on the same objects.
@@ -183,26 +174,14 @@ class Flips:
             raise ValueError("after: found other objects than before, expected the same labels")
 
     @property
-    def fates(self) -> NDArray[np.str_]:
-        """One of `FATES` for each object, (N,)."""
-        before, after = self.before.is_found, self.after.is_found
-        return np.select([before & after, before, after], ["kept", "lost", "gained"], "missed")
-
-    def counts(self) -> dict[Fate, int]:
-        """How many objects of each fate; their sum is the number of objects."""
-        counted = Counter(self.fates.tolist())
-        return {fate: counted[fate] for fate in FATES}
-
-    def by_frame(self) -> NDArray[np.int64]:
-        """(F, 4), how many objects of each of `FATES` each frame has."""
-        frames = len(self.before.frame_ids)
-        fates = self.fates
-        return np.stack([np.bincount(self.before.frame[fates == fate], minlength=frames) for fate in FATES], axis=1)
+    def flips(self) -> Flips:
+        """Of the N objects; right is found."""
+        return Flips(self.before.is_found, self.after.is_found)
 
     def in_frame(self, frame_id: str) -> tuple[NDArray[np.int64], NDArray[np.str_]]:
         """Places (n,) in a frame's labels of the objects that count, and their fates (n,)."""
         there = self.before.frame == self.before.frame_ids.index(frame_id)
-        return self.before.row[there], self.fates[there]
+        return self.before.row[there], self.flips.fates[there]
 
     def telling_frames(self, labels: Sequence[Objects], fate: Fate, count: int) -> list[str]:
         """The frames in which most objects have a fate, those counting most that are seen best: near and not hidden.
@@ -211,12 +190,12 @@ class Flips:
 
         Args:
             labels: as for `find_objects`.
-            fate: which objects to show, e.g. lost.
+            fate: which objects to show, e.g. negative flips.
             count: the most frames to return; fewer where the others have no such object.
         """
         weights = np.zeros(len(labels))
         found = self.before
-        for i in np.flatnonzero(self.fates == fate):
+        for i in np.flatnonzero(self.flips.fates == fate):
             frame = int(found.frame[i])
             hidden = labels[frame].occlusion[found.row[i]] > 1
             weights[frame] += (0.25 if hidden else 1.0) / (1.0 + max(float(found.depth_m[i]), 0.0) / 20.0)
@@ -224,7 +203,7 @@ class Flips:
         return [found.frame_ids[frame] for frame in ranked if weights[frame] > 0]
 
 
-def flips_table(rows: Mapping[str, Flips], caption: str) -> Table:
+def flips_table(rows: Mapping[str, ObjectFlips], caption: str) -> Table:
     """Counts of each fate, with precision and false detections of both versions at their operating points.
 
     Args:
@@ -233,7 +212,7 @@ def flips_table(rows: Mapping[str, Flips], caption: str) -> Table:
     """
     body = []
     for name, flips in rows.items():
-        counts = flips.counts()
+        counts = flips.flips.counts()
         ends = [(100 * one.precision, one.false_count) for one in (flips.before, flips.after)]
         numbers = (value for end in ends for value in end)
         body.append(Row((name, *counts.values(), sum(counts.values()), *numbers)))
@@ -246,8 +225,8 @@ def flips_table(rows: Mapping[str, Flips], caption: str) -> Table:
         ),
         tuple(body),
         (
-            "Lost: found before, not after (negative flips); gained: the reverse. Each version is taken at the score "
-            "of its highest F1, since the scores of two trainings are not on one scale; where the precisions there lie "
+            "Negative flip: found before, not after; positive flip: the reverse. Each version is taken at the score of "
+            "its highest F1, since the scores of two trainings are not on one scale; where the precisions there lie "
             "far apart, part of the flips is the threshold's.",
             f"Counted: {'; '.join(criteria)}.",
         ),

@@ -1,6 +1,7 @@
 """Machine-learning systems of any kind: graphs of models, stages and their artifacts, updates, verdicts, diagnosis."""
 
 from pseudolidar.systems.artifacts import ArtifactStore
+from pseudolidar.systems.flips import FATES, Fate, Flips
 from pseudolidar.systems.losses import ItemLosses, MeanLoss
 from pseudolidar.systems.runner import Outcome, StageFailure, default_workers, make_stages
 from pseudolidar.systems.stages import Resources, Stage, Task, parents_first
@@ -8,8 +9,11 @@ from pseudolidar.systems.system import Inputs, Model, Step, System, Vertex
 from pseudolidar.systems.verdicts import Change, UpdateVerdict, change
 
 __all__ = [
+    "FATES",
     "ArtifactStore",
     "Change",
+    "Fate",
+    "Flips",
     "Inputs",
     "ItemLosses",
     "MeanLoss",

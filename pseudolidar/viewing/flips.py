@@ -18,11 +18,11 @@ from pseudolidar.viewing.boxes import draw_boxes3d, enlarge, solid_objects
 from pseudolidar.viewing.canvas import PAGE_WIDTH_IN, axes_at, drawing_style, new_figure, picture_axes
 from pseudolidar.viewing.colours import DETECTION, GREY_HEIGHTS, MUTED
 
-FATE_COLOURS = {"kept": "#2fe0a0", "lost": "#ffb000", "gained": "#78a5ff", "missed": "#aab2bc"}
+FATE_COLOURS = {"kept": "#2fe0a0", "negative flip": "#ffb000", "positive flip": "#78a5ff", "missed": "#aab2bc"}
 """Found by both versions, by the one before only, by the one after only, by neither: green, amber, blue, grey, which
 stay apart for the colour-blind; the lines of the last are dashed from above."""
 
-_MEANINGS = {"kept": "found by both", "lost": "lost", "gained": "gained", "missed": "found by neither"}
+_MEANINGS = {"kept": "found by both", "missed": "found by neither"}
 _GROUND = "#0f1318"
 _GRID = "#333b46"
 _DRAWN_WIDTH_PX = 1200
@@ -44,7 +44,7 @@ class FlippedFrame:
         image: the left image, uint8 (H, W, 3) RGB.
         calibration: of the frame.
         truth: the N labels that count.
-        fates: (N,) kept, lost, gained or missed.
+        fates: (N,) kept, negative flip, positive flip or missed.
         clouds: the two versions, the one before first -> points (M, >= 3) in the velodyne frame, m.
         detections: version -> what it found, with scores; the caller leaves out what lies below its threshold.
     """
@@ -107,7 +107,7 @@ def flips_figure(title: str, frame: FlippedFrame) -> Figure:
 
 def _window(frame: FlippedFrame, least_aspect: float) -> tuple[float, float, float, float]:
     """x0, x1, z0, z1 in m, rectified camera frame: what the panels show, at least so wide for its depth."""
-    flipped = frame.truth[np.isin(frame.fates, ["lost", "gained"])]
+    flipped = frame.truth[np.isin(frame.fates, ["negative flip", "positive flip"])]
     boxes = solid_objects(flipped if len(flipped) else frame.truth).box3d
     if not len(boxes):
         return (-_LEAST_M / 2, _LEAST_M / 2, 0.0, _LEAST_M / least_aspect)
@@ -212,7 +212,7 @@ def _draw_legend(figure: Figure, fates: NDArray[np.str_], top_in: float) -> None
     outline = [Stroke(linewidth=3.2, foreground=MUTED), Normal()]
     handles = []
     for fate, colour in FATE_COLOURS.items():
-        label = f"{_MEANINGS[fate]}: {int((fates == fate).sum())}"
+        label = f"{_MEANINGS.get(fate, fate)}: {int((fates == fate).sum())}"
         handles.append(Line2D([], [], color=colour, linewidth=2.4, path_effects=outline, label=label))
     handles.append(Line2D([], [], color=DETECTION, linewidth=1.4, label="detection, line to its front, with its score"))
     axes.legend(handles=handles, loc="upper left", ncols=len(handles), borderaxespad=0, bbox_to_anchor=(0, 1.0))

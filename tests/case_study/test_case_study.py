@@ -145,7 +145,7 @@ def test_semi_global_matching_is_a_row_of_every_table(finished: tuple[Path, str]
 
 def test_the_report_is_one_file_with_all_tables_and_pictures(finished: tuple[Path, str]) -> None:
     html = (finished[0] / "report.html").read_text()
-    assert html.count("<table") == 7, "verdict, Table 2, depth error, Tables 1 and 3, diagnosis, objects found and lost"
+    assert html.count("<table") == 7, "verdict, Table 2, depth error, Tables 1 and 3, diagnosis, flips"
     assert html.count("<figure") >= 13, (
         "errors by range, by depth, recall, three disparity maps, three clouds for each kind of detector, two curves"
     )

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pseudolidar.evaluation import read_folders
-from pseudolidar.evaluation.flips import FATES, Criterion, Flips, best_threshold, find_objects, flips_table
+from pseudolidar.evaluation.flips import Criterion, ObjectFlips, best_threshold, find_objects, flips_table
 from pseudolidar.kitti import Objects
+from pseudolidar.systems import FATES
 from tests.evaluation.scenes import detection, label, objects, random_frame
 
 CAR = Criterion("Car")
@@ -53,15 +54,18 @@ def test_found_lost_gained_missed() -> None:
     a, b = (find_objects(labels, results, CAR, ["000007", "000003"]) for results in (before, after))
     assert a.threshold == 7.5 and b.threshold == 0.2, "what comes below adds nothing but errors"
     assert (a.recall, a.precision, a.false_count) == (3 / 5, 1.0, 0)
-    flips = Flips(a, b)
-    assert flips.fates.tolist() == ["kept", "lost", "gained", "missed", "lost"]
-    assert flips.counts() == {"kept": 1, "lost": 2, "gained": 1, "missed": 1}
-    assert flips.by_frame().tolist() == [[1, 1, 1, 1], [0, 1, 0, 0]]
+    flips = ObjectFlips(a, b)
+    assert flips.flips.fates.tolist() == ["kept", "negative flip", "positive flip", "missed", "negative flip"]
+    assert flips.flips.counts() == {"kept": 1, "negative flip": 2, "positive flip": 1, "missed": 1}
+    assert flips.flips.by_group(flips.before.frame, len(flips.before.frame_ids)).tolist() == [
+        [1, 1, 1, 1],
+        [0, 1, 0, 0],
+    ]
     rows, fates = flips.in_frame("000007")
-    assert rows.tolist() == [1, 2, 3, 4] and fates.tolist() == ["kept", "lost", "gained", "missed"]
+    assert rows.tolist() == [1, 2, 3, 4] and fates.tolist() == ["kept", "negative flip", "positive flip", "missed"]
     assert a.depth_m.tolist() == [10, 20, 30, 40, 12]
-    assert flips.telling_frames(labels, "lost", 5) == ["000003", "000007"], "the nearer one first"
-    assert flips.telling_frames(labels, "gained", 5) == ["000007"]
+    assert flips.telling_frames(labels, "negative flip", 5) == ["000003", "000007"], "the nearer one first"
+    assert flips.telling_frames(labels, "positive flip", 5) == ["000007"]
     sums = a.recall_by_depth([0, 10, 20, 40])
     assert sums.count.tolist() == [[1, 1, 2], [0, 1, 0]] and sums.total.tolist() == [[1, 1, 0], [0, 1, 0]]
 
@@ -71,9 +75,9 @@ def test_a_hidden_object_tells_less_than_a_visible_one() -> None:
     found = [objects(detection(z=z, score=1.0), scored=True) for z in (10, 20, 15)]
     nothing = [Objects.empty(scored=True)] * 3
     names = ["hidden", "far", "near"]
-    flips = Flips(find_objects(labels, found, CAR, names), find_objects(labels, nothing, CAR, names))
-    assert flips.telling_frames(labels, "lost", 3) == ["near", "far", "hidden"]
-    assert flips.telling_frames(labels, "lost", 1) == ["near"]
+    flips = ObjectFlips(find_objects(labels, found, CAR, names), find_objects(labels, nothing, CAR, names))
+    assert flips.telling_frames(labels, "negative flip", 3) == ["near", "far", "hidden"]
+    assert flips.telling_frames(labels, "negative flip", 1) == ["near"]
     assert flips.after.threshold == np.inf and np.isnan(flips.after.precision)
 
 
@@ -104,8 +108,8 @@ def test_the_threshold_has_the_highest_f1(seed: int, view: str, difficulty: str)
 def test_the_scale_of_the_scores_does_not_matter(seed: int, factor: float, shift: float) -> None:
     labels, results, ids = frames_of(seed)
     other = rescored(results, lambda score: factor * score + shift)
-    flips = Flips(find_objects(labels, results, CAR, ids), find_objects(labels, other, CAR, ids))
-    assert flips.counts()["lost"] == flips.counts()["gained"] == 0
+    flips = ObjectFlips(find_objects(labels, results, CAR, ids), find_objects(labels, other, CAR, ids))
+    assert flips.flips.counts()["negative flip"] == flips.flips.counts()["positive flip"] == 0
     assert flips.before.false_count == flips.after.false_count
 
 
@@ -116,11 +120,13 @@ def test_the_reverse_update_turns_losses_into_gains(seed: int) -> None:
     rng = np.random.default_rng(seed)
     other = rescored(results, lambda score: rng.uniform(0, 1, len(score)))
     a, b = (find_objects(labels, one, CAR, ids) for one in (results, other))
-    there, back = Flips(a, b), Flips(b, a)
-    assert sum(there.counts().values()) == len(a.is_found)
-    assert there.by_frame().sum(axis=0).tolist() == [there.counts()[fate] for fate in FATES]
-    swapped = {"lost": "gained", "gained": "lost"}
-    assert [swapped.get(fate, fate) for fate in there.fates.tolist()] == back.fates.tolist()
+    there, back = ObjectFlips(a, b), ObjectFlips(b, a)
+    assert sum(there.flips.counts().values()) == len(a.is_found)
+    assert there.flips.by_group(there.before.frame, len(there.before.frame_ids)).sum(axis=0).tolist() == [
+        there.flips.counts()[fate] for fate in FATES
+    ]
+    swapped = {"negative flip": "positive flip", "positive flip": "negative flip"}
+    assert [swapped.get(fate, fate) for fate in there.flips.fates.tolist()] == back.flips.fates.tolist()
 
 
 def test_a_real_detector_that_sees_no_further_than_30_m(kitti_sample: Path) -> None:
@@ -130,10 +136,13 @@ def test_a_real_detector_that_sees_no_further_than_30_m(kitti_sample: Path) -> N
     short = [found[found.box3d[:, 2] <= 30] for found in results]
     whole, near = (find_objects(labels, one, criterion, ids) for one in (results, short))
     assert 0.8 < whole.recall < 0.95 and 0.8 < whole.precision < 0.95
-    flips = Flips(whole, near)
+    flips = ObjectFlips(whole, near)
     far = whole.depth_m > 31
-    assert set(flips.fates[far].tolist()) == {"lost", "missed"} and (flips.fates[far] == "lost").sum() > 100
-    assert (flips.fates[~far] == "kept").sum() > 1000 > 10 * (flips.fates[~far] == "lost").sum()
+    assert (
+        set(flips.flips.fates[far].tolist()) == {"negative flip", "missed"}
+        and (flips.flips.fates[far] == "negative flip").sum() > 100
+    )
+    assert (flips.flips.fates[~far] == "kept").sum() > 1000 > 10 * (flips.flips.fates[~far] == "negative flip").sum()
     sums = near.recall_by_depth([0, 15, 30, 32, 80])
     recall = sums.total.sum(axis=0) / sums.count.sum(axis=0)
     assert recall[:2].min() > 0.9 and recall[3] == 0
@@ -143,7 +152,7 @@ def test_the_table_has_a_row_a_comparison() -> None:
     labels, found = [objects(label(z=10), label(x=9, z=20))], [objects(detection(z=10, score=1.0), scored=True)]
     criterion = Criterion("Car", "3d", "easy", 0.5, (0.0, 40.0))
     one = find_objects(labels, found, criterion, ["000000"])
-    table = flips_table({"u → u'": Flips(one, one)}, "Flips")
+    table = flips_table({"u → u'": ObjectFlips(one, one)}, "Flips")
     assert table.rows[0].cells == ("u → u'", 1, 0, 0, 1, 2, 100.0, 0, 100.0, 0)
     assert table.notes[-1] == "Counted: Car, 3D, easy, IoU > 0.5, 0 to 40 m."
 
@@ -152,9 +161,9 @@ def test_what_does_not_go_together() -> None:
     labels, results, ids = frames_of(1)
     one = find_objects(labels, results, CAR, ids)
     with pytest.raises(ValueError, match="another criterion"):
-        Flips(one, find_objects(labels, results, Criterion("Car", "3d"), ids))
+        ObjectFlips(one, find_objects(labels, results, Criterion("Car", "3d"), ids))
     with pytest.raises(ValueError, match="other objects"):
-        Flips(one, find_objects([Objects.empty()] * 6, results, CAR, ids))
+        ObjectFlips(one, find_objects([Objects.empty()] * 6, results, CAR, ids))
     with pytest.raises(ValueError, match="frame_ids: found 1 different names, expected 6"):
         find_objects(labels, results, CAR, ["000000"] * 6)
     flat = objects(("Car", -1, -1, 0.0, (100, 100, 150, 150), (-1000, -1000, -1000, -1, -1, -1, -10), 0.5), scored=True)

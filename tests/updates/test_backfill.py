@@ -169,9 +169,9 @@ def test_objects_on_the_ground() -> None:
         detection("Car", box(0), x=5, score=7), detection("Car", box(200), x=10, score=8), scored=True
     )), 0.5)  # fmt: skip
     flips = object_flips(items, labels, (old.label, [old]), (new.label, [old, new]))
-    assert flips["Car"].counts() == {"kept": 0, "lost": 1, "gained": 1, "missed": 1}
+    assert flips["Car"].flips.counts() == {"kept": 0, "negative flip": 1, "positive flip": 1, "missed": 1}
     assert (flips["Car"].before.false_count, flips["Car"].after.false_count) == (0, 1)
-    assert sum(flips["Cyclist"].counts().values()) == 0
+    assert sum(flips["Cyclist"].flips.counts().values()) == 0
 
 
 def test_a_class_without_3d_boxes_has_no_ground_match() -> None:
@@ -181,8 +181,8 @@ def test_a_class_without_3d_boxes_has_no_ground_match() -> None:
     # As a posterior may have it: cyclists, of which no version ever speaks.
     believed = np.array([LABELS.index("Car"), LABELS.index("Cyclist"), LABELS.index("Cyclist")], np.int16)
     flips = object_flips(items, labels, (said.label, [said]), (believed, [said]))
-    assert flips["Car"].counts() == {"kept": 1, "lost": 0, "gained": 0, "missed": 0}
-    assert flips["Cyclist"].counts() == {"kept": 0, "lost": 0, "gained": 0, "missed": 1}
+    assert flips["Car"].flips.counts() == {"kept": 1, "negative flip": 0, "positive flip": 0, "missed": 0}
+    assert flips["Cyclist"].flips.counts() == {"kept": 0, "negative flip": 0, "positive flip": 0, "missed": 1}
     assert (flips["Cyclist"].before.false_count, flips["Cyclist"].after.false_count) == (0, 2)
 
 

@@ -35,7 +35,9 @@ def legend_of(figure: Figure) -> list[str]:
 
 def test_labels_have_the_colours_of_their_fates(calibration: Calibration) -> None:
     found = make_objects([CARS[1]], scores=[-0.5])
-    figure = flips_figure("000007", flipped(calibration, ["kept", "lost", "gained", "missed"], {"u": found}))
+    figure = flips_figure(
+        "000007", flipped(calibration, ["kept", "negative flip", "positive flip", "missed"], {"u": found})
+    )
     image, before, after = figure.axes[:3]
     drawn = {tuple(pixel) for pixel in np.asarray(image.images[0].get_array()).reshape(-1, 3).tolist()}
     for fate, colour in FATE_COLOURS.items():
@@ -46,16 +48,16 @@ def test_labels_have_the_colours_of_their_fates(calibration: Calibration) -> Non
             np.testing.assert_allclose(corners.mean(axis=0), [place[0], place[2]])
     assert len(outlines(before, DETECTION)) == 1 and not outlines(after, DETECTION)
     assert [text.get_text() for text in before.texts] == ["−0.50"]
-    assert legend_of(figure)[:4] == ["found by both: 1", "lost: 1", "gained: 1", "found by neither: 1"]
+    assert legend_of(figure)[:4] == ["found by both: 1", "negative flip: 1", "positive flip: 1", "found by neither: 1"]
     assert len({tuple(pixel) for pixel in figure_to_rgb(figure, 60).reshape(-1, 3).tolist()}) > 50
 
 
 @pytest.mark.parametrize(
     ("fates", "shown", "hidden"),
     [
-        (["lost", "kept", "missed", "kept"], [0, 1], [2, 3]),
-        (["kept", "kept", "kept", "gained"], [3], [0, 1, 2]),
-        (["lost", "kept", "kept", "gained"], [0, 1, 2, 3], []),
+        (["negative flip", "kept", "missed", "kept"], [0, 1], [2, 3]),
+        (["kept", "kept", "kept", "positive flip"], [3], [0, 1, 2]),
+        (["negative flip", "kept", "kept", "positive flip"], [0, 1, 2, 3], []),
         (["kept", "missed", "kept", "kept"], [0, 1, 2, 3], []),
     ],
 )
@@ -83,7 +85,8 @@ def test_a_frame_without_objects(calibration: Calibration) -> None:
 def test_fates_that_are_none(calibration: Calibration) -> None:
     for fates in (["kept", "found"], ["kept"]):
         with pytest.raises(
-            ValueError, match=r"fates: found .* expected one of kept, lost, gained, missed for each of 2"
+            ValueError,
+            match=r"fates: found .* expected one of kept, negative flip, positive flip, missed for each of 2",
         ):
             FlippedFrame(
                 np.zeros((*IMAGE_SIZE, 3), np.uint8), calibration, make_objects(CARS[:2]), np.array(fates), {}, {}

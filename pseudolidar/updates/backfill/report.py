@@ -7,7 +7,7 @@ from dataclasses import fields
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from pseudolidar.evaluation.flips import Flips
+from pseudolidar.evaluation.flips import ObjectFlips
 from pseudolidar.updates import Rule
 from pseudolidar.updates.backfill.archive import Archive, Waiting
 from pseudolidar.updates.backfill.comparison import Policy, Trial
@@ -82,7 +82,7 @@ def backfill_report(
     archive: Archive,
     waiting: Waiting | None,
     stages: Sequence[Stage],
-    flips: Mapping[str, Mapping[str, Flips]],
+    flips: Mapping[str, Mapping[str, ObjectFlips]],
     truth: Truth | None,
     trials: Sequence[Trial],
     figure: Figure | None,

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pseudolidar.detectors.boxes2d import ScoreKind
-from pseudolidar.evaluation.flips import Flips
+from pseudolidar.evaluation.flips import ObjectFlips
 from pseudolidar.files import require_output_folder
 from pseudolidar.kitti import ObjectDataset
 from pseudolidar.updates import MaxBelief, Replace, Rule
@@ -189,7 +189,7 @@ def _stages(
 
 def _flips(
     archive: Archive, truth: LabelledFrames, complete: Sequence[tuple[Classifier, Answers]]
-) -> dict[str, dict[str, Flips]]:
+) -> dict[str, dict[str, ObjectFlips]]:
     """Objects on the ground, of each stage but the first; none where a version gives 2D boxes alone."""
     sources = archive.sources()
     for said in (*sources, *(said for _, said in complete)):

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pseudolidar.evaluation import CLASSES, LOOSE_OVERLAP, StackedObjects
-from pseudolidar.evaluation.flips import Criterion, Flips, FoundObjects, find_objects
+from pseudolidar.evaluation.flips import Criterion, FoundObjects, ObjectFlips, find_objects
 from pseudolidar.kitti import Objects
 from pseudolidar.systems import Change, MeanLoss, change
 from pseudolidar.updates.backfill.candidates import Candidates
@@ -80,7 +80,7 @@ def object_flips(
     labels: StackedObjects,
     before: tuple[NDArray[np.int16], Sequence[Answers]],
     after: tuple[NDArray[np.int16], Sequence[Answers]],
-) -> dict[str, Flips]:
+) -> dict[str, ObjectFlips]:
     """Objects found and lost by their place on the ground, whether a candidate covers them or not.
 
     Args:
@@ -95,7 +95,9 @@ def object_flips(
     flips = {}
     for class_name in CLASSES:
         criterion = Criterion(class_name, "bev", "all", LOOSE_OVERLAP[class_name]["bev"])
-        flips[class_name] = Flips(*(_all_found(labels, results, criterion, candidates.frame_ids) for results in ends))
+        flips[class_name] = ObjectFlips(
+            *(_all_found(labels, results, criterion, candidates.frame_ids) for results in ends)
+        )
     return flips
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import isfinite, isnan
 
 from pseudolidar.evaluation import CLASSES, LOOSE_OVERLAP
-from pseudolidar.evaluation.flips import Flips
+from pseudolidar.evaluation.flips import ObjectFlips
 from pseudolidar.statistics import Estimate
 from pseudolidar.systems import Change
 from pseudolidar.updates.backfill.labelling import LABELS, Truth
@@ -70,15 +70,15 @@ def _gain(wrong: Change) -> Estimate:
     return Estimate(wrong.difference, wrong.interval, signed=True).scaled(-1)
 
 
-def objects_table(flips: Mapping[str, Mapping[str, Flips]]) -> Table:
+def objects_table(flips: Mapping[str, Mapping[str, ObjectFlips]]) -> Table:
     """Objects by their place on the ground, stage -> class -> flips, with false detections before and after."""
     rows = []
     for stage, by_class in flips.items():
         for number, (class_name, one) in enumerate(by_class.items()):
-            counts = one.counts()
+            counts = one.flips.counts()
             false = one.before.false_count, one.after.false_count
             name = stage if not number else ""
-            numbers = (counts["gained"], counts["lost"], counts["kept"], counts["missed"], *false)
+            numbers = (counts["positive flip"], counts["negative flip"], counts["kept"], counts["missed"], *false)
             rows.append(Row((name, class_name, *numbers), rule_above=not number))
     overlaps = ", ".join(f"{name} {LOOSE_OVERLAP[name]['bev']:g}" for name in CLASSES)
     return Table(

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pseudolidar.benchmarks.measure import benchmark_table, side_by_side
 from pseudolidar.cloud import LIDAR_GRID, disparity_to_points, sparsify_points
-from pseudolidar.kernels import in_shares
+from pseudolidar.kernels import in_chunks
 from pseudolidar.kitti import CANONICAL_VELO_TO_CAM, Calibration
 from pseudolidar.stereo import lidar_disparity
 from pseudolidar.viewing import Table, print_tables
@@ -164,8 +164,8 @@ def _buffers(bytes_moved: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
 
 
 def _copy(source: NDArray[np.uint8], target: NDArray[np.uint8], threads: int) -> None:
-    def part(share: int, shares: int) -> None:
-        first, end = len(source) * share // shares, len(source) * (share + 1) // shares
+    def part(chunk: int, chunks: int) -> None:
+        first, end = len(source) * chunk // chunks, len(source) * (chunk + 1) // chunks
         np.copyto(target[first:end], source[first:end])
 
-    in_shares(part, threads, threads)
+    in_chunks(part, threads, threads)

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from pseudolidar.files import InputError
-from pseudolidar.kernels import in_shares
+from pseudolidar.kernels import in_chunks
 from pseudolidar.updates import ConfusionMatrix, CostRatio, MaxBelief, PredictionStore, Rule
 from pseudolidar.viewing import Row, Table, print_tables
 
@@ -124,12 +124,12 @@ def _written(path: Path, size: int) -> NDArray[np.uint8]:
 
 
 def _copy(entropy: NDArray[np.float32], source: NDArray[np.uint8], target: NDArray[np.uint8]) -> None:
-    def part(share: int, shares: int) -> None:
-        entropy[len(entropy) * share // shares : len(entropy) * (share + 1) // shares].max(initial=0)
-        first, end = len(source) * share // shares, len(source) * (share + 1) // shares
+    def part(chunk: int, chunks: int) -> None:
+        entropy[len(entropy) * chunk // chunks : len(entropy) * (chunk + 1) // chunks].max(initial=0)
+        first, end = len(source) * chunk // chunks, len(source) * (chunk + 1) // chunks
         np.copyto(target[first:end], source[first:end])
 
-    in_shares(part, torch.get_num_threads(), None)
+    in_chunks(part, torch.get_num_threads(), None)
 
 
 def _rewrite(store: PredictionStore) -> None:
@@ -138,15 +138,15 @@ def _rewrite(store: PredictionStore) -> None:
     items = store.last_step.items
     arrays = [np.asarray(np.load(store.folder / f"{name}.npy", mmap_mode="r+")) for name in _ARRAYS]
 
-    def part(share: int, shares: int) -> None:
-        store.entropy[store.items * share // shares : store.items * (share + 1) // shares].max(initial=0)
-        end = len(items) * (share + 1) // shares
-        for first in range(len(items) * share // shares, end, _ROWS_AT_ONCE):
+    def part(chunk: int, chunks: int) -> None:
+        store.entropy[store.items * chunk // chunks : store.items * (chunk + 1) // chunks].max(initial=0)
+        end = len(items) * (chunk + 1) // chunks
+        for first in range(len(items) * chunk // chunks, end, _ROWS_AT_ONCE):
             rows = items[first : min(first + _ROWS_AT_ONCE, end)]
             for array in arrays:
                 array[rows] = array[rows]
 
-    in_shares(part, torch.get_num_threads(), None)
+    in_chunks(part, torch.get_num_threads(), None)
 
 
 def _seconds(folder: Path, call: Callable[[], object]) -> float:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pseudolidar.cloud.grid import Cells, Edges
 from pseudolidar.cloud.memory import empty_points
 from pseudolidar.cloud.projection import FLOAT32_MAX, Projection
-from pseudolidar.kernels import cpu_kernel, in_shares
+from pseudolidar.kernels import cpu_kernel, in_chunks
 
 Disparity = NDArray[np.float32]
 Points = NDArray[np.float32]
@@ -18,7 +18,7 @@ Kept = NDArray[np.uint8]
 
 # Items that are worth a thread: it starts after some 0.1 ms, in which counting gets through 250,000 pixels.
 _SMALLEST_COUNT = 400_000
-_SMALLEST_SHARE = 50_000
+_SMALLEST_CHUNK = 50_000
 # Image rows that a thread takes one after the other.
 _BAND = 8
 
@@ -28,16 +28,16 @@ def dense_points(disparity: Disparity, projection: Projection, threads: int | No
     disparity = _read_only(disparity)
     ends = np.zeros(len(disparity) + 1, np.int64)
 
-    def count(share: int, shares: int) -> None:
-        _count(disparity, projection, share, shares, ends[1:])
+    def count(chunk: int, chunks: int) -> None:
+        _count(disparity, projection, chunk, chunks, ends[1:])
 
-    def write(share: int, shares: int) -> None:
-        _write(disparity, projection, share, shares, ends, points)
+    def write(chunk: int, chunks: int) -> None:
+        _write(disparity, projection, chunk, chunks, ends, points)
 
-    in_shares(count, disparity.size // _SMALLEST_COUNT, threads)
+    in_chunks(count, disparity.size // _SMALLEST_COUNT, threads)
     np.cumsum(ends, out=ends)
     points = empty_points(int(ends[-1]))
-    in_shares(write, disparity.size // _SMALLEST_SHARE, threads)
+    in_chunks(write, disparity.size // _SMALLEST_CHUNK, threads)
     return points
 
 
@@ -45,8 +45,8 @@ def sparse_points(disparity: Disparity, projection: Projection, cells: Cells, th
     """The last point of each cell, of those that `dense_points` gives, in their order."""
     disparity = _read_only(disparity)
 
-    def enter(share: int, shares: int, last: NDArray[np.int64]) -> None:
-        _last_pixels(disparity, projection, cells, share, shares, last)
+    def enter(chunk: int, chunks: int, last: NDArray[np.int64]) -> None:
+        _last_pixels(disparity, projection, cells, chunk, chunks, last)
 
     last = _last_of_each_cell(enter, cells, disparity.size, threads)
     points = np.empty((len(last), 4), np.float32)
@@ -58,8 +58,8 @@ def last_of_each_cell(points: Points, cells: Cells, threads: int | None) -> NDAr
     """Indices of the points (N, >= 3) that are the last of their cell, increasing."""
     points = _read_only(points)
 
-    def enter(share: int, shares: int, last: NDArray[np.int64]) -> None:
-        _last_points(points, cells, share, shares, last)
+    def enter(chunk: int, chunks: int, last: NDArray[np.int64]) -> None:
+        _last_points(points, cells, chunk, chunks, last)
 
     return _last_of_each_cell(enter, cells, len(points), threads)
 
@@ -74,14 +74,14 @@ def _read_only(array: NDArray[np.float32]) -> NDArray[np.float32]:
 def _last_of_each_cell(
     enter: Callable[[int, int, NDArray[np.int64]], None], cells: Cells, items: int, threads: int | None
 ) -> NDArray[np.int64]:
-    def of_share(share: int, shares: int) -> NDArray[np.int64]:
+    def of_chunk(chunk: int, chunks: int) -> NDArray[np.int64]:
         # One more for what has no cell.
         last = np.full(cells.rows * cells.columns + 1, -1, np.int64)
-        enter(share, shares, last)
+        enter(chunk, chunks, last)
         return last[:-1]
 
     # The last is the one with the largest index, whatever the threads do.
-    last = reduce(np.maximum, in_shares(of_share, items // _SMALLEST_SHARE, threads))
+    last = reduce(np.maximum, in_chunks(of_chunk, items // _SMALLEST_CHUNK, threads))
     return np.sort(last[last >= 0])
 
 
@@ -105,8 +105,8 @@ def _point(disparity: float, v: int, u: int, rays: Projection) -> tuple[bool, np
 
 
 @cpu_kernel
-def _count(disparity: Disparity, rays: Projection, share: int, shares: int, kept_in_row: NDArray[np.int64]) -> None:
-    for first in range(share * _BAND, len(disparity), shares * _BAND):
+def _count(disparity: Disparity, rays: Projection, chunk: int, chunks: int, kept_in_row: NDArray[np.int64]) -> None:
+    for first in range(chunk * _BAND, len(disparity), chunks * _BAND):
         for v in range(first, min(first + _BAND, len(disparity))):
             count = np.int64(0)
             for u in range(disparity.shape[1]):
@@ -123,13 +123,13 @@ def _row(disparity: Disparity, rays: Projection, v: int, kept: Kept, x: Row, y: 
 
 @cpu_kernel
 def _write(
-    disparity: Disparity, rays: Projection, share: int, shares: int, ends: NDArray[np.int64], points: Points
+    disparity: Disparity, rays: Projection, chunk: int, chunks: int, ends: NDArray[np.int64], points: Points
 ) -> None:
     width = disparity.shape[1]
     kept = np.empty(width, np.uint8)
     x, y, z = np.empty(width, np.float32), np.empty(width, np.float32), np.empty(width, np.float32)
     intensity = np.float32(rays.intensity)
-    for first in range(share * _BAND, len(disparity), shares * _BAND):
+    for first in range(chunk * _BAND, len(disparity), chunks * _BAND):
         end = min(first + _BAND, len(disparity))
         for v in range(first, end):
             at = ends[v]
@@ -192,14 +192,14 @@ def _cell(x: np.float32, y: np.float32, z: np.float32, cells: Cells) -> np.int64
 
 @cpu_kernel
 def _last_pixels(
-    disparity: Disparity, rays: Projection, cells: Cells, share: int, shares: int, last: NDArray[np.int64]
+    disparity: Disparity, rays: Projection, cells: Cells, chunk: int, chunks: int, last: NDArray[np.int64]
 ) -> None:
     width = disparity.shape[1]
     kept = np.empty(width, np.uint8)
     x, y, z = np.empty(width, np.float32), np.empty(width, np.float32), np.empty(width, np.float32)
     cell = np.empty(width, np.int64)
     nowhere = cells.rows * cells.columns
-    for first in range(share * _BAND, len(disparity), shares * _BAND):
+    for first in range(chunk * _BAND, len(disparity), chunks * _BAND):
         for v in range(first, min(first + _BAND, len(disparity))):
             _row(disparity, rays, v, kept, x, y, z)
             for u in range(width):
@@ -209,6 +209,6 @@ def _last_pixels(
 
 
 @cpu_kernel
-def _last_points(points: Points, cells: Cells, share: int, shares: int, last: NDArray[np.int64]) -> None:
-    for i in range(len(points) * share // shares, len(points) * (share + 1) // shares):
+def _last_points(points: Points, cells: Cells, chunk: int, chunks: int, last: NDArray[np.int64]) -> None:
+    for i in range(len(points) * chunk // chunks, len(points) * (chunk + 1) // chunks):
         last[_cell(points[i, 0], points[i, 1], points[i, 2], cells)] = i

@@ -10,7 +10,7 @@ from pseudolidar.evaluation.protocol import CLASSES, DIFFICULTIES, VIEWS, resolv
 from pseudolidar.evaluation.scenes import Scenes, build_scenes
 from pseudolidar.evaluation.tally import Tally, tally_scenes
 from pseudolidar.files import InputError
-from pseudolidar.kernels import in_shares
+from pseudolidar.kernels import in_chunks
 from pseudolidar.kitti import Objects
 
 METRICS = ("AP11", "AP40")
@@ -197,14 +197,14 @@ def evaluate_scenes(
         if view == "bbox" or not scenes.lacks_boxes_3d(class_name)
     ]
 
-    def tally(share: int, shares: int) -> list[Tally]:
-        mine = wanted[share::shares]
+    def tally(chunk: int, chunks: int) -> list[Tally]:
+        mine = wanted[chunk::chunks]
         return [tally_scenes(scenes, name, level, view, limits[name][view]) for name, view, level in mine]
 
-    by_share = in_shares(tally, len(wanted), None)
+    by_chunk = in_chunks(tally, len(wanted), None)
     tallies, curves = {}, {}
     for i, (class_name, view, level) in enumerate(wanted):
-        found = by_share[i % len(by_share)][i // len(by_share)]
+        found = by_chunk[i % len(by_chunk)][i // len(by_chunk)]
         (precision, similarity), count = found.curves(official_grid=official_grid)
         tallies[class_name, view, level] = found
         curves[class_name, view, level] = PrecisionCurve(precision, count)

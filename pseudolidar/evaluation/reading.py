@@ -9,12 +9,12 @@ import numpy as np
 from pseudolidar.evaluation.parsing import parse_files
 from pseudolidar.evaluation.stacked import StackedObjects, starts_of
 from pseudolidar.files import read_lines
-from pseudolidar.kernels import in_shares
+from pseudolidar.kernels import in_chunks
 from pseudolidar.kitti import Objects, read_objects
 
 _PIECE_BYTES = 1 << 20
 """What a thread reads before it parses: small enough for the processor's cache, thousands of files in a few dozen."""
-_SMALLEST_SHARE = 64
+_SMALLEST_CHUNK = 64
 """Files for which a thread is worth its start."""
 
 
@@ -29,10 +29,10 @@ def read_frames(paths: Sequence[str | None], scored: bool) -> StackedObjects:
         FormatError: a file is missing or not as it should be.
     """
 
-    def of_share(share: int, shares: int) -> list[StackedObjects]:
-        return _read_band(paths[len(paths) * share // shares : len(paths) * (share + 1) // shares], scored)
+    def of_chunk(chunk: int, chunks: int) -> list[StackedObjects]:
+        return _read_band(paths[len(paths) * chunk // chunks : len(paths) * (chunk + 1) // chunks], scored)
 
-    pieces = in_shares(of_share, len(paths) // _SMALLEST_SHARE, None)
+    pieces = in_chunks(of_chunk, len(paths) // _SMALLEST_CHUNK, None)
     return _joined([piece for band in pieces for piece in band], scored)
 
 

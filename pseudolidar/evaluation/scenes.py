@@ -11,7 +11,7 @@ from pseudolidar.evaluation.overlap import fill_overlaps
 from pseudolidar.evaluation.protocol import NEUTRAL, Difficulty
 from pseudolidar.evaluation.stacked import StackedObjects, starts_of
 from pseudolidar.files import InputError
-from pseudolidar.kernels import in_shares
+from pseudolidar.kernels import in_chunks
 from pseudolidar.kitti import Objects
 
 NO_ANGLE = -10.0
@@ -20,7 +20,7 @@ NO_ANGLE = -10.0
 NO_PLACE = -1000.0
 """KITTI's mark, in x, for a 3D box that is not given."""
 
-_SMALLEST_SHARE = 4096
+_SMALLEST_CHUNK = 4096
 """Pairs of boxes for which a thread is worth its start."""
 
 
@@ -146,11 +146,11 @@ def _overlaps(a: StackedObjects, b: StackedObjects, over_first: bool) -> tuple[N
     overlaps = np.empty((3, pairs))
     boxes = (a.start, a.objects.box2d, a.objects.box3d, b.start, b.objects.box2d, b.objects.box3d)
 
-    def fill(share: int, shares: int) -> None:
-        first, end = np.searchsorted(pair_start, (pairs * share // shares, pairs * (share + 1) // shares))
+    def fill(chunk: int, chunks: int) -> None:
+        first, end = np.searchsorted(pair_start, (pairs * chunk // chunks, pairs * (chunk + 1) // chunks))
         fill_overlaps(over_first, first, end, *boxes, pair_start, overlaps)
 
-    in_shares(fill, pairs // _SMALLEST_SHARE, None)
+    in_chunks(fill, pairs // _SMALLEST_CHUNK, None)
     return pair_start, overlaps
 
 

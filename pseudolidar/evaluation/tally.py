@@ -9,9 +9,9 @@ from pseudolidar.evaluation.matching import COUNTS, tally_frames
 from pseudolidar.evaluation.protocol import DIFFICULTIES, GEOMETRY, RECALL_POINTS
 from pseudolidar.evaluation.scenes import Scenes
 from pseudolidar.evaluation.stacked import starts_of
-from pseudolidar.kernels import cpu_kernel, in_shares
+from pseudolidar.kernels import cpu_kernel, in_chunks
 
-_REPLICATES_A_SHARE = 8
+_REPLICATES_A_CHUNK = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,11 +64,11 @@ class Tally:
         averages = np.full((len(weights), 2, 2), np.nan)
         arrays = self._arrays()
 
-        def of_share(share: int, shares: int) -> None:
-            first, end = len(weights) * share // shares, len(weights) * (share + 1) // shares
+        def of_chunk(chunk: int, chunks: int) -> None:
+            first, end = len(weights) * chunk // chunks, len(weights) * (chunk + 1) // chunks
             _fill_averages(weights[first:end], official_grid, averages[first:end], *arrays)
 
-        in_shares(of_share, len(weights) // _REPLICATES_A_SHARE, None)
+        in_chunks(of_chunk, len(weights) // _REPLICATES_A_CHUNK, None)
         return averages
 
     def _arrays(self) -> tuple[NDArray, ...]:

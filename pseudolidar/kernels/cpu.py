@@ -15,8 +15,6 @@ logger = logging.getLogger(__name__)
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
-_pool: ThreadPoolExecutor | None = None
-
 
 def cpu_kernel(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
     """Compile a function of numbers and arrays that runs without the interpreter's lock; kept between runs.
@@ -45,22 +43,22 @@ def _say_that_nothing_is_kept() -> None:
     )
 
 
-def in_shares(function: Callable[[int, int], Result], most: int, threads: int | None) -> list[Result]:
-    """Call `function(share, shares)` for every share 0 .. shares - 1, a thread each, and list the results.
+def in_chunks(function: Callable[[int, int], Result], most: int, threads: int | None) -> list[Result]:
+    """Call `function(chunk, chunks)` for every chunk 0 .. chunks - 1, a thread each, and list the results.
 
     Args:
-        function: does its share of the work: best every so-many-th band of it, since neighbours are alike (the sky
+        function: works on one chunk: best every so-many-th band of the whole, since neighbours are alike (the sky
             yields no points), in one call of a `cpu_kernel`: a thread that comes back for more waits for the
             interpreter's lock longer than a band takes.
-        most: how many shares the work is worth.
+        most: how many chunks the work is worth.
         threads: at most; None takes as many as PyTorch would (`torch.set_num_threads`; one in a data loader's worker).
     """
-    shares = max(1, min(_threads_of_torch() if threads is None else threads, most))
-    others = [_threads().submit(function, share, shares) for share in range(1, shares)]
-    results = [function(0, shares)]
-    for share, other in enumerate(others, start=1):
-        # A busy system may not have started a thread yet: then its share is done here.
-        results.append(function(share, shares) if other.cancel() else other.result())
+    chunks = max(1, min(_threads_of_torch() if threads is None else threads, most))
+    others = [_pool().submit(function, chunk, chunks) for chunk in range(1, chunks)]
+    results = [function(0, chunks)]
+    for chunk, other in enumerate(others, start=1):
+        # A busy system may not have started a thread yet: then its chunk is done here.
+        results.append(function(chunk, chunks) if other.cancel() else other.result())
     return results
 
 
@@ -76,17 +74,10 @@ def _threads_of_torch() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _threads() -> ThreadPoolExecutor:
-    global _pool
-    if _pool is None:
-        _pool = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="pseudolidar")
-    return _pool
-
-
-def _forget_threads() -> None:
-    global _pool
-    _pool = None
+@functools.cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="pseudolidar")
 
 
 # Threads do not live on in a forked process.
-os.register_at_fork(after_in_child=_forget_threads)
+os.register_at_fork(after_in_child=_pool.cache_clear)

@@ -5,7 +5,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pseudolidar.kernels import cpu_kernel, in_shares
+from pseudolidar.kernels import cpu_kernel, in_chunks
 from pseudolidar.ops.box_geometry import VERTICES, common_extent, common_height, rectangle_intersection
 from pseudolidar.ops.boxes_reference import box_frames, by_score
 
@@ -39,7 +39,7 @@ def _rotated(a: Tensor, b: Tensor, solid: bool) -> Tensor:
     def fill(share: int, shares: int) -> None:
         _fill_rotated(boxes_a, boxes_b, solid, share, shares, overlaps)
 
-    in_shares(fill, overlaps.size // _SMALLEST_SHARE_OF_PAIRS, None)
+    in_chunks(fill, overlaps.size // _SMALLEST_SHARE_OF_PAIRS, None)
     return torch.from_numpy(overlaps).to(a.dtype)
 
 
@@ -141,7 +141,7 @@ def points_in_boxes(points: Tensor, boxes: Tensor) -> Tensor:
     def label(share: int, shares: int) -> None:
         _label(chunks, frames, share, shares, box_of)
 
-    in_shares(label, box_of.size * boxes.shape[1] // _SMALLEST_SHARE_OF_TESTS, None)
+    in_chunks(label, box_of.size * boxes.shape[1] // _SMALLEST_SHARE_OF_TESTS, None)
     return torch.from_numpy(box_of)
 
 
@@ -171,7 +171,7 @@ def roi_pool_points(points: Tensor, boxes: Tensor, count: int) -> tuple[Tensor, 
     def collect(share: int, shares: int) -> None:
         _collect(chunks, frames, share, shares, index, found)
 
-    in_shares(collect, found.size * points.shape[1] // _SMALLEST_SHARE_OF_TESTS, None)
+    in_chunks(collect, found.size * points.shape[1] // _SMALLEST_SHARE_OF_TESTS, None)
     return torch.from_numpy(index), torch.from_numpy(found)
 
 

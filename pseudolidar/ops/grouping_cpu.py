@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pseudolidar.kernels import cpu_kernel, in_shares
+from pseudolidar.kernels import cpu_kernel, in_chunks
 
 Values = NDArray[Any]
 Ints = NDArray[np.int64]
@@ -40,7 +40,7 @@ def interpolate(features: Tensor, index: Tensor, weight: Tensor, threads: int | 
     def add(share: int, shares: int) -> None:
         _interpolate(rows, of_row, factor, share, shares, sums)
 
-    in_shares(add, sums.size // _SMALLEST_SHARE, threads)
+    in_chunks(add, sums.size // _SMALLEST_SHARE, threads)
     return torch.from_numpy(sums).to(features.dtype)
 
 
@@ -63,7 +63,7 @@ def segment_max(rows: Tensor, starts: Tensor, threads: int | None = None) -> tup
     def compare(share: int, shares: int) -> None:
         _segment_max(values, start, share, shares, maxima, first)
 
-    in_shares(compare, values.size // _SMALLEST_SHARE, threads)
+    in_chunks(compare, values.size // _SMALLEST_SHARE, threads)
     return torch.from_numpy(maxima).to(rows.dtype), torch.from_numpy(first)
 
 
@@ -78,7 +78,7 @@ def segment_max_backward(gradient: Tensor, first: Tensor, rows: int, threads: in
     def move(share: int, shares: int) -> None:
         _move(source, row, share, shares, target)
 
-    in_shares(move, gradient.numel() // _SMALLEST_SHARE, threads)
+    in_chunks(move, gradient.numel() // _SMALLEST_SHARE, threads)
     return summed
 
 
@@ -109,7 +109,7 @@ def _sum_rows(gradient: Tensor, index: Tensor, weight: Tensor, points: int, thre
     def add(share: int, shares: int) -> None:
         _add_rows(rows, target, factor, share, shares, sums)
 
-    in_shares(add, rows.size // _SMALLEST_SHARE, threads)
+    in_chunks(add, rows.size // _SMALLEST_SHARE, threads)
     return torch.from_numpy(sums).to(gradient.dtype)
 
 

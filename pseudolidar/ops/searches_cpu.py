@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pseudolidar.kernels import cpu_kernel, in_shares
+from pseudolidar.kernels import cpu_kernel, in_chunks
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
@@ -33,7 +33,7 @@ def furthest_point_sample(points: Floats, count: int, threads: int | None = None
     def sample(share: int, shares: int) -> None:
         _sample_scenes(points, _SAMPLED, share, shares, index)
 
-    in_shares(sample, min(len(points), points.size * count // _SMALLEST_SAMPLING), threads)
+    in_chunks(sample, min(len(points), points.size * count // _SMALLEST_SAMPLING), threads)
     return index
 
 
@@ -47,7 +47,7 @@ def ball_query(
     def query(share: int, shares: int) -> None:
         _balls(points, centres, np.float32(squared_radius), _SEARCHED, share, shares, index, found)
 
-    in_shares(query, centres.size // 3 // _SMALLEST_SEARCH, threads)
+    in_chunks(query, centres.size // 3 // _SMALLEST_SEARCH, threads)
     return index, found
 
 
@@ -59,7 +59,7 @@ def three_nearest(points: Floats, known: Floats, threads: int | None = None) -> 
     def query(share: int, shares: int) -> None:
         _nearest(points, known, _SEARCHED, share, shares, squared, index)
 
-    in_shares(query, points.size // 3 // _SMALLEST_SEARCH, threads)
+    in_chunks(query, points.size // 3 // _SMALLEST_SEARCH, threads)
     return squared, index
 
 

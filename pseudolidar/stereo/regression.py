@@ -5,7 +5,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pseudolidar.kernels import cpu_kernel, in_shares
+from pseudolidar.kernels import cpu_kernel, in_chunks
 from pseudolidar.stereo.psmnet import soft_argmin
 
 Floats = NDArray[np.float32]
@@ -36,13 +36,13 @@ def regress_disparity(scores: Tensor, max_disparity: int, size: tuple[int, int],
 
 
 def _in_bands(scores: Tensor, max_disparity: int, size: tuple[int, int], align_corners: bool) -> Tensor:
-    lower, share = _neighbours(scores.shape[2], size[0], align_corners)
+    lower, fraction = _neighbours(scores.shape[2], size[0], align_corners)
     bands = []
     for first in range(0, size[0], _ROWS):
         # With rows interpolated here, soft_argmin has columns and levels left.
         above = torch.from_numpy(lower[first : first + _ROWS]).to(scores.device)
         below = (above + 1).clamp(max=scores.shape[2] - 1)
-        weight = torch.from_numpy(share[first : first + _ROWS, None]).to(scores.device)
+        weight = torch.from_numpy(fraction[first : first + _ROWS, None]).to(scores.device)
         band = torch.lerp(scores[:, :, above], scores[:, :, below], weight)
         bands.append(soft_argmin(band, max_disparity, (len(above), size[1]), align_corners))
     return torch.cat(bands, dim=1)
@@ -53,14 +53,14 @@ def _on_cpu(scores: Floats, max_disparity: int, size: tuple[int, int], align_cor
     rows = _neighbours(scores.shape[2], size[0], align_corners)
     columns = _neighbours(scores.shape[3], size[1], align_corners)
     levels = _neighbours(scores.shape[1], max_disparity, align_corners)
-    in_shares(
-        lambda share, shares: _regress(scores, rows, columns, levels, share, shares, output), len(output[0]), None
+    in_chunks(
+        lambda chunk, chunks: _regress(scores, rows, columns, levels, chunk, chunks, output), len(output[0]), None
     )
     return output
 
 
 def _neighbours(inputs: int, outputs: int, align_corners: bool) -> tuple[Integers, Floats]:
-    """Linear interpolation of `outputs` samples from `inputs`: the lower neighbour, and the share of the next one."""
+    """Linear interpolation of `outputs` samples from `inputs`: the lower neighbour, and the weight of the next one."""
     index = np.arange(outputs)
     if align_corners:
         position = index * ((inputs - 1) / max(outputs - 1, 1))
@@ -76,8 +76,8 @@ def _regress(
     rows: tuple[Integers, Floats],
     columns: tuple[Integers, Floats],
     levels: tuple[Integers, Floats],
-    share: int,
-    shares: int,
+    chunk: int,
+    chunks: int,
     output: Floats,
 ) -> None:
     batch, coarse_levels, coarse_height, coarse_width = scores.shape
@@ -90,7 +90,7 @@ def _regress(
     fraction = np.empty(_PIXELS, np.float32)
     bits = np.empty(_PIXELS, np.int32)
     power = bits.view(np.float32)
-    for index in range(share, batch * height, shares):
+    for index in range(chunk, batch * height, chunks):
         image, y = divmod(index, height)
         above, below, part = rows[0][y], min(rows[0][y] + 1, coarse_height - 1), rows[1][y]
         for level in range(coarse_levels):

@@ -8,14 +8,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pseudolidar.files import InputError
-from pseudolidar.kernels import cpu_kernel, in_shares
+from pseudolidar.kernels import cpu_kernel, in_chunks
 from pseudolidar.kitti import Calibration
 from pseudolidar.stereo.lidar_projection import MIN_RANGE_M, LidarProjection, lidar_projection
 
 Overlap = Literal["nearest", "last"]
 
 # Points that are worth a thread.
-_SMALLEST_SHARE = 8_000
+_SMALLEST_CHUNK = 8_000
 _NOT_FINITE = -2
 
 
@@ -114,11 +114,11 @@ def _on_cpu(points: NDArray[np.floating], projection: LidarProjection, overlap: 
     pixel = np.empty(len(points), np.int64)
     disparity = np.empty(len(points), np.float32)
 
-    def project(share: int, shares: int) -> bool:
-        first, end = len(pixel) * share // shares, len(pixel) * (share + 1) // shares
+    def project(chunk: int, chunks: int) -> bool:
+        first, end = len(pixel) * chunk // chunks, len(pixel) * (chunk + 1) // chunks
         return _project(coordinates, projection, first, end, pixel, disparity)
 
-    if not all(in_shares(project, len(pixel) // _SMALLEST_SHARE, None)):
+    if not all(in_chunks(project, len(pixel) // _SMALLEST_CHUNK, None)):
         _refuse(points, int(np.flatnonzero(pixel == _NOT_FINITE)[0]))
     target = np.zeros((projection.height, projection.width), np.float32)
     _enter(pixel, disparity, overlap == "nearest", target.reshape(-1))

@@ -1,4 +1,4 @@
-"""Belief updates on the processor: numba kernels over the evaluated items, a thread each share of them."""
+"""Belief updates on the processor: numba kernels over the evaluated items, a thread each chunk of them."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,8 +47,8 @@ def new_rows(
     after: Int16,
     new_evaluations: UInt16,
     new_votes: UInt16,
-    share: int,
-    shares: int,
+    chunk: int,
+    chunks: int,
 ) -> int:
     """Rows of the evaluated items (B,) from those of all items, written to the arrays `new_*`, `before` and `after`.
 
@@ -59,11 +59,11 @@ def new_rows(
         new_votes: (B,), the votes for the given label.
 
     Returns:
-        place of the first item in this share whose given label can't be; -1 if there is none.
+        place of the first item in this chunk whose given label can't be; -1 if there is none.
     """
     classes = posterior.shape[1]
     belief = np.empty(classes, np.float64)
-    for place in range(len(items) * share // shares, len(items) * (share + 1) // shares):
+    for place in range(len(items) * chunk // chunks, len(items) * (chunk + 1) // chunks):
         item, label = items[place], given[place]
         # Relative to the likeliest class that is possible: the products cannot all underflow.
         largest = 0.0
@@ -141,11 +141,11 @@ def apply_rows(
     entropy: Float32,
     labels: Int16,
     evaluations: UInt16,
-    share: int,
-    shares: int,
+    chunk: int,
+    chunks: int,
 ) -> None:
     """Put rows of the items (B,) into the arrays of all items."""
-    for place in range(len(items) * share // shares, len(items) * (share + 1) // shares):
+    for place in range(len(items) * chunk // chunks, len(items) * (chunk + 1) // chunks):
         item = items[place]
         for k in range(posterior.shape[1]):
             posterior[item, k] = new_posterior[place, k]
@@ -155,7 +155,7 @@ def apply_rows(
 
 
 @cpu_kernel
-def apply_votes(items: Int64, given: Int16, new_votes: UInt16, votes: UInt16, share: int, shares: int) -> None:
+def apply_votes(items: Int64, given: Int16, new_votes: UInt16, votes: UInt16, chunk: int, chunks: int) -> None:
     """Put votes for the given labels of the items (B,) into those of all items (N, K)."""
-    for place in range(len(items) * share // shares, len(items) * (share + 1) // shares):
+    for place in range(len(items) * chunk // chunks, len(items) * (chunk + 1) // chunks):
         votes[items[place], given[place]] = new_votes[place]

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pseudolidar.files import InputError, saying_which_file, track
-from pseudolidar.kernels import in_shares
+from pseudolidar.kernels import in_chunks
 from pseudolidar.updates import cpu
 from pseudolidar.updates.arrays import mapped, write_header
 from pseudolidar.updates.confusion import ConfusionMatrix
@@ -24,7 +24,7 @@ from pseudolidar.updates.rules import CostRatio, MajorityVote, MaxBelief, MaxBel
 Arrays = Mapping[str, NDArray[Any]]
 
 # Numbers of rows that are worth a thread.
-_SMALLEST_SHARE = 40_000
+_SMALLEST_CHUNK = 40_000
 # Numbers of rows that are computed at once.
 _NUMBERS_AT_ONCE = 1 << 22
 # Some seconds' work.
@@ -102,7 +102,7 @@ def apply_step(folder: Path, arrays: Arrays) -> None:
     """Put a step's rows into the store's arrays, which are written to."""
     rows = {path.stem: mapped(path) for path in folder.glob("*.npy")}
 
-    def apply(share: int, shares: int) -> None:
+    def apply(chunk: int, chunks: int) -> None:
         cpu.apply_rows(
             rows["items"],
             rows["posterior"],
@@ -113,13 +113,13 @@ def apply_step(folder: Path, arrays: Arrays) -> None:
             arrays["entropy"],
             arrays["labels"],
             arrays["evaluations"],
-            share,
-            shares,
+            chunk,
+            chunks,
         )
         if "votes" in arrays:
-            cpu.apply_votes(rows["items"], rows["given"], rows["votes"], arrays["votes"], share, shares)
+            cpu.apply_votes(rows["items"], rows["given"], rows["votes"], arrays["votes"], chunk, chunks)
 
-    in_shares(apply, rows["posterior"].size // _SMALLEST_SHARE, None)
+    in_chunks(apply, rows["posterior"].size // _SMALLEST_CHUNK, None)
 
 
 def read_step(folder: Path) -> Step:
@@ -196,7 +196,7 @@ def _compute(arrays: Arrays, rows: Arrays, given: NDArray[np.int16], confusion: 
     no_votes = np.empty((0, 1), np.uint16)
     no_votes.flags.writeable = False
 
-    def compute(share: int, shares: int) -> int:
+    def compute(chunk: int, chunks: int) -> int:
         return cpu.new_rows(
             rows["items"],
             given,
@@ -214,11 +214,11 @@ def _compute(arrays: Arrays, rows: Arrays, given: NDArray[np.int16], confusion: 
             rows["labels"],
             rows["evaluations"],
             rows.get("votes", np.empty(0, np.uint16)),
-            share,
-            shares,
+            chunk,
+            chunks,
         )
 
-    impossible = in_shares(compute, rows["posterior"].size // _SMALLEST_SHARE, None)
+    impossible = in_chunks(compute, rows["posterior"].size // _SMALLEST_CHUNK, None)
     return min((place for place in impossible if place >= 0), default=-1)
 
 

@@ -11,12 +11,12 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from pseudolidar.kernels import cpu_kernel, in_shares
+from pseudolidar.kernels import cpu_kernel, in_chunks
 
 Bits = NDArray[np.uint32]
 
 # Items that are worth a thread.
-_SMALLEST_SHARE = 200_000
+_SMALLEST_CHUNK = 200_000
 _ALL_64 = np.uint64(0xFFFF_FFFF_FFFF_FFFF)
 # SplitMix64: Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators" (OOPSLA 2014).
 _GOLDEN = np.uint64(0x9E37_79B9_7F4A_7C15)
@@ -43,12 +43,12 @@ def _select(bits: Bits, items: int, seed: int, selected: NDArray[np.int64]) -> N
         return
     start = np.uint64(_mixed(np.uint64(operator.index(seed) % 2**64)))
 
-    threads_worth = items // _SMALLEST_SHARE
+    threads_worth = items // _SMALLEST_CHUNK
     high, low = _last_key(bits, items, start, len(selected))
-    counts = in_shares(lambda share, shares: _count(bits, items, start, high, low, share, shares), threads_worth, None)
+    counts = in_chunks(lambda chunk, chunks: _count(bits, items, start, high, low, chunk, chunks), threads_worth, None)
     first = np.cumsum([0, *counts])
-    in_shares(
-        lambda share, shares: _write(bits, items, start, high, low, share, shares, first, selected), threads_worth, None
+    in_chunks(
+        lambda chunk, chunks: _write(bits, items, start, high, low, chunk, chunks, first, selected), threads_worth, None
     )
 
 
@@ -58,7 +58,7 @@ def _last_key(bits: Bits, items: int, start: np.uint64, budget: int) -> tuple[np
     # Without entropies all items share the key's first two digits.
     for digit in range(0 if len(bits) else 2, 6):
         histogram = partial(_histogram, bits, items, start, digit, *_parts(key << 16 * (6 - digit)))
-        counts = np.sum(in_shares(histogram, items // _SMALLEST_SHARE, None), axis=0)
+        counts = np.sum(in_chunks(histogram, items // _SMALLEST_CHUNK, None), axis=0)
         upto = np.cumsum(counts)
         found = int(np.searchsorted(upto, budget))
         key = key << 16 | found
@@ -92,11 +92,11 @@ def _entropy_key(bits: Bits, item: int) -> np.uint32:
 
 @cpu_kernel
 def _histogram(
-    bits: Bits, items: int, start: np.uint64, digit: int, high: np.uint32, low: np.uint64, share: int, shares: int
+    bits: Bits, items: int, start: np.uint64, digit: int, high: np.uint32, low: np.uint64, chunk: int, chunks: int
 ) -> NDArray[np.int64]:
     """How many items have which next 16 bits, of those whose digits before it are those of the key (high, low)."""
     counts = np.zeros(1 << 16, np.int64)
-    first, end = items * share // shares, items * (share + 1) // shares
+    first, end = items * chunk // chunks, items * (chunk + 1) // chunks
     if digit == 0:
         for item in range(first, end):
             counts[_entropy_key(bits, item) >> np.uint32(16)] += 1
@@ -125,10 +125,10 @@ def _is_selected(bits: Bits, item: int, start: np.uint64, high: np.uint32, low: 
 
 @cpu_kernel
 def _count(
-    bits: Bits, items: int, start: np.uint64, high: np.uint32, low: np.uint64, share: int, shares: int
+    bits: Bits, items: int, start: np.uint64, high: np.uint32, low: np.uint64, chunk: int, chunks: int
 ) -> np.int64:
     count = np.int64(0)
-    for item in range(items * share // shares, items * (share + 1) // shares):
+    for item in range(items * chunk // chunks, items * (chunk + 1) // chunks):
         count += np.int64(_is_selected(bits, item, start, high, low))
     return count
 
@@ -140,13 +140,13 @@ def _write(
     start: np.uint64,
     high: np.uint32,
     low: np.uint64,
-    share: int,
-    shares: int,
+    chunk: int,
+    chunks: int,
     first: NDArray[np.int64],
     selected: NDArray[np.int64],
 ) -> None:
-    at = first[share]
-    for item in range(items * share // shares, items * (share + 1) // shares):
+    at = first[chunk]
+    for item in range(items * chunk // chunks, items * (chunk + 1) // chunks):
         if _is_selected(bits, item, start, high, low):
             selected[at] = item
             at += 1

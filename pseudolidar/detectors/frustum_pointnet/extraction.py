@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pseudolidar.kernels import cpu_kernel, in_shares
+from pseudolidar.kernels import cpu_kernel, in_chunks
 from pseudolidar.kitti import Calibration
 
 MIN_DEPTH_M = 2.0
@@ -15,7 +15,7 @@ Row = tuple[float, float, float, float]
 Rows = tuple[Row, Row, Row]
 
 # Points that are worth a thread, and points that are projected before the boxes are asked: these stay in the cache.
-_SMALLEST_SHARE = 30_000
+_SMALLEST_CHUNK = 30_000
 _BLOCK = 512
 
 
@@ -79,16 +79,16 @@ def extract_frusta(
     # fmin and fmax pass over the NaN of a box that is none.
     reach = (*np.fmin.reduce(boxes[:, :2]).tolist(), *np.fmax.reduce(boxes[:, 2:]).tolist())
 
-    def indices(share: int, shares: int) -> list[NDArray[np.int64]]:
-        first, end = len(points) * share // shares, len(points) * (share + 1) // shares
+    def indices(chunk: int, chunks: int) -> list[NDArray[np.int64]]:
+        first, end = len(points) * chunk // chunks, len(points) * (chunk + 1) // chunks
         # Room for every point in every box; the system gives memory to the pages that are written alone.
         index = np.empty((len(boxes), end - first), np.int64)
         count = np.zeros(len(boxes), np.int64)
         _find(points, to_rect, to_image, deepest, boxes, reach, first, end, index, count)
         return [row[:n] for row, n in zip(index, count, strict=True)]
 
-    shares = in_shares(indices, len(points) // _SMALLEST_SHARE, threads)
-    return [_taken(points, to_rect, to_image, np.concatenate(parts)) for parts in zip(*shares, strict=True)]
+    chunks = in_chunks(indices, len(points) // _SMALLEST_CHUNK, threads)
+    return [_taken(points, to_rect, to_image, np.concatenate(parts)) for parts in zip(*chunks, strict=True)]
 
 
 def _rows(matrix: NDArray[np.float64]) -> Rows:

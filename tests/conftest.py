@@ -1,14 +1,36 @@
 """Fixtures shared by all tests: where the real KITTI material and the published networks' outputs lie."""
 
+import functools
 import os
 from pathlib import Path
+from typing import Any
 
+import hydra
 import pytest
+from omegaconf import DictConfig, OmegaConf
 
 from pseudolidar.command_line import prepare_process
+from pseudolidar.command_line.running import CONFIGS
+from pseudolidar.command_line.settings import conform
 
 # As the commands have it, before anything imports PyTorch.
 prepare_process()
+
+
+def settings_of(option: str, **changes: Any) -> Any:
+    """What a command makes of an option of configs/, such as `stereo/slim`; changes of groups in it are mappings."""
+    chosen = OmegaConf.merge(composed_option(option), changes)
+    return conform(OmegaConf.to_container(chosen, resolve=True), object, option)
+
+
+@functools.cache
+def composed_option(option: str) -> DictConfig:
+    """The settings of an option of configs/."""
+    with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
+        config: DictConfig = hydra.compose(option)
+    for group in option.split("/")[:-1]:
+        config = config[group]
+    return config
 
 
 def _folder_from_environment(variable: str, holds: str) -> Path:

@@ -40,8 +40,8 @@ class EnsembleTraining(StereoTraining):
         InputError: fewer than two members, or another beta; or as `StereoTraining`.
     """
 
-    members: int = 4
-    beta: float = 0.0
+    members: int
+    beta: float
 
     def __post_init__(self) -> None:
         super().__post_init__()

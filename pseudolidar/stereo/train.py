@@ -69,31 +69,31 @@ class StereoTraining:
     steps: int
     batch_size: int
     crop: tuple[int, int]
-    max_disparity: int = 192
-    align_corners: bool | None = None
-    width: int = 32
-    pool_sizes: tuple[int, ...] = (64, 32, 16, 8)
-    hourglasses: int = 3
-    blocks: tuple[int, ...] = (3, 16, 3, 3)
-    smooth: bool = True
-    max_depth_m: float | None = None
-    object_probability: float = 0.7
-    jitter: float = 0.2
-    colour: float = 0.0
-    erasing: float = 0.0
-    optimizer: Literal["adam", "adamw"] = "adamw"
-    learning_rate: float = 1e-3
-    schedule: Literal["one_cycle", "step"] = "one_cycle"
-    milestones: tuple[int, ...] = ()
-    weight_decay: float = 1e-4
-    max_gradient_norm: float | None = None
-    checkpointing: bool = False
-    precision: Precision = "float32"
-    checkpoint_every: int = 100
-    device: str = "cpu"
-    threads: int | None = None
-    accumulate: int = 1
-    synchronised_batch_norm: bool = True
+    max_disparity: int
+    align_corners: bool | None
+    width: int
+    pool_sizes: tuple[int, ...]
+    hourglasses: int
+    blocks: tuple[int, ...]
+    smooth: bool
+    max_depth_m: float | None
+    object_probability: float
+    jitter: float
+    colour: float
+    erasing: float
+    optimizer: Literal["adam", "adamw"]
+    learning_rate: float
+    schedule: Literal["one_cycle", "step"]
+    milestones: tuple[int, ...]
+    weight_decay: float
+    max_gradient_norm: float | None
+    checkpointing: bool
+    precision: Precision
+    checkpoint_every: int
+    device: str
+    threads: int | None
+    accumulate: int
+    synchronised_batch_norm: bool
 
     def __post_init__(self) -> None:
         for name, known in (("optimizer", ("adam", "adamw")), ("schedule", ("one_cycle", "step"))):

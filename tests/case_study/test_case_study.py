@@ -31,6 +31,7 @@ from pseudolidar.pipeline import Models
 from pseudolidar.stereo import StereoTraining
 from pseudolidar.synthetic import TownData
 from pseudolidar.systems import ArtifactStore, make_stages, parents_first
+from tests.conftest import settings_of
 from tests.forked import SCRIPTS, start_script
 
 # The smallest networks and the fewest steps that go through every line.
@@ -211,7 +212,7 @@ def settings(
     boxes2d: DetectionsFile | Detector2dTraining | None = None,
     seeds: int = 1,
 ) -> CaseStudySettings:
-    stereo = StereoTraining("disparity", 5, 1, (64, 64))
+    stereo: StereoTraining = settings_of("stereo/psmnet", loss="disparity", steps=5, batch_size=1, crop=(64, 64))
     detector = FrustumTraining(5)
     return CaseStudySettings(
         name="tiny",

@@ -16,15 +16,15 @@ from pseudolidar.stereo import StereoTraining
 from pseudolidar.synthetic import TownData
 from pseudolidar.systems import ArtifactStore, parents_first
 from pseudolidar.systems.system import Inputs
+from tests.conftest import settings_of
 from tests.stereo.conftest import write_scene
 
-ALONE = StereoTraining(
-    loss="disparity", steps=2, batch_size=1, crop=(32, 64), width=8, max_disparity=16, pool_sizes=(4, 2),
-    hourglasses=1, blocks=(1, 1, 1, 1), precision="float32",
-)  # fmt: skip
-ENSEMBLE = EnsembleTraining(
-    **{field.name: getattr(ALONE, field.name) for field in dataclasses.fields(ALONE)}, members=2
-)
+TINY: dict[str, Any] = {
+    "loss": "disparity", "steps": 2, "batch_size": 1, "crop": (32, 64), "width": 8, "max_disparity": 16,
+    "pool_sizes": (4, 2), "hourglasses": 1, "blocks": (1, 1, 1, 1), "precision": "float32",
+}  # fmt: skip
+ALONE: StereoTraining = settings_of("stereo/slim", **TINY)
+ENSEMBLE: EnsembleTraining = settings_of("stereo/ensemble", **TINY, members=2)
 
 
 def settings(**changes: Any) -> CaseStudySettings:

@@ -15,11 +15,13 @@ from pseudolidar.ensembles.joint_training.stereo import MeasureEnsemble, TrainEn
 from pseudolidar.kitti import ObjectDataset, read_disparity, write_disparity
 from pseudolidar.synthetic import TownData
 from pseudolidar.systems import parents_first
+from tests.conftest import settings_of
 from tests.stereo.conftest import write_scene
 
-TRAINING = EnsembleTraining(
-    loss="disparity", steps=4, batch_size=1, crop=(32, 64), members=2, beta=0.5, width=8, max_disparity=16,
-    pool_sizes=(4, 2), hourglasses=1, blocks=(1, 1, 1, 1), learning_rate=5e-3, precision="float32",
+TRAINING: EnsembleTraining = settings_of(
+    "stereo/ensemble", loss="disparity", smooth=True, steps=4, batch_size=1, crop=(32, 64), members=2, beta=0.5,
+    width=8, max_disparity=16, pool_sizes=(4, 2), hourglasses=1, blocks=(1, 1, 1, 1), learning_rate=5e-3,
+    max_gradient_norm=None, precision="float32",
 )  # fmt: skip
 ENSEMBLES = StereoEnsembles(
     data=TownData("mini", 3, 2), training=TRAINING, betas=(0, 1), seed=5, seeds=2, moments=2, frames=2

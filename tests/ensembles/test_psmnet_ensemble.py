@@ -35,16 +35,19 @@ from pseudolidar.stereo.augmentation import Crops
 from pseudolidar.stereo.data import ObjectPairs, StereoBatch, StereoBatches
 from pseudolidar.stereo.train import training_loss
 from pseudolidar.training import load_checkpoint, save_checkpoint, snapshot_path
+from tests.conftest import settings_of
 from tests.stereo.conftest import write_scene
 
 NETWORK: dict[str, Any] = {
     "max_disparity": 16, "width": 8, "pool_sizes": (4, 2), "hourglasses": 2, "blocks": (1, 1, 1, 1)
 }  # fmt: skip
-TINY = EnsembleTraining(
-    loss="disparity", steps=4, batch_size=2, crop=(32, 64), members=3, beta=0.5, checkpoint_every=2,
-    learning_rate=5e-3, schedule="step", **NETWORK,
-)  # fmt: skip
-ALONE = StereoTraining(**{field.name: getattr(TINY, field.name) for field in dataclasses.fields(StereoTraining)})
+TRAINING: dict[str, Any] = {
+    **NETWORK, "loss": "disparity", "smooth": True, "steps": 4, "batch_size": 2, "crop": (32, 64),
+    "learning_rate": 5e-3, "schedule": "step", "max_gradient_norm": None, "precision": "float32",
+    "checkpoint_every": 2,
+}  # fmt: skip
+TINY: EnsembleTraining = settings_of("stereo/ensemble", **TRAINING, members=3, beta=0.5)
+ALONE: StereoTraining = settings_of("stereo/slim", **TRAINING)
 
 
 @pytest.fixture(scope="module")

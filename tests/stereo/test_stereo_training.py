@@ -27,10 +27,12 @@ from pseudolidar.stereo.data import normalised
 from pseudolidar.stereo.losses import Loss
 from pseudolidar.stereo.train import training_loss
 from pseudolidar.training import load_checkpoint, save_checkpoint
+from tests.conftest import settings_of
 
-TINY = StereoTraining(
-    loss="disparity", steps=6, batch_size=2, crop=(32, 64), max_disparity=16, width=8, pool_sizes=(4, 2), hourglasses=1,
-    blocks=(1, 1, 1, 1), learning_rate=5e-3, checkpoint_every=3,
+TINY: StereoTraining = settings_of(
+    "stereo/slim", loss="disparity", smooth=True, steps=6, batch_size=2, crop=(32, 64), max_disparity=16, width=8,
+    pool_sizes=(4, 2), hourglasses=1, blocks=(1, 1, 1, 1), learning_rate=5e-3, max_gradient_norm=None,
+    precision="float32", checkpoint_every=3,
 )  # fmt: skip
 
 

@@ -23,6 +23,7 @@ from pseudolidar.files import FormatError
 from pseudolidar.kitti import ObjectDataset
 from pseudolidar.stereo import StereoTraining, train_stereo
 from pseudolidar.training import fit
+from tests.conftest import settings_of
 from tests.detectors.painted_frames import write_painted
 from tests.detectors.pointrcnn.tiny import BRIEF, JOINT
 from tests.detectors.street_of_boxes import write_street
@@ -31,9 +32,10 @@ from tests.training.several_processes import SeveralProcesses
 
 # Rates so low that the weights stay where they are: every step is compared by itself. At higher ones rounding adds up,
 # since Adam makes steps of any gradient, however small; after 20 steps of 1e-4 losses are up to 1e-2 apart.
-STEREO = StereoTraining(
-    loss="disparity", steps=20, batch_size=3, crop=(32, 64), max_disparity=16, width=8, pool_sizes=(4, 2),
-    hourglasses=1, blocks=(1, 1, 1, 1), learning_rate=1e-9, threads=1,
+STEREO: StereoTraining = settings_of(
+    "stereo/slim", loss="disparity", smooth=True, steps=20, batch_size=3, crop=(32, 64), max_disparity=16, width=8,
+    pool_sizes=(4, 2), hourglasses=1, blocks=(1, 1, 1, 1), learning_rate=1e-9, max_gradient_norm=None,
+    precision="float32",
 )  # fmt: skip
 POINTRCNN = dataclasses.replace(
     BRIEF,

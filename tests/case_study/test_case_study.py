@@ -213,7 +213,7 @@ def settings(
     seeds: int = 1,
 ) -> CaseStudySettings:
     stereo: StereoTraining = settings_of("stereo/psmnet", loss="disparity", steps=5, batch_size=1, crop=(64, 64))
-    detector = FrustumTraining(5)
+    detector: FrustumTraining = settings_of("detector/frustum_pointnet_v1", steps=5)
     return CaseStudySettings(
         name="tiny",
         data=TownData("mini", 4, 3),
@@ -290,7 +290,7 @@ def test_another_source_of_2d_boxes_changes_what_starts_from_them(tmp_path: Path
     found = changed(settings(), settings(boxes2d=DetectionsFile(file)), tmp_path)
     # A file is looked at in testing alone; on u, u' and y.
     assert found == sorted(f"{step}-{name}" for step in ("predict", "test") for name in names for _ in range(3))
-    detector = Detector2dTraining("fcos_resnet18", 1, 128, (64, 64))
+    detector: Detector2dTraining = settings_of("detector2d/fcos_town", steps=1, image_height=128, crop=(64, 64))
     found = changed(settings(), settings(boxes2d=detector), tmp_path)
     # A model of the system is a parent: what stands on it is retrained when it changes (the paper, section 2).
     assert found == sorted(

@@ -9,7 +9,6 @@ import pytest
 from pseudolidar.case_study import CaseStudy, CaseStudySettings
 from pseudolidar.case_study.disparity import TrainedDisparity
 from pseudolidar.case_study.tables import source_name
-from pseudolidar.detectors.frustum_pointnet import FrustumTraining
 from pseudolidar.ensembles import EnsembleTraining
 from pseudolidar.kitti import read_disparity
 from pseudolidar.stereo import StereoTraining
@@ -32,7 +31,7 @@ def settings(**changes: Any) -> CaseStudySettings:
     return CaseStudySettings(
         name="ensemble",
         data=TownData("mini", 2, 2),
-        frustum_pointnet={"Car": FrustumTraining(5)},
+        frustum_pointnet={"Car": settings_of("detector/frustum_pointnet_v1", steps=5)},
         max_height_m=1.0,
         near_m=20.0,
         seed=0,

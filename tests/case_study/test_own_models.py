@@ -18,10 +18,10 @@ from pseudolidar.case_study import (
     SemiGlobalMatchingRow,
 )
 from pseudolidar.case_study.pictures import cloud_blocks
-from pseudolidar.detectors.frustum_pointnet import FrustumTraining
 from pseudolidar.files import FormatError
 from pseudolidar.kitti import ObjectDataset, write_disparity, write_points
 from pseudolidar.systems import ArtifactStore, Outcome, make_stages
+from tests.conftest import settings_of
 from tests.systems.avenue import data, names, write_maps
 
 __all__ = ["data"]
@@ -169,7 +169,9 @@ def test_boxes_of_other_frames(study_settings: CaseStudySettings, tmp_path: Path
     path = tmp_path / "boxes.txt"
     path.write_text("image_2/009999.png 2 0.5 1 2 30 40\n")
     settings = dataclasses.replace(
-        study_settings, boxes2d=DetectionsFile(path), frustum_pointnet={"Car": FrustumTraining(5)}
+        study_settings,
+        boxes2d=DetectionsFile(path),
+        frustum_pointnet={"Car": settings_of("detector/frustum_pointnet_v1", steps=5)},
     )
     assert "found boxes of 1 other frames" in refusal(settings, tmp_path)
     path.write_text("image_2/009999.png 2 0.5 1 2 30\n")
@@ -223,7 +225,7 @@ def test_no_detectors_of_a_kind(study_settings: CaseStudySettings, tmp_path: Pat
     settings = dataclasses.replace(
         study_settings,
         pointrcnn=None,  # type: ignore[arg-type] # as `study.pointrcnn=null` gives it
-        frustum_pointnet={"Car": FrustumTraining(5)},
+        frustum_pointnet={"Car": settings_of("detector/frustum_pointnet_v1", steps=5)},
         commands={},
     )
     assert [place.vertex for place in CaseStudy(settings, ArtifactStore(tmp_path)).places] == ["car-f-ptnet"]

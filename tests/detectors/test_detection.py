@@ -19,9 +19,11 @@ from pseudolidar.files import FormatError
 from pseudolidar.kitti import ObjectDataset, read_objects, read_points, write_objects
 from pseudolidar.kitti import Objects as Labels
 from pseudolidar.training import load_checkpoint, save_checkpoint
+from tests.conftest import settings_of
 from tests.detectors.street_of_boxes import make_calibration, write_street
 
-SETTINGS = FrustumTraining(
+SETTINGS: FrustumTraining = settings_of(
+    "detector/frustum_pointnet_v1",
     steps=500,
     batch_size=16,
     learning_rate=0.004,

@@ -5,7 +5,6 @@ import runpy
 import sys
 from pathlib import Path
 
-import hydra
 import numpy as np
 import pytest
 import torch
@@ -22,11 +21,12 @@ from pseudolidar.evaluation import evaluate_folders
 from pseudolidar.files import DivergenceError, FormatError
 from pseudolidar.kitti import ObjectDataset, read_objects
 from pseudolidar.training import load_checkpoint
+from tests.conftest import settings_of
 from tests.detectors.painted_frames import HEIGHT, write_painted
 
 ROOT = Path(__file__).resolve().parents[2]
-SETTINGS = Detector2dTraining(
-    "fcos_resnet18",
+SETTINGS: Detector2dTraining = settings_of(
+    "detector2d/fcos_town",
     steps=65,
     image_height=HEIGHT,
     crop=(64, 128),
@@ -164,11 +164,7 @@ def test_a_checkpoint_of_something_else_is_refused(trained: Path, tmp_path: Path
     ("name", "network"), [("fcos_town", "fcos_resnet18"), ("faster_rcnn_kitti", "faster_rcnn_resnet50")]
 )
 def test_the_configurations_are_settings(name: str, network: str) -> None:
-    with hydra.initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
-        config = hydra.compose(
-            "train_detector2d", [f"detector2d@training={name}", "data=d", "output=o", "training.weights=w"]
-        )
-    settings = hydra.utils.instantiate(config.training, _convert_="all")
+    settings = settings_of(f"detector2d/{name}", weights="w")
     assert isinstance(settings, Detector2dTraining)
     assert (settings.network, settings.weights) == (network, "w")
 

@@ -13,11 +13,13 @@ from pseudolidar.detectors.frustum_pointnet import FrustumTraining, train_frustu
 from pseudolidar.evaluation import evaluate
 from pseudolidar.kitti import Frame, ObjectDataset, read_objects, write_objects
 from pseudolidar.ops import iou_3d
+from tests.conftest import settings_of
 from tests.detectors.street_of_boxes import write_street
 
 CLASSES = ("Car", "Pedestrian")
 REAL_FRAMES = ("000000", "000001", "000002")
-TRAINING = FrustumTraining(
+TRAINING: FrustumTraining = settings_of(
+    "detector/frustum_pointnet_v1",
     steps=600,
     version=2,
     batch_size=16,

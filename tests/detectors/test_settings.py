@@ -1,25 +1,19 @@
 """The settings in configs/: what was published, and what is slim about the slim ones."""
 
-from pathlib import Path
-
 import pytest
-from hydra import compose, initialize_config_dir
-from hydra.utils import instantiate
 
 from pseudolidar.detectors.frustum_pointnet import FrustumTraining
+from tests.conftest import settings_of
 
-CONFIGS = Path(__file__).parents[2] / "configs"
 
-
-def settings_of(name: str) -> FrustumTraining:
-    with initialize_config_dir(str(CONFIGS), version_base="1.3"):
-        settings = instantiate(compose(f"detector/{name}").detector)
+def frustum(name: str) -> FrustumTraining:
+    settings = settings_of(f"detector/{name}")
     assert isinstance(settings, FrustumTraining)
     return settings
 
 
 def test_published_runs() -> None:
-    v2, v1 = settings_of("frustum_pointnet"), settings_of("frustum_pointnet_v1")
+    v2, v1 = frustum("frustum_pointnet"), frustum("frustum_pointnet_v1")
     assert (v2.version, v2.batch_size, v2.points, v2.object_points, v2.learning_rate) == (2, 24, 1024, 512, 0.001)
     # The published code keeps 0.7 of v2's features, 0.5 of v1's.
     assert (v2.dropout, v1.dropout) == (0.3, 0.5)
@@ -35,6 +29,6 @@ def test_published_runs() -> None:
 
 @pytest.mark.parametrize(("name", "version"), [("frustum_pointnet_slim", 1), ("frustum_pointnet_v2_slim", 2)])
 def test_slim_networks(name: str, version: int) -> None:
-    slim = settings_of(name)
+    slim = frustum(name)
     assert slim.version == version
     assert slim.width == 0.25 and slim.steps < 2000

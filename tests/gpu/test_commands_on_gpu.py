@@ -16,6 +16,7 @@ from pseudolidar.detectors.pointrcnn import PointRCNNTraining
 from pseudolidar.kitti import ObjectDataset, read_disparity, read_objects
 from pseudolidar.stereo import load_psmnet
 from pseudolidar.training import load_checkpoint, partial_path
+from tests.conftest import settings_of
 from tests.detectors.pointrcnn.tiny import BRIEF, JOINT
 from tests.detectors.street_of_boxes import write_street
 from tests.stereo.conftest import write_scene
@@ -74,8 +75,15 @@ def test_stereo_training_and_disparity(precision: str, loss: str, tmp_path: Path
     assert load_psmnet(model).max_disparity == 48
 
 
-FRUSTUM = FrustumTraining(
-    steps=4, batch_size=4, width=0.25, density=0.25, points=64, object_points=32, min_box_height_px=8
+FRUSTUM: FrustumTraining = settings_of(
+    "detector/frustum_pointnet_v1",
+    steps=4,
+    batch_size=4,
+    width=0.25,
+    density=0.25,
+    points=64,
+    object_points=32,
+    min_box_height_px=8,
 )
 SETTINGS: dict[str, FrustumTraining | PointRCNNTraining] = {
     "v1": FRUSTUM,

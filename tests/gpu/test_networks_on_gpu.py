@@ -21,6 +21,7 @@ from pseudolidar.stereo import FrozenPSMNet, PSMNet
 from pseudolidar.stereo.data import normalised
 from pseudolidar.stereo.psmnet import soft_argmin
 from pseudolidar.stereo.regression import regress_disparity
+from tests.conftest import settings_of
 from tests.detectors.painted_frames import HEIGHT, write_painted
 from tests.stereo.test_frozen import slim
 
@@ -177,8 +178,14 @@ def test_frustum_pointnet(version: Version) -> None:
 @pytest.mark.parametrize("network", ["fcos_resnet18", "faster_rcnn_resnet50"])
 def test_the_2d_detector_is_trained_and_detects(network: Network, tmp_path: Path) -> None:
     painted = write_painted(tmp_path, frames=4, seed=0)
-    settings = Detector2dTraining(
-        network, steps=3, image_height=HEIGHT, crop=(64, 128), classes=("Car", "Pedestrian"), batch_size=2
+    settings: Detector2dTraining = settings_of(
+        "detector2d/fcos_town",
+        network=network,
+        steps=3,
+        image_height=HEIGHT,
+        crop=(64, 128),
+        classes=("Car", "Pedestrian"),
+        batch_size=2,
     )
     train_detector2d(settings, painted, tmp_path / "boxes2d.pt", seed=0, device="cuda")
     image = painted[0].left_image()

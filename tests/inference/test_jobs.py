@@ -21,6 +21,7 @@ from pseudolidar.inference.pairs import PairsToObjectsJob, merged
 from pseudolidar.kitti import ObjectDataset
 from pseudolidar.pipeline import Drawing, Models, detection_record
 from pseudolidar.stereo import ObjectPairs, PSMNet, SemiGlobalMatching, TrainedPSMNet, save_psmnet
+from tests.conftest import settings_of
 from tests.detectors.pointrcnn.tiny import BRIEF
 from tests.stereo.conftest import write_scene
 
@@ -92,7 +93,9 @@ def test_objects_from_clouds(
 
 
 def test_2d_boxes(scene: ObjectDataset, tmp_path: Path) -> None:
-    training = Detector2dTraining("fcos_resnet18", 1, image_height=40, crop=(40, 64), classes=("Car",), batch_size=1)
+    training: Detector2dTraining = settings_of(
+        "detector2d/fcos_town", steps=1, image_height=40, crop=(40, 64), classes=("Car",), batch_size=1
+    )
     train_detector2d(training, scene, tmp_path / "boxes2d.pt", seed=0)
     job = Boxes2dJob(str(tmp_path / "boxes2d.pt"), scene, tmp_path / "shards", min_score=0.0)
     sharded(job, dataclasses.replace(job, output=tmp_path / "whole"))

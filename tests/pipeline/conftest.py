@@ -11,11 +11,13 @@ from pseudolidar.command_line import run_command
 from pseudolidar.detectors.frustum_pointnet import FrustumTraining, train_frustum_pointnet
 from pseudolidar.kitti import ObjectDataset
 from pseudolidar.stereo import SemiGlobalMatching, predict_disparities
+from tests.conftest import settings_of
 from tests.stereo.conftest import write_scene
 
 REPOSITORY = Path(__file__).parents[2]
 MAX_DISPARITY = 16
-TRAINING = FrustumTraining(
+TRAINING: FrustumTraining = settings_of(
+    "detector/frustum_pointnet_v1",
     steps=70,
     batch_size=8,
     learning_rate=0.004,

@@ -16,6 +16,7 @@ from pseudolidar.detectors.boxes2d import Boxes2d, Detector2dTraining, train_det
 from pseudolidar.kitti import Calibration, ObjectDataset, Objects, read_objects
 from pseudolidar.pipeline import Drawing, GivenBoxes, Models, detect_frames
 from pseudolidar.stereo import SemiGlobalMatching
+from tests.conftest import settings_of
 from tests.pipeline.conftest import MAX_DISPARITY
 
 DRAWING = Drawing(frustum_score=-50.0, pointrcnn_score=-50.0)
@@ -84,7 +85,9 @@ def test_a_2d_detector_from_the_folder(
 ) -> None:
     folder = tmp_path / "models"
     shutil.copytree(models, folder)
-    training = Detector2dTraining("fcos_resnet18", 1, image_height=40, crop=(40, 64), classes=("Car",), batch_size=1)
+    training: Detector2dTraining = settings_of(
+        "detector2d/fcos_town", steps=1, image_height=40, crop=(40, 64), classes=("Car",), batch_size=1
+    )
     train_detector2d(training, street, folder / "boxes2d.pt", seed=0)
     settings = {"data": street.root, "split": "train", "max_disparity": MAX_DISPARITY, "output": tmp_path / "out"}
     code, said, errors = detect(models=folder, **settings)

@@ -47,12 +47,13 @@ POINTRCNN = dataclasses.replace(
     checkpoint_every=100,
 )
 WITH_NORM = dataclasses.replace(POINTRCNN.region, batch_norm=True)
-FRUSTUM = FrustumTraining(
+FRUSTUM: FrustumTraining = settings_of(
+    "detector/frustum_pointnet_v1",
     steps=20, batch_size=7, learning_rate=1e-9, width=0.25, points=64, object_points=32, dropout=0.0,
     min_box_height_px=8, threads=1,
 )  # fmt: skip
-BOXES = Detector2dTraining(
-    "fcos_resnet18", steps=3, image_height=64, crop=(64, 128), classes=("Car", "Pedestrian"), batch_size=4,
+BOXES: Detector2dTraining = settings_of(
+    "detector2d/fcos_town", steps=3, image_height=64, crop=(64, 128), classes=("Car", "Pedestrian"), batch_size=4,
     learning_rate=1e-5, precision="float32", threads=1,
 )  # fmt: skip
 

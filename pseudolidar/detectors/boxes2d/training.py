@@ -53,23 +53,23 @@ class Detector2dTraining:
     steps: int
     image_height: int
     crop: tuple[int, int]
-    classes: tuple[str, ...] = ("Car", "Pedestrian", "Cyclist")
-    weights: str | None = None
-    frozen_batch_norm: bool = False
-    batch_size: int = 8
-    learning_rate: float = 1e-3
-    weight_decay: float = 1e-4
-    max_gradient_norm: float = 10.0
-    scale: float = 0.3
-    flip: bool = True
-    colour: float = 0.3
-    min_box_height_px: float = 8.0
-    precision: Precision = "auto"
-    checkpoint_every: int = 100
-    device: str = "cpu"
-    threads: int | None = None
-    accumulate: int = 1
-    synchronised_batch_norm: bool = True
+    classes: tuple[str, ...]
+    weights: str | None
+    frozen_batch_norm: bool
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    max_gradient_norm: float
+    scale: float
+    flip: bool
+    colour: float
+    min_box_height_px: float
+    precision: Precision
+    checkpoint_every: int
+    device: str
+    threads: int | None
+    accumulate: int
+    synchronised_batch_norm: bool
 
     def __post_init__(self) -> None:
         if self.frozen_batch_norm and self.weights is None:

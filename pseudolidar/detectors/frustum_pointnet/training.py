@@ -73,30 +73,30 @@ class FrustumTraining:
     """
 
     steps: int
-    version: Version = 1
-    batch_size: int = 32
-    learning_rate: float = 0.001
-    width: float = 1.0
-    density: float = 1.0
-    points: int = 1024
-    object_points: int = 512
-    dropout: float = 0.5
-    centre_depth: bool = False
-    mean_size: Literal["published", "training_set"] = "published"
-    jitter: float = 0.1
-    flip: bool = True
-    depth_shift: float = 0.05
-    min_box_height_px: float = 25.0
-    min_points: int = 5
-    add_box_score: bool = False
-    max_occlusion: int = 2
-    max_truncation: float = 0.5
-    precision: Precision = "float32"
-    checkpoint_every: int = 100
-    device: str = "cpu"
-    threads: int | None = None
-    accumulate: int = 1
-    synchronised_batch_norm: bool = True
+    version: Version
+    batch_size: int
+    learning_rate: float
+    width: float
+    density: float
+    points: int
+    object_points: int
+    dropout: float
+    centre_depth: bool
+    mean_size: Literal["published", "training_set"]
+    jitter: float
+    flip: bool
+    depth_shift: float
+    min_box_height_px: float
+    min_points: int
+    add_box_score: bool
+    max_occlusion: int
+    max_truncation: float
+    precision: Precision
+    checkpoint_every: int
+    device: str
+    threads: int | None
+    accumulate: int
+    synchronised_batch_norm: bool
 
 
 def train_frustum_pointnet(

@@ -16,6 +16,7 @@ from pseudolidar.detectors.pointrcnn import PointRCNN, PointRCNNDetector, load_p
 from pseudolidar.detectors.pointrcnn.inference import project_boxes
 from pseudolidar.files import FormatError
 from pseudolidar.kitti import Calibration, ObjectDataset, read_objects, write_points
+from tests.conftest import settings_of
 from tests.detectors.pointrcnn.tiny import BRIEF
 from tests.detectors.street_of_boxes import HEIGHT, WIDTH, make_calibration
 
@@ -169,7 +170,15 @@ def test_a_detector_says_what_it_needs(detector: PointRCNNDetector) -> None:
 
 
 def test_both_kinds_are_loaded(street: ObjectDataset, clouds: Path, checkpoint: Path, tmp_path: Path) -> None:
-    settings = FrustumTraining(steps=1, batch_size=2, points=16, object_points=8, width=0.125, min_box_height_px=8)
+    settings: FrustumTraining = settings_of(
+        "detector/frustum_pointnet_v1",
+        steps=1,
+        batch_size=2,
+        points=16,
+        object_points=8,
+        width=0.125,
+        min_box_height_px=8,
+    )
     train_frustum_pointnet(settings, street, clouds, ["Car"], tmp_path / "frustum.pt", seed=0)
     assert isinstance(load_detector(tmp_path / "frustum.pt"), FrustumDetector)
     assert isinstance(load_detector(checkpoint), PointRCNNDetector)

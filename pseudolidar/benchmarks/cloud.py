@@ -12,7 +12,7 @@ from pseudolidar.cloud import LIDAR_GRID, disparity_to_points, sparsify_points
 from pseudolidar.kernels import in_chunks
 from pseudolidar.kitti import CANONICAL_VELO_TO_CAM, Calibration
 from pseudolidar.stereo import lidar_disparity
-from pseudolidar.viewing import Table, print_tables
+from pseudolidar.tables import Table, print_tables
 
 HEIGHT, WIDTH = 375, 1242
 SIZE = f"{HEIGHT} x {WIDTH} px"

@@ -10,7 +10,7 @@ from pseudolidar.evaluation import Evaluation, StackedObjects, ap_intervals, com
 from pseudolidar.evaluation.stacked import starts_of
 from pseudolidar.files import track
 from pseudolidar.kitti import Objects
-from pseudolidar.viewing import Row, Table, print_tables
+from pseudolidar.tables import Row, Table, print_tables
 
 _KEY = ("Car", "bbox", "all", "AP40")
 _BOX_PX = 50.0

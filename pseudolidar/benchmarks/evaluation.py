@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 from pseudolidar.files import FormatError, InputError
-from pseudolidar.viewing import Row, Table, print_tables
+from pseudolidar.tables import Row, Table, print_tables
 
 _SCRIPT = Path(__file__).parents[2] / "scripts" / "evaluate.py"
 _COPIES = 10

@@ -11,7 +11,7 @@ from pseudolidar.benchmarks.measure import benchmark_table, side_by_side
 from pseudolidar.cloud import disparity_to_points
 from pseudolidar.detectors.frustum_pointnet.extraction import MIN_DEPTH_M, ProjectedCloud, extract_frusta
 from pseudolidar.kitti import Calibration
-from pseudolidar.viewing import Table, print_tables
+from pseudolidar.tables import Table, print_tables
 
 OBJECTS_A_FRAME = 5
 # KITTI's training frames have some 120,000 points: 64 rings, of which the image sees a sixth.

@@ -37,7 +37,7 @@ from pseudolidar.stereo.lidar_projection import lidar_projection
 from pseudolidar.stereo.losses import disparity_loss
 from pseudolidar.stereo.psmnet import channels_last
 from pseudolidar.stereo.targets import by_torch
-from pseudolidar.viewing import Table, print_tables
+from pseudolidar.tables import Table, print_tables
 
 POINTS, CENTRES, NEIGHBOURS = 16_384, 4_096, 32
 PROPOSALS, REGIONS, REGION_POINTS = 9_000, 100, 512

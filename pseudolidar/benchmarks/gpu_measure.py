@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 
-from pseudolidar.viewing import Row, Table
+from pseudolidar.tables import Row, Table
 
 # Operations of a squared distance and its comparison.
 _DISTANCE = 9

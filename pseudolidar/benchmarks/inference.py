@@ -18,8 +18,8 @@ from pseudolidar.inference.objects import ObjectsJob
 from pseudolidar.kitti import ObjectDataset
 from pseudolidar.stereo import PSMNet, TrainedPSMNet, save_psmnet
 from pseudolidar.synthetic import PRESETS, write_town
+from pseudolidar.tables import Row, Table, print_tables
 from pseudolidar.training import arithmetic_threads
-from pseudolidar.viewing import Row, Table, print_tables
 
 
 def main(frames: int = 48, workers: int = 2, repetitions: int = 3) -> None:

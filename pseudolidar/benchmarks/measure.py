@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from pseudolidar.viewing import Row, Table
+from pseudolidar.tables import Row, Table
 
 _STATUS = Path("/proc/self/status")
 _CLEAR_REFS = Path("/proc/self/clear_refs")

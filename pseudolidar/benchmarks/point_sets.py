@@ -13,7 +13,7 @@ from pseudolidar.benchmarks.cloud import kitti_like_calibration, street_disparit
 from pseudolidar.benchmarks.measure import benchmark_table, side_by_side
 from pseudolidar.cloud import disparity_to_points
 from pseudolidar.ops import ball_query, furthest_point_sample, group, segment_max, three_nearest
-from pseudolidar.viewing import Table, print_tables
+from pseudolidar.tables import Table, print_tables
 
 # Of the heights 5 to 7 of its tree one of the two fastest here; its first point is not always the one asked for.
 _FPSAMPLE_HEIGHT = 6

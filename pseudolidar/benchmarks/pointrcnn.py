@@ -20,7 +20,7 @@ from pseudolidar.detectors.pointrcnn.second_stage import RegionNetwork
 from pseudolidar.files import InputError
 from pseudolidar.kitti import Calibration, read_points
 from pseudolidar.ops import ball_query, furthest_point_sample, group, interpolate, three_nearest
-from pseudolidar.viewing import Row, Table, print_tables
+from pseudolidar.tables import Row, Table, print_tables
 
 _GROUPS = {
     "furthest_point_sample": "furthest point sampling",

@@ -20,7 +20,7 @@ from pseudolidar.stereo.checkpoints import arguments_of
 from pseudolidar.stereo.data import normalised
 from pseudolidar.stereo.psmnet import STRIDE
 from pseudolidar.synthetic import PRESETS, write_town
-from pseudolidar.viewing import print_tables
+from pseudolidar.tables import print_tables
 
 HEIGHT, WIDTH, MAX_DISPARITY = 384, 1248, 192
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from pseudolidar.files import InputError
 from pseudolidar.kernels import in_chunks
+from pseudolidar.tables import Row, Table, print_tables
 from pseudolidar.updates import ConfusionMatrix, CostRatio, MaxBelief, PredictionStore, Rule
-from pseudolidar.viewing import Row, Table, print_tables
 
 _ARRAYS = ("posterior", "entropy", "labels", "evaluations")
 _STEPS: dict[str, tuple[str, Rule]] = {

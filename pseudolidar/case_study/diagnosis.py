@@ -21,7 +21,8 @@ from pseudolidar.systems.diagnosis import (
 )
 from pseudolidar.systems.losses import MeanLoss
 from pseudolidar.systems.verdicts import Change, change
-from pseudolidar.viewing import Block, Row, Table
+from pseudolidar.tables import Row, Table
+from pseudolidar.viewing import Block
 
 # The pixels that a detector lives on, chosen before any result: cars are scored at any distance, pedestrians near.
 _PIXELS = {"Car": ("car", range_name(RANGES_M[0])), "Pedestrian": ("pedestrian", range_name(RANGES_M[1]))}

@@ -1,7 +1,7 @@
 """The errors of one disparity model as a table: by depth, over all pixels, those of cars and those of pedestrians."""
 
 from pseudolidar.stereo import RANGES_M, REGIONS, StereoMetrics, range_name
-from pseudolidar.viewing import Row, Table
+from pseudolidar.tables import Row, Table
 
 REGION_NAMES = {"all": "all pixels", "car": "cars", "pedestrian": "pedestrians"}
 """Names of the `REGIONS` in tables."""

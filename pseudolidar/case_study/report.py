@@ -18,7 +18,8 @@ from pseudolidar.case_study.tables import (
 from pseudolidar.synthetic import TownData
 from pseudolidar.systems.stages import parents_first
 from pseudolidar.systems.verdicts import Change
-from pseudolidar.viewing import Block, Report, Row, Section, Table
+from pseudolidar.tables import Row, Table
+from pseudolidar.viewing import Block, Report, Section
 
 
 def case_study_report(study: CaseStudy, configuration: str) -> Report:

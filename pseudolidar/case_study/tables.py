@@ -27,7 +27,7 @@ from pseudolidar.stereo import RANGES_M, REGIONS
 from pseudolidar.stereo.metrics import FARTHEST_PREDICTION_M, StereoMetrics
 from pseudolidar.systems.losses import ItemLosses, MeanLoss
 from pseudolidar.systems.verdicts import Change
-from pseudolidar.viewing import Heading, Row, Table, Value
+from pseudolidar.tables import Heading, Row, Table, Value
 
 RANGE_NAMES = ("0-max", "0-20", "20-40", "40-max")
 """Depth ranges in m, as the paper writes them."""

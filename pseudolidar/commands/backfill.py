@@ -3,8 +3,9 @@
 from pathlib import Path
 from shlex import quote
 
+from pseudolidar.tables import print_tables
 from pseudolidar.updates.backfill import BackfillSettings, Waiting, run_backfill
-from pseudolidar.viewing import print_tables, tables_of
+from pseudolidar.viewing import tables_of
 
 
 def main(settings: BackfillSettings, configuration: str) -> None:

@@ -9,7 +9,7 @@ from pseudolidar.files import FormatError, InputError, replacing, require_output
 from pseudolidar.kitti import Calibration, ObjectDataset, read_disparity, read_points
 from pseudolidar.stereo import StereoMetrics, disparity_metrics, lidar_disparity, map_metrics
 from pseudolidar.stereo.pairs import StereoPairs
-from pseudolidar.viewing import print_table
+from pseudolidar.tables import print_tables
 
 
 def main(
@@ -36,7 +36,7 @@ def main(
         raise InputError("expected data=DIR, or calib=FILE velodyne=FILE")
     if not metrics.pixels.any():
         raise FormatError(truth, "truth", "nothing in the image", "pixels whose disparity is known")
-    print_table(disparity_table(metrics, name))
+    print_tables([disparity_table(metrics, name)])
     if output is not None:
         with replacing(output) as temporary:
             temporary.write_text(json.dumps(metrics.to_dict(), indent=1) + "\n")

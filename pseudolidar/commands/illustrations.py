@@ -14,7 +14,8 @@ from pseudolidar.illustrations import (
     run_illustrations,
 )
 from pseudolidar.systems.artifacts import ArtifactStore
-from pseudolidar.viewing import print_tables, save_figure, tables_of, write_report
+from pseudolidar.tables import print_tables
+from pseudolidar.viewing import save_figure, tables_of, write_report
 
 
 def main(*, output: Path, workers: int, configuration: str) -> None:

@@ -17,7 +17,8 @@ from pseudolidar.ensembles.joint_training import (
 )
 from pseudolidar.files import InputError, replacing
 from pseudolidar.systems import ArtifactStore, default_workers
-from pseudolidar.viewing import print_tables, save_figure, tables_of, write_report
+from pseudolidar.tables import print_tables
+from pseudolidar.viewing import save_figure, tables_of, write_report
 
 
 def main(

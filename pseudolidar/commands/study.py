@@ -8,7 +8,8 @@ from rich.console import Console
 from pseudolidar.case_study import CaseStudy, CaseStudySettings, case_study_report, write_model_folders, write_results
 from pseudolidar.files import InputError, replacing
 from pseudolidar.systems import ArtifactStore, Outcome, default_workers, make_stages
-from pseudolidar.viewing import print_tables, tables_of, write_report
+from pseudolidar.tables import print_tables
+from pseudolidar.viewing import tables_of, write_report
 
 
 def main(

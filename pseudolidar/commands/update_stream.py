@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from pseudolidar.files import replacing, require_output_folder
+from pseudolidar.tables import print_tables
 from pseudolidar.updates.digits_stream import (
     ALIKE,
     DIVERSE,
@@ -15,7 +16,7 @@ from pseudolidar.updates.digits_stream import (
     stream_figure,
     stream_report,
 )
-from pseudolidar.viewing import print_tables, save_figure, tables_of, write_report
+from pseudolidar.viewing import save_figure, tables_of, write_report
 
 
 def main(

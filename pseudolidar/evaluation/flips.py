@@ -12,7 +12,7 @@ from pseudolidar.evaluation.by_depth import SumsByDepth, sums_by_depth
 from pseudolidar.files import InputError
 from pseudolidar.kitti import Objects
 from pseudolidar.systems import FATES, Fate, Flips
-from pseudolidar.viewing import Heading, Row, Table
+from pseudolidar.tables import Heading, Row, Table
 
 _VIEW_NAMES = {"bbox": "2D", "bev": "BEV", "3d": "3D"}
 

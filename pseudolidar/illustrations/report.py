@@ -7,7 +7,8 @@ from matplotlib.figure import Figure
 
 from pseudolidar.illustrations.cases import DOWNSTREAM, Result, State
 from pseudolidar.illustrations.decomposition import EXCESS
-from pseudolidar.viewing import Picture, Report, Row, Section, Table
+from pseudolidar.tables import Row, Table
+from pseudolidar.viewing import Picture, Report, Section
 
 
 def illustration_table(result: Result) -> Table:

@@ -10,7 +10,6 @@ from pseudolidar.viewing.flips import FATE_COLOURS, FlippedFrame, flips_figure
 from pseudolidar.viewing.frame import boxes_on_image, frame_figure
 from pseudolidar.viewing.report import Block, Picture, Report, Section, render_report, tables_of, write_report
 from pseudolidar.viewing.scene import SceneError, show_scene
-from pseudolidar.viewing.tables import Heading, Row, Table, Value, print_table, print_tables
 
 __all__ = [
     "FATE_COLOURS",
@@ -18,14 +17,10 @@ __all__ = [
     "DepthCurve",
     "Detections",
     "FlippedFrame",
-    "Heading",
     "Picture",
     "Report",
-    "Row",
     "SceneError",
     "Section",
-    "Table",
-    "Value",
     "birds_eye_figure",
     "boxes_on_image",
     "colourise_disparity",
@@ -39,8 +34,6 @@ __all__ = [
     "flips_figure",
     "frame_figure",
     "precision_recall_figure",
-    "print_table",
-    "print_tables",
     "range_figure",
     "render_report",
     "require_figure_path",

@@ -14,9 +14,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from pseudolidar.files import replacing, require_suffix
+from pseudolidar.tables import Table
 from pseudolidar.viewing.canvas import figure_to_svg
 from pseudolidar.viewing.colours import THEME
-from pseudolidar.viewing.tables import Table
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,7 @@ from pseudolidar.case_study import disparity_table
 from pseudolidar.files import FormatError
 from pseudolidar.kitti import ObjectDataset, read_disparity, read_image, write_disparity
 from pseudolidar.stereo import KittiStereoPairs, SemiGlobalMatching, disparity_metrics, map_metrics, predict_disparities
-from pseudolidar.viewing.tables import table_text
+from pseudolidar.tables import table_text
 from tests.stereo.test_kitti_stereo import disparity_of, write_benchmark
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "evaluate_disparity.py"

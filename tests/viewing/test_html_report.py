@@ -9,19 +9,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from pseudolidar.viewing import (
-    Heading,
-    Picture,
-    Report,
-    Row,
-    Section,
-    Table,
-    print_table,
-    range_figure,
-    render_report,
-    tables_of,
-    write_report,
-)
+from pseudolidar.tables import Heading, Row, Table, print_tables
+from pseudolidar.viewing import Picture, Report, Section, range_figure, render_report, tables_of, write_report
 
 TABLE = Table(
     "Table 2. MAE <px>",
@@ -175,8 +164,8 @@ def test_tables_that_do_not_fit_their_header_are_refused() -> None:
 
 def test_the_terminal_shows_the_same_cells_aligned() -> None:
     stream = io.StringIO()
-    print_table(TABLE, Console(file=stream, width=20))
-    lines = stream.getvalue().splitlines()
+    print_tables([TABLE], Console(file=stream, width=20))
+    lines = stream.getvalue().rstrip().splitlines()
     assert lines[0] == TABLE.caption and lines[-1] == TABLE.notes[0]
     body = [line for line in lines if line.startswith(("model", "u", "y", "frames"))]
     for row, line in zip(TABLE.rows, body[1:], strict=True):

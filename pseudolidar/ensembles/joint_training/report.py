@@ -19,7 +19,8 @@ from pseudolidar.ensembles.joint_training.tables import (
 )
 from pseudolidar.ensembles.joint_training.verdicts import verdict
 from pseudolidar.statistics import Estimate
-from pseudolidar.viewing import Picture, Report, Section, Table
+from pseudolidar.tables import Table
+from pseudolidar.viewing import Picture, Report, Section
 
 _CAPTIONS = {
     "diversity": "Diversity over training, mean and 95 % interval over seeds, one scale: what appears on the left "

@@ -8,7 +8,7 @@ from pseudolidar.ensembles.joint_training.comparison import OBJECTIVE_QUANTITIES
 from pseudolidar.ensembles.joint_training.experiments import Experiment
 from pseudolidar.ensembles.joint_training.measurements import Training
 from pseudolidar.statistics import Estimate
-from pseudolidar.viewing import Heading, Row, Table
+from pseudolidar.tables import Heading, Row, Table
 
 
 def end_table(experiment: Experiment) -> Table:

@@ -8,13 +8,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pseudolidar.evaluation.flips import ObjectFlips
+from pseudolidar.tables import Row, Table
 from pseudolidar.updates import Rule
 from pseudolidar.updates.backfill.archive import Archive, Waiting
 from pseudolidar.updates.backfill.comparison import Policy, Trial
 from pseudolidar.updates.backfill.labelling import Truth
 from pseudolidar.updates.backfill.scoring import Changes
 from pseudolidar.updates.backfill.tables import Stage, confusion_table, coverage_table, objects_table, stages_table
-from pseudolidar.viewing import Block, Picture, Report, Row, Section, Table
+from pseudolidar.viewing import Block, Picture, Report, Section
 from pseudolidar.viewing.canvas import PAGE_WIDTH_IN, axes_at, drawing_style, new_figure
 from pseudolidar.viewing.colours import THEME
 

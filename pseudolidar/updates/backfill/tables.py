@@ -8,10 +8,10 @@ from pseudolidar.evaluation import CLASSES, LOOSE_OVERLAP
 from pseudolidar.evaluation.flips import ObjectFlips
 from pseudolidar.statistics import Estimate
 from pseudolidar.systems import Change
+from pseudolidar.tables import Heading, Row, Table, Value
 from pseudolidar.updates.backfill.labelling import LABELS, Truth
 from pseudolidar.updates.backfill.scoring import Changes
 from pseudolidar.updates.backfill.versions import Classifier
-from pseudolidar.viewing import Heading, Row, Table, Value
 
 
 @dataclass(frozen=True)

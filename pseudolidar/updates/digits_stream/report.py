@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from pseudolidar.statistics import Estimate, student_interval
+from pseudolidar.tables import Table
 from pseudolidar.updates.digits_stream.claims import against_replace, entropy_against_random
 from pseudolidar.updates.digits_stream.experiment import Experiment, Scores, rule_name, selections_under
 from pseudolidar.updates.digits_stream.runs import ARRIVAL_STEP, Selection
@@ -18,7 +19,7 @@ from pseudolidar.updates.digits_stream.tables import (
     selection_table,
     steps_table,
 )
-from pseudolidar.viewing import Picture, Report, Section, Table
+from pseudolidar.viewing import Picture, Report, Section
 
 _STORY = (
     "Target images keep stored labels. The first classifier labels all of them; at each later step a better one "

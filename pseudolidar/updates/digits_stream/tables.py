@@ -5,11 +5,11 @@ from collections.abc import Mapping
 import numpy as np
 
 from pseudolidar.statistics import CONFIDENCE, student_interval
+from pseudolidar.tables import Heading, Row, Table, Value
 from pseudolidar.updates import Replace
 from pseudolidar.updates.digits_stream.claims import ACCURACY_LOSS, FLIPS_SHARE, against_replace, entropy_against_random
 from pseudolidar.updates.digits_stream.experiment import SELECTIONS, Experiment, rule_name
 from pseudolidar.updates.digits_stream.runs import ARRIVAL_STEP, Selection
-from pseudolidar.viewing import Heading, Row, Table, Value
 
 _HOW: Mapping[Selection, str] = {"entropy": "those of highest entropy", "random": "any of them"}
 

@@ -9,15 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from pseudolidar.stereo.psmnet import (
-    STRIDE,
-    Hourglass,
-    PSMNet,
-    channels_last,
-    padding,
-    require_finite,
-    require_pair_of_tensors,
-)
+from pseudolidar.stereo.psmnet import STRIDE, Hourglass, PSMNet, channels_last, pad, require_finite, require_shapes
 from pseudolidar.stereo.regression import regress_disparity
 from pseudolidar.stereo.volume_convolution import volume_convolution
 
@@ -29,12 +21,20 @@ Part = TypeVar("Part", bound=nn.Module)
 
 
 class FrozenPSMNet(nn.Module):
-    """A copy of a trained PSMNet that can do nothing but predict.
+    """A copy of a trained PSMNet that can do nothing but predict; in float32 the same disparities, up to rounding.
 
-    Batch normalisation is folded into the convolutions before it; weights and activations are laid out channels last
-    and kept in `dtype`; both images pass through the features as one batch; the cost volume is not built
-    (`volume_convolution`), nor are scores at full resolution (`regress_disparity`). Scores are summed, and disparity
-    is regressed, in float32 always.
+    * Batch normalisation in evaluation mode is y = a x + b for each channel, with a and b from the running statistics:
+      it is folded into weights and bias of the convolution before it.
+    * Without batch statistics the two images do not influence each other, so they pass through the features as one
+      batch.
+    * The first 3D convolution sees a volume that repeats the features of two images: it is computed from these, and
+      the cost volume is not built (`volume_convolution`).
+    * A score head's last convolution is linear: of its 27 taps nine are computed as channels, summed over the
+      hourglasses, and added up with their shifts once at the end.
+    * Scores are upsampled and regressed pixel by pixel, not held at full resolution (`regress_disparity`).
+
+    Weights and activations are laid out channels last and kept in `dtype`. Scores are summed, and disparity is
+    regressed, in float32 always.
 
     Args:
         model: left as it is.
@@ -47,7 +47,6 @@ class FrozenPSMNet(nn.Module):
         self.dtype = dtype
         self._max_disparity = model.max_disparity
         self._align_corners = model.align_corners
-        self._size_multiple = model.size_multiple
         self._min_size = model.min_size
         self.features = _frozen(model.feature_extraction)
         self.matching = _Matching(model)
@@ -59,28 +58,21 @@ class FrozenPSMNet(nn.Module):
             self.matching.compile(dynamic=False)
 
     def forward(self, left: Tensor, right: Tensor) -> Tensor:
-        """Disparity of the left image.
-
-        Images are padded with zeros at the top and on the right to a size that the network takes, as published code
-        does on KITTI; the padding is cut off again.
+        """Disparity of the left image, float32 (B, H, W) px.
 
         Args:
             left, right: (B, 3, H, W) RGB of any size, normalised by ImageNet's mean and standard deviation.
 
-        Returns:
-            (B, H, W) float32 px.
-
         Raises:
             ValueError: images of two shapes, or a pixel that is not finite.
         """
-        require_pair_of_tensors(left, right)
+        require_shapes(left, right)
         require_finite(left, right)
         height, width = left.shape[-2:]
-        above, beside = (padding(size, self._size_multiple, self._min_size) for size in (height, width))
-        pair = F.pad(torch.cat([left, right]).to(self.dtype), (0, beside, above, 0))
+        pair = pad(torch.cat([left, right]).to(self.dtype), self._min_size)
         scores = self.matching(*self.features(pair.contiguous(memory_format=torch.channels_last)).chunk(2))
-        size = (above + height, width + beside)
-        return regress_disparity(scores, self._max_disparity, size, self._align_corners)[:, above:, :width]
+        disparity = regress_disparity(scores, self._max_disparity, pair.shape[-2:], self._align_corners)
+        return disparity[:, -height:, :width]
 
 
 class _Matching(nn.Module):
@@ -93,9 +85,10 @@ class _Matching(nn.Module):
         self.first = cast(nn.Conv3d, cast(nn.Sequential, compare[0])[0])
         self.compare = compare[1:]
         self.refine = _frozen(model.dres1)
-        indices = range(1, model.hourglasses + 1)
-        self.hourglasses = nn.ModuleList(_frozen(model.get_submodule(f"dres{index + 1}")) for index in indices)
-        self.heads = nn.ModuleList(_frozen(model.get_submodule(f"classif{index}")) for index in indices)
+        hourglasses = (model.dres2, model.dres3, model.dres4)
+        heads = (model.classif1, model.classif2, model.classif3)
+        self.hourglasses = nn.ModuleList(_frozen(part) for part in hourglasses if part is not None)
+        self.heads = nn.ModuleList(_frozen(part) for part in heads if part is not None)
 
     def forward(self, left: Tensor, right: Tensor) -> Tensor:
         bias = cast(Tensor, self.first.bias)
@@ -105,7 +98,7 @@ class _Matching(nn.Module):
         taps: Tensor | None = None
         for hourglass, head in zip(self.hourglasses, self.heads, strict=True):
             hourglass = cast(Hourglass, hourglass)
-            pre, post = _down(hourglass, volume, first_pre, post)
+            pre, post = _down_and_up(hourglass, volume, first_pre, post)
             first_pre = pre if first_pre is None else first_pre
             # A volume is a third of the memory that all this takes, so none is kept for longer than it is needed.
             del volume, pre
@@ -132,7 +125,7 @@ def _frozen(part: Part) -> Part:
     return part
 
 
-def _down(
+def _down_and_up(
     hourglass: Hourglass, volume: Tensor, earlier_pre: Tensor | None, earlier_post: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """`Hourglass.forward` up to its last layer: `pre` and `post`, each added to in place."""

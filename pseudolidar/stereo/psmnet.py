@@ -1,6 +1,9 @@
 """PSMNet, the stacked hourglass (Chang and Chen, CVPR 2018): a stereo pair in, a disparity map out."""
 
+import math
+import operator
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,12 +16,15 @@ from pseudolidar.training import recomputed
 # Features and the cost volume are at a quarter of the image's resolution, in both image axes and in disparity.
 STRIDE = 4
 
+# Heights and widths that the network takes are multiples of this: the hourglasses halve the quarter twice more.
+SIZE_MULTIPLE = 4 * STRIDE
+
 
 class PSMNet(nn.Module):
     """Stereo matching by a pyramid of pooled features, a concatenation cost volume and stacked 3D hourglasses.
 
-    The defaults are the published network: 5,224,768 parameters under their published names. Narrower and shallower
-    ones are the same code.
+    The defaults are the published network: 5,224,768 parameters under their published names, with He's initialisation
+    over the fan-out. Narrower and shallower ones are the same code.
 
     Args:
         max_disparity: disparities from 0 to `max_disparity` - 1 px are regressed; a multiple of 16.
@@ -53,38 +59,36 @@ class PSMNet(nn.Module):
         if len(blocks) != 4 or min(blocks) < 1:
             raise InputError(f"blocks: found {tuple(blocks)}, expected four positive numbers")
         self.max_disparity = max_disparity
-        self.width = width
         self.align_corners = align_corners
+        self.width = width
         self.hourglasses = hourglasses
         self.checkpointing = False
         self.feature_extraction = FeatureExtraction(width, pool_sizes, blocks, align_corners)
         self.dres0 = nn.Sequential(_conv_bn_3d(2 * width, width), nn.ReLU(), _conv_bn_3d(width, width), nn.ReLU())
         self.dres1 = nn.Sequential(_conv_bn_3d(width, width), nn.ReLU(), _conv_bn_3d(width, width))
-        for index in range(hourglasses):
-            self.add_module(f"dres{index + 2}", Hourglass(width))
-        for index in range(hourglasses):
-            head = nn.Sequential(_conv_bn_3d(width, width), nn.ReLU(), nn.Conv3d(width, 1, 3, padding=1, bias=False))
-            self.add_module(f"classif{index + 1}", head)
-        _initialise(self)
-
-    @property
-    def size_multiple(self) -> int:
-        """Heights and widths that the network takes are multiples of this."""
-        return 4 * STRIDE
+        self.dres2 = Hourglass(width)
+        self.dres3 = Hourglass(width) if hourglasses > 1 else None
+        self.dres4 = Hourglass(width) if hourglasses > 2 else None
+        self.classif1 = _score_head(width)
+        self.classif2 = _score_head(width) if hourglasses > 1 else None
+        self.classif3 = _score_head(width) if hourglasses > 2 else None
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.Conv3d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     @property
     def min_size(self) -> int:
-        """Smallest height and width that the pooling branches take, in pixels."""
-        return max(self.size_multiple, STRIDE * max(self.feature_extraction.pool_sizes))
+        """Smallest height and width that the pooling branches take, in pixels; a multiple of 16."""
+        return SIZE_MULTIPLE * math.ceil(STRIDE * max(self.feature_extraction.pool_sizes) / SIZE_MULTIPLE)
 
     def forward(self, left: Tensor, right: Tensor) -> Tensor | tuple[Tensor, ...]:
         """Disparity of the left image.
 
         Args:
             left, right: (B, 3, H, W) float32, RGB, normalised by ImageNet's mean and standard deviation. In training
-                mode H and W are multiples of `size_multiple` and at least `min_size`; in evaluation mode images of any
-                size are padded with zeros at the top and on the right, as published code does on KITTI, and the padding
-                is cut off again. `FrozenPSMNet` computes the same several times faster.
+                mode H and W are multiples of 16 and at least `min_size`; in evaluation mode images of any size are
+                padded, see `pad`, and the padding is cut off again. `FrozenPSMNet` computes the same several times
+                faster.
 
         Returns:
             (B, H, W) float32 px in evaluation mode; in training mode a tuple of such maps, one for each hourglass, the
@@ -93,59 +97,51 @@ class PSMNet(nn.Module):
         Raises:
             ValueError: shapes that do not fit; in evaluation mode a pixel that is not finite.
         """
-        require_pair_of_tensors(left, right)
+        require_shapes(left, right)
         height, width = left.shape[-2:]
         if self.training:
-            if height % self.size_multiple or width % self.size_multiple or min(height, width) < self.min_size:
-                expected = f"multiples of {self.size_multiple}, at least {self.min_size}"
+            if height % SIZE_MULTIPLE or width % SIZE_MULTIPLE or min(height, width) < self.min_size:
+                expected = f"multiples of {SIZE_MULTIPLE}, at least {self.min_size}"
                 raise InputError(f"images: found {height} x {width} px, expected {expected}")
-            return self._outputs(left, right)
+            return self._disparities(left, right)
         require_finite(left, right)
-        above, beside = (padding(size, self.size_multiple, self.min_size) for size in (height, width))
-        pair = (F.pad(image, (0, beside, above, 0)) for image in (left, right))
-        return self._outputs(*pair)[-1][:, above:, :width]
+        return self._disparities(pad(left, self.min_size), pad(right, self.min_size))[-1][:, -height:, :width]
 
-    def _outputs(self, left: Tensor, right: Tensor) -> tuple[Tensor, ...]:
-        """The last hourglass's disparity (B, H, W) px, in training mode those of the others before it."""
-        height, width = left.shape[-2:]
-        # Both images as one batch would change the statistics of batch normalisation, so they go one after the other.
-        left_features = self._part(self.feature_extraction, left)
-        right_features = self._part(self.feature_extraction, right)
-        cost0 = self._part(self._compare, left_features, right_features)
-        cost0 = self._part(self.dres1, cost0) + cost0
-        out, first_pre, post = cost0, None, None
-        cost: Tensor | None = None
-        costs = []
-        for index in range(self.hourglasses):
-            out, head, pre, post = self._part(self._stage, index, cost0, out, first_pre, post)
-            first_pre = pre if first_pre is None else first_pre
-            cost = head if cost is None else head + cost
-            costs.append(cost)
-        if not self.training:
-            costs = costs[-1:]
-        return tuple(self._part(self._regress, cost, height, width) for cost in costs)
-
-    def _part(self, part: Callable[..., Any], *inputs: Any) -> Any:
-        """A part of the network, as `checkpointing` says."""
+    def _disparities(self, left: Tensor, right: Tensor) -> tuple[Tensor, ...]:
+        """Figure 1 of the paper: (B, H, W) px, one for each hourglass in training mode, else of the last alone."""
+        run: Callable[..., Any] = operator.call
         if self.checkpointing and self.training and torch.is_grad_enabled():
-            return recomputed(self, part, *inputs)
-        return part(*inputs)
+            run = partial(recomputed, self)
 
-    def _compare(self, left: Tensor, right: Tensor) -> Tensor:
+        # Both images as one batch would change the statistics of batch normalisation, so they go one after the other.
+        left_features = run(self.feature_extraction, left)
+        right_features = run(self.feature_extraction, right)
+
+        cost0 = run(self._compared, left_features, right_features)
+        cost0 = run(self.dres1, cost0) + cost0
+
+        out1, pre1, post1 = run(self.dres2, cost0, None, None)
+        out1 = out1 + cost0
+        scores = [run(self.classif1, out1)]
+
+        if self.dres3 is not None:
+            out2, _, post2 = run(self.dres3, out1, pre1, post1)
+            out2 = out2 + cost0
+            scores.append(run(self.classif2, out2) + scores[0])
+
+        if self.dres4 is not None:
+            out3, _, _ = run(self.dres4, out2, pre1, post2)
+            out3 = out3 + cost0
+            scores.append(run(self.classif3, out3) + scores[1])
+
+        def regressed(cost: Tensor) -> Tensor:
+            return soft_argmin(cost.squeeze(1).float(), self.max_disparity, left.shape[-2:], self.align_corners)
+
+        return tuple(run(regressed, cost) for cost in (scores if self.training else scores[-1:]))
+
+    def _compared(self, left: Tensor, right: Tensor) -> Tensor:
         """Features (B, width, H/4, W/4) of both images -> cost (B, width, D/4, H/4, W/4)."""
         return self.dres0(cost_volume(left, right, self.max_disparity // STRIDE))
-
-    def _stage(
-        self, index: int, cost0: Tensor, cost: Tensor, earlier_pre: Tensor | None, earlier_post: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """An hourglass on a cost (B, width, D/4, H/4, W/4): its cost, its head (B, 1, ...), and maps for later ones."""
-        out, pre, post = self.get_submodule(f"dres{index + 2}")(cost, earlier_pre, earlier_post)
-        out = out + cost0
-        return out, self.get_submodule(f"classif{index + 1}")(out), pre, post
-
-    def _regress(self, cost: Tensor, height: int, width: int) -> Tensor:
-        """Disparity (B, H, W) from matching scores (B, 1, D/4, H/4, W/4): upsample, softmax, expectation."""
-        return soft_argmin(cost.squeeze(1).float(), self.max_disparity, (height, width), self.align_corners)
 
 
 class FeatureExtraction(nn.Module):
@@ -166,25 +162,22 @@ class FeatureExtraction(nn.Module):
         self.layer2 = _layer(width, 2 * width, blocks[1], stride=2)
         self.layer3 = _layer(2 * width, 4 * width, blocks[2])
         self.layer4 = _layer(4 * width, 4 * width, blocks[3], dilation=2)
-        for index, size in enumerate(pool_sizes):
-            pool = nn.Sequential(nn.AvgPool2d(size, size), _conv_bn(4 * width, width, kernel=1), nn.ReLU())
-            self.add_module(f"branch{index + 1}", pool)
-        channels = (6 + len(pool_sizes)) * width
+        self.branch1, self.branch2, self.branch3, self.branch4 = (
+            nn.Sequential(nn.AvgPool2d(size, size), _conv_bn(4 * width, width, kernel=1), nn.ReLU()) if size else None
+            for size in (*pool_sizes, 0, 0, 0)[:4]
+        )
         self.lastconv = nn.Sequential(
-            _conv_bn(channels, 4 * width), nn.ReLU(), nn.Conv2d(4 * width, width, 1, bias=False)
+            _conv_bn((6 + len(pool_sizes)) * width, 4 * width), nn.ReLU(), nn.Conv2d(4 * width, width, 1, bias=False)
         )
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, width, H/4, W/4)."""
         raw = self.layer2(self.layer1(self.firstconv(image)))
         deep = self.layer4(self.layer3(raw))
-        size = deep.shape[-2:]
-        # The published order: the last (smallest) pool comes first.
         pooled = [
-            F.interpolate(
-                self.get_submodule(f"branch{index}")(deep), size, mode="bilinear", align_corners=self.align_corners
-            )
-            for index in range(len(self.pool_sizes), 0, -1)
+            F.interpolate(branch(deep), deep.shape[-2:], mode="bilinear", align_corners=self.align_corners)
+            for branch in (self.branch4, self.branch3, self.branch2, self.branch1)
+            if branch is not None
         ]
         return self.lastconv(torch.cat([raw, deep, *pooled], dim=1))
 
@@ -227,6 +220,52 @@ class Hourglass(nn.Module):
         return self.conv6(post), pre, post
 
 
+def cost_volume(left: Tensor, right: Tensor, levels: int) -> Tensor:
+    """Left features beside right features shifted by 0 to `levels` - 1 pixels, zero where the shift leaves the image.
+
+    Args:
+        left, right: (B, C, H, W).
+
+    Returns:
+        (B, 2 C, levels, H, W).
+    """
+    # unfold lays the shifts of the padded right features side by side without copying; the flip makes them ascend.
+    shifted = F.pad(right, (levels - 1, 0)).unfold(3, levels, 1).flip(-1).permute(0, 1, 4, 2, 3)
+    column = torch.arange(left.shape[-1], device=left.device)
+    overlap = (column[None, :] >= torch.arange(levels, device=left.device)[:, None]).to(left.dtype)
+    return torch.cat([left.unsqueeze(2) * overlap[None, None, :, None, :], shifted], dim=1)
+
+
+def soft_argmin(scores: Tensor, max_disparity: int, size: Sequence[int], align_corners: bool) -> Tensor:
+    """Expected disparity (B, H, W), px, of matching scores (B, D/4, H/4, W/4) upsampled to (B, D, H, W).
+
+    Trilinear interpolation is separable: bilinear over the image first, while there are few levels, then linear over
+    disparity as one matrix product.
+    """
+    scores = F.interpolate(scores, tuple(size), mode="bilinear", align_corners=align_corners)
+    identity = torch.eye(scores.shape[1], dtype=scores.dtype, device=scores.device)[None]
+    ramp = F.interpolate(identity, max_disparity, mode="linear", align_corners=align_corners)[0]
+    fine = torch.einsum("kd,bkhw->bdhw", ramp, scores)
+    disparities = torch.arange(max_disparity, dtype=scores.dtype, device=scores.device)
+    return torch.einsum("d,bdhw->bhw", disparities, fine.softmax(dim=1))
+
+
+def start_comparing(model: PSMNet) -> None:
+    """Change a new network's first 3D convolution so that it begins as a comparison; not in the paper.
+
+    Half of its filters begin as left minus right, half as right minus left, feature by feature, over a weaker random
+    part. Matching then sets in after half as many steps as from random filters alone.
+    """
+    weight = model.get_parameter("dres0.0.0.weight")
+    filters, half = weight.shape[0], weight.shape[0] // 2
+    with torch.no_grad():
+        weight.mul_(0.3)
+        for feature in range(half):
+            for row, sign in ((feature, 1.0), (feature + half, -1.0)):
+                weight[row, feature, 1, 1, 1] += sign
+                weight[row, filters + feature, 1, 1, 1] -= sign
+
+
 def channels_last(model: nn.Module) -> None:
     """Lay out the weights of 2D and 3D convolutions channels last, in place; the activations follow.
 
@@ -237,6 +276,30 @@ def channels_last(model: nn.Module) -> None:
             module.to(memory_format=torch.channels_last)
         elif isinstance(module, nn.Conv3d | nn.ConvTranspose3d):
             module.to(memory_format=torch.channels_last_3d)
+
+
+def pad(images: Tensor, min_size: int) -> Tensor:
+    """Add zeros at the top and on the right of (B, 3, H, W), as published code does on KITTI, for `PSMNet.min_size`."""
+    above, beside = (max(min_size - size, -size % SIZE_MULTIPLE) for size in images.shape[-2:])
+    return F.pad(images, (0, beside, above, 0))
+
+
+def require_shapes(left: Tensor, right: Tensor) -> None:
+    """Raise a ValueError unless both are (B, 3, H, W), of one shape."""
+    if left.ndim != 4 or left.shape[1] != 3:
+        raise ValueError(f"left image: found shape {tuple(left.shape)}, expected (B, 3, H, W)")
+    if left.shape != right.shape:
+        raise InputError(f"right image: found shape {tuple(right.shape)}, expected the left's {tuple(left.shape)}")
+
+
+def require_finite(left: Tensor, right: Tensor) -> None:
+    """Raise a ValueError at a pixel that is not finite: convolutions would spread one NaN over the whole map."""
+    for side, image in (("left", left), ("right", right)):
+        finite = image.isfinite()
+        if not finite.all():
+            _, channel, row, column = first = (~finite).nonzero()[0].tolist()
+            place = f"row {row}, column {column}, channel {channel}"
+            raise ValueError(f"{side} image: found {float(image[tuple(first)])} at {place}, expected finite pixels")
 
 
 def require_bfloat16(width: int, max_disparity: int) -> None:
@@ -255,67 +318,8 @@ def require_bfloat16(width: int, max_disparity: int) -> None:
         raise InputError(f"max_disparity: found {max_disparity} with bfloat16, expected at least 48 (or float32)")
 
 
-def require_pair_of_tensors(left: Tensor, right: Tensor) -> None:
-    """Raise a ValueError unless both are (B, 3, H, W), of one shape."""
-    if left.ndim != 4 or left.shape[1] != 3:
-        raise ValueError(f"left image: found shape {tuple(left.shape)}, expected (B, 3, H, W)")
-    if left.shape != right.shape:
-        raise InputError(f"right image: found shape {tuple(right.shape)}, expected the left's {tuple(left.shape)}")
-
-
-def require_finite(left: Tensor, right: Tensor) -> None:
-    """Raise a ValueError at a pixel that is not finite: convolutions would spread one NaN over the whole map."""
-    for side, image in (("left", left), ("right", right)):
-        finite = image.isfinite()
-        if not finite.all():
-            _, channel, row, column = first = (~finite).nonzero()[0].tolist()
-            place = f"row {row}, column {column}, channel {channel}"
-            raise ValueError(f"{side} image: found {float(image[tuple(first)])} at {place}, expected finite pixels")
-
-
-def padding(size: int, multiple: int, smallest: int) -> int:
-    """Pixels to add to a height or width so that it is a multiple of `multiple` and at least `smallest`."""
-    return max(smallest, -(-size // multiple) * multiple) - size
-
-
-def cost_volume(left: Tensor, right: Tensor, levels: int) -> Tensor:
-    """Left features beside right features shifted by 0 to `levels` - 1 pixels, zero where the shift leaves the image.
-
-    Args:
-        left, right: (B, C, H, W).
-
-    Returns:
-        (B, 2 C, levels, H, W).
-    """
-    width = left.shape[-1]
-    # unfold lays the shifts of the padded right features side by side without copying; the flip makes them ascend.
-    shifted = F.pad(right, (levels - 1, 0)).unfold(3, levels, 1).flip(-1).permute(0, 1, 4, 2, 3)
-    column = torch.arange(width, device=left.device)
-    overlap = (column[None, :] >= torch.arange(levels, device=left.device)[:, None]).to(left.dtype)
-    reference = left.unsqueeze(2) * overlap[None, None, :, None, :]
-    return torch.cat([reference, shifted], dim=1)
-
-
-def soft_argmin(scores: Tensor, max_disparity: int, size: tuple[int, int], align_corners: bool) -> Tensor:
-    """Expected disparity (B, H, W), px, of matching scores (B, D/4, H/4, W/4) upsampled to (B, D, H, W).
-
-    Trilinear interpolation is separable: bilinear over the image first, while there are few levels, then linear over
-    disparity as one matrix product.
-    """
-    scores = F.interpolate(scores, size, mode="bilinear", align_corners=align_corners)
-    levels = scores.shape[1]
-    ramp = F.interpolate(
-        torch.eye(levels, dtype=scores.dtype, device=scores.device)[None], max_disparity, mode="linear",
-        align_corners=align_corners,
-    )[0]  # fmt: skip
-    fine = torch.einsum("kd,bkhw->bdhw", ramp, scores)
-    disparities = torch.arange(max_disparity, dtype=scores.dtype, device=scores.device)
-    return torch.einsum("d,bdhw->bhw", disparities, fine.softmax(dim=1))
-
-
 def _conv_bn(inputs: int, outputs: int, kernel: int = 3, stride: int = 1, dilation: int = 1) -> nn.Sequential:
-    padding = dilation * (kernel // 2)
-    convolution = nn.Conv2d(inputs, outputs, kernel, stride, padding, dilation, bias=False)
+    convolution = nn.Conv2d(inputs, outputs, kernel, stride, dilation * (kernel // 2), dilation, bias=False)
     return nn.Sequential(convolution, nn.BatchNorm2d(outputs))
 
 
@@ -328,25 +332,10 @@ def _deconv_bn_3d(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(convolution, nn.BatchNorm3d(outputs))
 
 
+def _score_head(width: int) -> nn.Sequential:
+    return nn.Sequential(_conv_bn_3d(width, width), nn.ReLU(), nn.Conv3d(width, 1, 3, padding=1, bias=False))
+
+
 def _layer(inputs: int, outputs: int, blocks: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:
     rest = [ResidualBlock(outputs, outputs, 1, dilation) for _ in range(blocks - 1)]
     return nn.Sequential(ResidualBlock(inputs, outputs, stride, dilation), *rest)
-
-
-def _initialise(model: PSMNet) -> None:
-    """He's initialisation over the fan-out, as published; and the first 3D convolution starts out comparing.
-
-    Half of its filters begin as left minus right, half as right minus left, feature by feature, over a weaker random
-    part. Matching then sets in after half as many steps as from random filters alone.
-    """
-    for module in model.modules():
-        if isinstance(module, nn.Conv2d | nn.Conv3d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-    weight = model.get_parameter("dres0.0.0.weight")
-    filters, half = weight.shape[0], weight.shape[0] // 2
-    with torch.no_grad():
-        weight.mul_(0.3)
-        for feature in range(half):
-            for row, sign in ((feature, 1.0), (feature + half, -1.0)):
-                weight[row, feature, 1, 1, 1] += sign
-                weight[row, filters + feature, 1, 1, 1] -= sign

@@ -1,5 +1,7 @@
 """`soft_argmin` for inference: disparity from matching scores that are never held at full resolution."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -24,7 +26,7 @@ _POWER_OF_2 = tuple(
 )
 
 
-def regress_disparity(scores: Tensor, max_disparity: int, size: tuple[int, int], align_corners: bool) -> Tensor:
+def regress_disparity(scores: Tensor, max_disparity: int, size: Sequence[int], align_corners: bool) -> Tensor:
     """Expected disparity (B, H, W), float32 px; arguments and result are those of `soft_argmin`.
 
     On a CPU each pixel's scores are interpolated, weighted and forgotten in one compiled loop: 15 times as fast as
@@ -35,7 +37,7 @@ def regress_disparity(scores: Tensor, max_disparity: int, size: tuple[int, int],
     return _in_bands(scores, max_disparity, size, align_corners)
 
 
-def _in_bands(scores: Tensor, max_disparity: int, size: tuple[int, int], align_corners: bool) -> Tensor:
+def _in_bands(scores: Tensor, max_disparity: int, size: Sequence[int], align_corners: bool) -> Tensor:
     lower, fraction = _neighbours(scores.shape[2], size[0], align_corners)
     bands = []
     for first in range(0, size[0], _ROWS):
@@ -48,7 +50,7 @@ def _in_bands(scores: Tensor, max_disparity: int, size: tuple[int, int], align_c
     return torch.cat(bands, dim=1)
 
 
-def _on_cpu(scores: Floats, max_disparity: int, size: tuple[int, int], align_corners: bool) -> Floats:
+def _on_cpu(scores: Floats, max_disparity: int, size: Sequence[int], align_corners: bool) -> Floats:
     output = np.empty((len(scores), *size), np.float32)
     rows = _neighbours(scores.shape[2], size[0], align_corners)
     columns = _neighbours(scores.shape[3], size[1], align_corners)

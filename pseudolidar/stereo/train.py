@@ -15,7 +15,7 @@ from pseudolidar.stereo.checkpoints import PSMNetWeights, arguments_of
 from pseudolidar.stereo.data import ObjectPairs, StereoBatch, StereoBatches
 from pseudolidar.stereo.losses import Loss, disparity_loss
 from pseudolidar.stereo.pairs import StereoPairs, digests_of
-from pseudolidar.stereo.psmnet import PSMNet, channels_last, require_bfloat16
+from pseudolidar.stereo.psmnet import PSMNet, channels_last, require_bfloat16, start_comparing
 from pseudolidar.training import (
     Precision,
     arithmetic_of,
@@ -41,6 +41,9 @@ class StereoTraining:
         batch_size: crops in a step.
         crop: height and width of the crops, px.
         max_disparity, width, pool_sizes, hourglasses, blocks: of the network, see `PSMNet`.
+        initialisation: of random weights: `published` (He's), or `comparing`, which is not in the paper: the first 3D
+            convolution starts out subtracting the images' features, and matching sets in after half as many steps; see
+            `start_comparing`.
         align_corners: likewise; None: as recorded by the weights that training starts from, False from random ones.
             Weights that record nothing, such as the published ones, demand a choice: see `load_psmnet`.
         smooth: smooth L1 rather than L1.
@@ -62,7 +65,7 @@ class StereoTraining:
         synchronised_batch_norm: several processes take the statistics of batch normalisation together.
 
     Raises:
-        InputError: an unknown optimizer or schedule.
+        InputError: an unknown initialisation, optimizer or schedule.
     """
 
     loss: Loss
@@ -75,6 +78,7 @@ class StereoTraining:
     pool_sizes: tuple[int, ...]
     hourglasses: int
     blocks: tuple[int, ...]
+    initialisation: Literal["published", "comparing"]
     smooth: bool
     max_depth_m: float | None
     object_probability: float
@@ -96,7 +100,12 @@ class StereoTraining:
     synchronised_batch_norm: bool
 
     def __post_init__(self) -> None:
-        for name, known in (("optimizer", ("adam", "adamw")), ("schedule", ("one_cycle", "step"))):
+        choices = {
+            "initialisation": ("published", "comparing"),
+            "optimizer": ("adam", "adamw"),
+            "schedule": ("one_cycle", "step"),
+        }
+        for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise InputError(f"{name}: found {getattr(self, name)!r}, expected {known[0]!r} or {known[1]!r}")
 
@@ -239,6 +248,8 @@ def initial_network(settings: StereoTraining, init: Path | None, seed: int) -> P
         with torch.random.fork_rng([]):
             torch.manual_seed(seed)
             model = PSMNet(**settings.network(), align_corners=bool(settings.align_corners))
+        if settings.initialisation == "comparing":
+            start_comparing(model)
         channels_last(model)
     model.checkpointing = settings.checkpointing
     return model

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pseudolidar.kitti import read_image
 from pseudolidar.stereo import PSMNet
 from pseudolidar.stereo.data import normalised
-from pseudolidar.stereo.psmnet import cost_volume, soft_argmin
+from pseudolidar.stereo.psmnet import cost_volume, soft_argmin, start_comparing
 
 SLIM: dict[str, Any] = {"max_disparity": 32, "width": 4, "pool_sizes": (8, 4), "blocks": (1, 1, 1, 1)}
 
@@ -155,9 +155,13 @@ def test_soft_argmin_is_trilinear_upsampling_softmax_and_expectation(align_corne
     assert torch.allclose(soft_argmin(scores, 16, (12, 20), align_corners), expected, atol=1e-4)
 
 
-def test_the_first_3d_convolution_starts_out_comparing() -> None:
+def test_the_first_3d_convolution_starts_out_comparing_if_asked() -> None:
     torch.manual_seed(0)
     model = PSMNet(**SLIM)
+    as_published = {name: weight.clone() for name, weight in model.state_dict().items()}
+    start_comparing(model)
+    changed = [name for name, weight in model.state_dict().items() if not torch.equal(weight, as_published[name])]
+    assert changed == ["dres0.0.0.weight"]
     features, others = torch.randn(2, 1, 4, 6, 12)
     compare = model.get_submodule("dres0.0.0")
     same = compare(torch.cat([features, features], dim=1)[:, :, None])

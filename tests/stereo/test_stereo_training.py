@@ -25,6 +25,7 @@ from pseudolidar.stereo import (
 )  # fmt: skip
 from pseudolidar.stereo.data import normalised
 from pseudolidar.stereo.losses import Loss
+from pseudolidar.stereo.psmnet import start_comparing
 from pseudolidar.stereo.train import training_loss
 from pseudolidar.training import load_checkpoint, save_checkpoint
 from tests.conftest import settings_of
@@ -81,6 +82,22 @@ def test_training_starts_from_given_weights(scene: ObjectDataset, tmp_path: Path
     wider = dataclasses.replace(TINY, width=12)
     with pytest.raises(FormatError, match=r"first\.pt: feature_extraction\.firstconv\.0\.0\.weight: found \(8,"):
         train_stereo(wider, scene, tmp_path / "third.pt", tmp_path / "first.pt", seed=0)
+
+
+def test_the_published_initialisation_and_ours(scene: ObjectDataset, tmp_path: Path) -> None:
+    still = dataclasses.replace(TINY, steps=1, learning_rate=0.0)
+    for name in ("published", "comparing"):
+        train_stereo(dataclasses.replace(still, initialisation=name), scene, tmp_path / f"{name}.pt", None, seed=5)
+    published, comparing = (load_psmnet(tmp_path / f"{name}.pt") for name in ("published", "comparing"))
+    torch.manual_seed(5)
+    expected = PSMNet(16, width=8, pool_sizes=(4, 2), hourglasses=1, blocks=(1, 1, 1, 1))
+    for name, parameter in expected.named_parameters():
+        assert torch.equal(published.get_parameter(name), parameter), name
+    start_comparing(expected)
+    for name, parameter in expected.named_parameters():
+        assert torch.equal(comparing.get_parameter(name), parameter), name
+    with pytest.raises(ValueError, match="initialisation: found 'mine', expected 'published' or 'comparing'"):
+        dataclasses.replace(TINY, initialisation="mine")  # type: ignore[arg-type]
 
 
 def test_the_outputs_are_weighted_as_published() -> None:

@@ -119,6 +119,25 @@ def test_the_papers_schedule(name: str, loss: str) -> None:
     assert sum(parameter.numel() for parameter in PSMNet(**settings.network()).parameters()) == 5_224_768
 
 
+@pytest.mark.parametrize(
+    ("arguments", "initialisation"),
+    [
+        (["experiment=scene_flow"], "published"),
+        (["experiment=kitti_depth_mae"], "published"),
+        (["experiment=kitti_disparity_mae"], "published"),
+        (["stereo@training=kitti_paper/u"], "published"),
+        (["stereo@training=kitti_paper/u_prime"], "published"),
+        ([], "comparing"),
+        (["stereo@training=demo/weights"], "comparing"),
+        (["stereo@training=town/weights"], "comparing"),
+        (["stereo@training=kitti/weights"], "comparing"),
+    ],
+)
+def test_the_papers_networks_start_as_published(arguments: list[str], initialisation: str) -> None:
+    with hydra.initialize_config_dir(str(ROOT / "configs"), version_base="1.3"):
+        assert hydra.compose("train_stereo", arguments).training.initialisation == initialisation
+
+
 def test_published_weights_demand_a_choice_and_are_recorded(scene: ObjectDataset, train: Train) -> None:
     model = published(Path("published.tar"))
     data = (f"data={scene.root}", "init=published.tar", "output=u.pt", "training.learning_rate=0", "training.steps=1")

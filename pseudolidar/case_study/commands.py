@@ -21,6 +21,9 @@ from pseudolidar.systems.system import Inputs, Step
 # Raised when the copies would be others.
 _FOLDER_VERSION = 1
 
+# The vertices behind {clouds} and {disparity}.
+_CLOUD, _DISPARITY = "cloud", "u"
+
 
 @dataclass(frozen=True)
 class CommandDetector(Command):
@@ -33,10 +36,8 @@ class CommandDetector(Command):
 
     Attributes:
         class_name: which is scored.
-        cloud: the vertex behind {clouds}.
-        disparity: the vertex behind {disparity}.
-        near_m: m, up to which pedestrians are scored.
-        loss: which average precision is the test loss.
+        near_m: m, up to which pedestrians are scored; of a study, its own.
+        loss: which average precision is the test loss; of a study, its own.
         train, predict, files, directory, cpus, gpus, resumes: the commands, see `Command`.
 
     Raises:
@@ -44,10 +45,8 @@ class CommandDetector(Command):
     """
 
     class_name: str
-    cloud: str = "cloud"
-    disparity: str = "u"
-    near_m: float = 20.0
-    loss: PrecisionChoice = field(default_factory=PrecisionChoice)
+    near_m: float = field(default=20.0, kw_only=True)
+    loss: PrecisionChoice = field(default=PrecisionChoice("bev", loose=False), kw_only=True)
 
     def __post_init__(self) -> None:
         names = self.require_templates(("clouds", "disparity", "class_name"))
@@ -58,7 +57,7 @@ class CommandDetector(Command):
     def parents(self) -> tuple[str, ...]:
         """The vertices that the templates ask for."""
         text = f"{self.train or ''} {self.predict}"
-        asked = {"{clouds}": self.cloud, "{disparity}": self.disparity}
+        asked = {"{clouds}": _CLOUD, "{disparity}": _DISPARITY}
         return tuple(vertex for placeholder, vertex in asked.items() if placeholder in text)
 
     def settings(self, step: Step) -> Mapping[str, Any]:
@@ -78,10 +77,10 @@ class CommandDetector(Command):
             write_scores(inputs, folder, self.class_name, self.near_m)
             return
         others: dict[str, str | Path] = {"class_name": self.class_name}
-        if self.cloud in inputs.parents:
-            others["clouds"] = inputs.parents[self.cloud].resolve()
-        if self.disparity in inputs.parents:
-            others["disparity"] = _disparity_folder(inputs.parents[self.disparity], inputs.data)
+        if _CLOUD in inputs.parents:
+            others["clouds"] = inputs.parents[_CLOUD].resolve()
+        if _DISPARITY in inputs.parents:
+            others["disparity"] = _disparity_folder(inputs.parents[_DISPARITY], inputs.data)
         output = self.call(step, inputs, others, folder)
         if step == "train":
             return

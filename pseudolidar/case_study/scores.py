@@ -69,8 +69,8 @@ class PrecisionChoice:
         loose: at the IoU of `LOOSE_OVERLAP` instead of the official one: for detectors that are too weak for that.
     """
 
-    view: Literal["bev", "3d"] = "bev"
-    loose: bool = False
+    view: Literal["bev", "3d"]
+    loose: bool
 
     def __post_init__(self) -> None:
         if self.view not in ("bev", "3d"):

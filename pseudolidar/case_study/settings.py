@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -58,9 +58,9 @@ class Checkpoint:
     """
 
     path: str | Path
-    align_corners: bool | None = None
-    max_disparity: int | None = None
-    device: str = "cpu"
+    align_corners: bool | None
+    max_disparity: int | None
+    device: str
 
 
 DisparityChoice = StereoTraining | SemiGlobalMatchingChoice | Checkpoint | DisparityFolder | CommandDisparity
@@ -99,9 +99,9 @@ class DiagnosisChoice:
         widths: factors of the networks' channels, without 1, for the capacity; empty: none.
     """
 
-    kinds: tuple[str, ...] = ("F-PTNET",)
-    data_shares: tuple[float, ...] = ()
-    widths: tuple[float, ...] = ()
+    kinds: tuple[str, ...]
+    data_shares: tuple[float, ...]
+    widths: tuple[float, ...]
 
     def __post_init__(self) -> None:
         for kind in self.kinds:
@@ -149,15 +149,15 @@ class CaseStudySettings:
     max_height_m: float
     near_m: float
     seed: int
-    seeds: int = 1
-    pretraining: StereoTraining | Checkpoint | None = None
-    semi_global_matching: SemiGlobalMatchingRow | None = None
-    pointrcnn: Mapping[str, PointRCNNTraining] = field(default_factory=dict)
-    frustum_pointnet: Mapping[str, FrustumTraining] = field(default_factory=dict)
-    commands: Mapping[str, CommandDetector] = field(default_factory=dict)
-    boxes2d: DetectionsFile | Detector2dTraining | None = None
-    test_loss: PrecisionChoice = field(default_factory=PrecisionChoice)
-    diagnosis: DiagnosisChoice | None = None
+    seeds: int
+    pretraining: StereoTraining | Checkpoint | None
+    semi_global_matching: SemiGlobalMatchingRow | None
+    pointrcnn: Mapping[str, PointRCNNTraining]
+    frustum_pointnet: Mapping[str, FrustumTraining]
+    commands: Mapping[str, CommandDetector]
+    boxes2d: DetectionsFile | Detector2dTraining | None
+    test_loss: PrecisionChoice
+    diagnosis: DiagnosisChoice | None
 
     def __post_init__(self) -> None:
         if self.seeds < 1:
@@ -174,9 +174,7 @@ class CaseStudySettings:
             ("frustum_pointnet", FrustumTraining, self.frustum_pointnet),
             ("commands", CommandDetector, self.commands),
         ):
-            # null, where a file of settings says so.
-            object.__setattr__(self, name, choices or {})
-            for key, value in (choices or {}).items():
+            for key, value in choices.items():
                 if not isinstance(value, expected_type):
                     # Settings that are left of a detector that was taken out, for instance.
                     found = _said(value)

@@ -44,6 +44,10 @@ def as_typed(arguments: Sequence[str], hints: Mapping[str, Any], configs: Path) 
             continue
         prefix, key, value = found.groups()
         kinds = list(_kinds(hints, key.split(".")))
+        if value.lower() == "null" and [get_origin(kind) for kind in kinds] == [Mapping]:
+            # Hydra merges mappings: a given one can only be emptied by making it anew.
+            typed += [f"~{key}", f"++{key}={{}}"]
+            continue
         typed.append(f"{prefix}{key}={_quoted(key, value, kinds, hints, several)}")
     return typed
 

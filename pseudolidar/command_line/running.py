@@ -26,6 +26,9 @@ CONFIGS = Path(pseudolidar.__file__).parents[1] / "configs"
 
 _CONFIGURATION = "configuration"
 
+# Settings of Hydra's own for every command: no folder, no files and no logging of its own.
+_OF_HYDRA = ("hydra.run.dir=.", "hydra.output_subdir=null", "hydra/hydra_logging=none", "hydra/job_logging=none")
+
 
 def run_command(name: str, arguments: Sequence[str] | None = None) -> None:
     """Run `main` of `pseudolidar.commands.NAME` with the settings of configs/NAME.yaml and of the command line.
@@ -48,9 +51,8 @@ def run_command(name: str, arguments: Sequence[str] | None = None) -> None:
         if any("=" in argument for argument in given):
             given = as_typed(given, _hints(_main(name)), CONFIGS)
         # Hydra would call it by this module's name. Its parser wants all settings together, behind the options.
-        settings = [place for place, one in enumerate(given) if "=" in one and not one.startswith("-")]
-        given.insert(settings[0] if settings else len(given), f"hydra.job.name={name}")
-        sys.argv[1:] = given
+        first = next((place for place, one in enumerate(given) if "=" in one and not one.startswith("-")), len(given))
+        sys.argv[1:] = [*given[:first], f"hydra.job.name={name}", *_OF_HYDRA, *given[first:]]
 
         # A function within this one, so that a launcher hands it over to its jobs as it is.
         def task(config: DictConfig) -> None:

@@ -16,7 +16,7 @@ def main(
     *,
     disparity: Path,
     data: Path | None,
-    pairs: Callable[..., StereoPairs] | None = None,
+    pairs: Callable[..., StereoPairs] | None,
     split: str | None,
     calib: Path | None,
     velodyne: Path | None,

@@ -27,8 +27,8 @@ def main(
     digits_squared_error: DigitsEnsembles | None,
     output: Path,
     workers: int | None,
+    stereo: StereoEnsembles | None,
     configuration: str,
-    stereo: StereoEnsembles | None = None,
 ) -> None:
     """Train what is not there yet, print the tables, write figures and the report."""
     designs = [choice.design() for choice in (digits, digits_squared_error, stereo) if choice is not None]

@@ -19,7 +19,7 @@ def main(
     *,
     model: str,
     data: Path | None,
-    pairs: Callable[..., StereoPairs] | None = None,
+    pairs: Callable[..., StereoPairs] | None,
     split: str | None,
     left: Path | None,
     right: Path | None,

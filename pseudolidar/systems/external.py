@@ -1,6 +1,5 @@
 """Other people's programs: templates of their command lines, the files that determine them, how they are run."""
 
-import dataclasses
 import glob
 import os
 import shlex
@@ -62,11 +61,11 @@ class Command:
 
     train: str | None
     predict: str
-    files: tuple[str, ...] = dataclasses.field(default=(), kw_only=True)
-    directory: str | Path = dataclasses.field(default=".", kw_only=True)
-    cpus: int = dataclasses.field(default=1, kw_only=True)
-    gpus: float = dataclasses.field(default=0.0, kw_only=True)
-    resumes: bool = dataclasses.field(default=False, kw_only=True)
+    files: tuple[str, ...]
+    directory: str | Path
+    cpus: int
+    gpus: float
+    resumes: bool
 
     def require_templates(self, others: Sequence[str]) -> set[str]:
         """Check both templates; return their placeholders, among which `others` are this kind of model's own.

@@ -31,6 +31,7 @@ from pseudolidar.pipeline import Models
 from pseudolidar.stereo import StereoTraining
 from pseudolidar.synthetic import TownData
 from pseudolidar.systems import ArtifactStore, make_stages, parents_first
+from tests.case_study.bare_study import bare_study
 from tests.conftest import settings_of
 from tests.forked import SCRIPTS, start_script
 
@@ -214,7 +215,7 @@ def settings(
 ) -> CaseStudySettings:
     stereo: StereoTraining = settings_of("stereo/psmnet", loss="disparity", steps=5, batch_size=1, crop=(64, 64))
     detector: FrustumTraining = settings_of("detector/frustum_pointnet_v1", steps=5)
-    return CaseStudySettings(
+    return bare_study(
         name="tiny",
         data=TownData("mini", 4, 3),
         pretraining=stereo,
@@ -223,8 +224,6 @@ def settings(
         semi_global_matching=matching,
         pointrcnn={"Car": PointRCNNTraining(1, 1)},
         frustum_pointnet={"Car": detector, "Pedestrian": dataclasses.replace(detector, steps=pedestrian_steps)},
-        max_height_m=1.0,
-        near_m=20.0,
         seed=seed,
         seeds=seeds,
         boxes2d=boxes2d,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pseudolidar.case_study.clouds import PointCloudGenerator
-from pseudolidar.case_study.commands import CommandDetector, CommandDisparity, DisparityFolder
+from pseudolidar.case_study.commands import CommandDetector, DisparityFolder
 from pseudolidar.case_study.oracle import Oracle
 from pseudolidar.files import FormatError
 from pseudolidar.kitti import ObjectDataset, read_disparity
@@ -17,6 +17,7 @@ from pseudolidar.systems.artifacts import ArtifactStore
 from pseudolidar.systems.runner import make_stages
 from pseudolidar.systems.stages import Stage
 from pseudolidar.systems.system import Model, System, Vertex
+from tests.conftest import settings_of
 from tests.systems.avenue import DETECTOR, data, data_stage, failure, make, names, write_maps
 
 __all__ = ["data"]
@@ -35,7 +36,9 @@ def programs(tmp_path: Path) -> Path:
 
 
 def detector(programs: Path, predict: str = PREDICT, train: str | None = TRAIN, **others: object) -> CommandDetector:
-    return CommandDetector(train, predict, "Car", files=("*.py",), directory=programs, **others)  # type: ignore[arg-type]
+    given = {"train": train, "predict": predict, "files": ["*.py"], "directory": str(programs), **others}
+    made: CommandDetector = settings_of("detector/command", **given)
+    return made
 
 
 def system(data: ObjectDataset, u: Model, car: CommandDetector) -> System:
@@ -154,11 +157,9 @@ def test_braces_and_quotes_of_a_template_stay(data: ObjectDataset, programs: Pat
 
 def test_files_that_are_not_there(programs: Path) -> None:
     with pytest.raises(FormatError, match=r"weights.*: file: found nothing there"):
-        CommandDetector(None, "x {clouds} {output}", "Car", files=("weights/*.pt",), directory=programs).settings(
-            "predict"
-        )
+        detector(programs, "x {clouds} {output}", None, files=["weights/*.pt"]).settings("predict")
     with pytest.raises(FormatError, match="nowhere: folder: found nothing there"):
-        CommandDetector(None, "x {clouds} {output}", "Car", directory=programs / "nowhere")
+        detector(programs / "nowhere", "x {clouds} {output}", None)
 
 
 SLOW = """
@@ -235,7 +236,7 @@ def test_a_disparity_model_of_somebody_else(data: ObjectDataset, tmp_path: Path)
 
     def stages(crop: int) -> tuple[System, list[Stage]]:
         predict = f"{sys.executable} halved.py {source} {{output}} {crop}"
-        model = CommandDisparity(None, predict, files=("halved.py",), directory=tmp_path)
+        model = settings_of("stereo/command", predict=predict, files=["halved.py"], directory=str(tmp_path))
         made = System(data_stage(data), [Vertex("u", model)])
         return made, list(made.stages(0).values())
 
@@ -257,7 +258,7 @@ def test_a_command_may_look_at_disparity_and_at_the_oracle_s(data: ObjectDataset
     script = "import sys; from pathlib import Path\n"
     script += "print(len(list(Path(sys.argv[1]).glob('*.png'))), 'maps'); sys.exit(1)"
     (tmp_path / "look.py").write_text(script)
-    car = CommandDetector(None, f"{sys.executable} look.py {{disparity}} {{output}}", "Car", directory=tmp_path)
+    car = detector(tmp_path, f"{sys.executable} look.py {{disparity}} {{output}}", None, files=[])
     assert car.parents == ("u",)
     made = System(data_stage(data), [Vertex("u", Oracle()), Vertex("car", car, car.parents)])
     assert "its last line: 7 maps" in failure(make(ArtifactStore(tmp_path / "store"), made))

@@ -15,6 +15,7 @@ from pseudolidar.stereo import StereoTraining
 from pseudolidar.synthetic import TownData
 from pseudolidar.systems import ArtifactStore, parents_first
 from pseudolidar.systems.system import Inputs
+from tests.case_study.bare_study import bare_study
 from tests.conftest import settings_of
 from tests.stereo.conftest import write_scene
 
@@ -28,13 +29,10 @@ ENSEMBLE: EnsembleTraining = settings_of("stereo/ensemble", **TINY, members=2)
 
 def settings(**changes: Any) -> CaseStudySettings:
     given: dict[str, Any] = {"u": ALONE, "u_prime": ENSEMBLE, **changes}
-    return CaseStudySettings(
+    return bare_study(
         name="ensemble",
         data=TownData("mini", 2, 2),
         frustum_pointnet={"Car": settings_of("detector/frustum_pointnet_v1", steps=5)},
-        max_height_m=1.0,
-        near_m=20.0,
-        seed=0,
         **given,
     )
 

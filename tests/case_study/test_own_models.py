@@ -21,6 +21,7 @@ from pseudolidar.case_study.pictures import cloud_blocks
 from pseudolidar.files import FormatError
 from pseudolidar.kitti import ObjectDataset, write_disparity, write_points
 from pseudolidar.systems import ArtifactStore, Outcome, make_stages
+from tests.case_study.bare_study import bare_study
 from tests.conftest import settings_of
 from tests.systems.avenue import data, names, write_maps
 
@@ -32,21 +33,22 @@ NOTHING = 'for id in $(cat "$1"); do : > "$2/$id.txt"; done'
 
 def detector(directory: Path, class_name: str = "Car", options: str = "", given: str = "{clouds}") -> CommandDetector:
     predict = f"sh nothing.sh {{val_split}} {{output}} {given} {{model}} {options}"
-    return CommandDetector("cp nothing.sh {output}", predict, class_name, files=("*.sh",), directory=directory)
+    made: CommandDetector = settings_of(
+        "detector/command", train="cp nothing.sh {output}", predict=predict, class_name=class_name, files=["*.sh"],
+        directory=str(directory),
+    )  # fmt: skip
+    return made
 
 
 @pytest.fixture
 def study_settings(data: ObjectDataset, tmp_path: Path) -> CaseStudySettings:
     """Exact maps and shifted ones, a car detector and a pedestrian detector, both commands."""
     (tmp_path / "nothing.sh").write_text(NOTHING)
-    return CaseStudySettings(
+    return bare_study(
         name="own",
         data=FolderData(data.root),
         u=DisparityFolder(write_maps(data, tmp_path / "u")),
         u_prime=DisparityFolder(write_maps(data, tmp_path / "u_prime", 1.05)),
-        max_height_m=1.0,
-        near_m=20.0,
-        seed=0,
         commands={"mine": detector(tmp_path), "his_own": detector(tmp_path, "Pedestrian")},
     )
 
@@ -224,7 +226,7 @@ def test_what_cannot_be_a_study_is_refused(
 def test_no_detectors_of_a_kind(study_settings: CaseStudySettings, tmp_path: Path) -> None:
     settings = dataclasses.replace(
         study_settings,
-        pointrcnn=None,  # type: ignore[arg-type] # as `study.pointrcnn=null` gives it
+        pointrcnn={},
         frustum_pointnet={"Car": settings_of("detector/frustum_pointnet_v1", steps=5)},
         commands={},
     )
@@ -233,4 +235,4 @@ def test_no_detectors_of_a_kind(study_settings: CaseStudySettings, tmp_path: Pat
 
 def test_the_diagnosis_knows_the_names_of_detectors() -> None:
     with pytest.raises(ValueError, match="kinds: found 'pointrcnn', expected some of P-RCNN, F-PTNET"):
-        DiagnosisChoice(("pointrcnn",), (0.5,))
+        DiagnosisChoice(("pointrcnn",), (0.5,), ())

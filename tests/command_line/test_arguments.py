@@ -1,11 +1,15 @@
 """Arguments reach a command as they were typed, Hydra's syntax works where it is meant, and mistakes are one line."""
 
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pseudolidar.command_line.running import CONFIGS
+from pseudolidar.commands.study import main
+from pseudolidar.files import InputError
 from tests.command_line.conftest import RunHere
 
 Run = Callable[..., tuple[int, str]]
@@ -132,3 +136,12 @@ def test_every_command_takes_what_its_configuration_has(run: Run, name: str) -> 
         arguments = ("workers=x",) if name == "make_town" else ()
     status, said = run(name, *arguments)
     assert status == 2 and ("found nothing, expected" in said or "expected a whole number" in said)
+
+
+def test_a_mapping_that_is_null_is_empty(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(**settings: Any) -> None:
+        study = settings["study"]
+        raise InputError(f"{list(study.pointrcnn)} {list(study.frustum_pointnet)}")
+
+    monkeypatch.setattr("pseudolidar.command_line.running._main", lambda name: wraps(main)(refused))
+    assert run("study", "study.pointrcnn=null") == (2, "error: [] ['Car', 'Pedestrian']")

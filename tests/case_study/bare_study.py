@@ -1,0 +1,15 @@
+"""A case study of what a test gives it, and nothing else."""
+
+from typing import Any
+
+from pseudolidar.case_study import CaseStudySettings, PrecisionChoice
+
+
+def bare_study(**given: Any) -> CaseStudySettings:
+    """The settings `given`; without detectors, pre-training, diagnosis and the like where they aren't."""
+    nothing: dict[str, Any] = {
+        "seed": 0, "seeds": 1, "max_height_m": 1.0, "near_m": 20.0, "pretraining": None, "semi_global_matching": None,
+        "pointrcnn": {}, "frustum_pointnet": {}, "commands": {}, "boxes2d": None, "diagnosis": None,
+        "test_loss": PrecisionChoice("bev", loose=False),
+    }  # fmt: skip
+    return CaseStudySettings(**nothing | given)

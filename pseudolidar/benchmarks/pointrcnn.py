@@ -12,11 +12,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pseudolidar.benchmarks.measure import Measured, benchmark_table, side_by_side
 from pseudolidar.benchmarks.point_sets import street_points
-from pseudolidar.detectors.pointnet2 import FeaturePropagation, PointLayer, PointLayers, SetAbstraction
-from pseudolidar.detectors.pointrcnn import PointRCNN, load_pointrcnn
-from pseudolidar.detectors.pointrcnn.first_stage import Backbone, FirstStage
-from pseudolidar.detectors.pointrcnn.proposals import propose
-from pseudolidar.detectors.pointrcnn.second_stage import RegionNetwork
+from pseudolidar.detectors.pointnet2 import FeaturePropagation, SetAbstraction, SharedLayer, SharedMLP
+from pseudolidar.detectors.pointrcnn import PointRCNN, PointRCNNDetector
+from pseudolidar.detectors.pointrcnn.rcnn import RCNNHead
+from pseudolidar.detectors.pointrcnn.rpn import Backbone, RPNOutput, propose
 from pseudolidar.files import InputError
 from pseudolidar.kitti import Calibration, read_points
 from pseudolidar.ops import ball_query, furthest_point_sample, group, interpolate, three_nearest
@@ -28,7 +27,7 @@ _GROUPS = {
     "three_nearest": "three nearest",
     "interpolate": "interpolation",
     "segment_max": "maximum over neighbours",
-    "roi_pool_points": "points of regions",
+    "roi_pool_points": "RoI pooling",
     "nms": "suppression",
     "aten::mm": "matrix products",
     "aten::addmm": "matrix products",
@@ -49,7 +48,7 @@ def main(
 
     Args:
         points: of the scene.
-        weights: a checkpoint that `load_pointrcnn` reads; None: random ones of the published car model.
+        weights: a checkpoint that `load_detector` reads; None: random ones of the published car model.
         sweep, calib: a LiDAR sweep (.bin) and its calibration file; None: a street of simple shapes.
         repetitions: timed calls of each.
     """
@@ -60,7 +59,7 @@ def pointrcnn_tables(
     points: int, weights: str | None, sweep: str | None, calib: str | None, repetitions: int
 ) -> list[Table]:
     """One table of whole frames, one of the ops' shares."""
-    model = _random_model() if weights is None else load_pointrcnn(Path(weights)).model
+    model = _random_model() if weights is None else PointRCNNDetector.from_checkpoint(Path(weights)).model
     scene = _scene(points, sweep, calib)
     found: dict[str, Tensor] = {}
 
@@ -87,7 +86,7 @@ def pointrcnn_tables(
     limit = counter.get_total_flops() / 2 / rate
     notes = (
         "layers as published: convolutions on every neighbour, repetitions too, with our operations; "
-        f"regions and refinements differ by at most {difference:.1e}.",
+        f"RoIs and refinements differ by at most {difference:.1e}.",
         f"Limit: {counter.get_total_flops() / 2e9:.1f}e9 multiplications at {rate / 1e9:.0f}e9 a second, "
         f"the rate of one large matrix product here: {limit:.2f} s.",
     )
@@ -97,24 +96,24 @@ def pointrcnn_tables(
 
 
 def published_arithmetic(model: PointRCNN, points: Tensor) -> tuple[Tensor, Tensor]:
-    """Regions (B, R, 7) and refinements (R, C) of a network in evaluation, layer by layer as the published code has it.
+    """RoIs (B, R, 7) and refinements (R, C) of a network in evaluation, layer by layer as the published code has it.
 
     Neighbours are filled up to the full number and convolved as images of (channels, centres, neighbours); batch norm
     follows each convolution.
     """
     features = _backbone(model.rpn.backbone_net, points)
     heads = [head[2](head[0](features)) for head in (model.rpn.rpn_cls_layer, model.rpn.rpn_reg_layer)]
-    first = FirstStage(features, heads[0], heads[1])
-    regions = propose(model.boxes_of_points(points, first), first.rpn_cls[..., 0], model.proposals)
-    network: RegionNetwork = model.rcnn_net
-    own, pooled, _ = (part.flatten(0, 1) for part in network.pooled(points, first, regions))
-    raised = _convolved(network.xyz_up_layer, own.permute(0, 2, 1)[..., None])
+    rpn = RPNOutput(features, heads[0], heads[1])
+    rois = propose(model.boxes_of_points(points, rpn), rpn.rpn_cls[..., 0], model.proposals)
+    network: RCNNHead = model.rcnn_net
+    local, pooled, _ = (part.flatten(0, 1) for part in network.pool(points, rpn, rois))
+    raised = _convolved(network.xyz_up_layer, local.permute(0, 2, 1)[..., None])
     merged = _convolved(network.merge_down_layer, torch.cat([raised, pooled.permute(0, 2, 1)[..., None]], dim=1))
-    coordinates, carried = own[..., :3].contiguous(), merged[..., 0].permute(0, 2, 1).contiguous()
+    coordinates, carried = local[..., :3].contiguous(), merged[..., 0].permute(0, 2, 1).contiguous()
     for abstraction in network.SA_modules:
         assert isinstance(abstraction, SetAbstraction)
         coordinates, carried = _abstraction(abstraction, coordinates, carried)
-    return regions, network.reg_layer(carried[:, 0])
+    return rois, network.reg_layer(carried[:, 0])
 
 
 def _backbone(backbone: Backbone, points: Tensor) -> Tensor:
@@ -137,7 +136,7 @@ def _backbone(backbone: Backbone, points: Tensor) -> Tensor:
 
 
 def _abstraction(module: SetAbstraction, points: Tensor, features: Tensor | None) -> tuple[Tensor, Tensor]:
-    scales = [layers for layers in module.mlps if isinstance(layers, PointLayers)]
+    scales = [layers for layers in module.mlps if isinstance(layers, SharedMLP)]
     if module.centres is None:
         joined = points if features is None else torch.cat([points, features], dim=2)
         pooled = _convolved(scales[0], joined.permute(0, 2, 1)[:, :, None]).amax(dim=3)
@@ -153,10 +152,10 @@ def _abstraction(module: SetAbstraction, points: Tensor, features: Tensor | None
     return centres, torch.cat(parts, dim=1).permute(0, 2, 1).contiguous()
 
 
-def _convolved(layers: PointLayers, image: Tensor) -> Tensor:
+def _convolved(layers: SharedMLP, image: Tensor) -> Tensor:
     """(B, channels, centres, neighbours) through every layer."""
     for layer in layers:
-        assert isinstance(layer, PointLayer)
+        assert isinstance(layer, SharedLayer)
         image = functional.conv2d(image, layer.conv.weight, layer.conv.bias)
         if layer.bn is not None:
             norm = layer.bn["bn"]

@@ -176,7 +176,7 @@ def widened(training: FrustumTraining | PointRCNNTraining, factor: float) -> Fru
             return max(4, 4 * round(channels * factor / 4))
         return tuple(scaled(part) for part in channels)
 
-    backbone, region = training.backbone, training.region
+    backbone, rcnn = training.backbone, training.rcnn
     return dataclasses.replace(
         training,
         backbone=dataclasses.replace(
@@ -185,9 +185,7 @@ def widened(training: FrustumTraining | PointRCNNTraining, factor: float) -> Fru
             propagation=scaled(backbone.propagation),
             head=scaled(backbone.head),
         ),
-        region=dataclasses.replace(
-            region, up=scaled(region.up), channels=scaled(region.channels), head=scaled(region.head)
-        ),
+        rcnn=dataclasses.replace(rcnn, up=scaled(rcnn.up), channels=scaled(rcnn.channels), head=scaled(rcnn.head)),
     )
 
 

@@ -9,7 +9,8 @@ from pseudolidar.detectors.boxes2d import (
     read_result_boxes,
     write_detections_file,
 )
-from pseudolidar.detectors.detection import DetectionTally, Detector, detect, load_detector, log_tallies, train_detector
+from pseudolidar.detectors.detection import DetectionTally, detect, load_detector, log_tallies, train_detector
+from pseudolidar.detectors.detector import Detector
 
 __all__ = [
     "Boxes2d",

@@ -1,4 +1,4 @@
-"""What every detector offers: training, loading, and the loop that writes KITTI result files."""
+"""Training and loading of either kind of detector, and the loop that writes KITTI result files."""
 
 import logging
 import zlib
@@ -6,56 +6,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
-
-import numpy as np
-from numpy.typing import NDArray
 
 from pseudolidar.detectors.boxes2d import Boxes2d
+from pseudolidar.detectors.detector import Detector, counted
 from pseudolidar.detectors.frustum_pointnet import FrustumDetector, FrustumTraining, train_frustum_pointnet
 from pseudolidar.detectors.pointrcnn import PointRCNNDetector, PointRCNNTraining, train_pointrcnn
 from pseudolidar.files import FormatError, InputError, require_file, track
-from pseudolidar.kitti import Calibration, ObjectDataset, Objects, read_points, write_objects
+from pseudolidar.kitti import ObjectDataset, read_points, write_objects
 from pseudolidar.training import load_plain
 
 logger = logging.getLogger(__name__)
-
-
-class Detector(Protocol):
-    """A trained detector: one frame's cloud in, its objects out."""
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """Names of the classes that it finds, as KITTI writes them."""
-
-    @property
-    def starts_from_boxes2d(self) -> bool:
-        """Whether it looks into 2D boxes alone; else it needs none."""
-
-    @property
-    def wants_sparse_cloud(self) -> bool:
-        """Whether clouds from disparity maps are to be sparsified for it (`cloud.sparsify_points`)."""
-
-    def objects(
-        self,
-        points_velo: NDArray[np.float32],
-        calibration: Calibration,
-        image_size: tuple[int, int],
-        boxes: Boxes2d,
-        seed: int,
-    ) -> tuple[Objects, Counter[str]]:
-        """Detect the objects of one frame.
-
-        Args:
-            points_velo: float32 (N, 4), velodyne frame.
-            calibration: the frame's.
-            image_size: (height, width) of the left image, px.
-            boxes: 2D boxes of any class; not looked at by detectors that need none.
-            seed: of the choice of points.
-
-        Returns:
-            the objects, and what was skipped: how often for which reason.
-        """
 
 
 @dataclass
@@ -104,19 +64,32 @@ def train_detector(
     device: str | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Train the detector that `settings` are of; see `train_frustum_pointnet` and `train_pointrcnn`.
+    """Train a detector and write its checkpoint; resumable, see `training.fit`.
+
+    Args:
+        settings: of the training: they say which kind of detector.
+        dataset: the labelled training split.
+        clouds_dir: ID.bin of every frame, velodyne frame.
+        class_names: of Car, Pedestrian and Cyclist: for PointRCNN one, for Frustum PointNet one or several.
+        checkpoint: the file to write; `load_detector` reads it.
+        seed: of initial weights, order, augmentation, sampling and dropout.
+        max_depth: m; objects and points beyond are left out (near-only).
+        device: where to train; None: as the settings say.
+        overwrite: a checkpoint of another record is replaced.
 
     Raises:
-        InputError: several classes for a detector of one; else as those two.
+        FormatError: a missing or broken file, or no object of one of the classes to train on; a checkpoint or running
+            state that was made otherwise, unless `overwrite`.
+        InputError: other classes than these, none, or one twice.
     """
     if isinstance(settings, FrustumTraining):
         train_frustum_pointnet(
             settings, dataset, clouds_dir, class_names, checkpoint, seed, max_depth, device, overwrite
         )
-        return
-    if len(class_names) != 1:
+    elif len(class_names) != 1:
         raise InputError(f"class_names: found {', '.join(class_names)}, expected one: PointRCNN finds one class")
-    train_pointrcnn(settings, dataset, clouds_dir, class_names[0], checkpoint, seed, max_depth, device, overwrite)
+    else:
+        train_pointrcnn(settings, dataset, clouds_dir, class_names[0], checkpoint, seed, max_depth, device, overwrite)
 
 
 def detect(
@@ -138,7 +111,7 @@ def detect(
         boxes: 2D boxes by frame; a frame without an entry has none. Detectors that need none ignore them.
 
     Returns:
-        what was found now, for `log_tallies`.
+        counts of what was found now, for `log_tallies`.
 
     Raises:
         FormatError: a missing or broken cloud or calibration; missing clouds are found before any work.
@@ -154,14 +127,12 @@ def detect(
     tally = DetectionTally(detector.class_names, len(frames))
     if not frames:
         return tally
-    names = ", ".join(detector.class_names)
-    nothing = Boxes2d.empty()
-    for frame in track(frames, f"detection ({names})"):
+    for frame in track(frames, f"detection ({', '.join(detector.class_names)})"):
         objects, reasons = detector.objects(
             read_points(clouds[frame.frame_id]),
             frame.calibration,
             frame.image_size(),
-            nothing if boxes is None else boxes.get(frame.frame_id, nothing),
+            (boxes or {}).get(frame.frame_id, Boxes2d.empty()),
             # The seed is the frame's own, so that a resumed run writes the same bytes.
             zlib.crc32(frame.frame_id.encode()),
         )
@@ -174,7 +145,6 @@ def detect(
 def log_tallies(tallies: Sequence[DetectionTally]) -> None:
     """Log what was found and skipped, and why, over all parts of a data set."""
     skipped = sum((tally.skipped for tally in tallies), Counter[str]())
-    reasons = "".join(f"; skipped {count}: {reason}" for reason, count in sorted(skipped.items()))
     found, frames = sum(tally.found for tally in tallies), sum(tally.frames for tally in tallies)
     for names in {", ".join(tally.class_names) for tally in tallies}:
-        logger.info("%s: %d objects in %d frames%s", names, found, frames, reasons)
+        logger.info("%s: %d objects in %d frames%s", names, found, frames, counted("skipped", skipped))

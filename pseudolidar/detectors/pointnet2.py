@@ -1,4 +1,4 @@
-"""PointNet++ (Qi et al., NeurIPS 2017): set abstraction and feature propagation, as detectors on points use them."""
+"""PointNet++ (Qi et al., NeurIPS 2017): set abstraction and feature propagation (its sections 3.2 to 3.4)."""
 
 import itertools
 from collections.abc import Sequence
@@ -10,16 +10,16 @@ from torch.nn import functional
 from pseudolidar.files import InputError
 from pseudolidar.ops import ball_query, furthest_point_sample, group, interpolate, segment_max, three_nearest
 
-# In evaluation on a processor: rows of a matrix that go through all layers before the next ones do. What one layer
-# leaves there, the next finds in the cache.
+# In evaluation on a processor: rows of a matrix that go through all layers before the next ones do, so that a layer
+# finds in the cache what the one before left there.
 _ROWS_AT_ONCE = 2**13
 
 
-class PointLayer(nn.Module):
-    """A layer that sees one point at a time: linear, batch norm, ReLU, on rows (..., channels).
+class SharedLayer(nn.Module):
+    """A layer of a shared MLP, which sees one point at a time: linear, batch norm, ReLU, on rows (..., channels).
 
-    The weights have the names and shapes of a convolution with a kernel of one point, as published PyTorch code
-    stores them, so that its checkpoints load; on rows of a matrix it is several times as fast on a CPU.
+    The weights have the names and shapes of a 1 x 1 convolution, so that published PyTorch checkpoints load; on rows of
+    a matrix it is several times as fast on a CPU.
 
     Args:
         inner: channels in.
@@ -36,34 +36,15 @@ class PointLayer(nn.Module):
         self.bn = nn.ModuleDict({"bn": nn.BatchNorm1d(outer)}) if batch_norm else None
         self.relu = relu
 
-    def start_at_bias(self, bias: float) -> None:
-        """Set the bias of every output channel; only for a layer without batch norm."""
-        assert self.conv.bias is not None
-        nn.init.constant_(self.conv.bias, bias)
-
-    def start_as_xavier(self) -> None:
-        """Draw weights that keep the variance of what goes through (Glorot and Bengio, 2010); biases are zero."""
-        nn.init.xavier_normal_(self.conv.weight)
-        if self.conv.bias is not None:
-            nn.init.zeros_(self.conv.bias)
-
-    def start_small(self) -> None:
-        """Draw weights near zero: the layer starts by saying what its biases say."""
-        nn.init.normal_(self.conv.weight, std=0.001)
-
-    @property
-    def matrix(self) -> Tensor:
-        """The weights (outer, inner)."""
-        return self.conv.weight.flatten(1)
-
     def affine(self) -> tuple[Tensor, Tensor | None]:
         """Matrix (outer, inner) and bias (outer,) before `finish`; in evaluation with the norm in them."""
+        matrix = self.conv.weight.flatten(1)
         if self.training or self.bn is None:
-            return self.matrix, self.conv.bias
+            return matrix, self.conv.bias
         norm = self.bn["bn"]
         assert isinstance(norm, nn.BatchNorm1d)
         scale = norm.weight * torch.rsqrt(norm.get_buffer("running_var") + norm.eps)
-        return self.matrix * scale[:, None], norm.bias - norm.get_buffer("running_mean") * scale
+        return matrix * scale[:, None], norm.bias - norm.get_buffer("running_mean") * scale
 
     def finish(self, rows: Tensor) -> Tensor:
         """What follows the affine part on rows (rows, outer), in place: batch norm in training, ReLU."""
@@ -78,20 +59,20 @@ class PointLayer(nn.Module):
         return matrix.view(*rows.shape[:-1], -1)
 
 
-class PointLayers(nn.Sequential):
-    """Several `PointLayer` one after the other, named layer0, layer1, ... as in published checkpoints."""
+class SharedMLP(nn.Sequential):
+    """Several `SharedLayer`, named layer0, layer1, ... as in published checkpoints."""
 
     def __init__(self, channels: Sequence[int], batch_norm: bool = True) -> None:
         super().__init__()
         self.out_channels = channels[-1]
         for i, (inner, outer) in enumerate(itertools.pairwise(channels)):
-            self.add_module(f"layer{i}", PointLayer(inner, outer, batch_norm))
+            self.add_module(f"layer{i}", SharedLayer(inner, outer, batch_norm))
 
     @property
-    def first(self) -> PointLayer:
+    def first(self) -> SharedLayer:
         """The first layer, whose linear part callers make themselves."""
         layer = self[0]
-        assert isinstance(layer, PointLayer)
+        assert isinstance(layer, SharedLayer)
         return layer
 
     def after_first_product(self, rows: Tensor) -> Tensor:
@@ -103,20 +84,20 @@ class PointLayers(nn.Sequential):
 
 
 class SetAbstraction(nn.Module):
-    """Features around chosen centres: neighbours within a radius, layers on each, the maximum; at one or more scales.
+    """Features around chosen centres: neighbours within a radius, a shared MLP on each, the maximum.
 
-    The first layer's product with the features is made once per point and gathered, not once per neighbour: it is
-    linear. Coordinates enter it relative to their centre, neighbour by neighbour: the difference of two products would
-    lose digits. In evaluation on a processor only neighbours that are there are computed, not the repetitions that fill
-    up to `neighbours`: the maximum is the same.
+    With several scales this is PointNet++'s multi-scale grouping (MSG). The first layer is linear, so its product with
+    the features is made once per point and gathered. Coordinates enter it relative to their centre, neighbour by
+    neighbour: the difference of two products would lose digits. In evaluation on a processor only neighbours that are
+    there are computed, not the repetitions that fill up to `neighbours`: the maximum is the same.
 
     Args:
         centres: how many, chosen by furthest point sampling; None: one group of all points, in their own coordinates.
         radii: m, one per scale; empty for one group.
         neighbours: the most neighbours of a centre, one number per scale; empty for one group.
         feature_channels: of the points, beside their coordinates; 0 for none.
-        channels: of the layers, one sequence per scale.
-        batch_norm: in the layers.
+        channels: of the MLP's layers, one sequence per scale.
+        batch_norm: in the MLP.
     """
 
     def __init__(
@@ -136,7 +117,7 @@ class SetAbstraction(nn.Module):
         self.centres = centres
         self.radii = tuple(radii)
         self.neighbours = tuple(neighbours)
-        self.mlps = nn.ModuleList([PointLayers((3 + feature_channels, *outer), batch_norm) for outer in channels])
+        self.mlps = nn.ModuleList([SharedMLP((3 + feature_channels, *outer), batch_norm) for outer in channels])
 
     def forward(self, points: Tensor, features: Tensor | None) -> tuple[Tensor, Tensor]:
         """Abstract B point sets.
@@ -149,52 +130,40 @@ class SetAbstraction(nn.Module):
             the centres (B, M, 3) and their features (B, M, out_channels); for one group the origin, M being 1.
         """
         if self.centres is None:
-            return torch.zeros_like(points[:, :1]), self._of_all(points, features)
+            (mlp,) = self._scales
+            matrix, bias = mlp.first.affine()
+            rows = _coordinate_product(points.flatten(0, 1), matrix, bias)
+            if features is not None:
+                rows = rows + functional.linear(features.flatten(0, 1), matrix[:, 3:])
+            pooled = _max_of_each(mlp.after_first_product(rows), points.shape[1])
+            return torch.zeros_like(points[:, :1]), pooled[:, None]
         centres = group(points, furthest_point_sample(points, self.centres))
-        pooled = [
-            self._around(centres, points, features, layers, radius, neighbours)
-            for layers, radius, neighbours in zip(self._scales, self.radii, self.neighbours, strict=True)
-        ]
-        return centres, torch.cat(pooled, dim=2)
+        scales = zip(self._scales, self.radii, self.neighbours, strict=True)
+        return centres, torch.cat([self._around(centres, points, features, *scale) for scale in scales], dim=2)
 
     @property
     def out_channels(self) -> int:
         """Channels of the features that come out, those of all scales together."""
-        return sum(layers.out_channels for layers in self._scales)
+        return sum(mlp.out_channels for mlp in self._scales)
 
     @property
-    def _scales(self) -> list[PointLayers]:
-        return [layers for layers in self.mlps if isinstance(layers, PointLayers)]
-
-    def _of_all(self, points: Tensor, features: Tensor | None) -> Tensor:
-        """Features (B, 1, C) of all points together."""
-        (layers,) = self._scales
-        matrix, bias = layers.first.affine()
-        rows = coordinate_product(points.flatten(0, 1), matrix, bias)
-        if features is not None:
-            rows = rows + functional.linear(features.flatten(0, 1), matrix[:, 3:])
-        return largest(layers.after_first_product(rows), points.shape[1])[:, None]
+    def _scales(self) -> list[SharedMLP]:
+        return [mlp for mlp in self.mlps if isinstance(mlp, SharedMLP)]
 
     def _around(
-        self,
-        centres: Tensor,
-        points: Tensor,
-        features: Tensor | None,
-        layers: PointLayers,
-        radius: float,
-        neighbours: int,
+        self, centres: Tensor, points: Tensor, features: Tensor | None, mlp: SharedMLP, radius: float, neighbours: int
     ) -> Tensor:
         """Features (B, M, C) of the centres at one scale."""
-        matrix, bias = layers.first.affine()
+        matrix, bias = mlp.first.affine()
         index, found = ball_query(points, centres, radius, neighbours)
         products = None if features is None else functional.linear(features, matrix[:, 3:])
         # A GPU is done with the repetitions before the host has counted what is there.
         if self.training or points.device.type != "cpu":
             relative = group(points, index) - centres[:, :, None]
-            rows = coordinate_product(relative.flatten(0, 2), matrix, bias)
+            rows = _coordinate_product(relative.flatten(0, 2), matrix, bias)
             if products is not None:
                 rows = rows + group(products, index).flatten(0, 2)
-            return largest(layers.after_first_product(rows), neighbours).view(*centres.shape[:2], -1)
+            return _max_of_each(mlp.after_first_product(rows), neighbours).view(*centres.shape[:2], -1)
 
         # Neighbours that are there, those of all centres of all scenes one after the other.
         batch, count, _ = centres.shape
@@ -209,10 +178,10 @@ class SetAbstraction(nn.Module):
         for first, end in _parts(starts):
             chosen = neighbour[starts[first] : starts[end]][None]
             owner = torch.repeat_interleave(all_centres[first:end], lengths.flatten()[first:end], dim=0)
-            rows = coordinate_product(group(all_points, chosen)[0] - owner, matrix, bias)
+            rows = _coordinate_product(group(all_points, chosen)[0] - owner, matrix, bias)
             if all_products is not None:
                 rows += group(all_products, chosen)[0]
-            pooled.append(segment_max(layers.after_first_product(rows), starts[first : end + 1] - starts[first]))
+            pooled.append(segment_max(mlp.after_first_product(rows), starts[first : end + 1] - starts[first]))
         return torch.cat(pooled).view(batch, count, -1)
 
 
@@ -224,20 +193,20 @@ def _parts(starts: Tensor) -> list[tuple[int, int]]:
 
 
 class FeaturePropagation(nn.Module):
-    """Features of known points carried to more points: the three nearest, weighted by inverse distance, and layers.
+    """Features of known points carried to more points: the three nearest by inverse distance, then a shared MLP.
 
     The first layer's product is made on the known points and then interpolated: both are linear.
 
     Args:
         known_channels: features of the known points.
         own_channels: features that the other points have themselves; 0 for none.
-        channels: of the layers.
+        channels: of the MLP's layers.
     """
 
     def __init__(self, known_channels: int, own_channels: int, channels: Sequence[int]) -> None:
         super().__init__()
         self.known_channels = known_channels
-        self.mlp = PointLayers((known_channels + own_channels, *channels))
+        self.mlp = SharedMLP((known_channels + own_channels, *channels))
 
     def forward(self, points: Tensor, known: Tensor, own_features: Tensor | None, known_features: Tensor) -> Tensor:
         """Carry features from `known` to `points`.
@@ -264,7 +233,7 @@ class FeaturePropagation(nn.Module):
         return self.mlp.after_first_product(rows).view(*points.shape[:2], -1)
 
 
-def largest(rows: Tensor, count: int) -> Tensor:
+def _max_of_each(rows: Tensor, count: int) -> Tensor:
     """The maximum over each `count` rows that follow each other: (G * count, C) -> (G, C)."""
     if rows.device.type != "cpu":
         # A third of the time of a kernel that knows of segments of any length.
@@ -274,7 +243,7 @@ def largest(rows: Tensor, count: int) -> Tensor:
     return pooled
 
 
-def coordinate_product(coordinates: Tensor, matrix: Tensor, bias: Tensor | None) -> Tensor:
+def _coordinate_product(coordinates: Tensor, matrix: Tensor, bias: Tensor | None) -> Tensor:
     """Coordinates (..., 3) times the first three columns of `matrix`: in float32 under autocast too.
 
     bfloat16 has three digits; of the product, rounding it to them is enough.

@@ -40,7 +40,7 @@ NETWORK = "width: 8, max_disparity: 32, pool_sizes: [8, 4], blocks: [1, 1, 1, 1]
 NETWORK += ", precision: float32, checkpoint_every: 2"
 FRUSTUM = "{steps: 5, batch_size: 4, points: 64, object_points: 32, precision: float32, checkpoint_every: 2}"
 POINTRCNN = "{rpn_steps: 3, rcnn_steps: 3, points: 256, rpn_batch_size: 2, rcnn_batch_size: 2, score_threshold: 0.0"
-POINTRCNN += ", precision: float32, checkpoint_every: 2, backbone: {centres: [64, 32, 16]}, region: {points: 32}}"
+POINTRCNN += ", precision: float32, checkpoint_every: 2, backbone: {centres: [64, 32, 16]}, rcnn: {points: 32}}"
 TINY = f"""
 # @package _global_
 defaults:

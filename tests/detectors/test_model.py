@@ -8,8 +8,8 @@ from pseudolidar.detectors.frustum_pointnet.coding import MEAN_SIZES_M
 from pseudolidar.detectors.frustum_pointnet.layers import CoordinateLayer, PooledLayer
 from pseudolidar.detectors.frustum_pointnet.model import FrustumPointNet, Version, masked_points, object_mask
 from pseudolidar.detectors.frustum_pointnet.networks_v1 import SegmentationNet
-from pseudolidar.detectors.pointnet2 import PointLayers as SetLayers
 from pseudolidar.detectors.pointnet2 import SetAbstraction
+from pseudolidar.detectors.pointnet2 import SharedMLP as SharedMLP
 
 MEAN_SIZES = list(MEAN_SIZES_M.values())
 
@@ -39,7 +39,7 @@ def points_layers(module: nn.Module) -> list[list[int]]:
     """Channels, from the first layer's inputs on, of each stack of PointNet++ layers."""
     stacks = []
     for layers in module.modules():
-        if isinstance(layers, SetLayers):
+        if isinstance(layers, SharedMLP):
             weights = [p for name, p in layers.named_parameters() if name.endswith("conv.weight")]
             stacks.append([weights[0].shape[1], *(len(weight) for weight in weights)])
     return stacks

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from pseudolidar.detectors.pointnet2 import FeaturePropagation, PointLayers, SetAbstraction
+from pseudolidar.detectors.pointnet2 import FeaturePropagation, SetAbstraction, SharedMLP
 from pseudolidar.ops import furthest_point_sample
 
 # So small that its square is 0: not even a centre is its own neighbour.
@@ -166,7 +166,7 @@ def test_feature_propagation(
 
 
 def test_several_layers_are_named_as_published() -> None:
-    names = set(PointLayers((3, 4, 5)).state_dict())
+    names = set(SharedMLP((3, 4, 5)).state_dict())
     assert {"layer0.conv.weight", "layer1.conv.weight", "layer1.bn.bn.running_var"} <= names
 
 

@@ -105,7 +105,7 @@ def test_detectors_are_trained_and_detect(name: str, street: ObjectDataset, tmp_
     settings = SETTINGS[name]
     if isinstance(settings, PointRCNNTraining):
         # Every box of a network that has learnt nothing.
-        settings = dataclasses.replace(settings, score_threshold=0.0, overlap=0.5)
+        settings = dataclasses.replace(settings, score_threshold=0.0, nms_threshold=0.5)
     checkpoint, losses = tmp_path / "car.pt", {}
     for device in ("cpu", "cuda"):
         checkpoint = tmp_path / f"{device}.pt"

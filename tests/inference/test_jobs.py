@@ -42,7 +42,7 @@ def clouds(scene: ObjectDataset, tmp_path_factory: pytest.TempPathFactory) -> Pa
 def models(scene: ObjectDataset, clouds: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a PointRCNN that has learnt nothing and finds a lot."""
     folder = tmp_path_factory.mktemp("models")
-    settings = dataclasses.replace(BRIEF, score_threshold=0.0, overlap=0.5)
+    settings = dataclasses.replace(BRIEF, score_threshold=0.0, nms_threshold=0.5)
     train_pointrcnn(settings, scene, clouds, "Car", folder / "pointrcnn_car.pt", seed=0)
     return folder
 

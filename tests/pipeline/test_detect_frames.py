@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from pseudolidar.cloud import LIDAR_GRID, disparity_to_points
+from pseudolidar.detectors import Detector
 from pseudolidar.detectors.boxes2d import Boxes2d, Detector2dTraining, train_detector2d
 from pseudolidar.kitti import Calibration, ObjectDataset, Objects, read_objects
 from pseudolidar.pipeline import Drawing, GivenBoxes, Models, detect_frames
@@ -23,7 +24,7 @@ DRAWING = Drawing(frustum_score=-50.0, pointrcnn_score=-50.0)
 
 
 @dataclass
-class PointCounter:
+class PointCounter(Detector):
     """A detector that needs no training: it finds one object, whose score is the number of points that it was given."""
 
     class_names: tuple[str, ...]

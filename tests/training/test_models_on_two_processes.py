@@ -46,7 +46,7 @@ POINTRCNN = dataclasses.replace(
     backbone=dataclasses.replace(BRIEF.backbone, dropout=0.0),
     checkpoint_every=100,
 )
-WITH_NORM = dataclasses.replace(POINTRCNN.region, batch_norm=True)
+WITH_NORM = dataclasses.replace(POINTRCNN.rcnn, batch_norm=True)
 FRUSTUM: FrustumTraining = settings_of(
     "detector/frustum_pointnet_v1",
     steps=20, batch_size=7, learning_rate=1e-9, width=0.25, points=64, object_points=32, dropout=0.0,
@@ -157,7 +157,7 @@ def test_psmnet(two: SeveralProcesses, tmp_path: Path, changes: dict[str, Any]) 
 @pytest.mark.parametrize("batch_norm", [False, True])
 def test_both_phases_of_pointrcnn(two: SeveralProcesses, tmp_path: Path, batch_norm: bool) -> None:
     write_street(tmp_path, frames=8, seed=0)
-    settings = dataclasses.replace(POINTRCNN, region=WITH_NORM) if batch_norm else POINTRCNN
+    settings = dataclasses.replace(POINTRCNN, rcnn=WITH_NORM) if batch_norm else POINTRCNN
     one, both = on_one_and_two(two, pointrcnn_run, settings, tmp_path)
     assert len(one.losses) == 40
     np.testing.assert_allclose(both.losses[:20], one.losses[:20], rtol=1e-5)

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from pseudolidar.detectors.boxes2d import Boxes2d
+from pseudolidar.detectors.detector import Detector, detected_objects, reading_checkpoint
 from pseudolidar.detectors.frustum_pointnet.coding import decode_heading, decode_size
 from pseudolidar.detectors.frustum_pointnet.extraction import extract_frusta
 from pseudolidar.detectors.frustum_pointnet.frustums import (
@@ -20,14 +22,13 @@ from pseudolidar.detectors.frustum_pointnet.frustums import (
 )
 from pseudolidar.detectors.frustum_pointnet.model import FrustumOutput, FrustumPointNet, heading_residual_rad
 from pseudolidar.detectors.frustum_pointnet.samples import one_hot
-from pseudolidar.detectors.results import detected_objects
-from pseudolidar.files import FormatError, require_file
+from pseudolidar.files import require_file
 from pseudolidar.kitti import Calibration, Objects
 from pseudolidar.training import load_checkpoint, require_device
 
 
 @dataclass(frozen=True)
-class FrustumDetector:
+class FrustumDetector(Detector):
     """A trained network, the classes that it finds, and the rules it was trained under; see `FrustumTraining`."""
 
     model: FrustumPointNet
@@ -38,6 +39,9 @@ class FrustumDetector:
     max_depth: float | None
     add_box_score: bool
 
+    starts_from_boxes2d = True
+    wants_sparse_cloud = False
+
     @classmethod
     def from_checkpoint(cls, checkpoint: Path, device: str = "cpu") -> "FrustumDetector":
         """Load a checkpoint of `train_frustum_pointnet`.
@@ -47,13 +51,14 @@ class FrustumDetector:
             InputError: no such device.
         """
         require_device(device)
-        content = load_checkpoint(require_file(checkpoint, "a Frustum PointNet's checkpoint"))
+        expected = "a Frustum PointNet's checkpoint"
+        content = load_checkpoint(require_file(checkpoint, expected))
         arguments: dict[str, Any] = content["arguments"]
-        try:
+        with reading_checkpoint(checkpoint, expected):
             model = FrustumPointNet(**arguments["network"])
             model.load_state_dict(content["state_dict"])
             settings = arguments["settings"]
-            detector = cls(
+            return cls(
                 model.eval().to(device),
                 tuple(arguments["class_names"]),
                 settings["points"],
@@ -62,21 +67,8 @@ class FrustumDetector:
                 arguments["max_depth"],
                 settings["add_box_score"],
             )
-        except (KeyError, TypeError, RuntimeError) as error:
-            found = str(error).splitlines()[0]
-            raise FormatError(checkpoint, "arguments and weights", found, "a Frustum PointNet's checkpoint") from error
-        return detector
 
-    @property
-    def starts_from_boxes2d(self) -> bool:
-        """True: every object is looked for in the frustum of a 2D box."""
-        return True
-
-    @property
-    def wants_sparse_cloud(self) -> bool:
-        """It takes every point there is."""
-        return False
-
+    @override
     @torch.inference_mode()
     def objects(
         self,
@@ -86,20 +78,7 @@ class FrustumDetector:
         boxes: Boxes2d,
         seed: int,
     ) -> tuple[Objects, Counter[str]]:
-        """Detect one object in each 2D box of the detector's classes.
-
-        Boxes that lie outside of the image, that are too low, or that hold too few points are skipped.
-
-        Args:
-            points_velo: float32 (N, 4), velodyne frame.
-            calibration: the frame's.
-            image_size: (height, width) of the left image, px.
-            boxes: of any class; the others' are not looked at.
-            seed: of the choice of points.
-
-        Returns:
-            the objects, and how many boxes were skipped for which reason.
-        """
+        # One object in each 2D box of the detector's classes that is tall enough, in the image, and has enough points.
         boxes, skipped = self._usable(boxes.of_classes(self.class_names), image_size)
         clouds = extract_frusta(points_velo, calibration, boxes.box2d, self.max_depth)
         generator = np.random.default_rng(seed)

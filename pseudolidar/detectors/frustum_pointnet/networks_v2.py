@@ -5,8 +5,7 @@ from torch import Tensor, nn
 
 from pseudolidar.detectors.frustum_pointnet.coding import ONE_HOT_CLASSES
 from pseudolidar.detectors.frustum_pointnet.layers import PointLayers, scaled
-from pseudolidar.detectors.pointnet2 import FeaturePropagation, SetAbstraction
-from pseudolidar.detectors.pointnet2 import PointLayers as SetLayers
+from pseudolidar.detectors.pointnet2 import FeaturePropagation, SetAbstraction, SharedMLP
 
 
 class SegmentationNetV2(nn.Module):
@@ -34,7 +33,7 @@ class SegmentationNetV2(nn.Module):
         self.propagation1 = FeaturePropagation(c1024 + len(ONE_HOT_CLASSES), second, (c128, c128))
         self.propagation2 = FeaturePropagation(c128, first, (c128, c128))
         self.propagation3 = FeaturePropagation(c128, 4, (c128, c128))
-        self.decoder = SetLayers((c128, c128))
+        self.decoder = SharedMLP((c128, c128))
         self.dropout = nn.Dropout(dropout)
         self.logits = nn.Linear(c128, 2)
 

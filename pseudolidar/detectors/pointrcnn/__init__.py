@@ -1,13 +1,11 @@
 """PointRCNN (Shi et al., CVPR 2019): a point cloud in, 3D boxes out, in two stages."""
 
 from pseudolidar.detectors.pointrcnn.augmentation import SceneAugmentation
-from pseudolidar.detectors.pointrcnn.checkpoints import TrainedPointRCNN, load_pointrcnn
-from pseudolidar.detectors.pointrcnn.first_stage import BackboneShape
 from pseudolidar.detectors.pointrcnn.inference import PointRCNNDetector
 from pseudolidar.detectors.pointrcnn.model import PointRCNN, PointRCNNOutput
-from pseudolidar.detectors.pointrcnn.proposals import ProposalSettings
-from pseudolidar.detectors.pointrcnn.second_stage import RegionShape
-from pseudolidar.detectors.pointrcnn.targets import RegionSampling
+from pseudolidar.detectors.pointrcnn.rcnn import RCNNShape
+from pseudolidar.detectors.pointrcnn.rpn import BackboneShape, ProposalSettings
+from pseudolidar.detectors.pointrcnn.targets import RoISampling
 from pseudolidar.detectors.pointrcnn.training import PointRCNNTraining, train_pointrcnn
 
 __all__ = [
@@ -17,10 +15,8 @@ __all__ = [
     "PointRCNNOutput",
     "PointRCNNTraining",
     "ProposalSettings",
-    "RegionSampling",
-    "RegionShape",
+    "RCNNShape",
+    "RoISampling",
     "SceneAugmentation",
-    "TrainedPointRCNN",
-    "load_pointrcnn",
     "train_pointrcnn",
 ]

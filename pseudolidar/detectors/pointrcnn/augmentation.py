@@ -1,4 +1,4 @@
-"""Augmentation of scenes: objects of other scenes put in, rotation, scaling, mirroring."""
+"""Augmentation of scenes: ground-truth sampling (objects of other scenes put in), rotation, scaling, mirroring."""
 
 from dataclasses import dataclass, field
 
@@ -16,7 +16,7 @@ _CLEARED_MARGIN_M = 0.2
 
 @dataclass
 class ObjectDatabase:
-    """Objects of all training scenes, each a box (7,) and the points in it (N, 3), rectified camera frame."""
+    """The ground-truth database: boxes (7,) and points (N, 3) of all training objects, rectified camera frame."""
 
     boxes: list[NDArray[np.float64]] = field(default_factory=list)
     points: list[NDArray[np.float32]] = field(default_factory=list)
@@ -40,9 +40,10 @@ class SceneAugmentation:
     """Random changes of a scene; the defaults are the published ones.
 
     Attributes:
-        extra_objects: the most objects of the database that are put in, each where it was, if the place is free.
+        extra_objects: the most objects of the database that are put in (gt sampling), each where it was, if the place
+            is free.
         rotation_deg: about the camera's y axis, at most, either way.
-        scaling: at most, share, either way.
+        scaling: at most, a fraction, either way.
         flip: mirror every second scene, left for right.
     """
 
@@ -86,10 +87,10 @@ class SceneAugmentation:
         chosen = generator.choice(len(database), min(self.extra_objects, len(database)), replace=False)
         candidates = np.stack([database.boxes[i] for i in chosen])
         everything = torch.from_numpy(np.concatenate([boxes, candidates]).astype(np.float32))
-        overlap = bev_iou(everything, everything).numpy() > 0
+        overlaps = bev_iou(everything, everything).numpy() > 0
         placed = list(range(len(boxes)))
         for row in range(len(boxes), len(everything)):
-            if not overlap[row, placed].any():
+            if not overlaps[row, placed].any():
                 placed.append(row)
         added = np.array(placed[len(boxes) :], dtype=np.int64) - len(boxes)
         if not len(added):

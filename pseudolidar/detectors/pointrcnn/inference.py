@@ -1,62 +1,82 @@
-"""Detection: a trained PointRCNN, a cloud in, objects out."""
+"""Detection: a trained PointRCNN, of this package or published, a cloud in, objects out."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from pseudolidar.detectors.boxes2d import Boxes2d
-from pseudolidar.detectors.pointrcnn.checkpoints import TrainedPointRCNN, load_pointrcnn
+from pseudolidar.detectors.detector import Detector, detected_objects, reading_checkpoint
+from pseudolidar.detectors.pointrcnn.model import PointRCNN
 from pseudolidar.detectors.pointrcnn.scenes import sample_scene, scene_points
-from pseudolidar.detectors.results import detected_objects
+from pseudolidar.files import FormatError
 from pseudolidar.kitti import Calibration, Objects, box3d_corners
 from pseudolidar.ops import nms
-from pseudolidar.training import require_device
+from pseudolidar.training import load_plain, require_device
 
-# Boxes whose projection is both wider and higher than this share of the image are no objects. Published code asks for
-# one of the two, which would take people close to a low camera away.
-_LARGEST_SHARE = 0.8
+_EXPECTED = "a PointRCNN's checkpoint, of this package or published (model_state)"
+# Settings that published checkpoints were trained under, and don't hold.
+_PUBLISHED_SETTINGS = {"points": 16384, "score_threshold": 0.3, "nms_threshold": 0.1}
+# Boxes whose projection is both wider and higher than this fraction of the image are no objects. Published code asks
+# for one of the two, which would take people close to a low camera away.
+_LARGEST_FRACTION = 0.8
 # Corners nearer than this have no place in the image.
 _NEAREST_CORNER_M = 0.1
 
 
 @dataclass(frozen=True)
-class PointRCNNDetector:
-    """A trained network and the rules it was trained under."""
+class PointRCNNDetector(Detector):
+    """A trained network, in evaluation mode, and the settings it was trained under (`PointRCNNTraining`)."""
 
-    trained: TrainedPointRCNN
+    model: PointRCNN
+    class_names: tuple[str, ...]
+    points: int
+    score_threshold: float
+    nms_threshold: float
+    max_depth: float | None
+
+    starts_from_boxes2d = False
+    # Dense clouds have most of their points where there is nothing to learn.
+    wants_sparse_cloud = True
 
     @classmethod
-    def from_checkpoint(cls, checkpoint: Path, device: str = "cpu") -> "PointRCNNDetector":
-        """Load a checkpoint of `train_pointrcnn`, or a published one.
+    def from_checkpoint(cls, checkpoint: str | Path, device: str = "cpu") -> "PointRCNNDetector":
+        """Load a checkpoint of `train_pointrcnn`, or a published one; only tensors and plain data are ever unpickled.
+
+        Published checkpoints (`{"model_state": ...}`, or the parameters alone) are taken for the published car model's.
 
         Raises:
-            FormatError: see `load_pointrcnn`.
+            FormatError: no such file, a broken one, or weights of something else: the first parameter that differs is
+                named.
             InputError: no such device.
         """
         require_device(device)
-        trained = load_pointrcnn(checkpoint)
-        trained.model.to(device)
-        return cls(trained)
+        content = load_plain(checkpoint, _EXPECTED)
+        if not isinstance(content, dict):
+            raise FormatError(checkpoint, "content", type(content).__name__, _EXPECTED)
+        arguments: dict[str, Any] = content.get(
+            "arguments", {"class_name": "Car", "max_depth": None, "settings": _PUBLISHED_SETTINGS}
+        )
+        if "phase" in arguments:
+            raise FormatError(checkpoint, "phase", arguments["phase"], "a detector whose training is finished")
+        with reading_checkpoint(checkpoint, _EXPECTED):
+            is_published = "arguments" not in content
+            model = PointRCNN() if is_published else PointRCNN.from_arguments(arguments["network"])
+            state = content.get("model_state", content) if is_published else content["state_dict"]
+            settings = arguments["settings"]
+            rules = (settings["points"], settings["score_threshold"], settings["nms_threshold"])
+            detector = cls(model, (arguments["class_name"],), *rules, arguments["max_depth"])
+        _load(model, state, checkpoint)
+        model.eval().to(device)
+        return detector
 
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """The one class that it finds."""
-        return (self.trained.class_name,)
-
-    @property
-    def starts_from_boxes2d(self) -> bool:
-        """False: objects are looked for in the whole cloud."""
-        return False
-
-    @property
-    def wants_sparse_cloud(self) -> bool:
-        """Dense clouds have most of their points where there is nothing to learn."""
-        return True
-
+    @override
     @torch.inference_mode()
     def objects(
         self,
@@ -66,37 +86,38 @@ class PointRCNNDetector:
         boxes: Boxes2d,
         seed: int,
     ) -> tuple[Objects, Counter[str]]:
-        """Detect the objects of one frame.
-
-        Args:
-            points_velo: float32 (N, 4), velodyne frame.
-            calibration: the frame's.
-            image_size: (height, width) of the left image, px.
-            boxes: not looked at.
-            seed: of the choice of points.
-
-        Returns:
-            the objects, best first, their scores being logits, and what was skipped.
-        """
-        skipped: Counter[str] = Counter()
-        trained = self.trained
-        scene = scene_points(points_velo, calibration, image_size, trained.max_depth)
+        # The objects come best first; their scores are logits.
+        scene = scene_points(points_velo, calibration, image_size, self.max_depth)
         if not len(scene):
-            skipped["scenes without a point in the detector's area"] += 1
-            return Objects.empty(scored=True), skipped
-        sampled = sample_scene(scene, trained.points, np.random.default_rng(seed))
-        output = trained.model(torch.from_numpy(sampled)[None].to(trained.model.mean_size_m.device))
-        confident = output.scores[0] > trained.score_threshold
+            return Objects.empty(scored=True), Counter({"scenes without a point in the detector's area": 1})
+        sampled = sample_scene(scene, self.points, np.random.default_rng(seed))
+        output = self.model(torch.from_numpy(sampled)[None].to(self.model.mean_size_m.device))
+        confident = output.scores[0] > self.score_threshold
         box3d, logits = output.boxes[0][confident], output.rcnn_cls[0, confident, 0]
-        kept = nms(box3d, logits, trained.overlap, rotated=True)
+        kept = nms(box3d, logits, self.nms_threshold, rotated=True)
         box3d_m = box3d[kept].cpu().numpy().astype(np.float64)
         score = logits[kept].cpu().numpy().astype(np.float64)
         box2d, fault = project_boxes(box3d_m, calibration, image_size)
-        skipped += Counter(fault[fault != ""].tolist())
         good = fault == ""
-        box3d_m, box2d, score = box3d_m[good], box2d[good], score[good]
-        names = np.full(len(box3d_m), trained.class_name)
-        return detected_objects(names, box2d, box3d_m, score), skipped
+        names = np.full(int(good.sum()), self.class_names[0])
+        return detected_objects(names, box2d[good], box3d_m[good], score[good]), Counter(fault[~good].tolist())
+
+
+def _load(model: PointRCNN, state: object, path: str | Path) -> None:
+    if not isinstance(state, Mapping):
+        raise FormatError(path, "weights", type(state).__name__, _EXPECTED)
+    # Parallel training puts a prefix before the names.
+    state = {str(name).removeprefix("module."): value for name, value in state.items()}
+    own = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    given = {name: tuple(getattr(value, "shape", ())) for name, value in state.items()}
+    # Checkpoints from before PyTorch 0.4.1 do not count batches, and nothing here needs the count.
+    own = {name: shape for name, shape in own.items() if name in given or not name.endswith("num_batches_tracked")}
+    different = [name for name in sorted(own.keys() | given.keys()) if own.get(name) != given.get(name)]
+    if different:
+        name = different[0]
+        expected = f"{own.get(name, 'no such parameter')}; {len(different)} parameters differ"
+        raise FormatError(path, name, given.get(name, "nothing"), expected)
+    model.load_state_dict(state, strict=False)
 
 
 def project_boxes(
@@ -110,12 +131,10 @@ def project_boxes(
         pixels, depth = calibration.rect_to_image(corners)
         pixels = pixels[depth > _NEAREST_CORNER_M]
         if len(pixels):
-            low = np.clip(pixels.min(axis=0), 0, [width - 1, height - 1])
-            high = np.clip(pixels.max(axis=0), 0, [width - 1, height - 1])
-            box2d[i] = *low, *high
+            box2d[i] = np.clip([*pixels.min(axis=0), *pixels.max(axis=0)], 0, 2 * [width - 1, height - 1])
         size = box2d[i, 2:] - box2d[i, :2]
         if not (size > 0).all():
             fault[i] = "boxes outside of the image"
-        elif size[0] > _LARGEST_SHARE * width and size[1] > _LARGEST_SHARE * height:
-            fault[i] = f"boxes over {_LARGEST_SHARE:.0%} of the image"
+        elif size[0] > _LARGEST_FRACTION * width and size[1] > _LARGEST_FRACTION * height:
+            fault[i] = f"boxes over {_LARGEST_FRACTION:.0%} of the image"
     return box2d, fault

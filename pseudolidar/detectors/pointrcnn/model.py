@@ -1,16 +1,15 @@
-"""PointRCNN (Shi et al., CVPR 2019): boxes from points in two stages, proposals and their refinement."""
+"""PointRCNN (Shi et al., CVPR 2019): boxes from points in two stages, the RPN's proposals and their refinement."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from pseudolidar.detectors.pointrcnn.coding import BoxCoding, boxes_at_points, boxes_in_regions
-from pseudolidar.detectors.pointrcnn.first_stage import BackboneShape, FirstStage, RegionProposalNetwork
-from pseudolidar.detectors.pointrcnn.proposals import ProposalSettings, propose
-from pseudolidar.detectors.pointrcnn.second_stage import RegionNetwork, RegionShape
+from pseudolidar.detectors.pointrcnn.box_coder import BoxCoder, decode_at_points, decode_in_rois
+from pseudolidar.detectors.pointrcnn.rcnn import RCNNHead, RCNNShape
+from pseudolidar.detectors.pointrcnn.rpn import RPN, BackboneShape, ProposalSettings, RPNOutput, propose
 
 MEAN_SIZES_M = {
     "Car": (1.52563191462, 1.62856739989, 3.88311640418),
@@ -19,22 +18,18 @@ MEAN_SIZES_M = {
 }
 """Mean height, width, length in m of KITTI's classes; the car's as in PointRCNN's published configuration."""
 
-PUBLISHED_BACKBONE = BackboneShape()
-PUBLISHED_REGION = RegionShape()
-PUBLISHED_PROPOSALS = ProposalSettings()
-
 
 @dataclass(frozen=True)
 class PointRCNNOutput:
-    """What both stages say of B scenes, also by name (`output["rois"]`) under the published names.
+    """Both stages' output for B scenes, also by name (`output["rois"]`) under the published names.
 
     Attributes:
         rpn_cls: (B, N, 1), foreground logits of the points.
         rpn_reg: (B, N, 76), their box regression.
-        rois: (B, R, 7), regions: x y z h w l ry, rectified camera frame, y at the bottom face; zeros fill up.
-        rcnn_cls: (B, R, 1), confidence logits of the regions.
+        rois: (B, R, 7), x y z h w l ry, rectified camera frame, y at the bottom face; zeros fill up.
+        rcnn_cls: (B, R, 1), confidence logits of the RoIs.
         rcnn_reg: (B, R, 46), their refinement.
-        boxes: (B, R, 7), the regions refined.
+        boxes: (B, R, 7), the RoIs refined.
         scores: (B, R), confidence in (0, 1); 0 for the zeros that fill up.
     """
 
@@ -47,40 +42,39 @@ class PointRCNNOutput:
     scores: Tensor
 
     def __getitem__(self, name: str) -> Tensor:
-        if name not in {entry.name for entry in fields(self)}:
-            raise KeyError(name)
-        value: Tensor = getattr(self, name)
+        value: Tensor = vars(self)[name]
         return value
 
 
 class PointRCNN(nn.Module):
     """PointRCNN for one class; the defaults are the published car model with 3,887,452 parameters.
 
-    Parameters have the published names: published checkpoints load as they are (`load_pointrcnn`).
+    Parameters have the published names: published checkpoints load as they are (`PointRCNNDetector.from_checkpoint`).
 
     Args:
         mean_size_m: height, width, length of the class.
-        backbone: shape of the first stage.
-        region: shape of the second stage.
-        proposals: how regions are chosen in evaluation.
+        backbone: shape of the RPN.
+        rcnn: shape of the RCNN head.
+        proposals: how RoIs are chosen in evaluation.
     """
 
     mean_size_m: Tensor
-    rpn_coding = BoxCoding(scope_m=3.0, bin_m=0.5, heading_bins=12, quarter=False)
-    rcnn_coding = BoxCoding(scope_m=1.5, bin_m=0.5, heading_bins=9, quarter=True)
+    rpn_coder = BoxCoder(scope_m=3.0, bin_m=0.5, heading_bins=12, quarter=False)
+    rcnn_coder = BoxCoder(scope_m=1.5, bin_m=0.5, heading_bins=9, quarter=True)
 
     def __init__(
         self,
         mean_size_m: Sequence[float] = MEAN_SIZES_M["Car"],
-        backbone: BackboneShape = PUBLISHED_BACKBONE,
-        region: RegionShape = PUBLISHED_REGION,
-        proposals: ProposalSettings = PUBLISHED_PROPOSALS,
+        backbone: BackboneShape | None = None,
+        rcnn: RCNNShape | None = None,
+        proposals: ProposalSettings | None = None,
     ) -> None:
         super().__init__()
-        self.proposals = proposals
+        backbone = backbone or BackboneShape()
+        self.proposals = proposals or ProposalSettings()
         self.register_buffer("mean_size_m", torch.tensor(mean_size_m, dtype=torch.float32), persistent=False)
-        self.rpn = RegionProposalNetwork(backbone, self.rpn_coding.channels)
-        self.rcnn_net = RegionNetwork(region, backbone.propagation[0][-1], self.rcnn_coding.channels)
+        self.rpn = RPN(backbone, self.rpn_coder.channels)
+        self.rcnn_net = RCNNHead(rcnn or RCNNShape(), backbone.propagation[0][-1], self.rcnn_coder.channels)
 
     @classmethod
     def from_arguments(cls, arguments: dict[str, Any]) -> "PointRCNN":
@@ -88,7 +82,7 @@ class PointRCNN(nn.Module):
         return cls(
             arguments["mean_size_m"],
             BackboneShape(**arguments["backbone"]),
-            RegionShape(**arguments["region"]),
+            RCNNShape(**arguments["rcnn"]),
             ProposalSettings(**arguments["proposals"]),
         )
 
@@ -101,28 +95,21 @@ class PointRCNN(nn.Module):
         Raises:
             ValueError: another shape, no points, or coordinates that are not finite.
         """
-        require_points(points)
-        first = self.rpn(points)
-        regions = propose(self.boxes_of_points(points, first), first.rpn_cls[..., 0], self.proposals)
-        rcnn_cls, rcnn_reg = self.rcnn_net(points, first, regions)
-        boxes = boxes_in_regions(self.rcnn_coding, regions.flatten(0, 1), rcnn_reg.flatten(0, 1), self.mean_size_m)
-        scores = rcnn_cls[..., 0].sigmoid() * (regions[..., 3] > 0)
-        return PointRCNNOutput(
-            first.rpn_cls, first.rpn_reg, regions, rcnn_cls, rcnn_reg, boxes.view(regions.shape), scores
-        )
+        if points.ndim != 3 or points.shape[2] != 3 or points.shape[1] < 1:
+            expected = "(scenes, points, 3), at least one point"
+            raise ValueError(f"points: found shape {tuple(points.shape)}, expected {expected}")
+        if not bool(torch.isfinite(points).all()):
+            scene, point, _ = torch.nonzero(~torch.isfinite(points))[0].tolist()
+            found = f"{points[scene, point].tolist()} at scene {scene}, point {point}"
+            raise ValueError(f"points: found {found}, expected finite numbers")
+        rpn = self.rpn(points)
+        rois = propose(self.boxes_of_points(points, rpn), rpn.rpn_cls[..., 0], self.proposals)
+        rcnn_cls, rcnn_reg = self.rcnn_net(points, rpn, rois)
+        boxes = decode_in_rois(self.rcnn_coder, rois.flatten(0, 1), rcnn_reg.flatten(0, 1), self.mean_size_m)
+        scores = rcnn_cls[..., 0].sigmoid() * (rois[..., 3] > 0)
+        return PointRCNNOutput(rpn.rpn_cls, rpn.rpn_reg, rois, rcnn_cls, rcnn_reg, boxes.view(rois.shape), scores)
 
-    def boxes_of_points(self, points: Tensor, first: FirstStage) -> Tensor:
-        """The box (B, N, 7) that each point says."""
-        flat = boxes_at_points(self.rpn_coding, points.flatten(0, 1), first.rpn_reg.flatten(0, 1), self.mean_size_m)
+    def boxes_of_points(self, points: Tensor, rpn: RPNOutput) -> Tensor:
+        """The box (B, N, 7) that the RPN finds at each point."""
+        flat = decode_at_points(self.rpn_coder, points.flatten(0, 1), rpn.rpn_reg.flatten(0, 1), self.mean_size_m)
         return flat.view(*points.shape[:2], 7)
-
-
-def require_points(points: Tensor) -> None:
-    """Raise a ValueError unless `points` are finite (B, N, 3) with N at least 1."""
-    if points.ndim != 3 or points.shape[2] != 3 or points.shape[1] < 1:
-        raise ValueError(f"points: found shape {tuple(points.shape)}, expected (scenes, points, 3), at least one point")
-    if not bool(torch.isfinite(points).all()):
-        scene, point, _ = torch.nonzero(~torch.isfinite(points))[0].tolist()
-        raise ValueError(
-            f"points: found {points[scene, point].tolist()} at scene {scene}, point {point}, expected finite numbers"
-        )

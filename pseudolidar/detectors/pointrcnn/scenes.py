@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pseudolidar.detectors.detector import counted
 from pseudolidar.detectors.pointrcnn.augmentation import ObjectDatabase, SceneAugmentation
 from pseudolidar.files import FormatError
 from pseudolidar.kitti import Calibration, Frame, ObjectDataset, read_points
@@ -146,9 +147,8 @@ class SceneSource:
         self._collect(dataset, class_name)
         if not self.frames:
             place = f"{class_name} objects in {len(dataset)} frames"
-            raise FormatError(
-                dataset.root, place, "none to train on", "at least one with points in the detector's area"
-            )
+            expected = "at least one with points in the detector's area"
+            raise FormatError(dataset.root, place, "none to train on", expected)
         # Each epoch goes through all frames in its own order.
         self._order = functools.lru_cache(maxsize=4)(self._order_of_epoch)
 
@@ -206,7 +206,7 @@ class SceneSource:
                 continue
             self.frames.append(TrainingFrame(frame, boxes))
             self.database.add(points, boxes)
-        reasons = "".join(f"; left out {count}: {reason}" for reason, count in sorted(left_out.items()))
+        reasons = counted("left out", left_out)
         objects = sum(len(frame.boxes) for frame in self.frames)
         logger.info("%s: %d objects in %d of %d frames%s", class_name, objects, len(self.frames), len(dataset), reasons)
 

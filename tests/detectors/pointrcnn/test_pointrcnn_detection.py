@@ -12,7 +12,7 @@ import torch
 from pseudolidar.detectors import Boxes2d, detect, load_detector, log_tallies
 from pseudolidar.detectors.frustum_pointnet import FrustumTraining, train_frustum_pointnet
 from pseudolidar.detectors.frustum_pointnet.inference import FrustumDetector
-from pseudolidar.detectors.pointrcnn import PointRCNN, PointRCNNDetector, load_pointrcnn, train_pointrcnn
+from pseudolidar.detectors.pointrcnn import PointRCNN, PointRCNNDetector, train_pointrcnn
 from pseudolidar.detectors.pointrcnn.inference import project_boxes
 from pseudolidar.files import FormatError
 from pseudolidar.kitti import Calibration, ObjectDataset, read_objects, write_points
@@ -29,7 +29,7 @@ NO_BOXES = Boxes2d(np.zeros(0, dtype=np.str_), np.zeros((0, 4)))
 def checkpoint(street: ObjectDataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A network that has learnt nothing, and whose every box is confident enough."""
     path = tmp_path_factory.mktemp("trained") / "car.pt"
-    settings = dataclasses.replace(BRIEF, score_threshold=0.0, overlap=0.5)
+    settings = dataclasses.replace(BRIEF, score_threshold=0.0, nms_threshold=0.5)
     train_pointrcnn(settings, street, street.root / "clouds", "Car", path, seed=0)
     return path
 
@@ -136,7 +136,7 @@ def test_one_point_and_points_that_are_not_finite(detector: PointRCNNDetector) -
 
 
 def test_near_only_detectors_do_not_see_far_points(detector: PointRCNNDetector) -> None:
-    near = PointRCNNDetector(dataclasses.replace(detector.trained, max_depth=20.0))
+    near = dataclasses.replace(detector, max_depth=20.0)
     far = cloud_of((0.0, 1.0, 30.0), (0.5, 1.0, 30.0))
     _, skipped = near.objects(far, CALIBRATION, SIZE, NO_BOXES, seed=0)
     assert skipped == {"scenes without a point in the detector's area": 1}
@@ -145,7 +145,7 @@ def test_near_only_detectors_do_not_see_far_points(detector: PointRCNNDetector) 
 
 
 def test_the_network_refuses_what_is_no_scene(detector: PointRCNNDetector) -> None:
-    model = detector.trained.model
+    model = detector.model
     with pytest.raises(ValueError, match=r"points: found shape \(4, 3\)"):
         model(torch.zeros(4, 3))
     with pytest.raises(ValueError, match="at least one point"):
@@ -158,7 +158,7 @@ def test_the_network_refuses_what_is_no_scene(detector: PointRCNNDetector) -> No
 
 def test_scores_of_rows_that_fill_up_are_nothing(detector: PointRCNNDetector) -> None:
     with torch.inference_mode():
-        output = detector.trained.model(torch.tensor([[[0.0, 1.0, 10.0]]]).repeat(2, 8, 1))
+        output = detector.model(torch.tensor([[[0.0, 1.0, 10.0]]]).repeat(2, 8, 1))
     filling = output.rois[..., 3] == 0
     assert filling.any() and (output.scores[filling] == 0).all()
     assert (output.scores[~filling] > 0).all() and bool(torch.isfinite(output.boxes).all())
@@ -199,9 +199,9 @@ def test_published_checkpoints_load(
     state = {prefix + name: value for name, value in published.items() if counted or "num_batches" not in name}
     content = {"model_state": state, "epoch": 70, "it": 9, "optimizer_state": None} if wrapped else state
     torch.save(content, tmp_path / "p")
-    trained = load_pointrcnn(tmp_path / "p")
-    assert trained.class_name == "Car" and trained.max_depth is None and not trained.model.training
-    assert (trained.points, trained.score_threshold, trained.overlap) == (16384, 0.3, 0.1)
+    trained = PointRCNNDetector.from_checkpoint(tmp_path / "p")
+    assert trained.class_names == ("Car",) and trained.max_depth is None and not trained.model.training
+    assert (trained.points, trained.score_threshold, trained.nms_threshold) == (16384, 0.3, 0.1)
     for name, value in trained.model.state_dict().items():
         assert torch.equal(value, published[name]), name
     assert isinstance(load_detector(tmp_path / "p"), PointRCNNDetector)
@@ -239,9 +239,9 @@ def test_checkpoints_that_lack_something_are_refused(missing: str, checkpoint: P
         load_detector(tmp_path / "car.pt")
 
 
-def test_a_first_stage_alone_is_no_detector(checkpoint: Path, tmp_path: Path) -> None:
+def test_an_rpn_alone_is_no_detector(checkpoint: Path, tmp_path: Path) -> None:
     content = torch.load(checkpoint, weights_only=True)
-    content["arguments"]["phase"] = "first stage"
+    content["arguments"]["phase"] = "RPN"
     torch.save(content, tmp_path / "car.rpn.pt")
-    with pytest.raises(FormatError, match=r"car\.rpn\.pt: phase: found first stage"):
+    with pytest.raises(FormatError, match=r"car\.rpn\.pt: phase: found RPN"):
         load_detector(tmp_path / "car.rpn.pt")

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from pseudolidar.detectors.pointrcnn.proposals import ProposalSettings, propose
+from pseudolidar.detectors.pointrcnn.rpn import ProposalSettings, propose
 
-SETTINGS = ProposalSettings(considered=40, kept=10, overlap=0.5)
+SETTINGS = ProposalSettings(nms_pre=40, nms_post=10, nms_threshold=0.5)
 
 
 def row_of_boxes(depths: Tensor, apart_m: float = 10.0) -> Tensor:
@@ -21,63 +21,64 @@ def falling(count: int) -> Tensor:
     return torch.linspace(1, 0, count)
 
 
-def places(regions: Tensor) -> list[int]:
-    """Which of the boxes in a row (10 m apart) each region is."""
-    return [round(float(x) / 10) for x in regions[:, 0]]
+def places(rois: Tensor) -> list[int]:
+    """Which of the boxes in a row (10 m apart) each roi is."""
+    return [round(float(x) / 10) for x in rois[:, 0]]
 
 
 def test_near_and_far_have_their_quotas() -> None:
     depths = torch.tensor([10.0, 50.0]).repeat(20)
-    (regions,) = propose(row_of_boxes(depths)[None], falling(40)[None], SETTINGS)
+    (rois,) = propose(row_of_boxes(depths)[None], falling(40)[None], SETTINGS)
     # 7 near ones first, then 3 far ones, each by falling score.
-    assert places(regions) == [0, 2, 4, 6, 8, 10, 12, 1, 3, 5]
-    assert (regions[:7, 2] == 10).all() and (regions[7:, 2] == 50).all()
+    assert places(rois) == [0, 2, 4, 6, 8, 10, 12, 1, 3, 5]
+    assert (rois[:7, 2] == 10).all() and (rois[7:, 2] == 50).all()
 
 
 def test_scores_rather_than_places_decide_and_ties_keep_their_order() -> None:
     depths = torch.tensor([10.0]).repeat(10)
     scores = torch.tensor([0.1, 0.9, 0.5, 0.5, 0.2, 0.9, -3.0, 0.0, 0.5, 0.3])
-    (regions,) = propose(row_of_boxes(depths)[None], scores[None], ProposalSettings(100, 10, 0.5))
-    assert places(regions[:7]) == [1, 5, 2, 3, 8, 9, 4]
+    (rois,) = propose(row_of_boxes(depths)[None], scores[None], ProposalSettings(100, 10, 0.5))
+    assert places(rois[:7]) == [1, 5, 2, 3, 8, 9, 4]
 
 
 def test_without_far_boxes_the_next_near_ones_take_their_places() -> None:
     depths = torch.full((60,), 10.0)
-    (regions,) = propose(row_of_boxes(depths)[None], falling(60)[None], SETTINGS)
+    (rois,) = propose(row_of_boxes(depths)[None], falling(60)[None], SETTINGS)
     # 28 of 40 are considered as near; the far quota begins with the 29th.
-    assert places(regions) == [0, 1, 2, 3, 4, 5, 6, 28, 29, 30]
+    assert places(rois) == [0, 1, 2, 3, 4, 5, 6, 28, 29, 30]
 
 
 def test_without_near_boxes_their_places_stay_empty() -> None:
-    (regions,) = propose(row_of_boxes(torch.full((20,), 50.0))[None], falling(20)[None], SETTINGS)
-    assert places(regions[:3]) == [0, 1, 2]
-    assert (regions[3:] == 0).all()
+    (rois,) = propose(row_of_boxes(torch.full((20,), 50.0))[None], falling(20)[None], SETTINGS)
+    assert places(rois[:3]) == [0, 1, 2]
+    assert (rois[3:] == 0).all()
 
 
 @pytest.mark.parametrize("depth", [-5.0, 0.0, 80.5, float("nan")])
 def test_boxes_behind_or_beyond_are_left_out(depth: float) -> None:
     boxes = row_of_boxes(torch.tensor([depth, 80.0, 40.0]))
-    (regions,) = propose(boxes[None], falling(3)[None], SETTINGS)
+    (rois,) = propose(boxes[None], falling(3)[None], SETTINGS)
     # 40 m is still near, 80 m still far.
-    assert places(regions[:2]) == [2, 1]
-    assert (regions[2:] == 0).all()
+    assert places(rois[:2]) == [2, 1]
+    assert (rois[2:] == 0).all()
 
 
 def test_fewer_boxes_than_are_kept_leave_zeros() -> None:
     boxes = torch.stack([row_of_boxes(torch.tensor([5.0, 60.0])), row_of_boxes(torch.tensor([-1.0, -1.0]))])
-    regions = propose(boxes, falling(2).repeat(2, 1), SETTINGS)
-    assert regions.shape == (2, 10, 7)
-    torch.testing.assert_close(regions[0, :2], boxes[0])
-    assert (regions[0, 2:] == 0).all() and (regions[1] == 0).all()
+    rois = propose(boxes, falling(2).repeat(2, 1), SETTINGS)
+    assert rois.shape == (2, 10, 7)
+    torch.testing.assert_close(rois[0, :2], boxes[0])
+    assert (rois[0, 2:] == 0).all() and (rois[1] == 0).all()
 
 
 def test_only_the_best_are_considered() -> None:
     # The first three lie on each other; with 4 near ones considered (70 % of 6) only one more is seen.
     boxes = torch.cat([row_of_boxes(torch.full((1,), 10.0)).repeat(3, 1), row_of_boxes(torch.full((5,), 10.0))[1:]])
     boxes = torch.cat([boxes, row_of_boxes(torch.tensor([60.0]))])
-    (regions,) = propose(boxes[None], falling(len(boxes))[None], ProposalSettings(considered=6, kept=10, overlap=0.5))
-    assert [float(z) for z in regions[:3, 2]] == [10, 10, 60]
-    assert (regions[3:] == 0).all()
+    settings = ProposalSettings(nms_pre=6, nms_post=10, nms_threshold=0.5)
+    (rois,) = propose(boxes[None], falling(len(boxes))[None], settings)
+    assert [float(z) for z in rois[:3, 2]] == [10, 10, 60]
+    assert (rois[3:] == 0).all()
 
 
 def test_headings_count_where_they_are_asked_for() -> None:

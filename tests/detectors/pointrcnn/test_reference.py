@@ -49,22 +49,22 @@ def test_parameters_have_the_published_names_and_shapes(reference_dir: Path) -> 
     assert sum(parameter.numel() for parameter in model.parameters()) == 3_887_452
 
 
-def test_the_first_stage_says_the_same(reference_dir: Path, output: PointRCNNOutput) -> None:
+def test_the_rpn_says_the_same(reference_dir: Path, output: PointRCNNOutput) -> None:
     with np.load(reference_dir / "pointrcnn_dev.npz") as reference:
         np.testing.assert_allclose(output["rpn_cls"][0].numpy(), reference["rpn_cls"], atol=1e-3)
         np.testing.assert_allclose(output["rpn_reg"][0, ::8].numpy(), reference["rpn_reg"], atol=1e-3)
 
 
-def test_the_regions_are_the_same(reference_dir: Path, output: PointRCNNOutput) -> None:
+def test_the_rois_are_the_same(reference_dir: Path, output: PointRCNNOutput) -> None:
     with np.load(reference_dir / "pointrcnn_dev.npz") as reference:
         expected = reference["rois"]
     distance = np.abs(output["rois"][0].numpy()[:, None] - expected).max(axis=2)
-    # Regions of equal score may swap places.
+    # RoIs of equal score may swap places.
     assert distance.min(axis=0).max() < 1e-2
     assert distance.min(axis=1).max() < 1e-2
 
 
-def test_the_second_stage_says_the_same_of_the_same_regions(
+def test_the_rcnn_head_says_the_same_of_the_same_rois(
     reference_dir: Path, filled: PointRCNN, points: torch.Tensor, output: PointRCNNOutput
 ) -> None:
     with np.load(reference_dir / "pointrcnn_dev.npz") as reference, torch.inference_mode():

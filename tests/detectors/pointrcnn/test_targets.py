@@ -1,4 +1,4 @@
-"""What the two stages should say: points labelled, regions sampled by quota, moved and changed."""
+"""What the two stages should say: points labelled, rois sampled by quota, moved and changed."""
 
 import math
 
@@ -8,18 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from pseudolidar.detectors.pointrcnn.coding import to_region_frame
-from pseudolidar.detectors.pointrcnn.targets import (
-    RegionLabels,
-    RegionSampling,
-    augment_regions,
-    label_points,
-    sample_regions,
-)
+from pseudolidar.detectors.pointrcnn.box_coder import canonical
+from pseudolidar.detectors.pointrcnn.targets import RoISampling, RoITargets, augment_rois, label_points, sample_rois
 from pseudolidar.ops import iou_3d, points_in_boxes
 
 CAR = torch.tensor([2.0, 1.6, 20.0, 1.5, 1.6, 3.9, 0.4])
-SAMPLING = RegionSampling(regions=20)
+SAMPLING = RoISampling(rois=20)
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -41,8 +35,8 @@ EASY = shifted(CAR, 10.0, -10.0, 15.0, 20.0)  # none
 BETWEEN = shifted(CAR, 1.3)  # 0.5
 
 
-def sampled(proposals: Tensor, boxes: Tensor, sampling: RegionSampling = SAMPLING, seed: int = 0) -> RegionLabels:
-    return sample_regions(proposals[None], boxes[None], sampling, generator(seed))
+def sampled(proposals: Tensor, boxes: Tensor, sampling: RoISampling = SAMPLING, seed: int = 0) -> RoITargets:
+    return sample_rois(proposals[None], boxes[None], sampling, generator(seed))
 
 
 def test_points_in_on_and_around_an_object() -> None:
@@ -73,11 +67,11 @@ def test_a_scene_without_objects_is_background() -> None:
 
 
 def test_the_quotas_are_kept() -> None:
-    # Twelve of foreground are there, of which half the regions, 10, are taken; 80 % of the rest is hard.
-    sampling = RegionSampling(regions=20, regression_overlap=0.6)
+    # Twelve of foreground are there, of which half the rois, 10, are taken; 80 % of the rest is hard.
+    sampling = RoISampling(rois=20, regression_iou=0.6)
     labels = sampled(torch.cat([FOREGROUND, FOREGROUND, HARD, EASY]), CAR[None], sampling)
-    assert labels.regions.shape == (1, 20, 7)
-    distance = torch.linalg.vector_norm(labels.regions[0, :, :3] - CAR[:3], dim=1)
+    assert labels.rois.shape == (1, 20, 7)
+    distance = torch.linalg.vector_norm(labels.rois[0, :, :3] - CAR[:3], dim=1)
     # Noise moves by at most 1 m an axis.
     assert int((distance < 1.0).sum()) >= 10 and int((distance[:10] < 2.1).sum()) == 10
     assert int((distance[10:18] < 2.5 + 1.8).sum()) == 8 and int((distance[18:] > 8).sum()) == 2
@@ -86,18 +80,18 @@ def test_the_quotas_are_kept() -> None:
 
 
 def test_foreground_is_taken_once_each_as_long_as_there_is_enough() -> None:
-    still = RegionSampling(regions=8, foreground_share=0.5)
+    still = RoISampling(rois=8, foreground_fraction=0.5)
     many = torch.cat([shifted(CAR, *torch.linspace(-0.3, 0.3, 4).tolist()), EASY])
     labels = sampled(many, CAR[None], still)
     # Unmoved ones among the four are different from each other.
-    unmoved = [row for row in labels.regions[0, :4].tolist() if row in many.tolist()]
+    unmoved = [row for row in labels.rois[0, :4].tolist() if row in many.tolist()]
     assert len({tuple(row) for row in unmoved}) == len(unmoved)
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_noise_keeps_foreground_foreground(seed: int) -> None:
-    labels = sampled(torch.cat([FOREGROUND, EASY]), CAR[None], RegionSampling(regions=40), seed)
-    overlap = iou_3d(labels.regions[0], CAR[None])[:, 0]
+    labels = sampled(torch.cat([FOREGROUND, EASY]), CAR[None], RoISampling(rois=40), seed)
+    overlap = iou_3d(labels.rois[0], CAR[None])[:, 0]
     # Six are there of at most 20; drawn anew ten times, one draw in five being no noise, hardly any is lost.
     assert int((overlap[:6] >= 0.55).sum()) >= 5
     torch.testing.assert_close(labels.refined[0], overlap >= 0.55)
@@ -106,11 +100,11 @@ def test_noise_keeps_foreground_foreground(seed: int) -> None:
 
 
 def test_noise_is_there_and_limited() -> None:
-    labels = sampled(FOREGROUND[:1], CAR[None], RegionSampling(regions=200))
-    change = labels.regions[0] - CAR
+    labels = sampled(FOREGROUND[:1], CAR[None], RoISampling(rois=200))
+    change = labels.rois[0] - CAR
     assert 0.05 < float((change == 0).all(dim=1).float().mean()) < 0.4
     assert float(change[:, :3].abs().max()) <= 1.0
-    assert float((labels.regions[0, :, 3:6] / CAR[3:6] - 1).abs().max()) <= 0.15 + 1e-5
+    assert float((labels.rois[0, :, 3:6] / CAR[3:6] - 1).abs().max()) <= 0.15 + 1e-5
     assert float(change[:, 6].abs().max()) <= math.pi / 3 + 1e-5
 
 
@@ -121,8 +115,8 @@ def test_noise_is_there_and_limited() -> None:
 )
 def test_kinds_that_are_missing_are_made_up_for(proposals: Tensor, foreground: int) -> None:
     labels = sampled(proposals, CAR[None])
-    assert labels.regions.shape == (1, 20, 7) and bool(torch.isfinite(labels.regions).all())
-    overlap = iou_3d(labels.regions[0], CAR[None])[:, 0]
+    assert labels.rois.shape == (1, 20, 7) and bool(torch.isfinite(labels.rois).all())
+    overlap = iou_3d(labels.rois[0], CAR[None])[:, 0]
     torch.testing.assert_close(labels.confidence[0] == 1, overlap >= 0.6)
     if foreground:
         assert int(labels.refined.sum()) >= foreground - 2
@@ -133,25 +127,25 @@ def test_kinds_that_are_missing_are_made_up_for(proposals: Tensor, foreground: i
 def test_without_objects_all_regions_are_background() -> None:
     labels = sampled(torch.cat([FOREGROUND, torch.zeros(3, 7)]), torch.zeros(2, 7))
     assert (labels.confidence == 0).all() and not labels.refined.any() and (labels.boxes == 0).all()
-    assert (labels.regions[..., 3] > 0).all()
+    assert (labels.rois[..., 3] > 0).all()
 
 
 def test_without_proposals_the_objects_are_the_regions() -> None:
     labels = sampled(torch.zeros(4, 7), torch.stack([CAR, torch.zeros(7)]))
-    assert float(iou_3d(labels.regions[0], CAR[None]).min()) > 0.1
+    assert float(iou_3d(labels.rois[0], CAR[None]).min()) > 0.1
     assert int((labels.confidence == 1).sum()) >= 16
 
 
 def test_without_both_nothing_counts() -> None:
     labels = sampled(torch.zeros(4, 7), torch.zeros(2, 7))
-    assert (labels.confidence == -1).all() and not labels.refined.any() and (labels.regions == 0).all()
+    assert (labels.confidence == -1).all() and not labels.refined.any() and (labels.rois == 0).all()
 
 
 def test_the_generator_decides() -> None:
     proposals = torch.cat([FOREGROUND, HARD, EASY])
     one, two, three = (sampled(proposals, CAR[None], seed=seed) for seed in (1, 1, 2))
-    torch.testing.assert_close(one.regions, two.regions, rtol=0, atol=0)
-    assert not torch.equal(one.regions, three.regions)
+    torch.testing.assert_close(one.rois, two.rois, rtol=0, atol=0)
+    assert not torch.equal(one.rois, three.rois)
 
 
 @settings(deadline=None, max_examples=15)
@@ -164,8 +158,8 @@ def test_labels_are_what_the_overlap_says(seed: int, count: int, objects: int) -
     if not objects:
         assert not labels.refined.any()
         return
-    overlap = iou_3d(labels.regions[0], labels.boxes[0]).diagonal()
-    there = labels.regions[0, :, 3] > 0
+    overlap = iou_3d(labels.rois[0], labels.boxes[0]).diagonal()
+    there = labels.rois[0, :, 3] > 0
     torch.testing.assert_close(labels.refined[0], overlap >= 0.55)
     torch.testing.assert_close((labels.confidence[0] == 1) & there, (overlap >= 0.6) & there)
 
@@ -175,13 +169,13 @@ def test_labels_are_what_the_overlap_says(seed: int, count: int, objects: int) -
 def test_scaled_and_mirrored_regions_keep_the_object_where_its_points_are(seed: int) -> None:
     random = generator(seed)
     uniform = torch.rand(6, 7, generator=random) * 2 - 1
-    regions = CAR + uniform * torch.tensor([0.5, 0.2, 0.5, 0.1, 0.1, 0.3, 0.5])
+    rois = CAR + uniform * torch.tensor([0.5, 0.2, 0.5, 0.1, 0.1, 0.3, 0.5])
     points = CAR[:3] + (torch.rand(400, 3, generator=random) * 2 - 1) * torch.tensor([3.0, 2.0, 3.0])
     inside = points_in_boxes(points[None], CAR[None, None])[0] >= 0
-    coordinates = to_region_frame(points.expand(6, -1, -1), regions)
+    coordinates = canonical(points.expand(6, -1, -1), rois)
     marks = torch.rand(6, 400, 2, generator=random)
-    labels = RegionLabels(regions[None], CAR.expand(1, 6, 7), torch.ones(1, 6), torch.ones(1, 6, dtype=torch.bool))
-    own, (offsets, sizes, headings) = augment_regions(torch.cat([coordinates, marks], dim=2), labels, random)
+    labels = RoITargets(rois[None], CAR.expand(1, 6, 7), torch.ones(1, 6), torch.ones(1, 6, dtype=torch.bool))
+    own, (offsets, sizes, headings) = augment_rois(torch.cat([coordinates, marks], dim=2), labels, random)
     torch.testing.assert_close(own[..., 3:], marks)
     scale = sizes[:, 0] / CAR[3]
     assert float((scale - 1).abs().max()) <= 0.05 + 1e-6
@@ -195,7 +189,7 @@ def test_scaled_and_mirrored_regions_keep_the_object_where_its_points_are(seed: 
 
 
 def test_mirroring_happens_to_about_half() -> None:
-    labels = RegionLabels(CAR.expand(1, 200, 7), CAR.expand(1, 200, 7), torch.ones(1, 200), torch.ones(1, 200) > 0)
-    own, _ = augment_regions(torch.ones(200, 1, 5), labels, generator())
+    labels = RoITargets(CAR.expand(1, 200, 7), CAR.expand(1, 200, 7), torch.ones(1, 200), torch.ones(1, 200) > 0)
+    own, _ = augment_rois(torch.ones(200, 1, 5), labels, generator())
     assert 60 < int((own[:, 0, 2] < 0).sum()) < 140
     assert (own[:, 0, :2] > 0).all()

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from pseudolidar.detectors import load_detector, train_detector
-from pseudolidar.detectors.pointrcnn import PointRCNN, PointRCNNTraining, load_pointrcnn, train_pointrcnn
+from pseudolidar.detectors.pointrcnn import PointRCNN, PointRCNNDetector, PointRCNNTraining, train_pointrcnn
 from pseudolidar.detectors.pointrcnn.scenes import SceneBatch, SceneSource
-from pseudolidar.detectors.pointrcnn.training import first_stage_path
+from pseudolidar.detectors.pointrcnn.training import rpn_path
 from pseudolidar.files import DivergenceError, FormatError
 from pseudolidar.kitti import ObjectDataset
 from pseudolidar.training import load_checkpoint
@@ -43,7 +43,7 @@ def test_the_same_seed_gives_the_same_bytes(settings: PointRCNNTraining, street:
     )
     assert one == two
     assert one != three
-    # Nothing else is left: no running state, no first stage.
+    # Nothing else is left: no running state, no RPN.
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one.pt", "three.pt", "two.pt"]
 
 
@@ -61,10 +61,10 @@ def test_an_interrupted_training_ends_with_the_same_bytes(
     with pytest.raises(KeyboardInterrupt):
         train(BRIEF, street, tmp_path / "broken.pt")
     assert not (tmp_path / "broken.pt").exists()
-    assert first_stage_path(tmp_path / "broken.pt").exists() == (batch >= BRIEF.rpn_steps)
+    assert rpn_path(tmp_path / "broken.pt").exists() == (batch >= BRIEF.rpn_steps)
     monkeypatch.undo()
     assert train(BRIEF, street, tmp_path / "broken.pt") == whole
-    assert not first_stage_path(tmp_path / "broken.pt").exists()
+    assert not rpn_path(tmp_path / "broken.pt").exists()
 
 
 @pytest.mark.parametrize("name", ["car.pt", "car.safetensors"])
@@ -79,7 +79,7 @@ def test_a_finished_training_is_left_alone(
         train(dataclasses.replace(BRIEF, learning_rate=0.1), street, tmp_path / name)
 
 
-def test_the_first_stage_is_fixed_in_the_second_phase(street: ObjectDataset, tmp_path: Path) -> None:
+def test_the_rpn_is_fixed_in_the_second_phase(street: ObjectDataset, tmp_path: Path) -> None:
     for steps in (1, 4):
         train(dataclasses.replace(BRIEF, rcnn_steps=steps), street, tmp_path / f"{steps}.pt")
     first, second = (load_checkpoint(tmp_path / f"{steps}.pt")["state_dict"] for steps in (1, 4))
@@ -89,7 +89,7 @@ def test_the_first_stage_is_fixed_in_the_second_phase(street: ObjectDataset, tmp
 
 def test_both_phases_learn(street: ObjectDataset, tmp_path: Path) -> None:
     settings = dataclasses.replace(BRIEF, rpn_steps=160, rcnn_steps=160, learning_rate=0.01)
-    first_losses = _first_stage_losses(settings, street, tmp_path / "car.pt")
+    first_losses = _rpn_losses(settings, street, tmp_path / "car.pt")
     second_losses = load_checkpoint(tmp_path / "car.pt")["losses"]
     for losses in (first_losses, second_losses):
         assert len(losses) == 160
@@ -97,17 +97,17 @@ def test_both_phases_learn(street: ObjectDataset, tmp_path: Path) -> None:
 
 
 def assert_falling(losses: list[float]) -> None:
-    """Seeds 0 to 4 end at 0.83 at most. Medians: now and then a batch has a region that is refined by far."""
+    """Seeds 0 to 4 end at 0.83 at most. Medians: now and then a batch has a roi that is refined by far."""
     assert statistics.median(losses[-20:]) < 0.9 * statistics.median(losses[:20])
 
 
-def _first_stage_losses(settings: PointRCNNTraining, street: ObjectDataset, checkpoint: Path) -> list[float]:
+def _rpn_losses(settings: PointRCNNTraining, street: ObjectDataset, checkpoint: Path) -> list[float]:
     """Train in two calls, the first stopped before its second phase."""
     with pytest.MonkeyPatch.context() as patch:
         killed_at_batch(settings.rpn_steps, patch)
         with pytest.raises(KeyboardInterrupt):
             train(settings, street, checkpoint)
-    losses: list[float] = load_checkpoint(first_stage_path(checkpoint))["losses"]
+    losses: list[float] = load_checkpoint(rpn_path(checkpoint))["losses"]
     train(settings, street, checkpoint)
     return losses
 
@@ -115,10 +115,10 @@ def _first_stage_losses(settings: PointRCNNTraining, street: ObjectDataset, chec
 def test_both_stages_learn_together(street: ObjectDataset, tmp_path: Path) -> None:
     train(dataclasses.replace(JOINT, rcnn_steps=160, learning_rate=0.01), street, tmp_path / "car.pt")
     assert_falling(load_checkpoint(tmp_path / "car.pt")["losses"])
-    weights = load_pointrcnn(tmp_path / "car.pt").model.state_dict()
+    weights = PointRCNNDetector.from_checkpoint(tmp_path / "car.pt").model.state_dict()
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        start = PointRCNN(backbone=BRIEF.backbone, region=BRIEF.region).state_dict()
+        start = PointRCNN(backbone=BRIEF.backbone, rcnn=BRIEF.rcnn).state_dict()
     changed = {name.split(".")[0] for name in start if not torch.equal(start[name], weights[name])}
     assert changed == {"rpn", "rcnn_net"}
 
@@ -133,8 +133,8 @@ def test_near_only(street: ObjectDataset, tmp_path: Path) -> None:
     settings = dataclasses.replace(BRIEF, mean_size="training_set")
     clouds = street.root / "clouds"
     train_detector(settings, street, clouds, ["Car"], tmp_path / "near.pt", 0, max_depth=15.0)
-    trained = load_pointrcnn(tmp_path / "near.pt")
-    assert trained.max_depth == 15.0 and trained.class_name == "Car"
+    trained = PointRCNNDetector.from_checkpoint(tmp_path / "near.pt")
+    assert trained.max_depth == 15.0 and trained.class_names == ("Car",)
     sizes = [box for frame in street for box in frame.objects().box3d if box[2] <= 15]
     np.testing.assert_allclose(trained.model.mean_size_m.numpy(), np.mean(sizes, axis=0)[3:6], rtol=1e-5)
 
@@ -142,8 +142,8 @@ def test_near_only(street: ObjectDataset, tmp_path: Path) -> None:
 def test_pedestrians(tmp_path: Path) -> None:
     street = write_street(tmp_path, frames=2, seed=1, class_name="Pedestrian")
     train_pointrcnn(BRIEF, street, tmp_path / "clouds", "Pedestrian", tmp_path / "pedestrian.pt", seed=0)
-    trained = load_pointrcnn(tmp_path / "pedestrian.pt")
-    assert trained.class_name == "Pedestrian"
+    trained = PointRCNNDetector.from_checkpoint(tmp_path / "pedestrian.pt")
+    assert trained.class_names == ("Pedestrian",)
     torch.testing.assert_close(trained.model.mean_size_m, torch.tensor([1.763, 0.661, 0.844]))
 
 
@@ -167,7 +167,7 @@ def test_numbers_that_are_not_finite_stop_it(
     with pytest.raises(DivergenceError, match=r"step 0: the loss is nan; frames 00000\d, 00000\d"):
         train(settings, street, tmp_path / "car.pt")
     left = {path.name for path in tmp_path.iterdir()}
-    assert left == ({first_stage_path(Path("car.pt")).name} if phase == "second" else set())
+    assert left == ({rpn_path(Path("car.pt")).name} if phase == "second" else set())
 
 
 def test_bad_classes_are_refused(street: ObjectDataset, clouds: Path, tmp_path: Path) -> None:

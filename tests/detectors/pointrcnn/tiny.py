@@ -6,8 +6,8 @@ from pseudolidar.detectors.pointrcnn import (
     BackboneShape,
     PointRCNNTraining,
     ProposalSettings,
-    RegionSampling,
-    RegionShape,
+    RCNNShape,
+    RoISampling,
     SceneAugmentation,
 )
 
@@ -25,12 +25,12 @@ BRIEF = PointRCNNTraining(
         propagation=((16,), (16,)),
         head=8,
     ),
-    region=RegionShape(
+    rcnn=RCNNShape(
         points=32, up=(8,), centres=(8,), radii=(0.8,), neighbours=(4,), channels=((8,), (16,)), head=(8, 8)
     ),
-    training_proposals=ProposalSettings(considered=64, kept=16, overlap=0.85),
-    proposals=ProposalSettings(considered=64, kept=16),
-    sampling=RegionSampling(regions=8),
+    training_proposals=ProposalSettings(nms_pre=64, nms_post=16, nms_threshold=0.85),
+    proposals=ProposalSettings(nms_pre=64, nms_post=16),
+    sampling=RoISampling(rois=8),
     augmentation=SceneAugmentation(extra_objects=2),
     checkpoint_every=2,
     threads=1,
@@ -39,7 +39,7 @@ BRIEF = PointRCNNTraining(
 
 JOINT = dataclasses.replace(BRIEF, joint=True, rpn_steps=0)
 
-FIRST_STAGE = dataclasses.replace(
+RPN_ALONE = dataclasses.replace(
     BRIEF,
     rpn_steps=700,
     rcnn_steps=1,
@@ -55,8 +55,8 @@ FIRST_STAGE = dataclasses.replace(
         head=32,
         dropout=0.0,
     ),
-    proposals=ProposalSettings(considered=512, kept=64),
+    proposals=ProposalSettings(nms_pre=512, nms_post=64),
     augmentation=SceneAugmentation(extra_objects=0, rotation_deg=0, scaling=0, flip=False),
     checkpoint_every=100,
 )
-"""A first stage that learns a few frames by heart."""
+"""An RPN that learns a few frames by heart."""

@@ -6,17 +6,17 @@ import pytest
 import torch
 from torch.nn import functional
 
-from pseudolidar.detectors.pointrcnn.coding import BoxCoding, BoxTargets
+from pseudolidar.detectors.pointrcnn.box_coder import BoxCode, BoxCoder
 from pseudolidar.detectors.pointrcnn.losses import box_loss, box_loss_terms, confidence_loss, segmentation_loss
 
 # Two location bins, two heading bins: 4 * 2 + 1 + 2 * 2 + 3 = 16 channels.
-CODING = BoxCoding(scope_m=0.5, bin_m=0.5, heading_bins=2, quarter=False)
+CODER = BoxCoder(scope_m=0.5, bin_m=0.5, heading_bins=2, quarter=False)
 
 
-def targets_of(rows: int) -> BoxTargets:
+def targets_of(rows: int) -> BoxCode:
     """Bin 1 everywhere, residuals 0.25."""
     bins, quarter = torch.ones(rows, dtype=torch.int64), torch.full((rows,), 0.25)
-    return BoxTargets(bins, bins, quarter, quarter, quarter, bins, quarter, torch.full((rows, 3), 0.25))
+    return BoxCode(bins, bins, quarter, quarter, quarter, bins, quarter, torch.full((rows, 3), 0.25))
 
 
 def test_focal_loss_by_hand() -> None:
@@ -40,8 +40,8 @@ def test_a_scene_without_foreground_is_finite() -> None:
     logits = torch.zeros(1, 4, requires_grad=True)
     loss = segmentation_loss(logits, torch.zeros(1, 4))
     assert loss.item() == pytest.approx(4 * 0.75 * 0.25 * math.log(2), rel=1e-5)
-    regression = torch.zeros(0, CODING.channels, requires_grad=True)
-    nothing = box_loss(CODING, regression, targets_of(0))
+    regression = torch.zeros(0, CODER.channels, requires_grad=True)
+    nothing = box_loss(CODER, regression, targets_of(0))
     assert nothing.item() == 0
     (loss + nothing).backward()
     assert regression.grad is not None and logits.grad is not None and bool(torch.isfinite(logits.grad).all())
@@ -57,8 +57,8 @@ def test_confidence_by_hand() -> None:
 
 
 def test_box_loss_by_hand() -> None:
-    regression = torch.zeros(3, CODING.channels)
-    terms = box_loss_terms(CODING, regression, targets_of(3))
+    regression = torch.zeros(3, CODER.channels)
+    terms = box_loss_terms(CODER, regression, targets_of(3))
     # Both bins as likely; each residual off by a quarter.
     for name in ("x_bin", "z_bin", "heading_bin"):
         assert terms[name].item() == pytest.approx(math.log(2), rel=1e-5)
@@ -67,26 +67,26 @@ def test_box_loss_by_hand() -> None:
     # The size counts three times.
     assert len(terms) == 8
     expected = 3 * math.log(2) + (4 + 3) * 0.25**2 / 2
-    assert box_loss(CODING, regression, targets_of(3)).item() == pytest.approx(expected, rel=1e-5)
+    assert box_loss(CODER, regression, targets_of(3)).item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_only_the_true_bins_residual_counts() -> None:
-    regression = torch.zeros(2, CODING.channels, requires_grad=True)
-    box_loss(CODING, regression, targets_of(2)).backward()
+    regression = torch.zeros(2, CODER.channels, requires_grad=True)
+    box_loss(CODER, regression, targets_of(2)).backward()
     assert regression.grad is not None
-    gradient = CODING.split(regression.grad)
+    gradient = CODER.split(regression.grad)
     for residual in (gradient.x_residual, gradient.z_residual, gradient.heading_residual):
         assert (residual[:, 0] == 0).all() and (residual[:, 1] < 0).all()
 
 
 def test_it_falls_to_nothing_where_all_is_said_right() -> None:
-    regression = torch.zeros(1, CODING.channels)
-    said = CODING.split(regression)
+    regression = torch.zeros(1, CODER.channels)
+    said = CODER.split(regression)
     for logits in (said.x_bin, said.z_bin, said.heading_bin):
         logits[:, 1] = 50.0
     for values in (said.x_residual, said.z_residual, said.heading_residual, said.size_residual, said.y_offset):
         values[:] = 0.25
-    assert box_loss(CODING, regression, targets_of(1)).item() == pytest.approx(0, abs=1e-6)
+    assert box_loss(CODER, regression, targets_of(1)).item() == pytest.approx(0, abs=1e-6)
     far_off = functional.smooth_l1_loss(torch.tensor([3.0]), torch.tensor([0.25])).item()
     said.y_offset[:] = 3.0
-    assert box_loss(CODING, regression, targets_of(1)).item() == pytest.approx(far_off, rel=1e-5)
+    assert box_loss(CODER, regression, targets_of(1)).item() == pytest.approx(far_off, rel=1e-5)

@@ -9,24 +9,18 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from pseudolidar.detectors.pointrcnn import PointRCNN
-from pseudolidar.detectors.pointrcnn.coding import (
-    BoxCoding,
-    BoxTargets,
-    boxes_at_points,
-    boxes_in_regions,
-    to_region_frame,
-)
+from pseudolidar.detectors.pointrcnn.box_coder import BoxCode, BoxCoder, canonical, decode_at_points, decode_in_rois
 from pseudolidar.ops import points_in_boxes
 
 MEAN = torch.tensor([1.5, 1.6, 3.9])
 CIRCLE = torch.linspace(-2 * math.pi, 2 * math.pi, 1441)
-RPN, RCNN = PointRCNN.rpn_coding, PointRCNN.rcnn_coding
+RPN, RCNN = PointRCNN.rpn_coder, PointRCNN.rcnn_coder
 
 
-def regression_of(coding: BoxCoding, targets: BoxTargets) -> Tensor:
+def regression_of(coder: BoxCoder, targets: BoxCode) -> Tensor:
     """Channels that say the targets; the residuals of other bins are nonsense."""
     rows = len(targets.x_bin)
-    said = coding.split(torch.full((rows, coding.channels), 0.37))
+    said = coder.split(torch.full((rows, coder.channels), 0.37))
     row = torch.arange(rows)
     for logits, index in (
         (said.x_bin, targets.x_bin),
@@ -43,19 +37,17 @@ def regression_of(coding: BoxCoding, targets: BoxTargets) -> Tensor:
     return torch.cat(list(parts), dim=1)
 
 
-def there_and_back(
-    coding: BoxCoding, offsets: Tensor, sizes: Tensor, headings: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    targets = coding.encode(offsets, sizes, headings, MEAN)
+def there_and_back(coder: BoxCoder, offsets: Tensor, sizes: Tensor, headings: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    targets = coder.encode(offsets, sizes, headings, MEAN)
     for index, bins in (
-        (targets.x_bin, coding.location_bins),
-        (targets.z_bin, coding.location_bins),
-        (targets.heading_bin, coding.heading_bins),
+        (targets.x_bin, coder.location_bins),
+        (targets.z_bin, coder.location_bins),
+        (targets.heading_bin, coder.heading_bins),
     ):
         assert int(index.min()) >= 0 and int(index.max()) < bins
     assert float(targets.x_residual.abs().max()) <= 0.5 + 1e-5
     assert float(targets.heading_residual.abs().max()) <= 1 + 1e-4
-    return coding.decode(regression_of(coding, targets), MEAN)
+    return coder.decode(regression_of(coder, targets), MEAN)
 
 
 def angle_between(one: Tensor, other: Tensor) -> Tensor:
@@ -69,17 +61,17 @@ def test_channels_are_the_published_ones() -> None:
 @settings(deadline=None, max_examples=20)
 @given(st.integers(0, 2**31), st.booleans())
 def test_what_is_encoded_comes_back(seed: int, quarter: bool) -> None:
-    coding = RCNN if quarter else RPN
+    coder = RCNN if quarter else RPN
     uniform = torch.rand(len(CIRCLE), 6, generator=torch.Generator().manual_seed(seed)) * 2 - 1
-    offsets = uniform[:, :3] * torch.tensor([coding.scope_m - 2e-3, 5.0, coding.scope_m - 2e-3])
+    offsets = uniform[:, :3] * torch.tensor([coder.scope_m - 2e-3, 5.0, coder.scope_m - 2e-3])
     sizes = MEAN * (1 + 0.9 * uniform[:, 3:])
     headings = CIRCLE
     if quarter:
-        # Within pi / 4 of the region's heading or of its opposite, but for the margin that is clamped.
+        # Within pi / 4 of the roi's heading or of its opposite, but for the margin that is clamped.
         folded = torch.remainder(headings + math.pi / 2, math.pi) - math.pi / 2
         headings = headings[folded.abs() < math.pi / 4 - 2e-3]
         offsets, sizes = offsets[: len(headings)], sizes[: len(headings)]
-    said_offsets, said_sizes, said_headings = there_and_back(coding, offsets, sizes, headings)
+    said_offsets, said_sizes, said_headings = there_and_back(coder, offsets, sizes, headings)
     torch.testing.assert_close(said_offsets, offsets, atol=1e-5, rtol=0)
     torch.testing.assert_close(said_sizes, sizes, atol=1e-5, rtol=0)
     difference = angle_between(said_headings, headings)
@@ -95,11 +87,11 @@ def test_headings_of_the_whole_circle_are_wrapped() -> None:
     assert float(headings.abs().max()) <= math.pi + 1e-6
 
 
-@pytest.mark.parametrize("coding", [RPN, RCNN], ids=["points", "regions"])
-def test_offsets_beyond_the_scope_are_clamped(coding: BoxCoding) -> None:
-    scope = coding.scope_m
+@pytest.mark.parametrize("coder", [RPN, RCNN], ids=["points", "rois"])
+def test_offsets_beyond_the_scope_are_clamped(coder: BoxCoder) -> None:
+    scope = coder.scope_m
     offsets = torch.tensor([[-scope - 9, 7.0, scope + 9], [scope, -7.0, -scope], [1e9, 0.0, -1e9]])
-    said, _, _ = there_and_back(coding, offsets, MEAN.expand(3, 3), torch.zeros(3))
+    said, _, _ = there_and_back(coder, offsets, MEAN.expand(3, 3), torch.zeros(3))
     expected = torch.tensor([[-scope, 7.0, scope], [scope, -7.0, -scope], [scope, 0.0, -scope]])
     torch.testing.assert_close(said, expected, atol=2e-3, rtol=0)
 
@@ -133,24 +125,22 @@ def test_boxes_of_points_and_regions_come_back(seed: int) -> None:
     middle = centre - torch.stack([torch.zeros(32), sizes[:, 0] / 2, torch.zeros(32)], dim=1)
     targets = RPN.encode(middle - points, sizes, heading, MEAN)
     torch.testing.assert_close(
-        boxes_at_points(RPN, points, regression_of(RPN, targets), MEAN), boxes, atol=2e-5, rtol=0
+        decode_at_points(RPN, points, regression_of(RPN, targets), MEAN), boxes, atol=2e-5, rtol=0
     )
-    # Regions around it, turned by less than pi / 4.
-    regions = torch.cat([centre + shift, MEAN.expand(32, 3), (heading + 0.7 * shift[:, 0])[:, None]], dim=1)
-    offsets = to_region_frame(boxes[:, None, :3], regions)[:, 0]
-    targets = RCNN.encode(offsets, sizes, heading - regions[:, 6], MEAN)
-    torch.testing.assert_close(
-        boxes_in_regions(RCNN, regions, regression_of(RCNN, targets), MEAN), boxes, atol=2e-5, rtol=0
-    )
+    # RoIs around it, turned by less than pi / 4.
+    rois = torch.cat([centre + shift, MEAN.expand(32, 3), (heading + 0.7 * shift[:, 0])[:, None]], dim=1)
+    offsets = canonical(boxes[:, None, :3], rois)[:, 0]
+    targets = RCNN.encode(offsets, sizes, heading - rois[:, 6], MEAN)
+    torch.testing.assert_close(decode_in_rois(RCNN, rois, regression_of(RCNN, targets), MEAN), boxes, atol=2e-5, rtol=0)
 
 
 def test_the_region_frame_has_the_region_along_x() -> None:
-    region = torch.tensor([[3.0, 1.0, 20.0, 1.5, 1.6, 3.9, 0.6]])
+    roi = torch.tensor([[3.0, 1.0, 20.0, 1.5, 1.6, 3.9, 0.6]])
     random = torch.rand(1, 500, 3, generator=torch.Generator().manual_seed(0)) * 8 - 4
-    points = random + region[:, None, :3]
-    own = to_region_frame(points, region)
-    height, width, length = region[0, 3:6]
+    points = random + roi[:, None, :3]
+    own = canonical(points, roi)
+    height, width, length = roi[0, 3:6]
     inside = (own[..., 0].abs() <= length / 2) & (own[..., 2].abs() <= width / 2)
     inside &= (own[..., 1] <= 0) & (own[..., 1] >= -height)
     assert 0 < int(inside.sum()) < 500
-    torch.testing.assert_close(inside, points_in_boxes(points, region[None]) >= 0)
+    torch.testing.assert_close(inside, points_in_boxes(points, roi[None]) >= 0)

@@ -1,22 +1,22 @@
-"""A small first stage learns six cars by heart: its regions hold them."""
+"""A small RPN learns six cars by heart: its RoIs hold them."""
 
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from pseudolidar.detectors.pointrcnn import load_pointrcnn, train_pointrcnn
+from pseudolidar.detectors.pointrcnn import PointRCNNDetector, train_pointrcnn
 from pseudolidar.detectors.pointrcnn.scenes import sample_scene, scene_points
 from pseudolidar.kitti import read_points
 from pseudolidar.ops import iou_3d
-from tests.detectors.pointrcnn.tiny import FIRST_STAGE
+from tests.detectors.pointrcnn.tiny import RPN_ALONE
 from tests.detectors.street_of_boxes import HEIGHT, WIDTH, write_street
 
 
 def test_the_regions_hold_the_cars(tmp_path: Path) -> None:
     street = write_street(tmp_path, frames=2, seed=0)
-    train_pointrcnn(FIRST_STAGE, street, tmp_path / "clouds", "Car", tmp_path / "car.pt", seed=0)
-    trained = load_pointrcnn(tmp_path / "car.pt")
+    train_pointrcnn(RPN_ALONE, street, tmp_path / "clouds", "Car", tmp_path / "car.pt", seed=0)
+    trained = PointRCNNDetector.from_checkpoint(tmp_path / "car.pt")
     best = []
     for frame in street:
         cloud = read_points(tmp_path / "clouds" / f"{frame.frame_id}.bin")

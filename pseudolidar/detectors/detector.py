@@ -1,0 +1,93 @@
+"""A trained detector, and what the two kinds share: reading of checkpoints, KITTI objects from boxes, counts."""
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pseudolidar.detectors.boxes2d.boxes import Boxes2d
+from pseudolidar.files import FormatError
+from pseudolidar.kitti import Calibration, Objects
+
+
+class Detector(ABC):
+    """A trained detector: one frame's cloud in, its objects out.
+
+    Attributes:
+        class_names: of the classes that it finds, as KITTI writes them.
+        starts_from_boxes2d: whether it looks into 2D boxes alone; else it needs none.
+        wants_sparse_cloud: whether clouds from disparity maps are to be sparsified for it (`cloud.sparsify_points`).
+    """
+
+    class_names: tuple[str, ...]
+    starts_from_boxes2d: bool
+    wants_sparse_cloud: bool
+
+    @abstractmethod
+    def objects(
+        self,
+        points_velo: NDArray[np.float32],
+        calibration: Calibration,
+        image_size: tuple[int, int],
+        boxes: Boxes2d,
+        seed: int,
+    ) -> tuple[Objects, Counter[str]]:
+        """Detect the objects of one frame.
+
+        Args:
+            points_velo: float32 (N, 4), velodyne frame.
+            calibration: the frame's.
+            image_size: (height, width) of the left image, px.
+            boxes: 2D boxes of any class; detectors that need none ignore them.
+            seed: of the choice of points.
+
+        Returns:
+            the objects, and how often something was skipped for which reason.
+        """
+
+
+@contextmanager
+def reading_checkpoint(path: str | Path, expected: str) -> Iterator[None]:
+    """Within, what a checkpoint lacks or has in the wrong shape becomes a FormatError that says what is `expected`."""
+    try:
+        yield
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise FormatError(path, "arguments and weights", str(error).splitlines()[0], expected) from error
+
+
+def detected_objects(
+    class_name: NDArray[np.str_], box2d: NDArray[np.float64], box3d: NDArray[np.float64], score: NDArray[np.float64]
+) -> Objects:
+    """Detections as `Objects`; truncation and occlusion are not given.
+
+    Args:
+        class_name: (N,).
+        box2d: (N, 4), px.
+        box3d: (N, 7) x y z h w l ry, rectified camera frame; any heading, it is wrapped to [-pi, pi).
+        score: (N,).
+    """
+    count = len(class_name)
+    heading = _wrapped(box3d[:, 6])
+    return Objects(
+        class_name=class_name,
+        truncation=np.full(count, -1.0),
+        occlusion=np.full(count, -1),
+        alpha=_wrapped(heading - np.arctan2(box3d[:, 0], box3d[:, 2])),
+        box2d=box2d,
+        box3d=np.concatenate([box3d[:, :6], heading[:, None]], axis=1),
+        score=score,
+    )
+
+
+def _wrapped(angle: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The same angles (rad) shifted by whole turns into [-pi, pi)."""
+    return (angle + np.pi) % (2 * np.pi) - np.pi
+
+
+def counted(verb: str, reasons: Mapping[str, int]) -> str:
+    """What was left out or skipped, for the end of a message: `; VERB COUNT: REASON` for each reason."""
+    return "".join(f"; {verb} {count}: {reason}" for reason, count in sorted(reasons.items()))

@@ -1,0 +1,173 @@
+"""PointRCNN's first stage (section 3.1): the RPN finds foreground points and their boxes; the best are proposals."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from pseudolidar.detectors.pointnet2 import FeaturePropagation, SetAbstraction, SharedLayer
+from pseudolidar.ops import nms
+
+# Distance-based proposals (published code): near and far boxes have numbers of their own, so that near ones, which have
+# more points, don't take all places. Boxes behind the camera or beyond the far limit are left out.
+_NEAR_M, _FAR_M = 40.0, 80.0
+_NEAR_FRACTION = 0.7
+
+
+@dataclass(frozen=True)
+class BackboneShape:
+    """The RPN's PointNet++ with multi-scale grouping; the defaults are the published ones.
+
+    Attributes:
+        centres: of each level.
+        radii: m, of each scale of each level.
+        neighbours: of each scale of each level.
+        channels: of each layer of each scale of each level.
+        propagation: channels of each level on the way back to the points, the points' own first.
+        head: channels of the hidden layer of segmentation and regression.
+        dropout: in both.
+    """
+
+    centres: Sequence[int] = (4096, 1024, 256, 64)
+    radii: Sequence[Sequence[float]] = ((0.1, 0.5), (0.5, 1.0), (1.0, 2.0), (2.0, 4.0))
+    neighbours: Sequence[Sequence[int]] = ((16, 32), (16, 32), (16, 32), (16, 32))
+    channels: Sequence[Sequence[Sequence[int]]] = (
+        ((16, 16, 32), (32, 32, 64)),
+        ((64, 64, 128), (64, 96, 128)),
+        ((128, 196, 256), (128, 196, 256)),
+        ((256, 256, 512), (256, 384, 512)),
+    )
+    propagation: Sequence[Sequence[int]] = ((128, 128), (256, 256), (512, 512), (512, 512))
+    head: int = 128
+    dropout: float = 0.5
+
+
+@dataclass(frozen=True)
+class RPNOutput:
+    """The RPN's output for B scenes with N points.
+
+    Attributes:
+        features: (B, N, C) of each point.
+        rpn_cls: float32 (B, N, 1), foreground logits.
+        rpn_reg: float32 (B, N, 76), box regression of each point.
+    """
+
+    features: Tensor
+    rpn_cls: Tensor
+    rpn_reg: Tensor
+
+
+class RPN(nn.Module):
+    """The region proposal network: point features, foreground segmentation, bin-based regression of a box a point."""
+
+    def __init__(self, shape: BackboneShape, regression_channels: int) -> None:
+        super().__init__()
+        self.backbone_net = Backbone(shape)
+        self.rpn_cls_layer = _point_head(shape, 1)
+        self.rpn_reg_layer = _point_head(shape, regression_channels)
+        # Points of objects are rare: start where they have a probability of 1 % (Lin et al., ICCV 2017, section 3.3).
+        nn.init.constant_(self.rpn_cls_layer.get_parameter("2.conv.bias"), -4.595)
+        nn.init.normal_(self.rpn_reg_layer.get_parameter("2.conv.weight"), std=0.001)
+
+    def forward(self, points: Tensor) -> RPNOutput:
+        """Foreground scores and coded boxes of points float32 (B, N, 3), rectified camera frame, m."""
+        features = self.backbone_net(points)
+        return RPNOutput(features, self.rpn_cls_layer(features).float(), self.rpn_reg_layer(features).float())
+
+
+class Backbone(nn.Module):
+    """Levels of set abstraction, and feature propagation back to the points: (B, N, 3) -> features (B, N, C)."""
+
+    def __init__(self, shape: BackboneShape) -> None:
+        super().__init__()
+        self.SA_modules = nn.ModuleList()
+        channels = [0]
+        for centres, radii, neighbours, scales in zip(
+            shape.centres, shape.radii, shape.neighbours, shape.channels, strict=True
+        ):
+            self.SA_modules.append(SetAbstraction(centres, radii, neighbours, channels[-1], scales))
+            channels.append(sum(layers[-1] for layers in scales))
+        # On the way back, the deepest level's features come from set abstraction itself.
+        known = [layers[-1] for layers in shape.propagation[1:]] + [channels[-1]]
+        self.FP_modules = nn.ModuleList(
+            FeaturePropagation(*level) for level in zip(known, channels[:-1], shape.propagation, strict=True)
+        )
+
+    def forward(self, points: Tensor) -> Tensor:
+        """Points float32 (B, N, 3) -> features (B, N, C)."""
+        levels: list[tuple[Tensor, Tensor | None]] = [(points, None)]
+        for abstraction in self.SA_modules:
+            levels.append(abstraction(*levels[-1]))
+        known, features = levels.pop()
+        for propagation in reversed(self.FP_modules):
+            finer, own = levels.pop()
+            features = propagation(finer, known, own, features)
+            known = finer
+        assert features is not None
+        return features
+
+
+def _point_head(shape: BackboneShape, outputs: int) -> nn.Sequential:
+    inner = shape.propagation[0][-1]
+    return nn.Sequential(
+        SharedLayer(inner, shape.head, dims=1),
+        nn.Dropout(shape.dropout),
+        SharedLayer(shape.head, outputs, batch_norm=False, relu=False, dims=1),
+    )
+
+
+@dataclass(frozen=True)
+class ProposalSettings:
+    """The proposal layer: how RoIs are chosen among the RPN's boxes, one a point.
+
+    Attributes:
+        nms_pre: the best boxes that non-maximum suppression sees.
+        nms_post: RoIs of a scene.
+        nms_threshold: BEV IoU above which the worse box goes.
+        rotated: whether that IoU is the boxes' own; else, as published, that of boxes without their heading.
+    """
+
+    nms_pre: int = 9000
+    nms_post: int = 100
+    nms_threshold: float = 0.8
+    rotated: bool = False
+
+
+def propose(boxes: Tensor, scores: Tensor, settings: ProposalSettings) -> Tensor:
+    """Choose the RoIs of each scene.
+
+    Args:
+        boxes: (B, N, 7) x y z h w l ry, rectified camera frame.
+        scores: (B, N), any monotone score.
+        settings: of the choice.
+
+    Returns:
+        (B, nms_post, 7), near before far, each by falling score; zeros fill up where there are fewer.
+    """
+    rois = boxes.new_zeros(len(boxes), settings.nms_post, 7)
+    for scene, (all_boxes, all_scores) in enumerate(zip(boxes, scores, strict=True)):
+        order = all_scores.argsort(descending=True, stable=True)
+        chosen = _near_and_far(all_boxes[order], all_scores[order], settings)
+        rois[scene, : len(chosen)] = chosen
+    return rois
+
+
+def _near_and_far(boxes: Tensor, scores: Tensor, settings: ProposalSettings) -> Tensor:
+    """RoIs (K, 7) of a scene whose boxes (N, 7) come best first."""
+    depth = boxes[:, 2]
+    near = torch.nonzero((depth > 0) & (depth <= _NEAR_M))[:, 0]
+    far = torch.nonzero((depth > _NEAR_M) & (depth <= _FAR_M))[:, 0]
+    near_pre, near_post = int(settings.nms_pre * _NEAR_FRACTION), int(settings.nms_post * _NEAR_FRACTION)
+    if not len(far):
+        # As published: the far ones' places go to the next best near ones.
+        far = near[near_pre:]
+    rois = []
+    for index, pre, post in (
+        (near, near_pre, near_post),
+        (far, settings.nms_pre - near_pre, settings.nms_post - near_post),
+    ):
+        index = index[:pre]
+        kept = nms(boxes[index], scores[index], settings.nms_threshold, settings.rotated, post)
+        rois.append(boxes[index[kept]])
+    return torch.cat(rois)

@@ -1,9 +1,17 @@
 """The ground floor: files written whole, the record of how each was made, a user's mistakes, progress."""
 
-from pseudolidar.files.errors import DivergenceError, FileError, FormatError, InputError, UserError, WorkerError
-from pseudolidar.files.numpy_files import read_npy, read_npz, write_npy
+from pseudolidar.files.errors import (
+    DivergenceError,
+    FileError,
+    FormatError,
+    InputError,
+    UserError,
+    WorkerError,
+    saying_which_file,
+)
 from pseudolidar.files.processes import end_with
 from pseudolidar.files.progress import progress_bar, track
+from pseudolidar.files.reading import read_bytes, read_lines, read_npy, read_npz, require_file, require_suffix
 from pseudolidar.files.record import (
     RECORD_FILE,
     Record,
@@ -15,15 +23,7 @@ from pseudolidar.files.record import (
     locked,
     require_same_record,
 )
-from pseudolidar.files.text import read_lines
-from pseudolidar.files.whole import (
-    replacing,
-    require_file,
-    require_output_file,
-    require_output_folder,
-    require_suffix,
-    saying_which_file,
-)
+from pseudolidar.files.writing import replacing, require_output_file, require_output_folder, write_file, write_npy
 
 __all__ = [
     "RECORD_FILE",
@@ -42,6 +42,7 @@ __all__ = [
     "keep_record",
     "locked",
     "progress_bar",
+    "read_bytes",
     "read_lines",
     "read_npy",
     "read_npz",
@@ -53,5 +54,6 @@ __all__ = [
     "require_suffix",
     "saying_which_file",
     "track",
+    "write_file",
     "write_npy",
 ]

@@ -1,5 +1,7 @@
 """A user's mistakes: the only errors that end a command in one line; everything else keeps its traceback."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -43,3 +45,14 @@ class DivergenceError(UserError, FloatingPointError):
 
 class WorkerError(UserError, ChildProcessError):
     """Worker processes that die again and again on the same work."""
+
+
+@contextmanager
+def saying_which_file(path: str | Path) -> Iterator[None]:
+    """Turn an error of the system while `path` is read or written into a FileError with `path` and the reason."""
+    try:
+        yield
+    except FileError:
+        raise
+    except OSError as error:
+        raise FileError(f"{path}: {error.strerror or error}") from error

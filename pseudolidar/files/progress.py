@@ -18,6 +18,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from typing_extensions import override
 
 T = TypeVar("T")
 
@@ -71,7 +72,7 @@ def track(iterable: Iterable[T], description: str, total: int | None = None) -> 
 
 
 @dataclass
-class _Said:
+class _Printed:
     """What was printed of a task: when and where it began (runs go on), when the last line came, and its tenths."""
 
     began: float
@@ -86,50 +87,56 @@ class _Lines(Progress):
 
     def __init__(self) -> None:
         super().__init__(console=Console(file=sys.stderr, width=120), disable=True)
-        self._said: dict[TaskID, _Said] = {}
+        self._printed: dict[TaskID, _Printed] = {}
 
+    @override
     def stop(self) -> None:
         # Rich 13.0 ends a progress bar with an empty line even where it shows none.
         pass
 
+    @override
     def add_task(self, description: str, *args: Any, **kwargs: Any) -> TaskID:
         number = super().add_task(description, *args, **kwargs)
-        now, completed = time.monotonic(), self.tasks[-1].completed
-        self._said[number] = _Said(now, completed, now, self._tenths(self.tasks[-1]))
-        if self.tasks[-1].total == 0:
-            self._say(self.tasks[-1], now)
+        now, task = time.monotonic(), self.tasks[-1]
+        self._printed[number] = _Printed(now, task.completed, now, _tenths(task))
+        if task.total == 0:
+            self._print(task, now)
         return number
 
+    @override
     def advance(self, task_id: TaskID, advance: float = 1) -> None:
         super().advance(task_id, advance)
-        self._look_at(task_id)
+        self._print_if_due(task_id)
 
+    @override
     def update(self, task_id: TaskID, **kwargs: Any) -> None:
         super().update(task_id, **kwargs)
-        self._look_at(task_id)
+        self._print_if_due(task_id)
 
-    def _look_at(self, number: TaskID) -> None:
-        said, now = self._said[number], time.monotonic()
+    def _print_if_due(self, number: TaskID) -> None:
+        printed, now = self._printed[number], time.monotonic()
         task = next(task for task in self.tasks if task.id == number)
-        is_done = task.total is not None and task.completed >= task.total
-        due = now - said.at >= (_SOONEST_S if self._tenths(task) > said.tenths else _LATEST_S)
-        if due or (is_done and not said.is_done):
-            self._say(task, now)
+        is_due = now - printed.at >= (_SOONEST_S if _tenths(task) > printed.tenths else _LATEST_S)
+        if is_due or (_is_done(task) and not printed.is_done):
+            self._print(task, now)
 
-    def _say(self, task: Task, now: float) -> None:
-        said = self._said[task.id]
-        said.at, said.tenths = now, self._tenths(task)
-        said.is_done = task.total is not None and task.completed >= task.total
+    def _print(self, task: Task, now: float) -> None:
+        printed = self._printed[task.id]
+        printed.at, printed.tenths, printed.is_done = now, _tenths(task), _is_done(task)
         count = f"{task.completed:g}" if task.total is None else f"{task.completed:g}/{task.total:g}"
-        elapsed, done = now - said.began, task.completed - said.first
+        elapsed, done = now - printed.began, task.completed - printed.first
         line = f"{task.description}: {count}, {_clock(elapsed)}"
-        if task.total is not None and not said.is_done and done > 0:
+        if task.total is not None and not printed.is_done and done > 0:
             line += f", {_clock(elapsed / done * (task.total - task.completed))} left"
         print("  ".join(filter(None, [line, task.fields.get("note", "")])), file=self.console.file, flush=True)
 
-    @staticmethod
-    def _tenths(task: Task) -> int:
-        return int(_TENTHS * task.completed / task.total) if task.total else 0
+
+def _is_done(task: Task) -> bool:
+    return task.total is not None and task.completed >= task.total
+
+
+def _tenths(task: Task) -> int:
+    return int(_TENTHS * task.completed / task.total) if task.total else 0
 
 
 def _clock(seconds: float) -> str:

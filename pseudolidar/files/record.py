@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import pseudolidar
-from pseudolidar.files.errors import FormatError
-from pseudolidar.files.whole import replacing, require_file, require_output_folder, saying_which_file
+from pseudolidar.files.errors import FormatError, saying_which_file
+from pseudolidar.files.reading import require_file
+from pseudolidar.files.writing import require_output_folder, write_file
 
 RECORD_FILE = "record.json"
 """Name of the file, in a folder of outputs, that holds its record."""
@@ -62,7 +63,7 @@ class Record:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def to_dict(self) -> dict[str, Any]:
-        """What, settings, inputs and version as plain data, ready for JSON."""
+        """The attributes as plain data, ready for JSON."""
         return dataclasses.asdict(self)
 
     @classmethod
@@ -90,8 +91,8 @@ def require_same_record(path: str | Path, there: Record | None, now: Record) -> 
     differing = _differences(there, now)
     if differing:
         more = f" and {len(differing) - _NAMED} more" if len(differing) > _NAMED else ""
-        found = ", ".join(_said(name, there) for name, there, _ in differing[:_NAMED])
-        expected = ", ".join(_said(name, now) for name, _, now in differing[:_NAMED])
+        found = ", ".join(_named(name, there) for name, there, _ in differing[:_NAMED])
+        expected = ", ".join(_named(name, now) for name, _, now in differing[:_NAMED])
         raise FormatError(path, "record", f"{found}{more}", f"{expected}, as asked for now; {_REMEDY}")
 
 
@@ -131,17 +132,18 @@ def claimed(
 def _claim(folder: Path, record: Record, items: Mapping[str, str], outputs: Sequence[str], overwrite: bool) -> bool:
     """Whether the record is a new one; see `claimed`."""
     path = folder / RECORD_FILE
-    there = _FolderRecord.read(path) if path.is_file() else None
-    if there is not None and overwrite and _differences(there.record, record):
-        _remove(folder, there.items, there.outputs)
-        there = None
-    if there is not None:
-        require_same_record(path, there.record, record)
-    known, known_outputs = ({}, []) if there is None else (dict(there.items), list(there.outputs))
+    content = _read(path, "a folder", ("items", "outputs")) if path.is_file() else None
+    if content is not None and overwrite and _differences(content["record"], record):
+        _remove(folder, content["items"], content["outputs"])
+        content = None
+    if content is not None:
+        require_same_record(path, content["record"], record)
+    before = ({}, []) if content is None else (content["items"], content["outputs"])
+    known = dict(before[0])
     for name, digest in items.items():
         same = known.get(name) == digest
         # Files that another format of the same items would take are nobody's yet.
-        files = _files(folder, name, [output for output in outputs if not (same and output in known_outputs)])
+        files = _files(folder, name, [output for output in outputs if not (same and output in before[1])])
         made = [file for file in files if file.exists()]
         if made and overwrite:
             _remove(folder, [name], outputs)
@@ -150,32 +152,19 @@ def _claim(folder: Path, record: Record, items: Mapping[str, str], outputs: Sequ
         elif made:
             require_same_record(made[0], _of_item(record, name, known[name]), _of_item(record, name, digest))
         known[name] = digest
-    now = _FolderRecord(record, known, [*known_outputs, *(one for one in outputs if one not in known_outputs)])
-    if now != there:
-        now.write(path)
-    return there is None
+    now = known, [*before[1], *(one for one in outputs if one not in before[1])]
+    if content is None or now != before:
+        write_file(path, json.dumps({**record.to_dict(), "outputs": now[1], "items": known}, indent=1))
+    return content is None
 
 
-@dataclass(frozen=True)
-class _FolderRecord:
-    """What `record.json` holds: the record, the digest of each item's inputs, the files of an item."""
-
-    record: Record
-    items: Mapping[str, str]
-    outputs: Sequence[str]
-
-    @classmethod
-    def read(cls, path: Path) -> "_FolderRecord":
-        try:
-            content = json.loads(path.read_text())
-            return cls(Record.from_dict(content), dict(content["items"]), list(content["outputs"]))
-        except (ValueError, KeyError, TypeError) as error:
-            raise FormatError(path, "file", "no record of a folder", "what an earlier run wrote") from error
-
-    def write(self, path: Path) -> None:
-        content = {**self.record.to_dict(), "outputs": list(self.outputs), "items": dict(self.items)}
-        with replacing(path) as temporary:
-            temporary.write_text(json.dumps(content, indent=1))
+def _read(path: Path, what: str, others: Sequence[str] = ()) -> dict[str, Any]:
+    """A file's "record", and the `others` that stand beside it."""
+    try:
+        content = json.loads(path.read_text())
+        return {"record": Record.from_dict(content), **{name: content[name] for name in others}}
+    except (ValueError, KeyError, TypeError) as error:
+        raise FormatError(path, "file", f"no record of {what}", "what an earlier run wrote") from error
 
 
 def keep_record(path: str | Path, record: Record) -> None:
@@ -185,15 +174,10 @@ def keep_record(path: str | Path, record: Record) -> None:
         FormatError: another record there, or something else.
     """
     path = Path(path)
-    if not path.is_file():
-        with replacing(path) as temporary:
-            temporary.write_text(json.dumps(record.to_dict(), indent=1))
-        return
-    try:
-        there = Record.from_dict(json.loads(path.read_text()))
-    except (ValueError, KeyError, TypeError) as error:
-        raise FormatError(path, "file", f"no record of {record.what}", "what an earlier run wrote") from error
-    require_same_record(path, there, record)
+    if path.is_file():
+        require_same_record(path, _read(path, record.what)["record"], record)
+    else:
+        write_file(path, json.dumps(record.to_dict(), indent=1))
 
 
 def file_digest(path: str | Path, what: str = "a file") -> str:
@@ -213,22 +197,20 @@ def files_digest(paths: Iterable[Path]) -> str:
     """
     digest = hashlib.sha256()
     for path in paths:
-        try:
-            handle = os.open(path, os.O_RDONLY)
-        except FileNotFoundError:
-            digest.update(f"{path.name} -\n".encode())
-            continue
-        except OSError as error:
-            with saying_which_file(path):
-                raise error
-        try:
-            size = os.fstat(handle).st_size
-            digest.update(f"{path.name} {size}\n".encode())
-            digest.update(os.pread(handle, _END_BYTES, 0))
-            if size > _END_BYTES:
-                digest.update(os.pread(handle, _END_BYTES, max(_END_BYTES, size - _END_BYTES)))
-        finally:
-            os.close(handle)
+        with saying_which_file(path):
+            try:
+                handle = os.open(path, os.O_RDONLY)
+            except FileNotFoundError:
+                digest.update(f"{path.name} -\n".encode())
+                continue
+            try:
+                size = os.fstat(handle).st_size
+                digest.update(f"{path.name} {size}\n".encode())
+                digest.update(os.pread(handle, _END_BYTES, 0))
+                if size > _END_BYTES:
+                    digest.update(os.pread(handle, _END_BYTES, max(_END_BYTES, size - _END_BYTES)))
+            finally:
+                os.close(handle)
     return digest.hexdigest()[:16]
 
 
@@ -257,15 +239,13 @@ def _plain(value: object) -> object:
 
 
 def _differences(there: Record, now: Record) -> list[tuple[str, object, object]]:
-    """(name, there, now) of all that differs, settings first."""
-    rows: list[tuple[str, object, object]] = []
-    if there.what != now.what:
-        rows.append(("kind of output", there.what, now.what))
-    rows += _differing(there.settings, now.settings)
-    rows += _differing(there.inputs, now.inputs)
-    if there.version != now.version:
-        rows.append(("version", there.version, now.version))
-    return rows
+    """(name, there, now) of all that differs."""
+    return [
+        *_differing({"kind of output": there.what}, {"kind of output": now.what}),
+        *_differing(there.settings, now.settings),
+        *_differing(there.inputs, now.inputs),
+        *_differing({"version": there.version}, {"version": now.version}),
+    ]
 
 
 def _differing(
@@ -279,7 +259,7 @@ def _differing(
             yield f"{prefix}{name}", old, new
 
 
-def _said(name: str, value: object) -> str:
+def _named(name: str, value: object) -> str:
     if value is _MISSING:
         return f"no {name}"
     # The first digits of a file's digest tell it from another one.

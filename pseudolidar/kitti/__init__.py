@@ -5,6 +5,7 @@ from pseudolidar.kitti.arrays import (
     disparity_path,
     read_disparity,
     read_disparity_size,
+    read_pfm,
     read_points,
     require_disparity_output,
     write_disparity,
@@ -14,7 +15,7 @@ from pseudolidar.kitti.calibration import CANONICAL_VELO_TO_CAM, Calibration
 from pseudolidar.kitti.frames import Frame, ObjectDataset, find_frame, read_split
 from pseudolidar.kitti.images import image_names, image_path, read_image, read_image_size, write_image
 from pseudolidar.kitti.objects import CLASSES, Objects, box3d_corners, read_objects, write_objects
-from pseudolidar.kitti.raw import RawDrive, RawFrame, write_raw_drive
+from pseudolidar.kitti.raw import RawDrive, RawFrame
 
 __all__ = [
     "CANONICAL_VELO_TO_CAM",
@@ -36,6 +37,7 @@ __all__ = [
     "read_image",
     "read_image_size",
     "read_objects",
+    "read_pfm",
     "read_points",
     "read_split",
     "require_disparity_output",
@@ -43,5 +45,4 @@ __all__ = [
     "write_image",
     "write_objects",
     "write_points",
-    "write_raw_drive",
 ]

@@ -8,24 +8,24 @@ from numpy.typing import NDArray
 
 from pseudolidar.files import (
     FormatError,
+    read_bytes,
     read_npy,
-    replacing,
     require_file,
     require_output_file,
     require_suffix,
     saying_which_file,
+    write_file,
     write_npy,
 )
 from pseudolidar.kitti.images import decode_image, read_image_size, write_encoded
-from pseudolidar.kitti.pfm import read_pfm, write_pfm
-
-DISPARITY_SCALE = 256.0
-"""KITTI's 16-bit disparity PNGs hold 256 times the disparity in px; 0 is unknown."""
 
 DISPARITY_SUFFIXES = (".npy", ".png", ".pfm")
 """Formats of disparity maps, see `read_disparity`; where a folder has a frame in several, the first of them counts."""
 
+# KITTI's 16-bit disparity PNGs hold 256 times the disparity in px; 0 is unknown.
+_SCALE = 256.0
 _WHAT = "a disparity map"
+_ARRAY = "float (H, W) disparity in px"
 
 
 def read_disparity(path: str | Path) -> NDArray[np.float32]:
@@ -43,24 +43,24 @@ def read_disparity(path: str | Path) -> NDArray[np.float32]:
         raw = decode_image(path, cv2.IMREAD_UNCHANGED, "a 16-bit one-channel PNG of 256 x disparity")
         if raw.dtype != np.uint16 or raw.ndim != 2:
             raise FormatError(path, "pixels", f"{raw.dtype} {raw.shape}", "uint16 (H, W), 256 x disparity in px")
-        return raw.astype(np.float32) / np.float32(DISPARITY_SCALE)
+        return raw.astype(np.float32) / np.float32(_SCALE)
     if suffix == ".pfm":
         disparity = read_pfm(path)
         disparity[np.isposinf(disparity)] = 0
     else:
         disparity = read_npy(path, "a disparity map, float (H, W), in px")
         if disparity.ndim != 2 or not np.issubdtype(disparity.dtype, np.floating):
-            raise FormatError(path, "array", f"{disparity.dtype} {disparity.shape}", "float (H, W) disparity in px")
-    bad = ~np.isfinite(disparity) | (disparity < 0)
+            raise FormatError(path, "array", f"{disparity.dtype} {disparity.shape}", _ARRAY)
+    bad = _is_bad(disparity)
     if bad.any():
         row, column = np.argwhere(bad)[0]
-        raise FormatError(
-            path,
-            f"row {row}, column {column} ({int(bad.sum())} such pixels)",
-            disparity[row, column],
-            "a finite disparity in px, 0 where unknown",
-        )
+        place = f"row {row}, column {column} ({int(bad.sum())} such pixels)"
+        raise FormatError(path, place, disparity[row, column], "a finite disparity in px, 0 where unknown")
     return disparity.astype(np.float32, copy=False)
+
+
+def _is_bad(disparity: NDArray[np.floating]) -> NDArray[np.bool_]:
+    return ~np.isfinite(disparity) | (disparity < 0)
 
 
 def read_disparity_size(path: str | Path) -> tuple[int, int]:
@@ -73,16 +73,15 @@ def read_disparity_size(path: str | Path) -> tuple[int, int]:
     if suffix == ".png":
         return read_image_size(path)
     if suffix == ".pfm":
-        height, width = read_pfm(path).shape
-        return height, width
-    path = require_file(path, _WHAT)
-    with saying_which_file(path):
-        try:
-            shape = np.load(path, mmap_mode="r", allow_pickle=False).shape
-        except (ValueError, EOFError) as error:
-            raise FormatError(path, "header", f"no array ({error})", "a disparity map, float (H, W), in px") from error
+        shape: tuple[int, ...] = read_pfm(path).shape
+    else:
+        with saying_which_file(path):
+            try:
+                shape = np.load(require_file(path, _WHAT), mmap_mode="r", allow_pickle=False).shape
+            except (ValueError, EOFError) as error:
+                raise FormatError(path, "header", f"no array ({error})", f"{_WHAT}, float (H, W), in px") from error
     if len(shape) != 2:
-        raise FormatError(path, "array", f"shape {shape}", "float (H, W) disparity in px")
+        raise FormatError(path, "array", f"shape {shape}", _ARRAY)
     return shape[0], shape[1]
 
 
@@ -105,18 +104,46 @@ def write_disparity(path: str | Path, disparity: NDArray[np.floating]) -> None:
         FormatError: another suffix.
         ValueError: another shape, or values that are NaN, infinite or negative.
     """
-    path = Path(path)
     suffix = require_suffix(path, DISPARITY_SUFFIXES, _WHAT)
-    if disparity.ndim != 2 or not np.isfinite(disparity).all() or (disparity < 0).any():
-        found = f"shape {disparity.shape}, {int((~np.isfinite(disparity) | (disparity < 0)).sum())} bad values"
+    bad = int(_is_bad(disparity).sum())
+    if disparity.ndim != 2 or bad:
+        found = f"shape {disparity.shape}, {bad} bad values"
         raise ValueError(f"{path}: disparity: found {found}, expected (H, W) of finite numbers, 0 where unknown")
     if suffix == ".png":
-        scaled = np.clip(np.rint(disparity * DISPARITY_SCALE), 0, 65535).astype(np.uint16)
-        write_encoded(path, suffix, scaled)
+        write_encoded(path, suffix, np.clip(np.rint(disparity * _SCALE), 0, 65535).astype(np.uint16))
     elif suffix == ".pfm":
-        write_pfm(path, np.where(disparity > 0, disparity, np.inf))
+        height, width = disparity.shape
+        rows = np.where(disparity > 0, disparity, np.inf)[::-1].astype("<f4")
+        write_file(path, f"Pf\n{width} {height}\n-1.0\n".encode() + rows.tobytes())
     else:
         write_npy(path, np.ascontiguousarray(disparity, dtype=np.float32))
+
+
+def read_pfm(path: str | Path) -> NDArray[np.float32]:
+    """Read a one-channel portable float map, float32 (H, W), as Middlebury and Scene Flow distribute disparities.
+
+    Raises:
+        FormatError: no such file, another header than that of such a map, or another size than it says.
+    """
+    data = read_bytes(path, "a one-channel PFM")
+    # Three lines: the kind, "width height", the scale, whose sign is the byte order.
+    lines = data[:200].split(b"\n", 3)
+    try:
+        kind = lines[0].strip()
+        width, height = (int(word) for word in lines[1].split())
+        scale = float(lines[2])
+        if kind != b"Pf" or width < 1 or height < 1 or scale == 0:
+            raise ValueError
+    except (ValueError, IndexError) as error:
+        found = " / ".join(line[:20].decode(errors="replace") for line in lines[:3])
+        raise FormatError(path, "header", repr(found), "Pf, width and height, scale, one a line") from error
+    start = sum(len(line) + 1 for line in lines[:3])
+    if len(data) - start != 4 * width * height:
+        expected = f"{4 * width * height} bytes, 4 for each of {width} x {height} px"
+        raise FormatError(path, "pixels", f"{len(data) - start} bytes", expected)
+    values = np.frombuffer(data, "<f4" if scale < 0 else ">f4", offset=start).reshape(height, width)
+    # The file holds the rows from the bottom up. A copy: what is mapped onto the bytes of a file is read-only.
+    return np.array(values[::-1], np.float32, order="C")
 
 
 def disparity_path(disparity_dir: str | Path, frame_id: str) -> Path:
@@ -125,12 +152,12 @@ def disparity_path(disparity_dir: str | Path, frame_id: str) -> Path:
     Raises:
         FormatError: none is there.
     """
-    for suffix in DISPARITY_SUFFIXES:
-        path = Path(disparity_dir) / f"{frame_id}{suffix}"
-        if path.is_file():
-            return path
-    expected = f"a disparity map, {', '.join(DISPARITY_SUFFIXES[:-1])} or {DISPARITY_SUFFIXES[-1]}"
-    raise FormatError(Path(disparity_dir) / f"{frame_id}{DISPARITY_SUFFIXES[0]}", "file", "nothing there", expected)
+    paths = [Path(disparity_dir) / f"{frame_id}{suffix}" for suffix in DISPARITY_SUFFIXES]
+    found = next((path for path in paths if path.is_file()), None)
+    if found is None:
+        expected = f"a disparity map, {', '.join(DISPARITY_SUFFIXES[:-1])} or {DISPARITY_SUFFIXES[-1]}"
+        raise FormatError(paths[0], "file", "nothing there", expected)
+    return found
 
 
 def read_points(path: str | Path) -> NDArray[np.float32]:
@@ -156,5 +183,4 @@ def write_points(path: str | Path, points: NDArray[np.float32]) -> None:
     """Write a velodyne `.bin` from float32 (N, 4)."""
     if points.ndim != 2 or points.shape[1] != 4:
         raise ValueError(f"points: found shape {points.shape}, expected (N, 4): x y z intensity")
-    with replacing(path) as temporary:
-        temporary.write_bytes(np.ascontiguousarray(points, dtype="<f4").data)
+    write_file(path, np.ascontiguousarray(points, dtype="<f4").data)

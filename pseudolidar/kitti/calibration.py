@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pseudolidar.files import FormatError, read_lines, replacing
+from pseudolidar.files import FormatError, read_lines, write_file
 
 CANONICAL_VELO_TO_CAM = np.array([[0.0, -1.0, 0.0, 0.0], [0.0, 0.0, -1.0, 0.0], [1.0, 0.0, 0.0, 0.0]])
 """Velodyne axes for data without a LiDAR: x forward = z_cam, y left = -x_cam, z up = -y_cam, same origin."""
@@ -20,12 +20,8 @@ MIN_BASELINE_M, MAX_BASELINE_M = 0.01, 10.0
 _SHAPES = {"P2": (3, 4), "P3": (3, 4), "R0_rect": (3, 3), "Tr_velo_to_cam": (3, 4)}
 # Names of the same matrices in the files of KITTI's other benchmarks: tracking, odometry; raw data and stereo.
 _ALIASES = {
-    "R_rect": "R0_rect",
-    "Tr_velo_cam": "Tr_velo_to_cam",
-    "Tr": "Tr_velo_to_cam",
-    "P_rect_02": "P2",
-    "P_rect_03": "P3",
-    "R_rect_00": "R0_rect",
+    **{"R_rect": "R0_rect", "Tr_velo_cam": "Tr_velo_to_cam", "Tr": "Tr_velo_to_cam"},
+    **{"P_rect_02": "P2", "P_rect_03": "P3", "R_rect_00": "R0_rect"},
 }
 # What these files hold beside them, and what else is one camera's own.
 _NOT_NEEDED = re.compile(
@@ -74,8 +70,7 @@ class Calibration:
                 unknown name where a known one is missing, and what `require_valid` refuses.
         """
         path = Path(path)
-        matrices, unknown = read_matrices(path, _SHAPES, _ALIASES)
-        require_matrices(path, matrices, ("P2", "P3"), _ALIASES)
+        matrices, unknown = read_matrices(path, ("P2", "P3"))
         # A default never takes the place of what stands in the file under another name.
         for key, counts in (("Tr_velo_to_cam", (9, 12, 16)), ("R0_rect", (9,))):
             for name, (number, count) in unknown.items():
@@ -98,12 +93,9 @@ class Calibration:
             FormatError: names `path` and the matrix.
         """
         if not (self.P2[0, 0] > 0 and self.P2[1, 1] > 0 and self.baseline_m > 0):
-            raise FormatError(
-                path,
-                "P2 and P3",
-                f"focal lengths {self.P2[0, 0]:g} and {self.P2[1, 1]:g} px, baseline {self.baseline_m:g} m",
-                "all of them positive (P2 is the left camera, P3 the right one)",
-            )
+            lengths = f"focal lengths {self.P2[0, 0]:g} and {self.P2[1, 1]:g} px, baseline {self.baseline_m:g} m"
+            expected = "all of them positive (P2 is the left camera, P3 the right one)"
+            raise FormatError(path, "P2 and P3", lengths, expected)
         if not MIN_BASELINE_M <= self.baseline_m <= MAX_BASELINE_M:
             expected = (
                 f"{MIN_BASELINE_M:g} to {MAX_BASELINE_M:g} m; in which unit is it? The fourth columns of P2 and P3 are "
@@ -118,10 +110,7 @@ class Calibration:
             if not np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-2) or np.linalg.det(rotation) < 0:
                 expected = f"a rotation; {_WITHOUT_LIDAR}" if name == "Tr_velo_to_cam" else "a rotation"
                 raise FormatError(path, name, "no rotation in the first three columns", expected)
-        self._require_lidar_axes(path)
-
-    def _require_lidar_axes(self, path: str | Path) -> None:
-        """Clouds are cropped in the velodyne frame: behind x = 0, above a height z."""
+        # Clouds are cropped in the velodyne frame: behind x = 0, above a height z.
         axes = self.R0_rect @ self.Tr_velo_to_cam[:, :3]
         for axis, name, way, cosine in ((0, "x", "ahead (the camera's z)", axes[2, 0]),
                                         (2, "z", "up (the camera's -y)", -axes[1, 2])):  # fmt: skip
@@ -136,18 +125,10 @@ class Calibration:
         """Write KITTI's format: P0 to P3, R0_rect, Tr_velo_to_cam, Tr_imu_to_velo (P0, P1 without their offset)."""
         grey = self.P2.copy()
         grey[:, 3] = 0.0
-        rows = {
-            "P0": grey,
-            "P1": grey,
-            "P2": self.P2,
-            "P3": self.P3,
-            "R0_rect": self.R0_rect,
-            "Tr_velo_to_cam": self.Tr_velo_to_cam,
-            "Tr_imu_to_velo": np.eye(3, 4),
-        }
-        text = "".join(f"{key}: {' '.join(f'{value:.12e}' for value in rows[key].ravel())}\n" for key in rows)
-        with replacing(path) as temporary:
-            temporary.write_text(text)
+        rows = {"P0": grey, "P1": grey} | {name: getattr(self, name) for name in _SHAPES}
+        rows["Tr_imu_to_velo"] = np.eye(3, 4)
+        lines = [f"{name}: {' '.join(f'{value:.12e}' for value in row.ravel())}\n" for name, row in rows.items()]
+        write_file(path, "".join(lines))
 
     @property
     def focal_px(self) -> float:
@@ -209,76 +190,54 @@ class Calibration:
 
 
 def read_matrices(
-    path: Path, shapes: Mapping[str, tuple[int, ...]], aliases: Mapping[str, str]
+    path: Path, required: Sequence[str], shapes: Mapping[str, tuple[int, ...]] = _SHAPES
 ) -> tuple[dict[str, NDArray[np.float64]], dict[str, tuple[int, int]]]:
     """The matrices of a calibration file, `NAME: numbers` a line, and what else stands there.
 
     Args:
         path: the file.
-        shapes: of the matrices that are wanted, by name.
-        aliases: other names that they may have.
+        required: names of the matrices that must be there.
+        shapes: of the matrices that are wanted, by name; P2, P3, R0_rect and Tr_velo_to_cam may have any of the names
+            that KITTI's files give them.
 
     Returns:
         those that are there, float64; of every other name the line, and how many numbers stand there (0 where there is
         anything else).
 
     Raises:
-        FormatError: no such file, a matrix twice, a wrong count of numbers, a word for a number.
+        FormatError: no such file, a matrix twice, a wrong count of numbers, a word for a number, a missing matrix.
     """
     matrices: dict[str, NDArray[np.float64]] = {}
     others: dict[str, tuple[int, int]] = {}
     for number, line in read_lines(path, "a KITTI calibration file"):
-        name, _, rest = line.partition(":") if ":" in line else _first_word(line)
-        name, words = name.strip(), rest.split()
-        key = aliases.get(name, name)
+        name, *rest = (part.strip() for part in line.split(":" if ":" in line else None, 1))
+        words = "".join(rest).split()
+        key = _ALIASES.get(name, name)
+        values = _numbers(words)
         if key not in shapes:
-            others[name] = number, len(words) if all(_is_number(word) for word in words) else 0
+            others[name] = number, 0 if values is None else len(values)
             continue
         place = f"line {number} ({name})"
         if key in matrices:
             raise FormatError(path, place, "the matrix for a second time", "each matrix once")
-        if not all(_is_number(word) for word in words):
-            raise FormatError(path, place, rest.strip()[:60], "numbers")
-        values = np.array([float(word) for word in words])
+        if values is None:
+            raise FormatError(path, place, "".join(rest)[:60], "numbers")
         count = math.prod(shapes[key])
         if values.size != count or not np.isfinite(values).all():
             found = f"{int(np.isfinite(values).sum())} finite numbers"
             raise FormatError(path, place, found, f"{count} finite numbers")
         matrices[key] = values.reshape(shapes[key])
+    for name in required:
+        if name not in matrices:
+            found = f"only {', '.join(matrices)}" if matrices else "none of the matrices"
+            aliases = [alias for alias, key in _ALIASES.items() if key == name]
+            expected = f"a line '{name}: ' with its numbers" + (f" (or {', '.join(aliases)})" if aliases else "")
+            raise FormatError(path, f"matrix {name}", found, expected)
     return matrices, others
 
 
-def read_camera_matrices(path: Path, names: Sequence[str]) -> dict[str, NDArray[np.float64]]:
-    """The matrices among P2, P3, R0_rect and Tr_velo_to_cam that `path` holds, under any of KITTI's names for them.
-
-    Raises:
-        FormatError: as `read_matrices`, or one of `names` is missing.
-    """
-    matrices, _ = read_matrices(path, _SHAPES, _ALIASES)
-    require_matrices(path, matrices, names, _ALIASES)
-    return matrices
-
-
-def require_matrices(
-    path: Path, matrices: Mapping[str, NDArray[np.float64]], names: Sequence[str], aliases: Mapping[str, str]
-) -> None:
-    """Raise a FormatError for the first of `names` that `matrices` lacks."""
-    for name in names:
-        if name not in matrices:
-            found = f"only {', '.join(matrices)}" if matrices else "none of the matrices"
-            others = [alias for alias, key in aliases.items() if key == name]
-            expected = f"a line '{name}: ' with its numbers" + (f" (or {', '.join(others)})" if others else "")
-            raise FormatError(path, f"matrix {name}", found, expected)
-
-
-def _first_word(line: str) -> tuple[str, str, str]:
-    word, *rest = line.split(None, 1)
-    return word, "", rest[0] if rest else ""
-
-
-def _is_number(word: str) -> bool:
+def _numbers(words: Sequence[str]) -> NDArray[np.float64] | None:
     try:
-        float(word)
+        return np.array([float(word) for word in words])
     except ValueError:
-        return False
-    return True
+        return None

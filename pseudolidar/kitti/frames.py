@@ -70,12 +70,8 @@ class Frame:
         """Both images, uint8 (H, W, 3) RGB; an error where their sizes differ."""
         left, right = self.left_image(), self.right_image()
         if left.shape != right.shape:
-            raise FormatError(
-                self.path("image_3"),
-                "image size",
-                f"{right.shape[1]} x {right.shape[0]} px",
-                f"{left.shape[1]} x {left.shape[0]} px, the size of the left image",
-            )
+            found, expected = (f"{image.shape[1]} x {image.shape[0]} px" for image in (right, left))
+            raise FormatError(self.path("image_3"), "image size", found, f"{expected}, the size of the left image")
         return left, right
 
     def objects(self) -> Objects:
@@ -88,7 +84,7 @@ class Frame:
         if self.folder.name == TESTING and not path.is_file():
             expected = "labels: the frames of testing/ have none, they can't be trained on or evaluated here"
             raise FormatError(path, "file", "nothing there", expected)
-        return read_objects(self.path("label_2"), scored=False)
+        return read_objects(path, scored=False)
 
     def velodyne(self) -> NDArray[np.float32]:
         """The LiDAR sweep, float32 (N, 4) in the velodyne frame."""
@@ -116,9 +112,8 @@ def read_split(path: str | Path) -> list[str]:
     for number, word in read_lines(path, "a split: one frame id a line"):
         _require_id(word, path, f"line {number}")
         if word in ids:
-            raise FormatError(
-                path, f"line {number}", f"{word}, which stands on line {ids[word]} too", "each frame once"
-            )
+            found = f"{word}, which stands on line {ids[word]} too"
+            raise FormatError(path, f"line {number}", found, "each frame once")
         ids[word] = number
     if not ids:
         raise FormatError(path, "file", "no frame ids", "one frame id such as 000012 a line")
@@ -145,9 +140,8 @@ class ObjectDataset:
     """
 
     def __init__(self, root: str | Path, split: str | None = None) -> None:
-        self.root = Path(root)
         self.split = split
-        self.folder = _frames_folder(self.root, split)
+        self.folder = _frames_folder(Path(root), split)
         self.root = self.folder.parent
         if not (self.folder / "calib").is_dir():
             found, expected = f"no {self.folder.name}/calib in it", "a data set in KITTI's object layout"
@@ -158,17 +152,12 @@ class ObjectDataset:
             self.frame_ids = _ids_in(path)
         else:
             self.frame_ids = read_split(path)
-        self._require_frames(path)
-
-    def _require_frames(self, path: Path) -> None:
         # Folders are listed once: on a network's file system a question for each file takes minutes.
         calibrated, pictured = set(_ids_in(self.folder / "calib")), set(image_names(self.folder / "image_2"))
         for number, frame_id in enumerate(self.frame_ids, start=1):
             if frame_id not in calibrated or frame_id not in pictured:
-                kind = "calib" if frame_id not in calibrated else "image_2"
-                expected = f"a frame with the file {self.frame(frame_id).path(kind)}" + (
-                    " (or .jpg)" if kind == "image_2" else ""
-                )
+                kind, more = ("image_2", " (or .jpg)") if frame_id in calibrated else ("calib", "")
+                expected = f"a frame with the file {self.frame(frame_id).path(kind)}{more}"
                 raise FormatError(path, f"entry {number}", f"{frame_id}, a missing frame", expected)
 
     def only(self, frame_ids: Sequence[str]) -> "ObjectDataset":

@@ -10,14 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pseudolidar.files import FormatError, replacing, require_file, require_suffix, saying_which_file
+from pseudolidar.files import FormatError, read_bytes, require_file, require_suffix, saying_which_file, write_file
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 """What images are written as, and what those of a data set are."""
 
-_SPELLINGS = tuple(
-    spelled for suffix in IMAGE_SUFFIXES for spelled in (suffix, suffix.upper(), f".{suffix[1:].title()}")
-)
+_SPELLINGS = tuple(case(suffix) for suffix in IMAGE_SUFFIXES for case in (str.lower, str.upper, str.title))
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _JPEG_SIGNATURE = b"\xff\xd8"
 # A marker within or behind the data of a scan: there FF 00 stands for the byte FF, and D0 to D7 only restart the coder.
@@ -106,9 +104,7 @@ def decode_image(path: str | Path, flags: int, what: str) -> NDArray[np.generic]
     Raises:
         FormatError: as `read_image`.
     """
-    path = require_file(path, what)
-    with saying_which_file(path):
-        data = path.read_bytes()
+    path, data = Path(path), read_bytes(path, what)
     # OpenCV decodes a truncated or damaged file into a picture with grey or black parts, without an error.
     if data.startswith(_PNG_SIGNATURE):
         _require_whole_png(path, data, what)
@@ -124,9 +120,7 @@ def write_encoded(path: str | Path, suffix: str, pixels: NDArray[np.integer]) ->
     """Encode pixels, in OpenCV's order of channels, as the format that `suffix` names, and write them."""
     # Level 1: half the time of the default for a few per cent more bytes.
     options = [cv2.IMWRITE_PNG_COMPRESSION, 1] if suffix == ".png" else []
-    _, encoded = cv2.imencode(suffix, pixels, options)
-    with replacing(path) as temporary:
-        temporary.write_bytes(encoded.data)
+    write_file(path, cv2.imencode(suffix, pixels, options)[1].data)
 
 
 def _require_whole_png(path: Path, data: bytes, what: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pseudolidar.files import FormatError, read_lines, replacing
+from pseudolidar.files import FormatError, read_lines, write_file
 
 CLASSES = ("Car", "Van", "Truck", "Pedestrian", "Person_sitting", "Cyclist", "Tram", "Misc", "DontCare")
 """The classes of KITTI's object benchmark."""
@@ -66,25 +66,20 @@ class Objects:
     def __len__(self) -> int:
         return len(self.class_name)
 
+    def _columns(self) -> list[NDArray[Any] | None]:
+        return [getattr(self, field.name) for field in fields(self)]
+
     def __getitem__(self, index: NDArray[np.bool_] | NDArray[np.integer] | slice) -> "Objects":
         """The objects that a mask, an index array or a slice picks."""
-        columns: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
-        picked: dict[str, Any] = {name: None if column is None else column[index] for name, column in columns.items()}
-        return Objects(**picked)
+        picked: list[Any] = [None if column is None else column[index] for column in self._columns()]
+        return Objects(*picked)
 
     @classmethod
     def empty(cls, scored: bool = False) -> "Objects":
         """No objects; `scored` as for detections."""
         none = np.zeros(0)
-        return cls(
-            np.zeros(0, dtype=np.str_),
-            none,
-            np.zeros(0, dtype=np.int64),
-            none,
-            np.zeros((0, 4)),
-            np.zeros((0, 7)),
-            none if scored else None,
-        )
+        whole, names = np.zeros(0, np.int64), np.zeros(0, np.str_)
+        return cls(names, none, whole, none, np.zeros((0, 4)), np.zeros((0, 7)), none if scored else None)
 
     @classmethod
     def concatenate(cls, parts: Sequence["Objects"]) -> "Objects":
@@ -93,12 +88,12 @@ class Objects:
         if not parts:
             return cls.empty()
         if len({part.score is None for part in parts}) > 1:
-            raise ValueError("labels and detections can't share a struct: some parts have scores, some have none")
-        columns: dict[str, list[Any]] = {f.name: [getattr(part, f.name) for part in parts] for f in fields(cls)}
-        joined: dict[str, Any] = {
-            name: None if column[0] is None else np.concatenate(column) for name, column in columns.items()
-        }
-        return cls(**joined)
+            raise ValueError("parts: found some with scores, some without, expected labels alone or detections alone")
+        joined: list[Any] = [
+            None if columns[0] is None else np.concatenate(columns)
+            for columns in zip(*(part._columns() for part in parts), strict=True)
+        ]
+        return cls(*joined)
 
 
 def read_objects(path: str | Path, scored: bool) -> Objects:
@@ -123,19 +118,23 @@ def read_objects(path: str | Path, scored: bool) -> Objects:
         row = []
         for column, word in enumerate(words[1:], start=1):
             try:
-                value = float(word)
+                row.append(float(word))
             except ValueError:
-                value = np.nan
-            if not np.isfinite(value):
+                row.append(np.nan)
+            if not np.isfinite(row[-1]):
                 place = f"line {number}, field {column + 1} ({_FIELDS[column]})"
                 raise FormatError(path, place, word, "a finite number")
-            row.append(value)
         if row[1] != int(row[1]) or abs(row[1]) > 1e6:
             raise FormatError(path, f"line {number}, field 3 (occluded)", words[2], "a whole number")
         if row[5] < row[3] or row[6] < row[4]:
             place = f"line {number}, fields 5 to 8 (bbox)"
             raise FormatError(path, place, " ".join(words[4:8]), "left <= right and top <= bottom")
-        _require_sizes(path, number, words, row, scored)
+        # Sizes are positive; -1 three times (in labels 0 three times, too) says that there is no 3D box.
+        sizes = row[7:10]
+        has_no_box = len(set(sizes)) == 1 and (sizes[0] < 0 or (sizes[0] == 0 and not scored))
+        if min(sizes) <= 0 and not has_no_box:
+            place = f"line {number}, fields 9 to 11 (height, width, length)"
+            raise FormatError(path, place, " ".join(words[8:11]), "positive sizes in m, or -1 -1 -1 without a 3D box")
         # As in the devkit, case does not matter; own data may hold classes that KITTI lacks.
         names.append(_CANONICAL.get(words[0].lower(), words[0]))
         rows.append(row)
@@ -152,15 +151,6 @@ def read_objects(path: str | Path, scored: bool) -> Objects:
         box3d=np.concatenate([table[:, 10:13], table[:, 7:10], table[:, 13:14]], axis=1),
         score=table[:, 14] if scored else None,
     )
-
-
-def _require_sizes(path: Path, number: int, words: list[str], row: list[float], scored: bool) -> None:
-    """Sizes are positive; -1 three times (in labels 0 three times, too) says that there is no 3D box."""
-    sizes = row[7:10]
-    not_given = len(set(sizes)) == 1 and (sizes[0] < 0 or (sizes[0] == 0 and not scored))
-    if min(sizes) <= 0 and not not_given:
-        place = f"line {number}, fields 9 to 11 (height, width, length)"
-        raise FormatError(path, place, " ".join(words[8:11]), "positive sizes in m, or -1 -1 -1 without a 3D box")
 
 
 def write_objects(path: str | Path, objects: Objects) -> None:
@@ -188,8 +178,7 @@ def write_objects(path: str | Path, objects: Objects) -> None:
         truncation = f"{objects.truncation[i]:.{digits}f}"
         text = " ".join(f"{number:.{digits}f}" for number in numbers)
         lines.append(f"{class_name} {truncation} {objects.occlusion[i]} {text}\n")
-    with replacing(path) as temporary:
-        temporary.write_text("".join(lines))
+    write_file(path, "".join(lines))
 
 
 def box3d_corners(box3d: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -12,8 +12,7 @@ from typing import Literal
 import numpy as np
 
 from pseudolidar.files import FormatError, InputError
-from pseudolidar.kitti import read_image
-from pseudolidar.kitti.pfm import read_pfm
+from pseudolidar.kitti import read_image, read_pfm
 from pseudolidar.stereo.pairs import StereoPair
 
 # Focal lengths of the virtual camera at 960 x 540, px: a lens of 35 mm, and one of 15 mm in a part of Driving.

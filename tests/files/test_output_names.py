@@ -10,8 +10,7 @@ from matplotlib.figure import Figure
 from pseudolidar.cloud import read_cloud, write_cloud, write_clouds
 from pseudolidar.detectors import write_detections_file
 from pseudolidar.files import FormatError, require_output_folder
-from pseudolidar.kitti import read_disparity, read_image, write_disparity, write_image
-from pseudolidar.kitti.pfm import read_pfm
+from pseudolidar.kitti import read_disparity, read_image, read_pfm, write_disparity, write_image
 from pseudolidar.viewing import Report, save_figure, write_report
 from tests.forked import start_script
 

@@ -1,4 +1,4 @@
-"""Drives of the raw data: written from frames, read back as pykitti reads them, and broken ones."""
+"""Drives of the raw data: read as pykitti reads them, and broken ones."""
 
 from pathlib import Path
 
@@ -7,9 +7,10 @@ import pytest
 
 from pseudolidar.files import FormatError, Record
 from pseudolidar.inference.pairs import PairsToObjectsJob
-from pseudolidar.kitti import Calibration, ObjectDataset, RawDrive, write_image, write_raw_drive
+from pseudolidar.kitti import ObjectDataset, RawDrive, write_image
 from pseudolidar.pipeline import Drawing, Models
 from pseudolidar.synthetic import PRESETS, write_town
+from tests.kitti.raw_drives import write_raw_drive
 from tests.kitti.scenery import write_dataset
 
 DATE, DRIVE = "2011_09_26", "0001"
@@ -150,14 +151,3 @@ def test_broken_drives(drive: RawDrive) -> None:
     velodyne.write_text("R: 0 -1 0 0 0 -1 1 0 0\n")
     with pytest.raises(FormatError, match=r"calib_velo_to_cam\.txt: matrix T"):
         RawDrive(drive.root, DATE, DRIVE)
-
-
-def test_frames_that_make_no_drive(tmp_path: Path) -> None:
-    dataset = write_dataset(tmp_path / "object")
-    with pytest.raises(ValueError, match="frames: found none"):
-        write_raw_drive([], tmp_path / "raw", DATE, DRIVE)
-    first = dataset[0].calibration
-    other = Calibration(first.P2 * [[1, 1, 1, 2], [1] * 4, [1] * 4], first.P3, first.R0_rect, first.Tr_velo_to_cam)
-    other.to_file(dataset[2].path("calib"))
-    with pytest.raises(FormatError, match=r"000002\.txt: matrix P2: found another one"):
-        write_raw_drive(list(dataset), tmp_path / "raw", DATE, DRIVE)

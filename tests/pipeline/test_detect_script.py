@@ -13,9 +13,10 @@ import pytest
 from pseudolidar.cloud import write_clouds
 from pseudolidar.detectors import detect as detect_from_files
 from pseudolidar.detectors import load_detector, read_detections_file
-from pseudolidar.kitti import ObjectDataset, read_image, read_objects, write_image, write_raw_drive
+from pseudolidar.kitti import ObjectDataset, read_image, read_objects, write_image
 from pseudolidar.stereo import PSMNet, SemiGlobalMatching, predict_disparities, save_psmnet
 from pseudolidar.training import load_checkpoint, save_checkpoint
+from tests.kitti.raw_drives import write_raw_drive
 from tests.pipeline.conftest import MAX_DISPARITY, REPOSITORY
 
 Detect = Callable[..., tuple[int, str, str]]

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pseudolidar.files import FormatError
-from pseudolidar.kitti import read_image, write_image
-from pseudolidar.kitti.pfm import read_pfm
+from pseudolidar.kitti import read_image, read_pfm, write_image
 from pseudolidar.stereo import Crops, SceneFlowPairs, StereoBatches
 
 SCENES = {

@@ -13,8 +13,7 @@ import pytest
 import torch
 
 from pseudolidar.ensembles.psmnet_ensemble import is_ensemble
-from pseudolidar.kitti import ObjectDataset, read_image, write_image
-from pseudolidar.kitti.pfm import read_pfm
+from pseudolidar.kitti import ObjectDataset, read_image, read_pfm, write_image
 from pseudolidar.stereo import PSMNet, StereoTraining, load_psmnet, save_psmnet
 from tests.stereo.test_kitti_stereo import write_benchmark
 from tests.stereo.test_scene_flow import write_pfm, write_scenes

@@ -1,12 +1,17 @@
 """Files that are written whole or not at all."""
 
+import io
 import os
 import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pseudolidar.files.errors import FileError, FormatError
+import numpy as np
+from numpy.typing import ArrayLike
+
+from pseudolidar.files.errors import FormatError, saying_which_file
+from pseudolidar.files.reading import require_suffix
 
 # Written to a file to learn why writing it fails: more than the rest of any file system's block.
 _PROBE_BYTES = 1 << 17
@@ -37,7 +42,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
         try:
             with _knowing_the_reason(temporary):
                 yield temporary
-            # mkstemp makes files that only their owner reads; results are shared like any other file.
+            # mkstemp makes files that only their owner reads; results are for everybody, like any other file.
             temporary.chmod(0o666 & ~_UMASK)
             temporary.replace(path)
         finally:
@@ -60,49 +65,18 @@ def _knowing_the_reason(temporary: Path) -> Iterator[None]:
         raise
 
 
-@contextmanager
-def saying_which_file(path: str | Path) -> Iterator[None]:
-    """Turn what the system says while `path` is read or written into an error that names `path` and the reason."""
-    try:
-        yield
-    except FileError:
-        raise
-    except OSError as error:
-        raise FileError(f"{path}: {error.strerror or error}") from error
+def write_file(path: str | Path, content: str | bytes | memoryview) -> None:
+    """Write a file, text as UTF-8, whole or not at all; errors as of `replacing`."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
-def require_file(path: str | Path, what: str) -> Path:
-    """The path itself, if it is a file that can be read; `what` it should hold goes into the error.
-
-    Raises:
-        FormatError: nothing there, or a folder.
-        FileError: the system refuses, e.g. for lack of permission.
-    """
-    path = Path(path)
-    with saying_which_file(path):
-        if not path.is_file():
-            raise FormatError(path, "file", "nothing there" if not path.exists() else "no regular file", what)
-        os.close(os.open(path, os.O_RDONLY))
-    return path
-
-
-def require_suffix(path: str | Path, suffixes: Collection[str], what: str) -> str:
-    """The suffix of a path, in lower case, if it is one of `suffixes`: it says the format of the file.
-
-    Args:
-        path: of a file to read or to write; need not be there.
-        suffixes: in lower case, with the dot.
-        what: the file is, e.g. "a disparity map"; for the error.
-
-    Raises:
-        FormatError: another suffix, or none.
-    """
-    path = Path(path)
-    suffix = path.suffix.lower()
-    if suffix not in suffixes:
-        expected = f"{what}, whose format the suffix says: {', '.join(suffixes)}"
-        raise FormatError(path, "name", f"suffix {path.suffix}" if suffix else "no suffix", expected)
-    return suffix
+def write_npy(path: str | Path, array: ArrayLike) -> None:
+    """Write an .npy file, whole or not at all; errors as of `replacing`."""
+    # Into an open file NumPy writes past Python, and loses the last bytes where the disk is full.
+    buffer = io.BytesIO()
+    np.save(buffer, np.asarray(array), allow_pickle=False)
+    write_file(path, buffer.getvalue())
 
 
 def require_output_file(path: str | Path, suffixes: Collection[str], what: str) -> str:

@@ -1,15 +1,27 @@
-"""Stored predictions, and what to do with them when a new model arrives and not everything can be evaluated again."""
+"""Stored predictions, and what to do with them when a new model arrives and not everything can be evaluated again.
 
-from pseudolidar.updates.confusion import ConfusionMatrix
-from pseudolidar.updates.journal import Step, StepRecord
-from pseudolidar.updates.rules import CostRatio, MajorityVote, MaxBelief, MaxBeliefMinEntropy, Never, Replace, Rule
-from pseudolidar.updates.scores import Flips, accuracy, flips
+After Träuble et al., "Backward-Compatible Prediction Updates" (NeurIPS 2021).
+"""
+
+from pseudolidar.updates.layout import StepRecord
+from pseudolidar.updates.measures import ConfusionMatrix, accuracy, flips
+from pseudolidar.updates.redo_log import UpdateStep
+from pseudolidar.updates.rules import (
+    CostRatio,
+    MajorityVote,
+    MaxBelief,
+    MaxBeliefMinEntropy,
+    Never,
+    Replace,
+    Rule,
+    rule_name,
+)
+from pseudolidar.updates.selection import Selection
 from pseudolidar.updates.store import PredictionStore
 
 __all__ = [
     "ConfusionMatrix",
     "CostRatio",
-    "Flips",
     "MajorityVote",
     "MaxBelief",
     "MaxBeliefMinEntropy",
@@ -17,8 +29,10 @@ __all__ = [
     "PredictionStore",
     "Replace",
     "Rule",
-    "Step",
+    "Selection",
     "StepRecord",
+    "UpdateStep",
     "accuracy",
     "flips",
+    "rule_name",
 ]

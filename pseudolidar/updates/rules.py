@@ -52,4 +52,13 @@ class Never:
     """The stored label never changes once it is there."""
 
 
+# In the order of their numbers in `cpu`.
 Rule: TypeAlias = MaxBelief | MaxBeliefMinEntropy | CostRatio | Replace | MajorityVote | Never
+
+
+def rule_name(rule: Rule) -> str:
+    """Name of a rule in tables and figures, e.g. CostRatio 3."""
+    if isinstance(rule, CostRatio):
+        return f"CostRatio {rule.ratio:g}"
+    baselines = {Replace: "replace", MajorityVote: "majority vote", Never: "never"}
+    return baselines.get(type(rule), type(rule).__name__)

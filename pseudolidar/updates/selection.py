@@ -7,11 +7,15 @@ Two items never have the same hash, so the order is total. The last key that the
 
 import operator
 from functools import partial
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pseudolidar.kernels import cpu_kernel, in_chunks
+
+Selection = Literal["entropy", "random"]
+"""What is evaluated again: what is most uncertain, by the entropy of the posterior, or a random choice."""
 
 Bits = NDArray[np.uint32]
 
@@ -44,12 +48,10 @@ def _select(bits: Bits, items: int, seed: int, selected: NDArray[np.int64]) -> N
     start = np.uint64(_mixed(np.uint64(operator.index(seed) % 2**64)))
 
     threads_worth = items // _SMALLEST_CHUNK
-    high, low = _last_key(bits, items, start, len(selected))
-    counts = in_chunks(lambda chunk, chunks: _count(bits, items, start, high, low, chunk, chunks), threads_worth, None)
+    key = _last_key(bits, items, start, len(selected))
+    counts = in_chunks(partial(_count, bits, items, start, *key), threads_worth, None)
     first = np.cumsum([0, *counts])
-    in_chunks(
-        lambda chunk, chunks: _write(bits, items, start, high, low, chunk, chunks, first, selected), threads_worth, None
-    )
+    in_chunks(partial(_write, bits, items, start, *key, first, selected), threads_worth, None)
 
 
 def _last_key(bits: Bits, items: int, start: np.uint64, budget: int) -> tuple[np.uint32, np.uint64]:
@@ -140,10 +142,10 @@ def _write(
     start: np.uint64,
     high: np.uint32,
     low: np.uint64,
-    chunk: int,
-    chunks: int,
     first: NDArray[np.int64],
     selected: NDArray[np.int64],
+    chunk: int,
+    chunks: int,
 ) -> None:
     at = first[chunk]
     for item in range(items * chunk // chunks, items * (chunk + 1) // chunks):

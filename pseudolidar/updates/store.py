@@ -14,12 +14,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pseudolidar.files import InputError, replacing, require_file
-from pseudolidar.updates.arrays import append_rows, fit, mapped
-from pseudolidar.updates.confusion import ConfusionMatrix
-from pseudolidar.updates.journal import Step, StepRecord, apply_step, drop_rows, read_record, read_step, write_step
+from pseudolidar.updates.layout import State, StepRecord, append_rows, fit, mapped
+from pseudolidar.updates.measures import ConfusionMatrix, integers
+from pseudolidar.updates.redo_log import UpdateStep, apply_step, drop_rows, read_record, write_step
 from pseudolidar.updates.rules import MajorityVote, Rule
 from pseudolidar.updates.selection import most_uncertain, random_items
-from pseudolidar.updates.state import State
 
 _STATE = "store.json"
 
@@ -32,10 +31,16 @@ class PredictionStore:
     step: after a loss of power, or a crash of the system itself, the folder may hold anything.
 
     The arrays are read-only memory maps and show what later steps write; after `add`, take them anew.
+
+    Args:
+        folder: of a store; a step that was committed but not wholly applied is finished.
+
+    Raises:
+        FormatError: no store, or files that don't fit together.
+        InputError: the store is open, in another process or in this one.
     """
 
     def __init__(self, folder: str | Path) -> None:
-        """Open and lock the store in `folder`; the same as `open`, errors included."""
         self.folder = Path(folder)
         require_file(self.folder / _STATE, "a prediction store")
         self._close = weakref.finalize(self, os.close, _locked(self.folder))
@@ -70,7 +75,7 @@ class PredictionStore:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         try:
-            for name, (dtype, shape, value) in state.layout().items():
+            for name, (dtype, shape, value) in state.arrays().items():
                 append_rows(temporary / f"{name}.npy", dtype, shape, 0, value)
             state.write(temporary / _STATE)
             temporary.rename(folder)
@@ -79,18 +84,8 @@ class PredictionStore:
             raise
         return cls(folder)
 
-    @classmethod
-    def open(cls, folder: str | Path) -> "PredictionStore":
-        """The store in a folder; a step that was committed but not wholly applied is finished.
-
-        Raises:
-            FormatError: no store, or files that don't fit together.
-            InputError: the store is open, in another process or in this one.
-        """
-        return cls(folder)
-
     def close(self) -> None:
-        """Let others open the store; that it's no longer referred to is enough."""
+        """Let others open the store; it closes as well when nothing refers to it any more."""
         self._close()
 
     def __enter__(self) -> "PredictionStore":
@@ -145,9 +140,9 @@ class PredictionStore:
         return self._state.steps
 
     @property
-    def last_step(self) -> Step | None:
+    def last_step(self) -> UpdateStep | None:
         """What the last finished step did to the stored labels."""
-        return read_step(self._step(-1)) if self.steps else None
+        return UpdateStep.read(self._step(-1)) if self.steps else None
 
     @property
     def requested(self) -> NDArray[np.int64] | None:
@@ -155,11 +150,7 @@ class PredictionStore:
         return mapped(self._request) if self._request.exists() else None
 
     def add(self, items: int) -> None:
-        """Put new items, with the prior, behind the others; not while a request is open.
-
-        Args:
-            items: how many, 0 or more.
-        """
+        """Put new items, 0 or more, with the prior, behind the others; not while a request is open."""
         self._finish_step()
         items = operator.index(items)
         if items < 0:
@@ -168,14 +159,14 @@ class PredictionStore:
             raise ValueError("request: found one open, expected its step before new items")
         grown = replace(self._state, items=self.items + items)
         try:
-            for name, (dtype, shape, value) in grown.layout().items():
+            for name, (dtype, shape, value) in grown.arrays().items():
                 append_rows(self._path(name), dtype, shape, self.items, value)
             self._set_state(grown)
         finally:
             self._arrays = self._fitted_arrays()
 
     def request_uncertain(self, budget: int, seed: int) -> NDArray[np.int64]:
-        """Ask for the items of highest entropy, those of equal entropy in an order that the seed gives.
+        """Request the items of highest entropy, those of equal entropy in an order that the seed gives.
 
         Args:
             budget: how many, 0 to N.
@@ -187,54 +178,50 @@ class PredictionStore:
         return self._requested(budget, lambda selected: most_uncertain(self.entropy, seed, selected))
 
     def request_random(self, budget: int, seed: int) -> NDArray[np.int64]:
-        """Ask for random items; the same ones for the same seed. As `request_uncertain`."""
+        """Request random items, otherwise as `request_uncertain`; the same seed gives the same ones."""
         return self._requested(budget, lambda selected: random_items(self.items, seed, selected))
 
     def request(self, items: ArrayLike) -> NDArray[np.int64]:
-        """Ask for these items, ascending, each once. As `request_uncertain`."""
-        given = _integers("items", items)
+        """Request these items, ascending, each once; otherwise as `request_uncertain`."""
+        given = integers("items", items)
         wrong = (given < 0) | (given >= self.items)
         wrong[1:] |= given[1:] <= given[:-1]
         if wrong.any():
             place = int(wrong.argmax())
             expected = f"0 to {self.items - 1}, ascending, each once"
             raise ValueError(f"items: found {given[place]} at place {place}, expected {expected}")
+        return self._requested(len(given), lambda selected: np.copyto(selected, given, casting="unsafe"))
 
-        def fill(selected: NDArray[np.int64]) -> None:
-            selected[:] = given
-
-        return self._requested(len(given), fill)
-
-    def update(self, items: ArrayLike, labels: ArrayLike, confusion: ConfusionMatrix, rule: Rule) -> Step:
-        """Take the labels that a classifier gives to items of the open request, which ends with it.
+    def update(self, items: ArrayLike, labels: ArrayLike, confusion: ConfusionMatrix, rule: Rule) -> UpdateStep:
+        """Take the labels that a classifier predicts for items of the open request, which ends with it.
 
         An item's posterior becomes proportional to confusion[label, k] x posterior(k); what isn't evaluated stays as it
         is. Posteriors are computed in float64 and kept in float32; a class that is possible never falls to 0.
 
         Args:
             items: integers (B,), of the open request, ascending: all of it or a part; the rest keep what they have.
-            labels: integers (B,), what the classifier says of them.
-            confusion: of the classifier.
+            labels: integers (B,), predicted by the classifier.
+            confusion: of this classifier.
             rule: when a stored label gives way.
 
         Raises:
-            ValueError: no open request, items that weren't asked for, labels outside 0 .. K - 1, a label that is
+            ValueError: no open request, items that weren't requested, labels outside 0 .. K - 1, a label that is
                 impossible under the confusion matrix and the belief, another K; the store is unchanged.
         """
         self._finish_step()
         requested = self.requested
         if requested is None:
             raise ValueError("request: found none open, expected one before its labels")
-        evaluated, given = _integers("items", items), _integers("labels", labels)
-        if len(evaluated) != len(given):
-            raise ValueError(f"labels: found {len(given)}, expected {len(evaluated)}, one an item")
+        evaluated, predicted = integers("items", items), integers("labels", labels)
+        if len(evaluated) != len(predicted):
+            raise ValueError(f"labels: found {len(predicted)}, expected {len(evaluated)}, one an item")
         if len(confusion.values) != self.classes:
             raise ValueError(f"confusion matrix: found K = {len(confusion.values)}, expected {self.classes}")
         if isinstance(rule, MajorityVote) and self.votes is None:
             raise ValueError(f"rule: found {rule}, expected it with a store that keeps votes (keep_votes=True)")
-        write_step(self._step(0), self._arrays, requested, evaluated, given, confusion, rule)
+        write_step(self._step(0), self._arrays, requested, evaluated, predicted, confusion, rule)
         self._finish_step()
-        return read_step(self._step(-1))
+        return UpdateStep.read(self._step(-1))
 
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}.npy"
@@ -267,9 +254,9 @@ class PredictionStore:
         self._state = state
 
     def _fitted_arrays(self) -> dict[str, NDArray[Any]]:
-        for name, (dtype, shape, _) in self._state.layout().items():
+        for name, (dtype, shape, _) in self._state.arrays().items():
             fit(self._path(name), dtype, shape)
-        return {name: mapped(self._path(name)) for name in self._state.layout()}
+        return {name: mapped(self._path(name)) for name in self._state.arrays()}
 
     def _finish_step(self) -> None:
         if not self._close.alive:
@@ -301,10 +288,3 @@ def _locked(folder: Path) -> int:
         os.close(descriptor)
         raise InputError(f"{folder}: found the store open elsewhere, expected one user at a time") from error
     return descriptor
-
-
-def _integers(name: str, values: ArrayLike) -> NDArray[np.integer]:
-    array = np.asarray(values)
-    if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
-        raise ValueError(f"{name}: found {array.dtype} {array.shape}, expected integers (B,)")
-    return array

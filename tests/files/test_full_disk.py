@@ -171,6 +171,6 @@ def test_a_store_of_predictions_goes_on_after_a_full_disk(tmp_path: Path) -> Non
         assert {path.name for path in folder.iterdir()} - files == {"request-1.npy"}
         evaluated(store, 1_000)
         store.add(5_000)
-    with PredictionStore.open(folder) as store:
+    with PredictionStore(folder) as store:
         assert store.items == 10_000 and len(store.steps) == 2
         assert (store.labels[:1_000] == 0).all() and (store.labels[1_000:] == -1).all()

@@ -34,7 +34,7 @@ class Session:
 
     def go_on(self, folder: Path) -> None:
         """Do what isn't done yet."""
-        with PredictionStore.open(folder) as store:
+        with PredictionStore(folder) as store:
             if store.items == self.items:
                 store.add(self.new)
             if len(store.steps) == 1:

@@ -20,7 +20,7 @@ from pseudolidar.updates import (
     PredictionStore,
     Replace,
     StepRecord,
-    journal,
+    redo_log,
 )
 
 GOOD = ConfusionMatrix(np.full((3, 3), 0.1) + 0.7 * np.eye(3))
@@ -41,11 +41,11 @@ def test_what_is_kept(tmp_path: Path) -> None:
         assert dtypes == [np.float32, np.float32, np.int16, np.uint16]
         assert store.labels.tolist() == [-1] * 5 and store.requested is None
         assert_array_equal(store.request([0, 2, 3]), [0, 2, 3])
-    with PredictionStore.open(folder) as store:
+    with PredictionStore(folder) as store:
         assert store.requested is not None
         step = store.update(store.requested[:2], [1, 2], GOOD, CostRatio(3))
         assert_array_equal(step.items, [0, 2])
-    with PredictionStore.open(folder) as store:
+    with PredictionStore(folder) as store:
         # A part of the request is enough: it ends, and the rest keeps what it has.
         assert store.requested is None
         assert store.labels.tolist() == [1, -1, 2, -1, -1]
@@ -102,7 +102,7 @@ def test_chunks_do_not_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 3, (2, 1000))
     for name, at_once in (("whole", 1 << 22), ("parts", 50)):
-        monkeypatch.setattr(journal, "_NUMBERS_AT_ONCE", at_once)
+        monkeypatch.setattr(redo_log, "_NUMBERS_AT_ONCE", at_once)
         with PredictionStore.create(tmp_path / name, 1000, 3) as store:
             for said in labels:
                 items = store.request_uncertain(600, 0)
@@ -178,7 +178,7 @@ def test_bad_stores(tmp_path: Path) -> None:
         PredictionStore.create(tmp_path / "s", 1, 2)
     assert (tmp_path / "s" / "labels.npy").read_text() == "mine"
     with pytest.raises(FormatError, match=r"store.json: file: found nothing there, expected a prediction store"):
-        PredictionStore.open(tmp_path / "s")
+        PredictionStore(tmp_path / "s")
 
 
 def test_damaged_stores(tmp_path: Path) -> None:
@@ -196,11 +196,11 @@ def test_damaged_stores(tmp_path: Path) -> None:
     ):
         damage()
         with pytest.raises(FormatError, match=message) as caught:
-            PredictionStore.open(folder)
+            PredictionStore(folder)
         errors.append(caught.value)  # as an interactive session does; the lock must not live with them
         (folder / "store.json").write_text(state)
         (folder / "labels.npy").write_bytes(labels)
-    PredictionStore.open(folder)
+    PredictionStore(folder)
 
 
 def test_a_class_that_is_hardly_possible_is_possible(tmp_path: Path) -> None:
@@ -215,7 +215,7 @@ def test_numbers_may_be_numpys(tmp_path: Path) -> None:
         one = request(np.int64(3), np.int64(-5)).tolist()  # type: ignore[arg-type]
         assert len(one) == 3 and one == request(3, -5).tolist()
     store.close()
-    assert PredictionStore.open(tmp_path / "s").items == 6
+    assert PredictionStore(tmp_path / "s").items == 6
 
 
 def test_closed_stores_take_nothing(tmp_path: Path) -> None:
@@ -234,9 +234,9 @@ def test_closed_stores_take_nothing(tmp_path: Path) -> None:
 def test_one_user_at_a_time(tmp_path: Path) -> None:
     store = PredictionStore.create(tmp_path / "s", 1, 2)
     with pytest.raises(InputError, match="found the store open elsewhere"):
-        PredictionStore.open(tmp_path / "s")
-    command = "import sys; from pseudolidar.updates import PredictionStore; PredictionStore.open(sys.argv[1])"
+        PredictionStore(tmp_path / "s")
+    command = "import sys; from pseudolidar.updates import PredictionStore; PredictionStore(sys.argv[1])"
     other = subprocess.run([sys.executable, "-c", command, store.folder], capture_output=True, text=True)
     assert other.returncode == 1 and "found the store open elsewhere" in other.stderr
     del store
-    PredictionStore.open(tmp_path / "s").close()
+    PredictionStore(tmp_path / "s").close()

@@ -91,7 +91,7 @@ class Archive:
         }
         keep_record(self.folder / "backfill.json", Record(_WHAT, {"overlap": self.min_overlap}, inputs))
         if (self.folder / "store").is_dir():
-            return PredictionStore.open(self.folder / "store")
+            return PredictionStore(self.folder / "store")
         return PredictionStore.create(
             self.folder / "store", len(self.candidates), len(LABELS), self.labelled.prior, keep_votes=True
         )

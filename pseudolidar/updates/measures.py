@@ -1,11 +1,17 @@
-"""What a classifier says of which label: its confusion matrix, given or estimated on labelled data."""
+"""Labels against the truth: what a classifier confuses, accuracy, negative and positive flips."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pseudolidar.files import InputError
+
+if TYPE_CHECKING:
+    from pseudolidar.systems import Flips
+
+Labels = NDArray[np.integer]
 
 _TOLERANCE = 1e-6
 
@@ -15,7 +21,7 @@ class ConfusionMatrix:
     """How a classifier errs.
 
     Attributes:
-        values: float64 (K, K); values[i, k] = P(the classifier says i | the label is k).
+        values: float64 (K, K); values[i, k] = P(the classifier predicts i | the label is k).
 
     Raises:
         ValueError: another shape, a value outside [0, 1], a column whose sum is off 1 by more than 1e-6.
@@ -29,13 +35,12 @@ class ConfusionMatrix:
             raise ValueError(f"confusion matrix: found shape {values.shape}, expected (K, K)")
         inside = (values >= 0) & (values <= 1 + _TOLERANCE)  # false for NaN
         if not inside.all():
-            said, label = np.argwhere(~inside)[0]
-            found = f"{values[said, label]} in row {said}, column {label}"
+            row, column = np.argwhere(~inside)[0]
+            found = f"{values[row, column]} in row {row}, column {column}"
             raise ValueError(f"confusion matrix: found {found}, expected probabilities")
         sums = values.sum(axis=0)
-        off = np.abs(sums - 1)
-        if off.max() > _TOLERANCE:
-            column = int(off.argmax())
+        column = int(np.abs(sums - 1).argmax())
+        if abs(sums[column] - 1) > _TOLERANCE:
             raise ValueError(f"confusion matrix: found {sums[column]:.9g} as the sum of column {column}, expected 1")
         object.__setattr__(self, "values", values)
 
@@ -46,12 +51,12 @@ class ConfusionMatrix:
         """Count on labelled items that the classifier was not trained on.
 
         Args:
-            predicted: integers (n,), what the classifier says.
-            labels: integers (n,), what is true.
+            predicted: integers (n,), by the classifier.
+            labels: integers (n,), the truth.
             classes: K.
-            smoothing: added to every count (Laplace); with 0, what was never seen is held for impossible.
+            smoothing: added to every count (Laplace); with 0, what was never seen is taken to be impossible.
             diagonal: for many classes: only how often a label is recognised is estimated, between the two outcomes
-                right and wrong, and the wrong answers are shared evenly among the other classes (Träuble et al. 2021).
+                right and wrong, and the wrong predictions are spread evenly over the other classes (Träuble et al.).
 
         Raises:
             ValueError: other shapes, a label outside 0 .. K - 1, a negative smoothing, or a class without items where
@@ -61,7 +66,10 @@ class ConfusionMatrix:
             raise InputError(f"classes: found {classes}, expected 1 or more")
         if not 0 <= smoothing < np.inf:
             raise InputError(f"smoothing: found {smoothing}, expected 0 or more")
-        said, true = _checked("predicted", predicted, classes), _checked("labels", labels, classes)
+        columns = {"predicted": integers("predicted", predicted), "labels": integers("labels", labels)}
+        for name, column in columns.items():
+            require_classes(name, column, classes)
+        said, true = (column.astype(np.int64) for column in columns.values())
         if len(said) != len(true):
             raise ValueError(f"predicted: found {len(said)} items, expected {len(true)}, as many as labels")
         seen = np.bincount(true, minlength=classes)
@@ -79,11 +87,38 @@ class ConfusionMatrix:
         return cls(values)
 
 
-def _checked(name: str, values: ArrayLike, classes: int) -> NDArray[np.int64]:
+def flips(before: Labels, after: Labels, truth: Labels) -> "Flips":
+    """Flips of labels (n,), -1 for none; an item without a label before has no flip. Of a step: `truth[step.items]`."""
+    # Some seconds to import, PyTorch with it, which whoever only stores need not wait for.
+    from pseudolidar.systems import Flips
+
+    _require_shape(truth, before=before, after=after)
+    had_label = before >= 0
+    return Flips(had_label & (before == truth), had_label & (after == truth))
+
+
+def accuracy(labels: Labels, truth: Labels) -> float:
+    """Fraction of the items (n,) whose label is true; no label (-1) counts as wrong; NaN without items."""
+    _require_shape(truth, labels=labels)
+    return float(np.mean((labels == truth) & (labels >= 0))) if len(truth) else float("nan")
+
+
+def _require_shape(truth: Labels, **labels: Labels) -> None:
+    for name, array in labels.items():
+        if array.shape != truth.shape:
+            raise ValueError(f"{name}: found shape {array.shape}, expected {truth.shape}, as truth")
+
+
+def integers(name: str, values: ArrayLike) -> NDArray[np.integer]:
+    """The values as an array (n,); ValueError, which says `name`, where they are no integers."""
     array = np.asarray(values)
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
         raise ValueError(f"{name}: found {array.dtype} {array.shape}, expected integers (n,)")
-    outside = (array < 0) | (array >= classes)
+    return array
+
+
+def require_classes(name: str, labels: Labels, classes: int) -> None:
+    """ValueError, which says `name`, for a label outside 0 .. classes - 1."""
+    outside = (labels < 0) | (labels >= classes)
     if outside.any():
-        raise ValueError(f"{name}: found {array[outside.argmax()]}, expected 0 to {classes - 1}")
-    return array.astype(np.int64)
+        raise ValueError(f"{name}: found {labels[outside.argmax()]}, expected 0 to {classes - 1}")

@@ -1,4 +1,6 @@
-"""Confusion matrices: counted as by hand, checked when they are made."""
+"""Confusion matrices, flips and accuracy: counted as by hand, checked when they are made."""
+
+import math
 
 import numpy as np
 import pytest
@@ -6,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from pseudolidar.updates import ConfusionMatrix
+from pseudolidar.updates import ConfusionMatrix, accuracy, flips
 
 
 def test_rows_are_what_the_classifier_says_and_columns_the_labels() -> None:
@@ -72,3 +74,33 @@ def test_bad_counts() -> None:
         ConfusionMatrix.estimate([0, 2], [0, 2], 3, smoothing=0)
     with pytest.raises(ValueError, match="smoothing: found -1"):
         ConfusionMatrix.estimate([0], [0], 1, smoothing=-1)
+
+
+def test_flips_and_accuracy_by_hand() -> None:
+    truth = np.array([0, 1, 2, 0, 1, 2])
+    before = np.array([0, 1, 0, 1, -1, -1], np.int16)
+    after = np.array([0, 0, 2, 2, 1, 0], np.int16)
+    found = flips(before, after, truth)
+    # The first labels of the last two are no flips; the fourth is wrong before and after.
+    assert found.negative.tolist() == [False, True, False, False, False, False]
+    assert found.positive.tolist() == [False, False, True, False, False, False]
+    assert accuracy(before, truth) == 2 / 6 and accuracy(after, truth) == 3 / 6
+
+
+def test_no_label_is_wrong_even_where_truth_is_unknown() -> None:
+    unknown = np.array([-1, 0])
+    assert accuracy(unknown, unknown) == 0.5
+    assert not flips(unknown, np.array([1, 1]), unknown).negative[0]
+
+
+def test_no_items() -> None:
+    nothing = np.empty(0, np.int16)
+    assert math.isnan(accuracy(nothing, nothing))
+    assert sum(flips(nothing, nothing, nothing).counts().values()) == 0
+
+
+def test_lengths_that_differ() -> None:
+    with pytest.raises(ValueError, match=r"before: found shape \(2,\), expected \(3,\), as truth"):
+        flips(np.zeros(2, int), np.zeros(3, int), np.zeros(3, int))
+    with pytest.raises(ValueError, match="labels: found shape"):
+        accuracy(np.zeros(2, int), np.zeros(3, int))

@@ -1,0 +1,159 @@
+"""Files of a prediction store: its state (JSON), and arrays (.npy) that grow in place.
+
+Rows are appended to an array's file, and count once its header, and the state, say so.
+"""
+
+import io
+import json
+import operator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pseudolidar.files import FormatError, InputError, replacing, require_file, saying_which_file
+
+_MOST_CLASSES = int(np.iinfo(np.int16).max)
+_BYTES_AT_ONCE = 1 << 23
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """What a finished step was.
+
+    Attributes:
+        budget: how many items were requested.
+        evaluated: how many of them were evaluated.
+        changed: how many stored labels gave way to another; first labels don't count.
+        rule: as text.
+    """
+
+    budget: int
+    evaluated: int
+    changed: int
+    rule: str
+
+
+@dataclass(frozen=True)
+class State:
+    """The part of a store that decides what is valid: rows of the arrays beyond `items` do not count.
+
+    Attributes:
+        items: N.
+        classes: K.
+        prior: K probabilities, as float32 has them.
+        keep_votes: whether there is an array of votes.
+        steps: a record of each finished step.
+    """
+
+    items: int
+    classes: int
+    prior: tuple[float, ...]
+    keep_votes: bool
+    steps: tuple[StepRecord, ...]
+
+    @classmethod
+    def fresh(cls, items: int, classes: int, prior: ArrayLike | None, keep_votes: bool) -> "State":
+        """The state before the first step; arguments as for `PredictionStore.create`."""
+        items, classes = operator.index(items), operator.index(classes)
+        if items < 0:
+            raise ValueError(f"items: found {items}, expected 0 or more")
+        if not 1 <= classes <= _MOST_CLASSES:
+            raise InputError(f"classes: found {classes}, expected 1 to {_MOST_CLASSES}")
+        values = np.full(classes, 1 / classes) if prior is None else np.asarray(prior, np.float64)
+        if values.shape != (classes,):
+            raise ValueError(f"prior: found shape {values.shape}, expected {(classes,)}")
+        total = values.sum()
+        if not (values >= 0).all() or abs(total - 1) > 1e-6:
+            raise ValueError(f"prior: found a sum of {total:.9g}, the least {values.min()}, expected probabilities")
+        # As in a step, what is possible stays so in float32.
+        kept = np.where(values > 0, np.maximum(values / total, np.finfo(np.float32).tiny), 0).astype(np.float32)
+        return cls(items, classes, tuple(kept.tolist()), keep_votes, ())
+
+    @classmethod
+    def read(cls, path: Path) -> "State":
+        """The state that `write` wrote; FormatError for another file."""
+        try:
+            stored = json.loads(path.read_text())
+            steps = tuple(StepRecord(**record) for record in stored["steps"])
+            return cls(**stored | {"prior": tuple(stored["prior"]), "steps": steps})
+        except (ValueError, TypeError, KeyError) as error:
+            raise FormatError(path, "file", error, "the state of a prediction store") from error
+
+    def write(self, path: Path) -> None:
+        """Write a JSON file, whole or not at all."""
+        with replacing(path) as temporary:
+            temporary.write_text(json.dumps(asdict(self)))
+
+    def arrays(self) -> dict[str, tuple[str, tuple[int, ...], ArrayLike]]:
+        """Dtype and shape of each array by its name, and the value of rows that were never evaluated."""
+        rows = (self.items,)
+        entropy = sum(-p * np.log(p) for p in self.prior if p > 0)
+        arrays: dict[str, tuple[str, tuple[int, ...], ArrayLike]] = {
+            "posterior": ("<f4", (*rows, self.classes), self.prior),
+            # Never -0, whose bits would rank above all others.
+            "entropy": ("<f4", rows, max(0.0, entropy)),
+            "labels": ("<i2", rows, -1),
+            "evaluations": ("<u2", rows, 0),
+        }
+        return arrays | ({"votes": ("<u2", (*rows, self.classes), 0)} if self.keep_votes else {})
+
+
+def append_rows(path: Path, dtype: str, shape: tuple[int, ...], first: int, value: ArrayLike) -> None:
+    """Give the rows from `first` on all one value; whatever the file holds behind row `first` is dropped.
+
+    Raises:
+        FileError: the system refuses, e.g. for lack of space.
+    """
+    row_bytes = np.dtype(dtype).itemsize * int(np.prod(shape[1:]))
+    with saying_which_file(path), path.open("r+b" if path.exists() else "wb") as file:
+        if first == 0:
+            file.write(header(dtype, (0, *shape[1:])))
+        file.truncate(len(header(dtype, shape)) + first * row_bytes)
+        file.seek(0, io.SEEK_END)
+        step = max(1, _BYTES_AT_ONCE // row_bytes)
+        block = np.broadcast_to(np.asarray(value, dtype), (min(step, shape[0] - first), *shape[1:])).tobytes()
+        for row in range(first, shape[0], step):
+            file.write(memoryview(block)[: min(step, shape[0] - row) * row_bytes])
+
+
+def fit(path: Path, dtype: str, shape: tuple[int, ...]) -> None:
+    """Make the file say that it holds `shape`, and drop rows behind that.
+
+    Raises:
+        FormatError: no such file, other contents, or fewer rows.
+    """
+    require_file(path, f"{dtype} {shape}, .npy")
+    new_header = header(dtype, shape)
+    expected = len(new_header) + np.dtype(dtype).itemsize * int(np.prod(shape))
+    with path.open("r+b") as file:
+        try:
+            np.lib.format.read_magic(file)
+            there, fortran_order, there_dtype = np.lib.format.read_array_header_1_0(file)
+        except ValueError as error:
+            raise FormatError(path, "header", error, f"{dtype} {shape}, .npy") from error
+        if (there[1:], fortran_order, there_dtype, file.tell()) != (shape[1:], False, np.dtype(dtype), len(new_header)):
+            raise FormatError(path, "header", f"{there_dtype} {there}", f"{dtype} {shape}")
+        size = file.seek(0, io.SEEK_END)
+        if size < expected:
+            raise FormatError(path, f"byte {size}", "the end of the file", f"{expected} bytes for {dtype} {shape}")
+        if there != shape:
+            file.seek(0)
+            file.write(new_header)
+        if size > expected:
+            file.truncate(expected)
+
+
+def mapped(path: Path, mode: Literal["r", "r+"] = "r") -> NDArray[Any]:
+    """The array of an .npy file as a memory map, read-only by default."""
+    return np.asarray(np.load(path, mmap_mode=mode))
+
+
+def header(dtype: str, shape: tuple[int, ...]) -> bytes:
+    """What an .npy file begins with; NumPy leaves room for N to grow, so that its length does not depend on N."""
+    file = io.BytesIO()
+    described = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, described)
+    return file.getvalue()

@@ -12,22 +12,17 @@ from scipy import stats
 from pseudolidar.kitti import read_image
 from pseudolidar.updates import CostRatio, MajorityVote, MaxBelief, MaxBeliefMinEntropy, Never, Replace, Rule
 from pseudolidar.updates.digits_stream import (
-    ARRIVAL_STEP,
     DIVERSE,
-    DigitsStream,
     Experiment,
     Policy,
-    Run,
-    Scores,
-    against_replace,
     digits_stream,
-    entropy_against_random,
-    likeliest_smoothing,
     run_experiment,
     run_policy,
-    score,
     stream_figure,
 )
+from pseudolidar.updates.digits_stream.claims import against_replace, entropy_against_random
+from pseudolidar.updates.digits_stream.classifiers import DigitsStream, likeliest_smoothing
+from pseudolidar.updates.digits_stream.experiment import ARRIVAL_STEP, Run, Scores, score
 from tests.forked import start_script
 
 RULES: tuple[Rule, ...] = (
@@ -194,12 +189,12 @@ def test_an_experiment_repeats_itself_and_its_claims_are_paired_by_seed(experime
     flips = experiment.of(CostRatio(2), "random", 0.3).negative.sum(axis=1)
     expected = stats.ttest_1samp(flips - replaced.negative.sum(axis=1) / 2, 0).confidence_interval()
     bounds = 0.5 + np.array([expected.low, expected.high]) / replaced.negative.sum(axis=1).mean()
-    assert (claim.share.interval.low, claim.share.interval.high) == pytest.approx(tuple(bounds))
-    assert claim.share.value == pytest.approx(flips.sum() / replaced.negative.sum())
+    assert (claim.flips_fraction.interval.low, claim.flips_fraction.interval.high) == pytest.approx(tuple(bounds))
+    assert claim.flips_fraction.value == pytest.approx(flips.sum() / replaced.negative.sum())
     gain = next(each for each in entropy_against_random(experiment) if each.rule == Replace())
     entropies = experiment.of(Replace(), "entropy", 0.3)
     paired = stats.ttest_rel(entropies.accuracy[:, -1], replaced.accuracy[:, -1]).confidence_interval()
-    found = gain.accuracy.interval
+    found = gain.accuracy_points.interval
     assert (found.low, found.high) == pytest.approx((paired.low, paired.high))
 
 
@@ -244,7 +239,7 @@ def test_a_claim_is_decided_where_the_interval_lies_on_one_side(
         ((1, [0.3], [2], 0.3), "seeds: found 1, expected two or more"),
         ((2, [], [2], 0.3), r"budgets: found \[\], expected one or more, each once"),
         ((2, [0.3, 0.3], [2], 0.3), r"budgets: found \[0.3, 0.3\]"),
-        ((2, [0.0, 0.3], [2], 0.3), "budget: found 0.0, expected a share of the items above 0"),
+        ((2, [0.0, 0.3], [2], 0.3), "budget: found 0.0, expected a fraction of the items above 0"),
         ((2, [0.3], [2], 1.5), "budget: found 1.5"),
         ((2, [0.3], [-2], 0.3), "ratio: found -2"),
     ],

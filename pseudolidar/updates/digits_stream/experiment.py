@@ -1,7 +1,8 @@
-"""Every rule under every budget and selection on the streams of many seeds, with intervals over seeds."""
+"""Every rule under every budget and selection on the streams of many seeds, scored against the truth."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,15 +14,82 @@ from pseudolidar.updates import (
     MaxBelief,
     MaxBeliefMinEntropy,
     Never,
+    PredictionStore,
     Replace,
     Rule,
+    Selection,
     accuracy,
     flips,
 )
-from pseudolidar.updates.digits_stream.classifiers import Kind, digits_stream
-from pseudolidar.updates.digits_stream.runs import Policy, Run, Selection, run_policy
+from pseudolidar.updates.digits_stream.classifiers import CLASSES, DigitsStream, Kind, digits_stream
 
 SELECTIONS: tuple[Selection, ...] = ("entropy", "random")
+ARRIVAL_STEP = 2
+"""The step at which a growing data set's second half arrives: with the third classifier."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How stored predictions are kept up to date.
+
+    Attributes:
+        rule: when an evaluated item's label changes.
+        selection: of the items that are evaluated.
+        budget: fraction of the items that a step may evaluate, in (0, 1]; the first step evaluates all.
+        growing: half of the items arrive only at `ARRIVAL_STEP`.
+
+    Raises:
+        InputError: a budget outside of (0, 1].
+    """
+
+    rule: Rule
+    selection: Selection
+    budget: float
+    growing: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.budget <= 1.0:
+            raise InputError(f"budget: found {self.budget}, expected a fraction of the items above 0 and at most 1")
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What a policy did with N items in T steps.
+
+    Attributes:
+        labels: int16 (T, N), stored after each step; -1 where there is none.
+        evaluated: bool (T, N).
+        present: int64 (T,), how many items, from the first on, there were at each step.
+    """
+
+    labels: NDArray[np.int16]
+    evaluated: NDArray[np.bool_]
+    present: NDArray[np.int64]
+
+
+def run_policy(stream: DigitsStream, policy: Policy, seed: int) -> Run:
+    """Play a stream through a store with a uniform prior; the seed decides what is drawn, and between equals."""
+    steps, items = stream.predictions.shape
+    labels = np.full((steps, items), -1, np.int16)
+    evaluated = np.zeros((steps, items), np.bool_)
+    present = np.full(steps, items)
+    if policy.growing:
+        present[:ARRIVAL_STEP] = items // 2
+    keep_votes = isinstance(policy.rule, MajorityVote)
+    with (
+        TemporaryDirectory() as folder,
+        PredictionStore.create(folder, int(present[0]), CLASSES, keep_votes=keep_votes) as store,
+    ):
+        request = store.request_uncertain if policy.selection == "entropy" else store.request_random
+        for step, count in enumerate(present.tolist()):
+            if count > store.items:
+                store.add(count - store.items)
+            budget = round(policy.budget * count) if step else count
+            asked = request(budget, seed * steps + step)
+            store.update(asked, stream.predictions[step, asked], stream.confusions[step], policy.rule)
+            evaluated[step, asked] = True
+            labels[step, :count] = store.labels
+    return Run(labels, evaluated, present)
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,8 +98,8 @@ class Scores:
 
     Attributes:
         accuracy: float64 (S, T), percent of the items that are there; an item without a label is wrong.
-        negative: int64 (S, T), negative flips (right -> wrong) of each step.
-        positive: int64 (S, T), positive flips (wrong -> right).
+        negative: int64 (S, T), negative flips of each step.
+        positive: int64 (S, T), positive flips.
         unlabelled: int64 (S, T), how many items have no label after a step.
     """
 
@@ -39,6 +107,24 @@ class Scores:
     negative: NDArray[np.int64]
     positive: NDArray[np.int64]
     unlabelled: NDArray[np.int64]
+
+    @property
+    def final_accuracy(self) -> NDArray[np.float64]:
+        """(S,), percent, after the last step."""
+        return self.accuracy[:, -1]
+
+
+def score(run: Run, truth: NDArray[np.int16]) -> Scores:
+    """The scores of one run, S = 1; items that get their first label do not flip."""
+    before = np.concatenate([np.full_like(run.labels[:1], -1), run.labels[:-1]])
+    changes = [flips(a, b, truth) for a, b in zip(before, run.labels, strict=True)]
+    right = [accuracy(labels[:count], truth[:count]) for labels, count in zip(run.labels, run.present, strict=True)]
+    return Scores(
+        accuracy=100.0 * np.array([right]),
+        negative=np.array([[change.negative.sum() for change in changes]]),
+        positive=np.array([[change.positive.sum() for change in changes]]),
+        unlabelled=run.present - (run.labels >= 0).sum(axis=1)[None],
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,8 +135,8 @@ class Experiment:
         kinds: the T classifiers.
         items: N, of a target half.
         seeds: S, counted from 0.
-        budgets: shares of the items, rising.
-        growing_budget: the share where the data set grows; None: it does not.
+        budgets: fractions of the items, rising.
+        growing_budget: the fraction where the data set grows; None: it does not.
         rules: in the order of tables and figures.
         source_accuracy, target_accuracy: float64 (S, T), percent, of each classifier by itself.
         error_correlation: float64 (S,), of pairs of classifiers on the source half.
@@ -75,6 +161,11 @@ class Experiment:
         """The selections that differ from each other under the smallest budget."""
         return selections_under(min(self.budgets))
 
+    @property
+    def settings(self) -> list[tuple[float, Selection]]:
+        """Every budget with each selection that was run under it."""
+        return [(budget, selection) for budget in self.budgets for selection in selections_under(budget)]
+
     def of(self, rule: Rule, selection: Selection, budget: float, growing: bool = False) -> Scores:
         """The scores of one policy; KeyError where it was not run."""
         return self.scores[Policy(rule, selection, budget, growing)]
@@ -92,9 +183,9 @@ def run_experiment(
     Args:
         kinds: the classifiers in the order of arrival.
         seeds: how many, two or more; each has its own halves of the images and its own classifiers.
-        budgets: shares of the items that a step may evaluate.
+        budgets: fractions of the items that a step may evaluate.
         cost_ratios: |c_NF / c_PF| of each CostRatio rule.
-        growing_budget: the same share for a data set that grows; None: no such policy.
+        growing_budget: the same fraction for a data set that grows; None: no such policy.
 
     Raises:
         InputError: fewer than two seeds, no budget or one twice, a budget outside of (0, 1], a ratio the rule refuses.
@@ -103,16 +194,10 @@ def run_experiment(
         raise InputError(f"seeds: found {seeds}, expected two or more, for an interval")
     if not budgets or len(set(budgets)) < len(budgets):
         raise InputError(f"budgets: found {list(budgets)}, expected one or more, each once")
-    rules: tuple[Rule, ...] = (
-        MaxBelief(),
-        MaxBeliefMinEntropy(),
-        *(CostRatio(ratio) for ratio in cost_ratios),
-        Replace(),
-        MajorityVote(),
-        Never(),
-    )
-    shares = tuple(sorted(budgets))
-    settings = [(share, False) for share in shares] + ([(growing_budget, True)] if growing_budget is not None else [])
+    ratios = [CostRatio(ratio) for ratio in cost_ratios]
+    rules: tuple[Rule, ...] = (MaxBelief(), MaxBeliefMinEntropy(), *ratios, Replace(), MajorityVote(), Never())
+    rising = tuple(sorted(budgets))
+    settings = [(budget, False) for budget in rising] + ([(growing_budget, True)] if growing_budget is not None else [])
     policies = [
         Policy(rule, selection, budget, growing)
         for budget, growing in settings
@@ -125,8 +210,8 @@ def run_experiment(
         streams.append(stream)
         scores.append([score(run_policy(stream, policy, seed), stream.truth) for policy in policies])
     of_policy = [
-        Scores(*(np.concatenate([getattr(of_seed[i], each.name) for of_seed in scores]) for each in fields(Scores)))
-        for i in range(len(policies))
+        Scores(*(np.concatenate([getattr(one, each.name) for one in of_seeds]) for each in fields(Scores)))
+        for of_seeds in zip(*scores, strict=True)
     ]
     right = np.stack([stream.predictions == stream.truth for stream in streams])
     newly_wrong = np.concatenate([np.zeros_like(right[:, :1]), right[:, :-1] & ~right[:, 1:]], axis=1)
@@ -134,7 +219,7 @@ def run_experiment(
         kinds=kinds,
         items=right.shape[2],
         seeds=seeds,
-        budgets=shares,
+        budgets=rising,
         growing_budget=growing_budget,
         rules=rules,
         source_accuracy=np.stack([stream.source_accuracy for stream in streams]),
@@ -146,26 +231,5 @@ def run_experiment(
 
 
 def selections_under(budget: float) -> tuple[Selection, ...]:
-    """At the full budget selection selects nothing, and only "entropy" is played."""
+    """At the full budget selection selects nothing, and only "entropy" is run."""
     return SELECTIONS if budget < 1 else SELECTIONS[:1]
-
-
-def score(run: Run, truth: NDArray[np.int16]) -> Scores:
-    """The scores of one run, S = 1; items that get their first label do not flip."""
-    before = np.concatenate([np.full_like(run.labels[:1], -1), run.labels[:-1]])
-    changes = [flips(a, b, truth) for a, b in zip(before, run.labels, strict=True)]
-    shares = [accuracy(labels[:count], truth[:count]) for labels, count in zip(run.labels, run.present, strict=True)]
-    return Scores(
-        accuracy=100.0 * np.array([shares]),
-        negative=np.array([[change.negative for change in changes]]),
-        positive=np.array([[change.positive for change in changes]]),
-        unlabelled=run.present - (run.labels >= 0).sum(axis=1)[None],
-    )
-
-
-def rule_name(rule: Rule) -> str:
-    """The rule's name in tables and figures."""
-    if isinstance(rule, CostRatio):
-        return f"CostRatio {rule.ratio:g}"
-    names = {Replace: "replace", MajorityVote: "majority vote", Never: "never"}
-    return names.get(type(rule), type(rule).__name__)

@@ -1,14 +1,25 @@
 """Accuracy and accumulated negative flips over the steps, a panel a budget, a curve a rule."""
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from pseudolidar.statistics import student_interval
-from pseudolidar.updates import CostRatio, MajorityVote, MaxBelief, MaxBeliefMinEntropy, Never, Replace, Rule
-from pseudolidar.updates.digits_stream.experiment import Experiment, rule_name
-from pseudolidar.updates.digits_stream.runs import Selection
+from pseudolidar.updates import (
+    CostRatio,
+    MajorityVote,
+    MaxBelief,
+    MaxBeliefMinEntropy,
+    Never,
+    Replace,
+    Rule,
+    Selection,
+    rule_name,
+)
+from pseudolidar.updates.digits_stream.experiment import Experiment, selections_under
 from pseudolidar.viewing.canvas import PAGE_WIDTH_IN, axes_at, drawing_style, new_figure
 from pseudolidar.viewing.colours import MUTED, THEME
 
@@ -29,7 +40,7 @@ def stream_figure(experiment: Experiment, selection: Selection) -> Figure:
     All accuracies share a scale, negative flips have one of their own in each panel. At the full budget selection
     selects nothing: that panel is drawn for "entropy" only.
     """
-    budgets = [budget for budget in experiment.budgets if selection == "entropy" or budget < 1]
+    budgets = [budget for budget in experiment.budgets if selection in selections_under(budget)]
     width = (PAGE_WIDTH_IN - _LEFT_IN - _RIGHT_IN + _GAP_IN) / max(1, len(budgets)) - _GAP_IN
     row_in = _TITLE_IN + _HEIGHT_IN
     lowest = 5.0 * np.floor(float(experiment.target_accuracy[:, 0].min()) / 5.0)
@@ -67,27 +78,11 @@ def stream_figure(experiment: Experiment, selection: Selection) -> Figure:
 def _curve(axes: Axes, values: NDArray[np.float64], name: str, colour: str, style: str) -> None:
     """The mean of values (S, T) over seeds, and its interval as a band."""
     estimates = [student_interval(of_step) for of_step in values.T]
-    steps = range(len(estimates))
-    axes.fill_between(
-        steps,
-        [each.interval.low for each in estimates],
-        [each.interval.high for each in estimates],
-        color=colour,
-        alpha=0.16,
-        linewidth=0,
-    )
-    axes.plot(
-        steps,
-        [each.value for each in estimates],
-        style,
-        color=colour,
-        linewidth=1.6,
-        marker="o",
-        markersize=2.8,
-        label=name,
-        clip_on=False,
-        zorder=3,
-    )
+    steps, means = range(len(estimates)), [each.value for each in estimates]
+    low, high = ([getattr(each.interval, end) for each in estimates] for end in ("low", "high"))
+    axes.fill_between(steps, low, high, color=colour, alpha=0.16, linewidth=0)
+    look: dict[str, Any] = {"color": colour, "linewidth": 1.6, "marker": "o", "markersize": 2.8, "zorder": 3}
+    axes.plot(steps, means, style, label=name, clip_on=False, **look)
 
 
 def _look(experiment: Experiment, rule: Rule) -> tuple[str, str]:

@@ -1,24 +1,21 @@
-"""Both streams as one report, and an experiment as plain data."""
+"""Both streams as tables and as one report, and an experiment as plain data."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from pseudolidar.statistics import Estimate, student_interval
-from pseudolidar.tables import Table
-from pseudolidar.updates.digits_stream.claims import against_replace, entropy_against_random
-from pseudolidar.updates.digits_stream.experiment import Experiment, Scores, rule_name, selections_under
-from pseudolidar.updates.digits_stream.runs import ARRIVAL_STEP, Selection
-from pseudolidar.updates.digits_stream.tables import (
-    against_replace_table,
-    budget_table,
-    classifiers_table,
-    intervals_note,
-    selection_table,
-    steps_table,
+from pseudolidar.statistics import CONFIDENCE, Estimate, student_interval
+from pseudolidar.tables import Heading, Row, Table, Value
+from pseudolidar.updates import Replace, Rule, Selection, rule_name
+from pseudolidar.updates.digits_stream.claims import (
+    ACCURACY_LOSS,
+    FLIPS_FRACTION,
+    against_replace,
+    entropy_against_random,
 )
+from pseudolidar.updates.digits_stream.experiment import ARRIVAL_STEP, SELECTIONS, Experiment, Scores, selections_under
 from pseudolidar.viewing import Picture, Report, Section
 
 _STORY = (
@@ -45,7 +42,7 @@ _GROWING = (
     "uniform prior, hence with the highest entropy there is. An image that no classifier was asked about yet has no "
     "label and counts as wrong; its first label is no flip."
 )
-_HOW: Mapping[Selection, str] = {"entropy": "by posterior entropy", "random": "at random"}
+_HOW: Mapping[Selection, str] = {"entropy": "those of highest entropy", "random": "any of them"}
 
 
 def stream_report(
@@ -54,28 +51,28 @@ def stream_report(
     """Classifiers, verdicts, curves and all numbers.
 
     Args:
-        diverse, alike: what was played on either stream.
+        diverse, alike: the results on either stream.
         figures: the first stream's, by selection, as `stream_figure` made them.
         configuration: the resolved configuration, as text.
     """
-    growing = diverse.growing_budget
-    note = intervals_note(diverse)
-    pictures = tuple(
-        Picture(figure, f"Items selected {_HOW[selection]}. {note}") for selection, figure in figures.items()
+    growing, note = diverse.growing_budget, _intervals_note(diverse)
+    pictures = [Picture(figure, f"Items selected: {_HOW[selection]}. {note}") for selection, figure in figures.items()]
+    compared = [_selection_table(diverse)] if len(diverse.selections) > 1 else []
+    by_step = [_steps_table(diverse, selections_under(budget)[0], budget) for budget in diverse.budgets]
+    every_rule, of_alike = (
+        [_budget_table(one, selection, budget) for budget, selection in one.settings] for one in (diverse, alike)
     )
-    compared = (selection_table(diverse),) if len(diverse.selections) > 1 else ()
     sections = [
-        Section("The stream", (*_STORY, classifiers_table(diverse))),
-        Section("What is claimed", (against_replace_table(diverse), *compared)),
-        Section("Over the steps", (*pictures, *_by_step(diverse))),
-        Section("Every rule", _all_budgets(diverse)),
+        Section("The stream", (*_STORY, _classifiers_table(diverse))),
+        Section("What is claimed", (_against_replace_table(diverse), *compared)),
+        Section("Over the steps", (*pictures, *by_step)),
+        Section("Every rule", tuple(every_rule)),
         Section(
-            "Classifiers that err alike",
-            (_ALIKE, classifiers_table(alike), against_replace_table(alike), *_all_budgets(alike)),
+            "Classifiers that err alike", (_ALIKE, _classifiers_table(alike), _against_replace_table(alike), *of_alike)
         ),
     ]
     if growing is not None:
-        tables = (budget_table(diverse, selection, growing, True) for selection in selections_under(growing))
+        tables = (_budget_table(diverse, selection, growing, True) for selection in selections_under(growing))
         sections.append(Section("A growing data set", (_GROWING, *tables)))
     return Report(
         title="Prediction updates on a stream of five classifiers",
@@ -89,18 +86,6 @@ def stream_report(
         sections=tuple(sections),
         configuration=configuration,
     )
-
-
-def _all_budgets(experiment: Experiment) -> tuple[Table, ...]:
-    return tuple(
-        budget_table(experiment, selection, budget)
-        for budget in experiment.budgets
-        for selection in selections_under(budget)
-    )
-
-
-def _by_step(experiment: Experiment) -> tuple[Table, ...]:
-    return tuple(steps_table(experiment, selections_under(budget)[0], budget) for budget in experiment.budgets)
 
 
 def _lead(diverse: Experiment, alike: Experiment) -> str:
@@ -120,6 +105,130 @@ def _lead(diverse: Experiment, alike: Experiment) -> str:
     )
 
 
+def _classifiers_table(experiment: Experiment) -> Table:
+    """Accuracy (%) of each classifier, and what it newly gets wrong."""
+    rows = []
+    for step, kind in enumerate(experiment.kinds):
+        source, target, newly_wrong = (
+            student_interval(values[:, step])
+            for values in (experiment.source_accuracy, experiment.target_accuracy, experiment.newly_wrong)
+        )
+        rows.append(Row((kind.name, source, target, newly_wrong if step else None)))
+    return Table(
+        "The classifiers in the order of their arrival",
+        (
+            ("", Heading("accuracy (%)", 2), "right before, wrong now"),
+            ("", "source, cross-validated", "target", "(% of the items)"),
+        ),
+        tuple(rows),
+        (
+            f"The errors of two of them correlate by {experiment.error_correlation.mean():.2f}, the mean over pairs "
+            "and seeds, cross-validated on the source halves.",
+            _intervals_note(experiment),
+        ),
+    )
+
+
+def _against_replace_table(experiment: Experiment) -> Table:
+    """Whether rules halve replace's negative flips at no more than half a point of accuracy."""
+    rows: list[Row] = []
+    previous = None
+    for each in against_replace(experiment):
+        setting = f"{100 * each.budget:g} %", each.selection if each.budget < 1 else "all"
+        flips = each.flips_fraction.scaled(100), each.flips_verdict
+        cells = (*setting, rule_name(each.rule), *flips, each.accuracy_points, each.accuracy_verdict)
+        rows.append(Row(cells, rule_above=setting != previous))
+        previous = setting
+    half = f"{100 * FLIPS_FRACTION:g} %"
+    return Table(
+        f"At most {half} of replace's negative flips, at most {ACCURACY_LOSS:g} points less accurate",
+        (
+            ("", "", "", Heading("accumulated negative flips", 2), Heading("final accuracy", 2)),
+            ("budget", "selection", "rule", "% of replace's", f"≤ {half}", "minus replace's", f"≥ −{ACCURACY_LOSS:g}"),
+        ),
+        tuple(rows),
+        (
+            "Paired by seed with replace under the same budget and selection. A claim holds or fails where the "
+            f"{100 * CONFIDENCE:g} % interval lies on one side of the bound; elsewhere it is undecided.",
+        ),
+    )
+
+
+def _selection_table(experiment: Experiment) -> Table:
+    """Whether entropy selection ends more accurate than random selection."""
+    rows = []
+    for each in entropy_against_random(experiment):
+        final = [experiment.of(each.rule, selection, each.budget).final_accuracy for selection in SELECTIONS]
+        cells = (*(student_interval(values) for values in final), each.accuracy_points, each.verdict)
+        first = each.rule == experiment.rules[0]
+        rows.append(Row((f"{100 * each.budget:g} %", rule_name(each.rule), *cells), rule_above=first))
+    return Table(
+        "Entropy selection beside random selection: final accuracy (%)",
+        (("budget", "rule", "entropy", "random", "difference (paired)", "entropy is better"),),
+        tuple(rows),
+    )
+
+
+def _budget_table(experiment: Experiment, selection: Selection, budget: float, growing: bool = False) -> Table:
+    """Every rule under one budget and selection: accuracy, accumulated flips, and what differs from replace."""
+    replaced = experiment.of(Replace(), selection, budget, growing)
+    rows = []
+    for rule in experiment.rules:
+        own = experiment.of(rule, selection, budget, growing)
+        negative = own.negative.sum(axis=1)
+        differences: tuple[Value, ...] = (
+            student_interval(own.final_accuracy - replaced.final_accuracy, signed=True),
+            student_interval(negative - replaced.negative.sum(axis=1), signed=True),
+        )
+        cells: tuple[Value, ...] = (
+            rule_name(rule),
+            student_interval(own.final_accuracy),
+            student_interval(negative),
+            100.0 * float(negative.mean()) / experiment.items,
+            student_interval(own.positive.sum(axis=1)),
+            *((None, None) if isinstance(rule, Replace) else differences),
+            *((float(own.unlabelled[:, -1].mean()),) if growing else ()),
+        )
+        rows.append(Row(cells))
+    columns = ("rule", "accuracy (%)", "negative flips", "% of items", "positive flips", "accuracy", "negative flips")
+    groups = ("", "final", Heading("accumulated", 3), Heading("minus replace's", 2))
+    chosen = "all" if budget == 1 else f"{100 * budget:g} % of the items a step, {_HOW[selection]}"
+    return Table(
+        f"Evaluated: {chosen}{f'; half of them arrive at step {ARRIVAL_STEP + 1}' if growing else ''}",
+        ((*groups, ""), (*columns, "unlabelled")) if growing else (groups, columns),
+        tuple(rows),
+        digits=1,
+    )
+
+
+def _steps_table(experiment: Experiment, selection: Selection, budget: float) -> Table:
+    """Every rule step by step: accuracy and accumulated negative flips after each classifier."""
+    rows = []
+    for rule in experiment.rules:
+        own = experiment.of(rule, selection, budget)
+        later = (own.accuracy.T[1:], np.cumsum(own.negative, axis=1).T[1:])
+        rows.append(Row((rule_name(rule), *(float(of_step.mean()) for values in later for of_step in values))))
+    names = tuple(kind.short_name for kind in experiment.kinds[1:])
+    chosen = "all" if budget == 1 else f"{100 * budget:g} % a step, {_HOW[selection]}"
+    return Table(
+        f"Step by step, evaluated: {chosen}",
+        (
+            ("", Heading("accuracy (%) after", len(names)), Heading("accumulated negative flips after", len(names))),
+            ("rule", *names, *names),
+        ),
+        tuple(rows),
+        ("Means over the seeds; their intervals are in the figures and in results.json.",),
+        digits=1,
+    )
+
+
+def _intervals_note(experiment: Experiment) -> str:
+    return (
+        f"Mean and {100 * CONFIDENCE:g} % Student's interval over {experiment.seeds} seeds, whose halves are drawn "
+        "from the same images: the intervals speak of these images."
+    )
+
+
 def stream_data(experiment: Experiment) -> dict[str, Any]:
     """The numbers of an experiment, JSON-able: each policy step by step, its last values seed by seed."""
     return {
@@ -133,37 +242,9 @@ def stream_data(experiment: Experiment) -> dict[str, Any]:
             }
             for step, kind in enumerate(experiment.kinds)
         ],
-        "against_replace": [
-            {
-                "rule": rule_name(each.rule),
-                "selection": each.selection,
-                "budget": each.budget,
-                "share_of_negative_flips": _plain(each.share),
-                "flips_verdict": each.flips_verdict,
-                "accuracy_points": _plain(each.accuracy),
-                "accuracy_verdict": each.accuracy_verdict,
-            }
-            for each in against_replace(experiment)
-        ],
-        "entropy_against_random": [
-            {
-                "rule": rule_name(each.rule),
-                "budget": each.budget,
-                "accuracy_points": _plain(each.accuracy),
-                "verdict": each.verdict,
-            }
-            for each in entropy_against_random(experiment)
-        ],
-        "policies": [
-            {
-                "rule": rule_name(policy.rule),
-                "selection": policy.selection,
-                "budget": policy.budget,
-                "growing": policy.growing,
-                **_scores_data(scores),
-            }
-            for policy, scores in experiment.scores.items()
-        ],
+        "against_replace": [_plain_fields(each) for each in against_replace(experiment)],
+        "entropy_against_random": [_plain_fields(each) for each in entropy_against_random(experiment)],
+        "policies": [{**_plain_fields(policy), **_scores_data(scores)} for policy, scores in experiment.scores.items()],
     }
 
 
@@ -179,5 +260,11 @@ def _scores_data(scores: Scores) -> dict[str, Any]:
     }
 
 
-def _plain(estimate: Estimate) -> dict[str, float]:
-    return {"mean": estimate.value, "low": estimate.interval.low, "high": estimate.interval.high}
+def _plain_fields(row: object) -> dict[str, Any]:
+    return {name: _plain(value) for name, value in vars(row).items()}
+
+
+def _plain(value: Rule | Estimate | str | float) -> Any:
+    if isinstance(value, Estimate):
+        return {"mean": value.value, "low": value.interval.low, "high": value.interval.high}
+    return rule_name(value) if isinstance(value, get_args(Rule)) else value

@@ -71,6 +71,7 @@ def test_a_process_killed_in_mid_run(tmp_path: Path) -> None:
     assert resumed.returncode == 0, err
     # Before it Gloo of PyTorch 2.9 prints its connections.
     assert out.splitlines()[-1] == f"model: {tmp_path / 'broken.pt'}"
-    assert err.count("training broken") == 1
+    # One process alone speaks, however many lines a slow machine gives it time for.
+    assert err.count("training broken: 20/20") == 1
     assert (tmp_path / "broken.pt").read_bytes() == (tmp_path / "whole.pt").read_bytes()
     assert not (tmp_path / "broken.pt.partial").exists()

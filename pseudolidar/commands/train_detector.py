@@ -9,7 +9,7 @@ from pseudolidar.detectors import train_detector
 from pseudolidar.detectors.frustum_pointnet import FrustumTraining
 from pseudolidar.detectors.pointrcnn import PointRCNNTraining
 from pseudolidar.kitti import ObjectDataset
-from pseudolidar.training import is_first_process, let_one_process_speak
+from pseudolidar.training import is_first_process, quiet_other_processes
 
 
 def main(
@@ -26,7 +26,7 @@ def main(
     training: FrustumTraining | PointRCNNTraining,
 ) -> None:
     """Train; a killed run goes on where it was."""
-    let_one_process_speak()
+    quiet_other_processes()
     names = [class_name] if isinstance(class_name, str) else class_name
     dataset = ObjectDataset(data, split)
     train_detector(training, dataset, clouds, names, output, seed, max_depth, device, overwrite)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pseudolidar.detectors.boxes2d import Detector2dTraining, train_detector2d
 from pseudolidar.kitti import ObjectDataset
-from pseudolidar.training import is_first_process, let_one_process_speak
+from pseudolidar.training import is_first_process, quiet_other_processes
 
 
 def main(
@@ -21,7 +21,7 @@ def main(
     training: Detector2dTraining,
 ) -> None:
     """Train; a killed run goes on where it was."""
-    let_one_process_speak()
+    quiet_other_processes()
     train_detector2d(training, ObjectDataset(data, split), output, seed, device, overwrite)
     if is_first_process():
         print(f"model: {output}")

@@ -19,7 +19,7 @@ from pseudolidar.files import InputError
 from pseudolidar.kitti import ObjectDataset
 from pseudolidar.stereo import PSMNet, StereoBatch, StereoPairs, StereoTraining, disparity_loss, train_stereo
 from pseudolidar.stereo.train import OUTPUT_WEIGHTS, fit_stereo, initial_network
-from pseudolidar.training import require_checkpoint_path, share_of_mean
+from pseudolidar.training import require_checkpoint_path, shard_weight
 
 # The layers that a member has to itself where all start from the same weights.
 _HEADS = "classif"
@@ -110,7 +110,7 @@ def train_ensemble(
 
 
 def ensemble_loss(model: PSMNetEnsemble, batch: StereoBatch, settings: EnsembleTraining) -> Tensor:
-    """The augmented objective on a batch, or this process's share: see `training.fit`."""
+    """The augmented objective on a batch, or this process's term of it: see `training.fit`."""
     outputs = model(batch.left, batch.right)
     weights = OUTPUT_WEIGHTS[-len(outputs) :]
 
@@ -124,7 +124,7 @@ def ensemble_loss(model: PSMNetEnsemble, batch: StereoBatch, settings: EnsembleT
         individual = torch.stack([loss_of(member) for member in output])
         losses.append(weight * augmented_loss(individual, loss_of(output.mean(dim=0)), settings.beta))
     valid = (batch.target > 0) & (batch.target < model.max_disparity)
-    return torch.stack(losses).sum() * share_of_mean(valid.sum())
+    return torch.stack(losses).sum() * shard_weight(valid.sum())
 
 
 def _initial_member(settings: EnsembleTraining, init: Path | None, seed: int) -> PSMNet:

@@ -16,7 +16,7 @@ from pseudolidar.kitti import Frame, ObjectDataset
 from pseudolidar.stereo.augmentation import Crops
 from pseudolidar.stereo.pairs import StereoPair, StereoPairs
 from pseudolidar.stereo.targets import lidar_disparity
-from pseudolidar.training import WHOLE, Part
+from pseudolidar.training import WHOLE_BATCH, BatchShard
 
 # Statistics of ImageNet, RGB in 0..1, by which PSMNet's input is normalised.
 _MEAN = np.array([0.485, 0.456, 0.406], np.float32)
@@ -151,9 +151,9 @@ class StereoBatches:
         self._max_cache_bytes = int(cache_gib * 2**30)
         self._lock = threading.Lock()
 
-    def __call__(self, step: int, part: Part = WHOLE) -> StereoBatch:
-        """The batch of a step, or a part of it: every crop has random numbers of its own."""
-        places = part.of(self._batch_size)
+    def __call__(self, step: int, shard: BatchShard = WHOLE_BATCH) -> StereoBatch:
+        """The batch of a step, or a shard of it: every crop has random numbers of its own."""
+        places = shard.of(self._batch_size)
         indices = [self._index_at(step * self._batch_size + place) for place in places]
         lefts, rights, targets, constants = [], [], [], []
         for place, index in zip(places, indices, strict=True):

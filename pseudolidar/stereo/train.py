@@ -22,7 +22,7 @@ from pseudolidar.training import (
     fit,
     one_cycle,
     require_checkpoint_path,
-    share_of_mean,
+    shard_weight,
     step_decay,
     training_record,
 )
@@ -222,7 +222,7 @@ def fit_stereo(
 
 
 def training_loss(model: PSMNet, batch: StereoBatch, loss: Loss, smooth: bool = True) -> Tensor:
-    """The weighted sum of the losses of the model's outputs on a batch, or this process's share: see `training.fit`."""
+    """The weighted sum of the losses of the outputs on a batch, or this process's term of it: see `training.fit`."""
     outputs = model(batch.left, batch.right)
     weights = OUTPUT_WEIGHTS[-len(outputs) :]
     losses = [
@@ -230,7 +230,7 @@ def training_loss(model: PSMNet, batch: StereoBatch, loss: Loss, smooth: bool = 
         for weight, output in zip(weights, outputs, strict=True)
     ]
     valid = (batch.target > 0) & (batch.target < model.max_disparity)
-    return torch.stack(losses).sum() * share_of_mean(valid.sum())
+    return torch.stack(losses).sum() * shard_weight(valid.sum())
 
 
 def initial_network(settings: StereoTraining, init: Path | None, seed: int) -> PSMNet:

@@ -10,12 +10,12 @@ from pseudolidar.training.checkpoints import (
 from pseudolidar.training.loop import Batch, fit, is_finished, partial_path, snapshot_path
 from pseudolidar.training.precision import Arithmetic, Precision, arithmetic_of, arithmetic_threads, require_device
 from pseudolidar.training.processes import (
-    WHOLE,
-    Part,
+    WHOLE_BATCH,
+    BatchShard,
     is_first_process,
-    let_one_process_speak,
     process_count,
-    share_of_mean,
+    quiet_other_processes,
+    shard_weight,
     track_once,
 )
 from pseudolidar.training.recomputation import recomputed
@@ -24,10 +24,10 @@ from pseudolidar.training.schedules import constant, one_cycle, step_decay
 
 __all__ = [
     "CHECKPOINT_SUFFIXES",
-    "WHOLE",
+    "WHOLE_BATCH",
     "Arithmetic",
     "Batch",
-    "Part",
+    "BatchShard",
     "Precision",
     "arithmetic_of",
     "arithmetic_threads",
@@ -35,18 +35,18 @@ __all__ = [
     "fit",
     "is_finished",
     "is_first_process",
-    "let_one_process_speak",
     "load_checkpoint",
     "load_plain",
     "one_cycle",
     "partial_path",
     "process_count",
+    "quiet_other_processes",
     "recomputed",
     "recorded_settings",
     "require_checkpoint_path",
     "require_device",
     "save_checkpoint",
-    "share_of_mean",
+    "shard_weight",
     "snapshot_path",
     "step_decay",
     "track_once",

@@ -19,13 +19,13 @@ from pseudolidar.files import DivergenceError, FormatError, InputError, Record, 
 from pseudolidar.training.batch_norm import synchronised_batch_norm
 from pseudolidar.training.checkpoints import load_checkpoint, require_checkpoint_path, save_checkpoint
 from pseudolidar.training.precision import Arithmetic, Precision, arithmetic_of, arithmetic_threads
-from pseudolidar.training.processes import Part, Processes, processes_on
+from pseudolidar.training.processes import BatchShard, Processes, processes_on
 
 # Steps over which the progress bar's loss is smoothed.
 _SMOOTHING_STEPS = 20
 # Time that the first process has to say why the run stops; torchrun ends the others meanwhile.
 _LAST_WORDS_S = 3.0
-# Between the seeds of the parts of a step.
+# Between the seeds of the shards of a step.
 _SEED_STRIDE = 2_654_435_761
 
 
@@ -71,17 +71,17 @@ def fit(
     depends on the step alone, and the random numbers that layers draw (dropout) on `seed` and the step, so an
     interrupted run ends with the same bytes as one that was left alone, on the same device and number of threads.
 
-    Under torchrun all processes train the one model: each takes its part of every step's batch, gradients are summed,
+    Under torchrun all processes train the one model: each takes its shard of every step's batch, gradients are summed,
     and the first process writes the checkpoints, on storage that all of them see. A run goes on with any number of
     processes. Every process returns the same losses.
 
     Args:
         model: trained in place, left in training mode on `device`.
         batch_at: the batch of a step (a dataclass with `frame_ids`); called in a thread of its own, one batch ahead, so
-            it draws its random numbers from a generator of its own. Where a step has several parts it is called with
-            `part=Part(...)` too, and makes only what is in that part.
+            it draws its random numbers from a generator of its own. Where a step has several shards it is called with
+            `shard=BatchShard(...)` too, and makes only what is in it.
         compute_loss: the loss (a scalar) of the model on a batch, under autocast when `precision` is bfloat16. Of
-            several processes each gives its share: the shares add up to the loss, see `share_of_mean`.
+            several processes each gives its term: the terms add up to the loss, see `shard_weight`.
         steps: number of optimizer steps.
         optimizer: over the parameters of `model`; its learning rate is set at each step.
         learning_rate_at: learning rate of a step.
@@ -98,16 +98,16 @@ def fit(
         seed: of the random numbers that layers draw.
         threads: processor threads for the arithmetic; None: as many as PyTorch takes. Small networks are faster on one,
             and a second run can take the other core.
-        accumulate: number of parts of the batch that go through the model one by one, for less memory. The loss is
-            then the mean of theirs, and batch normalisation sees one part at a time.
-        synchronise: batch normalisation takes its statistics from all processes' parts together, else from its own.
+        accumulate: number of shards of the batch that go through the model one by one, for less memory. The loss is
+            then the mean of theirs, and batch normalisation sees one shard at a time.
+        synchronise: batch normalisation takes its statistics from all processes together, else from its own.
         snapshots: numbers of steps after which the weights of that moment go to a file of their own, for measurements
             over the training: see `snapshot_path`. Steps that were taken before, in a run that goes on, leave none.
 
     Raises:
         DivergenceError: a loss or gradient is not finite; names the step and the frames.
         FormatError: what is there is unreadable or of another record, unless `overwrite`; or of another model.
-        InputError: no such device, or fewer items in a batch than parts of a step.
+        InputError: no such device, or fewer items in a batch than shards of a step.
     """
     if accumulate < 1:
         raise InputError(f"accumulate: found {accumulate}, expected at least 1")
@@ -129,7 +129,9 @@ def fit(
         _load_state(model, begun["state_dict"], partial)
         optimizer.load_state_dict(begun["optimizer"])
         losses = list(begun["losses"])
-    parts = [Part(turn * processes.count + processes.rank, processes.count * accumulate) for turn in range(accumulate)]
+    shards = [
+        BatchShard(turn * processes.count + processes.rank, processes.count * accumulate) for turn in range(accumulate)
+    ]
 
     def content() -> dict[str, Any]:
         return {
@@ -149,18 +151,18 @@ def fit(
         objective = processes.prepared(_Objective(model, compute_loss))
         take_step = _Steps(processes, objective, optimizer, arithmetic, max_gradient_norm, seed)
         bar = progress.add_task(description, total=steps, completed=len(losses), note=_note(losses))
-        whole = len(parts) == processes.count == 1
+        whole = len(shards) == processes.count == 1
         batches = _one_ahead(
             prefetch,
             (
-                bound(batch_at, step) if whole else bound(batch_at, step, part=part)
+                bound(batch_at, step) if whole else bound(batch_at, step, shard=shard)
                 for step in range(len(losses), steps)
-                for part in parts
+                for shard in shards
             ),
         )
         while len(losses) < steps:
             step = len(losses)
-            losses.append(take_step(step, parts, batches, learning_rate_at(step)))
+            losses.append(take_step(step, shards, batches, learning_rate_at(step)))
             if processes.rank == 0:
                 if len(losses) in snapshots:
                     save_checkpoint(snapshot_path(checkpoint, len(losses)), content())
@@ -243,19 +245,19 @@ class _Steps:
     max_gradient_norm: float | None
     seed: int
 
-    def __call__(self, step: int, parts: Sequence[Part], batches: Iterator[Any], learning_rate: float) -> float:
-        """The step's loss; `batches` gives the one of each of this process's `parts`."""
+    def __call__(self, step: int, shards: Sequence[BatchShard], batches: Iterator[Any], learning_rate: float) -> float:
+        """The step's loss; `batches` gives the one of each of this process's `shards`."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         self.optimizer.zero_grad(set_to_none=True)
         loss = 0.0
         frame_ids: list[str] = []
-        for part in parts:
+        for shard in shards:
             batch = _moved(next(batches), self.processes.device)
             frame_ids += batch.frame_ids
             # Of the seed, PyTorch's generator on a processor takes the last 32 bits.
-            torch.manual_seed(self.seed * 1_000_003 + step + part.index * _SEED_STRIDE)
-            loss += self._add_gradients(step, batch, len(parts), is_last=part is parts[-1]) / len(parts)
+            torch.manual_seed(self.seed * 1_000_003 + step + shard.index * _SEED_STRIDE)
+            loss += self._add_gradients(step, batch, len(shards), is_last=shard is shards[-1]) / len(shards)
         if self.max_gradient_norm is not None:
             norm = float(nn.utils.clip_grad_norm_(self.objective.parameters(), self.max_gradient_norm))
             if not math.isfinite(norm):
@@ -263,16 +265,16 @@ class _Steps:
         self.optimizer.step()
         return loss
 
-    def _add_gradients(self, step: int, batch: Batch, parts: int, is_last: bool) -> float:
-        """The loss of a part of the step, over all processes."""
+    def _add_gradients(self, step: int, batch: Batch, shards: int, is_last: bool) -> float:
+        """The loss of a shard of the step, over all processes."""
         with self.processes.summing_gradients(self.objective, now=is_last):
             with torch.autocast(self.processes.device.type, torch.bfloat16, enabled=self.arithmetic == "bfloat16"):
-                share = self.objective(batch)
-            loss = self.processes.sum(share)
+                term = self.objective(batch)
+            loss = self.processes.sum(term)
             if not math.isfinite(loss):
-                is_mine = not math.isfinite(float(share.detach()))
+                is_mine = not math.isfinite(float(term.detach()))
                 self._stop(f"step {step}: the loss is {loss}", batch.frame_ids if is_mine else ())
-            self.processes.backward(share / parts)
+            self.processes.backward(term / shards)
         return loss
 
     def _stop(self, reason: str, frame_ids: Sequence[str]) -> NoReturn:

@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Part:
+class BatchShard:
     """One of `count` parts of a step's batch: the places from `index` / `count` to (`index` + 1) / `count` of it."""
 
     index: int = 0
@@ -38,7 +38,7 @@ class Part:
         return range(self.index * batch_size // self.count, (self.index + 1) * batch_size // self.count)
 
 
-WHOLE = Part()
+WHOLE_BATCH = BatchShard()
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def processes_on(device: str | torch.device) -> Processes:
     return Processes(fabric.device, fabric.global_rank, fabric.world_size, fabric)
 
 
-def share_of_mean(elements: Tensor) -> Tensor:
+def shard_weight(elements: Tensor) -> Tensor:
     """What this process's mean over some elements counts for in the mean over those of all processes.
 
     A loss that is a mean over valid pixels, say, is weighted by it: the weighted losses of all processes add up to the
@@ -160,7 +160,7 @@ def track_once(iterable: Iterable[T], description: str, total: int | None = None
     return track(iterable, description, total) if is_first_process() else iterable
 
 
-def let_one_process_speak() -> None:
+def quiet_other_processes() -> None:
     """In all processes but the first, let only warnings of the package's log through."""
     if not is_first_process():
         logging.getLogger("pseudolidar").setLevel(logging.WARNING)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from pseudolidar.files import DivergenceError, Record, replacing
-from pseudolidar.training import WHOLE, Part, constant, fit, load_checkpoint, share_of_mean
+from pseudolidar.training import WHOLE_BATCH, BatchShard, constant, fit, load_checkpoint, shard_weight
 from pseudolidar.training.batch_norm import synchronised_batch_norm
 from pseudolidar.training.processes import processes_on
 from tests.forked import forking
@@ -54,10 +54,10 @@ class Run:
     last_batch: int | None = None
     broken_frame: str | None = None
 
-    def batch_at(self, step: int, part: Part = WHOLE) -> Signals:
+    def batch_at(self, step: int, shard: BatchShard = WHOLE_BATCH) -> Signals:
         if self.last_batch is not None and step > self.last_batch:
             raise KilledError
-        places = part.of(BATCH_SIZE)
+        places = shard.of(BATCH_SIZE)
         random = np.random.default_rng(step)
         inputs = torch.from_numpy(random.normal(3, 2, (BATCH_SIZE, 3, 5)).astype(np.float32))
         counts = torch.from_numpy(random.random((BATCH_SIZE, 5)) < np.linspace(0.1, 0.9, BATCH_SIZE)[:, None])
@@ -89,18 +89,18 @@ class KilledError(Exception):
 
 def mean_error(model: nn.Module, batch: Signals) -> Tensor:
     error = (model(batch.inputs)[:, 0] - batch.inputs.sum(dim=1).sin()).abs()[batch.counts]
-    return error.sum() / max(1, len(error)) * share_of_mean(batch.counts.sum())
+    return error.sum() / max(1, len(error)) * shard_weight(batch.counts.sum())
 
 
 @given(size=st.integers(1, 50), count=st.integers(1, 50))
 def test_the_parts_of_a_batch_are_the_batch(size: int, count: int) -> None:
-    parts = [Part(index, count) for index in range(count)]
+    shards = [BatchShard(index, count) for index in range(count)]
     if size < count:
         with pytest.raises(ValueError, match=f"batch_size: found {size}, expected at least {count}"):
-            parts[0].of(size)
+            shards[0].of(size)
         return
-    assert [place for part in parts for place in part.of(size)] == list(range(size))
-    sizes = {len(part.of(size)) for part in parts}
+    assert [place for shard in shards for place in shard.of(size)] == list(range(size))
+    sizes = {len(shard.of(size)) for shard in shards}
     assert max(sizes) - min(sizes) <= 1
 
 
@@ -160,7 +160,7 @@ def dropped_ones() -> Tensor:
         drawn.append(network[1](torch.ones(64)))  # type: ignore[index]
         return network(batch.inputs).sum()
 
-    def batch_at(step: int, part: Part) -> Signals:
+    def batch_at(step: int, shard: BatchShard) -> Signals:
         if step:
             raise KilledError
         return Signals(("000",), torch.ones(4, 1), torch.ones(4, 1))
@@ -189,7 +189,7 @@ def fit_on_alike(run: Run) -> list[float]:
 
     def loss(network: nn.Module, batch: Signals) -> Tensor:
         error: Tensor = (network(batch.inputs)[:, 0] - batch.inputs.sum(dim=1)).abs()
-        return error.mean() * share_of_mean(torch.tensor(len(batch.inputs)))
+        return error.mean() * shard_weight(torch.tensor(len(batch.inputs)))
 
     return fit(model, run.batch_at, loss, run.steps, torch.optim.SGD(model.parameters()), constant(0.01),
                run.checkpoint, RECORD, "", accumulate=run.accumulate)  # fmt: skip
@@ -286,7 +286,7 @@ def norm_of(shape: tuple[int, ...]) -> _BatchNorm:
 def normalised_part(values: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor, dict[str, Tensor], list[str]]:
     """Output, gradients of values and weight, state, and names of the state, of this process's part."""
     processes = processes_on("cpu")
-    places = Part(processes.rank, processes.count).of(len(values))
+    places = BatchShard(processes.rank, processes.count).of(len(values))
     own = slice(places.start, places.stop)
     norm = norm_of(tuple(values.shape))
     inputs = values[own].clone().requires_grad_()

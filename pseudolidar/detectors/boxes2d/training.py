@@ -18,7 +18,7 @@ from pseudolidar.training import (
     one_cycle,
     recorded_settings,
     require_checkpoint_path,
-    share_of_mean,
+    shard_weight,
     training_record,
 )
 
@@ -154,10 +154,10 @@ def train_detector2d(
 
 
 def batch_loss(model: LightFCOS | FasterRCNN, batch: Boxes2dBatch) -> Tensor:
-    """The sum of the network's losses on a batch, a scalar, or this process's share: see `training.fit`.
+    """The sum of the network's losses on a batch, a scalar, or this process's term of it: see `training.fit`.
 
     torchvision divides them by the objects in the batch, of several processes by those in its own part of it.
     """
     losses: dict[str, Tensor] = model(list(batch.images), batch.targets(model.first_label))
     images = torch.tensor(len(batch.images), device=batch.images.device)
-    return torch.stack(list(losses.values())).sum() * share_of_mean(images)
+    return torch.stack(list(losses.values())).sum() * shard_weight(images)

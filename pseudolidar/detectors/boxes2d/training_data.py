@@ -14,7 +14,7 @@ from pseudolidar.detectors.boxes2d.boxes import clipped_to_image
 from pseudolidar.detectors.boxes2d.networks import IMAGE_MEAN, Target
 from pseudolidar.files import FormatError
 from pseudolidar.kitti import ObjectDataset
-from pseudolidar.training import WHOLE, Part
+from pseudolidar.training import WHOLE_BATCH, BatchShard
 
 logger = logging.getLogger(__name__)
 
@@ -130,9 +130,9 @@ class Boxes2dBatches:
         self._seed = seed
         self._labels = _read_labels(dataset, classes)
 
-    def __call__(self, step: int, part: Part = WHOLE) -> Boxes2dBatch:
-        """The batch of a step, or a part of it: every crop has random numbers of its own."""
-        places = part.of(self._batch_size)
+    def __call__(self, step: int, shard: BatchShard = WHOLE_BATCH) -> Boxes2dBatch:
+        """The batch of a step, or a shard of it: every crop has random numbers of its own."""
+        places = shard.of(self._batch_size)
         indices = [self._index_at(step * self._batch_size + place) for place in places]
         crops = [
             self._crop(index, np.random.default_rng([self._seed, step, 0, place]))

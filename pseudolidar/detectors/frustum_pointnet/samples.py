@@ -19,7 +19,7 @@ from pseudolidar.detectors.frustum_pointnet.frustums import frustum_angle, sampl
 from pseudolidar.detectors.frustum_pointnet.losses import FrustumTargets
 from pseudolidar.kitti import Calibration, ObjectDataset, Objects, read_points
 from pseudolidar.ops import points_in_box
-from pseudolidar.training import WHOLE, Part, track_once
+from pseudolidar.training import WHOLE_BATCH, BatchShard, track_once
 
 logger = logging.getLogger(__name__)
 
@@ -202,18 +202,18 @@ class BatchSource:
         # Each epoch goes through all samples in its own order.
         self._order = functools.lru_cache(maxsize=4)(self._order_of_epoch)
 
-    def batch_at(self, step: int, part: Part = WHOLE) -> FrustumBatch:
-        """The batch of a step, or a part of it."""
+    def batch_at(self, step: int, shard: BatchShard = WHOLE_BATCH) -> FrustumBatch:
+        """The batch of a step, or a shard of it."""
         generator = np.random.default_rng([self.seed, 1, step])
         first = step * self.batch_size
         chosen = []
         for position in range(first, first + self.batch_size):
             epoch, place = divmod(position, len(self.samples))
             chosen.append(self.samples[self._order(epoch)[place]])
-        # All are made for a part of them too: they are in memory, and one generator runs through the batch.
+        # All are made for a shard of them too: they are in memory, and one generator runs through the batch.
         rows = [self._augmented(sample, generator) for sample in chosen]
         keys = generator.random((self.batch_size, self.points), dtype=np.float32)
-        wanted = part.of(self.batch_size)
+        wanted = shard.of(self.batch_size)
         own = slice(wanted.start, wanted.stop)
         chosen, rows, keys = chosen[own], rows[own], keys[own]
         points, inside, centre, size, heading = (np.stack(column) for column in zip(*rows, strict=True))

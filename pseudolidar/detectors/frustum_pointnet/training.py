@@ -33,7 +33,7 @@ from pseudolidar.training import (
     process_count,
     recorded_settings,
     require_checkpoint_path,
-    share_of_mean,
+    shard_weight,
     training_record,
 )
 
@@ -205,10 +205,10 @@ def train_frustum_pointnet(
 
 
 def batch_loss(model: FrustumPointNet, batch: FrustumBatch) -> Tensor:
-    """The loss of a batch, a scalar, or this process's share: see `training.fit`."""
+    """The loss of a batch, a scalar, or this process's term of it: see `training.fit`."""
     output = model(batch.points, batch.one_hot, batch.keys)
     frusta = torch.tensor(len(batch.points), device=batch.points.device)
-    return frustum_loss(output, batch.targets, model.mean_sizes_m) * share_of_mean(frusta)
+    return frustum_loss(output, batch.targets, model.mean_sizes_m) * shard_weight(frusta)
 
 
 def _pooled_step_by_step(layer: PooledLayer, rows: Tensor, batch: int) -> Tensor:

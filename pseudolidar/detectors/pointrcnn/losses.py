@@ -9,7 +9,7 @@ from pseudolidar.detectors.pointrcnn.model import PointRCNN
 from pseudolidar.detectors.pointrcnn.rpn import ProposalSettings, RPNOutput, propose
 from pseudolidar.detectors.pointrcnn.scenes import SceneBatch
 from pseudolidar.detectors.pointrcnn.targets import RoISampling, augment_rois, label_points, sample_rois
-from pseudolidar.training import share_of_mean
+from pseudolidar.training import shard_weight
 
 _FOCAL_ALPHA, _FOCAL_GAMMA = 0.25, 2.0
 _SIZE_WEIGHT = 3.0
@@ -25,7 +25,7 @@ def rpn_loss(model: PointRCNN, batch: SceneBatch, rpn: RPNOutput) -> Tensor:
     targets = model.rpn_coder.encode(centre - points, boxes[:, 3:6], boxes[:, 6], model.mean_size_m)
     loss = segmentation_loss(rpn.rpn_cls[..., 0], labels.foreground)
     loss = loss + box_loss(model.rpn_coder, rpn.rpn_reg[is_foreground], targets)
-    return loss * share_of_mean(is_foreground.sum())
+    return loss * shard_weight(is_foreground.sum())
 
 
 def rcnn_loss(
@@ -49,8 +49,8 @@ def rcnn_loss(
     refined = (torch.cat([each.refined for each in sampled]) & has_points).flatten()
     confidence = torch.where(has_points, torch.cat([each.confidence for each in sampled]), -1.0).flatten()
     targets = model.rcnn_coder.encode(offsets[refined], sizes[refined], headings[refined], model.mean_size_m)
-    scoring = confidence_loss(rcnn_cls[:, 0], confidence) * share_of_mean((confidence >= 0).sum())
-    return scoring + box_loss(model.rcnn_coder, rcnn_reg[refined], targets) * share_of_mean(refined.sum())
+    scoring = confidence_loss(rcnn_cls[:, 0], confidence) * shard_weight((confidence >= 0).sum())
+    return scoring + box_loss(model.rcnn_coder, rcnn_reg[refined], targets) * shard_weight(refined.sum())
 
 
 def segmentation_loss(logits: Tensor, foreground: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from pseudolidar.detectors.detector import counted
 from pseudolidar.detectors.pointrcnn.augmentation import ObjectDatabase, SceneAugmentation
 from pseudolidar.files import FormatError
 from pseudolidar.kitti import Calibration, Frame, ObjectDataset, read_points
-from pseudolidar.training import WHOLE, Part, track_once
+from pseudolidar.training import WHOLE_BATCH, BatchShard, track_once
 
 logger = logging.getLogger(__name__)
 
@@ -157,13 +157,13 @@ class SceneSource:
         sizes = np.concatenate([frame.boxes for frame in self.frames])[:, 3:6]
         return [float(value) for value in sizes.mean(axis=0)]
 
-    def batch_at(self, step: int, batch_size: int, phase: int = 1, part: Part = WHOLE) -> SceneBatch:
-        """The batch of a step, or a part of it; each phase of the training changes scenes in its own way.
+    def batch_at(self, step: int, batch_size: int, phase: int = 1, shard: BatchShard = WHOLE_BATCH) -> SceneBatch:
+        """The batch of a step, or a shard of it; each phase of the training changes scenes in its own way.
 
         Every scene has random numbers of its own.
         """
         chosen, points, boxes, seeds = [], [], [], []
-        for place in part.of(batch_size):
+        for place in shard.of(batch_size):
             epoch, turn = divmod(step * batch_size + place, len(self.frames))
             frame = self.frames[self._order(epoch)[turn]]
             generator = np.random.default_rng([self.seed, phase, step, place])

@@ -4,11 +4,12 @@ import ctypes
 import functools
 import importlib
 import operator
+import re
 import struct
 import threading
 import warnings
 from collections.abc import Hashable, Sequence
-from typing import Any, NamedTuple, TypeAlias, cast
+from typing import Any, NamedTuple, TypeAlias
 
 import numba
 import numpy as np
@@ -25,6 +26,9 @@ _NUMBA_TYPES = {
     torch.int64: numba.types.int64,
     torch.float32: numba.types.float32,
     torch.float64: numba.types.float64,
+    bool: numba.types.boolean,
+    int: numba.types.int64,
+    float: numba.types.float64,
 }
 _functions: dict[Hashable, "_Function"] = {}
 _threads_with_context = threading.local()
@@ -48,17 +52,20 @@ float32_bits: Any = (
 def cuda_kernels_run() -> bool:
     """Whether numba can compile for a GPU of this machine: a driver, a card, the compiler's library (NVVM).
 
-    Warns, once, where there is all that and numba-cuda is broken all the same (0.30 is with NumPy 2.5).
+    Warns, once, where PyTorch has a GPU and numba cannot: no compiler, an AMD card, or a broken numba-cuda (0.30 is
+    with NumPy 2.5).
     """
-    if not cuda.is_available():
-        return False
     try:
         # What every kernel needs, and numba does not import before the first is compiled.
         importlib.import_module("numba.cuda.cudaimpl")
+        if cuda.is_available():
+            return True
+        reason = "no driver or no compiler of NVIDIA's (the extra `cuda` brings one: pip install pseudolidar[cuda])"
     except (ImportError, AttributeError, TypeError, ValueError) as error:
-        warnings.warn(f"numba-cuda cannot compile, plain PyTorch takes the kernels' place: {error}", stacklevel=2)
-        return False
-    return True
+        reason = f"numba-cuda is broken: {error}"
+    if torch.cuda.is_available():
+        warnings.warn(f"CUDA kernels can't be compiled, plain PyTorch takes their place: {reason}", stacklevel=2)
+    return False
 
 
 def launch(kernel: Any, items: int, *arguments: Argument) -> None:
@@ -70,7 +77,7 @@ def launch(kernel: Any, items: int, *arguments: Argument) -> None:
         arguments: contiguous tensors of one device, handed over as they lie in memory, and numbers; in the simulator
             the tensors are the processor's.
     """
-    _start(kernel, -(-items // _THREADS), _THREADS, (*arguments, items))
+    launch_blocks(kernel, -(-items // _THREADS), _THREADS, *arguments, items)
 
 
 def launch_blocks(kernel: Any, blocks: int, threads: int, *arguments: Argument) -> None:
@@ -82,10 +89,6 @@ def launch_blocks(kernel: Any, blocks: int, threads: int, *arguments: Argument) 
         threads: of each block; a multiple of 32, at most 1024.
         arguments: as for `launch`; nothing is added to them.
     """
-    _start(kernel, blocks, threads, arguments)
-
-
-def _start(kernel: Any, blocks: int, threads: int, arguments: Sequence[Argument]) -> None:
     if blocks == 0:
         return
     if numba.config.ENABLE_CUDASIM:
@@ -96,80 +99,134 @@ def _start(kernel: Any, blocks: int, threads: int, arguments: Sequence[Argument]
     device = next(argument.device for argument in arguments if isinstance(argument, Tensor))
     if device.index != torch.cuda.current_device():
         with torch.cuda.device(device):
-            _start(kernel, blocks, threads, arguments)
+            launch_blocks(kernel, blocks, threads, *arguments)
         return
     if not hasattr(_threads_with_context, str(device.index)):
         # A thread has no context of the driver's until PyTorch does something there.
         torch.zeros(1, device=device)
         setattr(_threads_with_context, str(device.index), True)
-    kinds = tuple(_kind(argument) for argument in arguments)
-    function = _functions.get((kernel, device.index, kinds))
+    if _arguments_are_laid_out_as_known():
+        _launch_by_driver(kernel, blocks, threads, arguments)
+    else:
+        _launch_by_numba(kernel, blocks, threads, arguments)
+
+
+def _launch_by_numba(kernel: Any, blocks: int, threads: int, arguments: Sequence[Argument]) -> None:
+    """By numba-cuda's public interface, which makes an object of the stream and of each array: 0.3 ms for five."""
+    stream = torch.cuda.current_stream().cuda_stream
+    kernel[blocks, threads, stream and cuda.external_stream(stream)](
+        *(cuda.as_cuda_array(value.detach()) if isinstance(value, Tensor) else value for value in arguments)
+    )
+
+
+@functools.cache
+def _arguments_are_laid_out_as_known() -> bool:
+    """Whether numba-cuda hands arguments to kernels as `_words` lays them out, which is its private matter; tried once.
+
+    Warns if it does not: kernels are then launched by its public interface.
+    """
+    table, marks = torch.arange(6.0, dtype=torch.float64).reshape(3, 2), torch.arange(3, dtype=torch.uint8)
+    expected = (table @ torch.tensor([0.5, 0.25], dtype=torch.float64) + 1.5 * marks + 7).float()
+    found = torch.zeros(3, device="cuda")
+    try:
+        _launch_by_driver(_probe, 1, 32, (table.cuda(), marks.cuda(), (0.5, 0.25), 1.5, 7, True, found))
+        if torch.equal(found.cpu(), expected):
+            return True
+        reason = f"a kernel found {found.tolist()}, expected {expected.tolist()}"
+    except (ImportError, AttributeError, LookupError, TypeError, ValueError, RuntimeError, struct.error) as error:
+        reason = str(error)
+    warnings.warn(
+        f"numba-cuda takes arguments in another way than pseudolidar knows ({reason}): kernels are launched by its "
+        "public interface, which takes up to 0.3 ms each time",
+        stacklevel=2,
+    )
+    return False
+
+
+def _weigh(table: Any, marks: Any, weights: Any, factor: Any, offset: Any, flag: Any, found: Any) -> None:
+    """A kernel with arguments of every kind."""
+    i = cuda.grid(1)
+    if flag and i < found.shape[0]:
+        found[i] = table[i, 0] * weights[0] + table[i, 1] * weights[1] + marks[i] * factor + offset
+
+
+_probe: Any = cuda.jit(_weigh)
+
+
+class _Function(NamedTuple):
+    """A kernel compiled for arguments of certain kinds.
+
+    Attributes:
+        start: the driver's `cuLaunchKernel`, from NVIDIA's own package, which numba-cuda brings.
+        handle: of the kernel.
+        layout: of the arguments' words, for `struct`.
+        owner: keeps the code loaded.
+    """
+
+    start: Any
+    handle: int
+    layout: str
+    owner: Any
+
+
+def _launch_by_driver(kernel: Any, blocks: int, threads: int, arguments: Sequence[Argument]) -> None:
+    """By CUDA's driver, which takes the arguments' words as they are."""
+    key = (kernel, torch.cuda.current_device(), *map(_kind, arguments))
+    function = _functions.get(key)
     if function is None:
-        function = _functions[kernel, device.index, kinds] = _compiled(kernel, device, kinds)
-    # Numba's own launch takes 0.3 ms for five arrays: it makes an object of each, and of the stream.
-    words = struct.pack(function.layout, *(word for argument in arguments for word in _words(argument)))
+        function = _functions[key] = _compiled(kernel, arguments)
+    words = struct.pack(function.layout, *_words(arguments))
     buffer = ctypes.create_string_buffer(words, len(words))
     first = ctypes.addressof(buffer)
     parameters = (ctypes.c_void_p * (len(words) // 8))(*range(first, first + len(words), 8))
-    (result,) = _driver().cuLaunchKernel(
-        function.handle, blocks, 1, 1, threads, 1, 1, 0, torch.cuda.current_stream(device).cuda_stream,
+    (result,) = function.start(
+        function.handle, blocks, 1, 1, threads, 1, 1, 0, torch.cuda.current_stream().cuda_stream,
         ctypes.addressof(parameters), 0,
     )  # fmt: skip
     if int(result) != 0:
         raise RuntimeError(f"{kernel.py_func.__name__}: CUDA could not start {blocks} blocks of {threads}: {result}")
 
 
-class _Function(NamedTuple):
-    """A kernel compiled for arguments of certain kinds: the driver's handle, and the arguments as `struct` packs them.
-
-    `owner` keeps the code loaded.
-    """
-
-    handle: int
-    layout: str
-    owner: Any
-
-
-def _compiled(kernel: Any, device: torch.device, kinds: tuple[object, ...]) -> _Function:
-    signature, layout = [], ""
-    for kind in kinds:
-        if isinstance(kind, int):
-            signature.append(numba.types.UniTuple(numba.types.float64, kind))
-            layout += kind * "d"
-        elif isinstance(kind, type):
-            signature.append({bool: numba.types.boolean, int: numba.types.int64, float: numba.types.float64}[kind])
-            layout += "d" if kind is float else "q"
-        else:
-            dtype, ndim = cast(tuple[torch.dtype, int], kind)
-            signature.append(numba.types.Array(_NUMBA_TYPES[dtype], ndim, "C"))
-            layout += (5 + 2 * ndim) * "q"
-    with cuda.gpus[device.index]:
-        compiled = kernel.compile(tuple(signature))
-        return _Function(int(compiled._codelibrary.get_cufunc().handle), layout, compiled)
-
-
-def _kind(argument: Argument) -> object:
+def _kind(argument: Argument) -> Hashable:
     """What a kernel is compiled for: the type and axes of an array, the type of a number, the length of a tuple."""
     if isinstance(argument, Tensor):
         return argument.dtype, argument.ndim
-    return len(argument) if isinstance(argument, tuple) else type(argument)
+    return len(argument) if isinstance(argument, tuple) else type(argument).__name__
 
 
-def _words(argument: Argument) -> Sequence[float]:
-    """The 8-byte words that a kernel of numba's takes for an argument.
+def _compiled(kernel: Any, arguments: Sequence[Argument]) -> _Function:
+    signature = tuple(_numba_type(argument) for argument in arguments)
+    layout = "".join("d" if isinstance(word, float) else "q" for word in _words(arguments))
+    compiled = kernel.compile(signature)
+    entry = re.search(r"\.entry[^(]*\(([^)]*)\)", kernel.inspect_asm(signature))
+    declared = 0 if entry is None else entry[1].count(".param")
+    if declared != len(layout):
+        raise RuntimeError(f"{kernel.py_func.__name__}: takes {declared} words, expected {len(layout)}")
+    start = importlib.import_module("cuda.bindings.driver").cuLaunchKernel
+    return _Function(start, int(compiled._codelibrary.get_cufunc().handle), layout, compiled)
 
-    Of an array: two pointers for objects of the host, sizes and place, shape and strides (bytes).
-    """
+
+def _numba_type(argument: Argument) -> Any:
+    if isinstance(argument, Tensor):
+        return numba.types.Array(_NUMBA_TYPES[argument.dtype], argument.ndim, "C")
     if isinstance(argument, tuple):
-        return argument
-    if not isinstance(argument, Tensor):
-        return (argument,)
-    size = argument.element_size()
-    strides = (size * stride for stride in argument.stride())
-    return (0, 0, argument.numel(), size, argument.data_ptr(), *argument.shape, *strides)
+        return numba.types.UniTuple(numba.types.float64, len(argument))
+    return _NUMBA_TYPES[type(argument)]
 
 
-@functools.cache
-def _driver() -> Any:
-    """CUDA's driver as NVIDIA's own package, which numba-cuda brings, hands it over."""
-    return importlib.import_module("cuda.bindings.driver")
+def _words(arguments: Sequence[Argument]) -> list[float]:
+    """The 8-byte words that a kernel of numba's takes: int64 or, for floats, float64.
+
+    Of an array: two pointers for objects of the host, number and size of its elements, place, shape, strides in bytes.
+    """
+    words: list[float] = []
+    for argument in arguments:
+        if isinstance(argument, Tensor):
+            size = argument.element_size()
+            words += (0, 0, argument.numel(), size, argument.data_ptr(), *argument.shape)
+            words += [size * stride for stride in argument.stride()]
+        elif isinstance(argument, tuple):
+            words += map(float, argument)
+        else:
+            words.append(argument)
+    return words

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from pseudolidar.kernels import cpu_kernel
 
+Doubles = NDArray[np.float64]
+
 VERTICES = 20
 """Rows that a buffer for `rectangle_intersection` needs.
 
@@ -40,7 +42,7 @@ def points_in_box(points: NDArray[Any], box3d: NDArray[np.float64]) -> NDArray[n
 
 
 @cpu_kernel
-def _clip(polygon: np.ndarray, count: int, axis: int, limit: float, sign: float, out: np.ndarray) -> int:
+def _clip(polygon: Doubles, count: int, axis: int, limit: float, sign: float, out: Doubles) -> int:
     """Clip a convex polygon (count, 2) to sign * coordinate[axis] <= limit (Sutherland & Hodgman 1974)."""
     kept = 0
     for i in range(count):
@@ -52,16 +54,16 @@ def _clip(polygon: np.ndarray, count: int, axis: int, limit: float, sign: float,
             out[kept, 1] = polygon[i, 1]
             kept += 1
         if (inside_i > 0.0 and inside_j < 0.0) or (inside_i < 0.0 and inside_j > 0.0):
-            share = inside_i / (inside_i - inside_j)
-            out[kept, 0] = polygon[i, 0] + share * (polygon[j, 0] - polygon[i, 0])
-            out[kept, 1] = polygon[i, 1] + share * (polygon[j, 1] - polygon[i, 1])
+            along = inside_i / (inside_i - inside_j)
+            out[kept, 0] = polygon[i, 0] + along * (polygon[j, 0] - polygon[i, 0])
+            out[kept, 1] = polygon[i, 1] + along * (polygon[j, 1] - polygon[i, 1])
             out[kept, axis] = sign * limit
             kept += 1
     return kept
 
 
 @cpu_kernel
-def rectangle_intersection(a: np.ndarray, b: np.ndarray, polygon: np.ndarray, scratch: np.ndarray) -> float:
+def rectangle_intersection(a: Doubles, b: Doubles, polygon: Doubles, scratch: Doubles) -> float:
     """Common area, m^2, of the ground rectangles of two boxes.
 
     Args:
@@ -102,8 +104,8 @@ def rectangle_intersection(a: np.ndarray, b: np.ndarray, polygon: np.ndarray, sc
 
 
 @cpu_kernel
-def common_height(a: np.ndarray, b: np.ndarray) -> float:
-    """Height, m, that two boxes, from y - h to y, share: at most either's own, exactly that if they are the same."""
+def common_height(a: Doubles, b: Doubles) -> float:
+    """Common height, m, of two boxes from y - h to y: at most either's own, exactly that if they are the same."""
     below = b[1] - a[1]
     common = min(0.0, below) - max(-a[3], below - b[3])
     return max(0.0, min(common, a[3], b[3]))

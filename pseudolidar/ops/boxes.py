@@ -1,19 +1,121 @@
-"""What the operations on rotated boxes share: checks of their arguments, and the backend of a GPU."""
+"""Operations on rotated boxes: overlaps of all pairs, non-maximum suppression, points in boxes and RoI pooling.
 
-from types import ModuleType
+A box is x y z h w l ry in the rectified camera frame (m, rad): y at the bottom face, ry about the y axis.
+"""
 
 import torch
 from torch import Tensor
+from torch.library import get_ctx
 
-from pseudolidar.ops import boxes_reference
+from pseudolidar.ops import boxes_cpu
+from pseudolidar.ops import boxes_reference as reference
+from pseudolidar.ops.operators import check_beside, check_boxes, check_count, check_device, check_points, operator
+
+_CUDA = "pseudolidar.ops.boxes_cuda"
 
 
-def check_boxes(name: str, boxes: Tensor) -> None:
-    """Raise ValueError unless `boxes` are (N, 7), float32 or float64."""
-    if boxes.ndim != 2 or boxes.shape[1] != 7:
-        raise ValueError(f"{name}: found shape {tuple(boxes.shape)}, expected (N, 7)")
-    if boxes.dtype not in (torch.float32, torch.float64):
-        raise ValueError(f"{name}: found {boxes.dtype}, expected torch.float32 or torch.float64")
+def bev_iou(a: Tensor, b: Tensor) -> Tensor:
+    """Intersection over union (IoU) of the boxes' rectangles on the ground, in bird's eye view.
+
+    Computed in float64 in the axes of the box of `a`: boxes that are the same give 1 exactly, none gives more. Lengths
+    and widths count without their sign; a box without area, or with a number that is not finite, overlaps with nothing.
+
+    Args:
+        a: float32 or float64 (N, 7).
+        b: (M, 7), of a's type.
+
+    Returns:
+        (N, M) of the type of `a`; no gradient flows through.
+
+    Raises:
+        ValueError: other shapes or types, or two devices.
+    """
+    _check_pair(a, b)
+    return _bev_iou(finite_boxes(a), finite_boxes(b))
+
+
+def bev_iou_axis_aligned(a: Tensor, b: Tensor) -> Tensor:
+    """`bev_iou` as if every ry were 0: rectangles x +- l / 2, z +- w / 2 (PointRCNN's "normal" overlap)."""
+    _check_pair(a, b)
+    return _bev_iou_axis_aligned(finite_boxes(a), finite_boxes(b))
+
+
+def iou_3d(a: Tensor, b: Tensor) -> Tensor:
+    """`bev_iou` of the volumes: boxes fill y - h to y; one of negative height overlaps with nothing."""
+    _check_pair(a, b)
+    return _iou_3d(finite_boxes(a), finite_boxes(b))
+
+
+def nms(boxes: Tensor, scores: Tensor, threshold: float, rotated: bool, max_kept: int | None = None) -> Tensor:
+    """Non-maximum suppression: keep a box unless its IoU with a kept one of a higher score is above a threshold.
+
+    Args:
+        boxes: float32 or float64 (N, 7).
+        scores: (N,), of any floating type. Of equal scores the lowest index comes first; NaN comes last.
+        threshold: of IoU in bird's eye view, 0 to 1; at exactly the threshold a box stays. A box with a number that is
+            not finite has an IoU of 0 with all others.
+        rotated: IoU as by `bev_iou`; otherwise by `bev_iou_axis_aligned`.
+        max_kept: the most boxes to keep; None keeps all that stay.
+
+    Returns:
+        int64 (K,), indices of the boxes that stay, the best first.
+
+    Raises:
+        ValueError: other shapes or types, two devices, a threshold or max_kept out of range.
+    """
+    check_boxes("boxes", boxes)
+    if scores.shape != boxes.shape[:1]:
+        raise ValueError(f"scores: found shape {tuple(scores.shape)}, expected ({len(boxes)},), one a box")
+    if not scores.is_floating_point():
+        raise ValueError(f"scores: found {scores.dtype}, expected a floating type")
+    check_device("scores", scores, boxes)
+    if not 0 <= threshold <= 1:
+        raise ValueError(f"threshold: found {threshold}, expected 0 to 1")
+    if max_kept is not None and max_kept < 1:
+        raise ValueError(f"max_kept: found {max_kept}, expected 1 or more")
+    most = len(boxes) if max_kept is None else max_kept
+    return _nms(finite_boxes(boxes), scores.detach(), threshold, rotated, most)
+
+
+def points_in_boxes(points: Tensor, boxes: Tensor) -> Tensor:
+    """The box that holds each point.
+
+    A box holds what is within half its length and half its width of its centre, along its own axes, and from y - h to
+    y; faces are included. In float32; all devices agree. A box without volume holds nothing, a point or a box with NaN
+    is in or holds nothing.
+
+    Args:
+        points: float32 (B, N, 3), rectified camera frame, m.
+        boxes: float32 (B, M, 7).
+
+    Returns:
+        int64 (B, N): the lowest number of a box that holds the point, -1 for none.
+
+    Raises:
+        ValueError: other shapes or types, or two devices.
+    """
+    _check_points_and_boxes(points, boxes)
+    return _points_in_boxes(points.detach(), boxes.detach())
+
+
+def roi_pool_points(points: Tensor, boxes: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """RoI pooling of points: the first `count`, by their index, inside each box (PointRCNN, CVPR 2019, section 3.3).
+
+    Args:
+        points: float32 (B, N, 3), rectified camera frame, m.
+        boxes: float32 (B, M, 7), as for `points_in_boxes`.
+        count: slots of each box. Where a box holds fewer points they repeat in turn: slot k has point k modulo their
+            number; where it holds none all slots have index 0.
+
+    Returns:
+        index int64 (B, M, count) into the N points, and how many of them are different, int64 (B, M), 0 to count.
+
+    Raises:
+        ValueError: other shapes or types, two devices, a count under 1.
+    """
+    _check_points_and_boxes(points, boxes)
+    check_count(count)
+    return _roi_pool_points(points.detach(), boxes.detach(), count)
 
 
 def finite_boxes(boxes: Tensor) -> Tensor:
@@ -22,13 +124,49 @@ def finite_boxes(boxes: Tensor) -> Tensor:
     return torch.where(torch.isfinite(boxes).all(dim=1, keepdim=True), boxes, 0)
 
 
-def gpu_backend() -> ModuleType:
-    """The CUDA kernels, or plain PyTorch where numba can't compile them (no numba-cuda, an AMD card)."""
-    # Imported when there is something to do on a GPU: numba's part for it looks for a driver.
-    from pseudolidar.kernels.cuda import cuda_kernels_run
+def _check_pair(a: Tensor, b: Tensor) -> None:
+    check_boxes("a", a)
+    check_boxes("b", b)
+    if a.dtype != b.dtype:
+        raise ValueError(f"b: found {b.dtype}, expected {a.dtype} as of a")
+    check_device("b", b, a)
 
-    if not cuda_kernels_run():
-        return boxes_reference
-    from pseudolidar.ops import boxes_cuda
 
-    return boxes_cuda
+def _check_points_and_boxes(points: Tensor, boxes: Tensor) -> None:
+    check_points("points", points)
+    if boxes.ndim != 3 or boxes.shape[2] != 7:
+        raise ValueError(f"boxes: found shape {tuple(boxes.shape)}, expected (B, M, 7)")
+    if boxes.dtype != torch.float32:
+        raise ValueError(f"boxes: found {boxes.dtype}, expected torch.float32")
+    check_beside("boxes", boxes, points)
+
+
+def _pairs(a: Tensor, b: Tensor) -> Tensor:
+    return a.new_empty((len(a), len(b)))
+
+
+_bev_iou = operator(reference.bev_iou, _pairs, boxes_cpu.bev_iou, _CUDA)
+_iou_3d = operator(reference.iou_3d, _pairs, boxes_cpu.iou_3d, _CUDA)
+# On every device as fast as a kernel: a few operations on whole matrices.
+_bev_iou_axis_aligned = operator(reference.bev_iou_axis_aligned, _pairs)
+_nms = operator(
+    reference.nms,
+    lambda boxes, scores, threshold, rotated, max_kept: boxes.new_empty(get_ctx().new_dynamic_size(), dtype=torch.int64),
+    boxes_cpu.nms,
+    _CUDA,
+)
+_points_in_boxes = operator(
+    reference.points_in_boxes,
+    lambda points, boxes: points.new_empty(points.shape[:2], dtype=torch.int64),
+    boxes_cpu.points_in_boxes,
+    _CUDA,
+)
+_roi_pool_points = operator(
+    reference.roi_pool_points,
+    lambda points, boxes, count: (
+        points.new_empty((*boxes.shape[:2], count), dtype=torch.int64),
+        points.new_empty(boxes.shape[:2], dtype=torch.int64),
+    ),
+    boxes_cpu.roi_pool_points,
+    _CUDA,
+)

@@ -1,4 +1,6 @@
-"""Operations on rotated boxes on the processor: numba kernels, boxes or points shared out over threads."""
+"""Operations on rotated boxes on the processor: numba kernels, boxes or points divided over threads."""
+
+from functools import partial
 
 import numpy as np
 import torch
@@ -9,11 +11,11 @@ from pseudolidar.kernels import cpu_kernel, in_chunks
 from pseudolidar.ops.box_geometry import VERTICES, common_extent, common_height, rectangle_intersection
 from pseudolidar.ops.boxes_reference import box_frames, by_score
 
-# Items that are worth a thread: it starts after some 0.1 ms.
-_SMALLEST_SHARE_OF_PAIRS = 4_000
-_SMALLEST_SHARE_OF_TESTS = 400_000
-# Points tested in one go, in vector registers: bytes of as many whole words.
-_CHUNK = 64
+# What is worth a thread, which starts after some 0.1 ms.
+_PAIRS_WORTH_A_THREAD = 4_000
+_TESTS_WORTH_A_THREAD = 400_000
+# Points or boxes compared in one go, in vector registers: bytes of as many whole words.
+_LANES = 64
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -23,35 +25,30 @@ Words = NDArray[np.uint64]
 
 
 def bev_iou(a: Tensor, b: Tensor) -> Tensor:
-    """(N, M) intersection over union of boxes (N, 7) and (M, 7) in bird's eye view; see `ops.bev_iou`."""
-    return _rotated(a, b, solid=False)
+    """IoU (N, M) of boxes (N, 7) and (M, 7) in bird's eye view; see `ops.bev_iou`."""
+    return _iou(a, b, solid=False)
 
 
 def iou_3d(a: Tensor, b: Tensor) -> Tensor:
-    """(N, M) intersection over union of the volumes of boxes (N, 7) and (M, 7); see `ops.iou_3d`."""
-    return _rotated(a, b, solid=True)
+    """IoU (N, M) of the volumes of boxes (N, 7) and (M, 7); see `ops.iou_3d`."""
+    return _iou(a, b, solid=True)
 
 
-def _rotated(a: Tensor, b: Tensor, solid: bool) -> Tensor:
-    overlaps = np.empty((len(a), len(b)))
-    boxes_a, boxes_b = _doubles(a), _doubles(b)
-
-    def fill(share: int, shares: int) -> None:
-        _fill_rotated(boxes_a, boxes_b, solid, share, shares, overlaps)
-
-    in_chunks(fill, overlaps.size // _SMALLEST_SHARE_OF_PAIRS, None)
-    return torch.from_numpy(overlaps).to(a.dtype)
+def _iou(a: Tensor, b: Tensor, solid: bool) -> Tensor:
+    iou = np.empty((len(a), len(b)))
+    in_chunks(partial(_fill_iou, _doubles(a), _doubles(b), solid, iou), iou.size // _PAIRS_WORTH_A_THREAD, None)
+    return torch.from_numpy(iou).to(a.dtype)
 
 
 @cpu_kernel
-def _fill_rotated(a: Doubles, b: Doubles, solid: bool, share: int, shares: int, overlaps: Doubles) -> None:
+def _fill_iou(a: Doubles, b: Doubles, solid: bool, iou: Doubles, chunk: int, chunks: int) -> None:
     polygon, scratch = np.zeros((VERTICES, 2)), np.zeros((VERTICES, 2))
-    for i in range(share, len(a), shares):
+    for i in range(chunk, len(a), chunks):
         for j in range(len(b)):
             common, size_a, size_b = rectangle_intersection(a[i], b[j], polygon, scratch), _area(a[i]), _area(b[j])
             if solid:
                 common, size_a, size_b = common * common_height(a[i], b[j]), size_a * a[i, 3], size_b * b[j, 3]
-            overlaps[i, j] = common / (size_a + size_b - common) if common > 0.0 else 0.0
+            iou[i, j] = common / (size_a + size_b - common) if common > 0.0 else 0.0
 
 
 @cpu_kernel
@@ -71,9 +68,9 @@ def nms(boxes: Tensor, scores: Tensor, threshold: float, rotated: bool, max_kept
 @cpu_kernel
 def _suppress_axis_aligned(boxes: Doubles, threshold: float, kept: Integers) -> int:
     """Fill `kept` with the rows that stay, as many as it has room for, and count them."""
-    # Of the boxes kept x, z, half length, half width and area, a chunk of each, compared in vector registers.
-    chunks = np.zeros((-(-len(kept) // _CHUNK), 5, _CHUNK))
-    above = np.zeros(_CHUNK, np.uint8)
+    # Of the boxes kept x, z, half length, half width and area, a block of each, compared in vector registers.
+    blocks = np.zeros((-(-len(kept) // _LANES), 5, _LANES))
+    above = np.zeros(_LANES, np.uint8)
     words = above.view(np.uint64)
     count = 0
     for i in range(len(boxes)):
@@ -82,19 +79,19 @@ def _suppress_axis_aligned(boxes: Doubles, threshold: float, kept: Integers) -> 
         x, z, own = boxes[i, 0], boxes[i, 2], _area(boxes[i])
         half_length, half_width = 0.5 * abs(boxes[i, 5]), 0.5 * abs(boxes[i, 4])
         stays = True
-        for chunk in range(-(-count // _CHUNK)):
-            for k in range(_CHUNK):
-                common = common_extent(chunks[chunk, 2, k], half_length, x - chunks[chunk, 0, k])
-                common *= common_extent(chunks[chunk, 3, k], half_width, z - chunks[chunk, 1, k])
+        for block in range(-(-count // _LANES)):
+            for k in range(_LANES):
+                common = common_extent(blocks[block, 2, k], half_length, x - blocks[block, 0, k])
+                common *= common_extent(blocks[block, 3, k], half_width, z - blocks[block, 1, k])
                 # NaN, of two boxes without area, is above nothing.
-                above[k] = common / (chunks[chunk, 4, k] + own - common) > threshold
+                above[k] = common / (blocks[block, 4, k] + own - common) > threshold
             if _some(words):
                 stays = False
                 break
         if stays:
-            chunk, k = count // _CHUNK, count % _CHUNK
-            chunks[chunk, 0, k], chunks[chunk, 1, k], chunks[chunk, 4, k] = x, z, own
-            chunks[chunk, 2, k], chunks[chunk, 3, k] = half_length, half_width
+            block, k = count // _LANES, count % _LANES
+            blocks[block, 0, k], blocks[block, 1, k], blocks[block, 4, k] = x, z, own
+            blocks[block, 2, k], blocks[block, 3, k] = half_length, half_width
             kept[count] = i
             count += 1
     return count
@@ -135,80 +132,72 @@ def _suppress_rotated(boxes: Doubles, threshold: float, kept: Integers) -> int:
 
 def points_in_boxes(points: Tensor, boxes: Tensor) -> Tensor:
     """int64 (B, N), the lowest number of a box that holds the point, -1 for none; see `ops.points_in_boxes`."""
-    chunks, frames = _chunks(points), box_frames(boxes).numpy()
     box_of = np.empty(points.shape[:2], np.int64)
-
-    def label(share: int, shares: int) -> None:
-        _label(chunks, frames, share, shares, box_of)
-
-    in_chunks(label, box_of.size * boxes.shape[1] // _SMALLEST_SHARE_OF_TESTS, None)
+    label = partial(_label, _blocks(points), box_frames(boxes).numpy(), box_of)
+    in_chunks(label, box_of.size * boxes.shape[1] // _TESTS_WORTH_A_THREAD, None)
     return torch.from_numpy(box_of)
 
 
 @cpu_kernel
-def _label(chunks: Floats, frames: Floats, share: int, shares: int, box_of: Integers) -> None:
-    inside = np.zeros(_CHUNK, np.uint8)
+def _label(blocks: Floats, frames: Floats, box_of: Integers, chunk: int, chunks: int) -> None:
+    inside = np.zeros(_LANES, np.uint8)
     words = inside.view(np.uint64)
-    labels = np.zeros(_CHUNK, np.int64)
-    for scene in range(len(chunks)):
-        for chunk in range(share, chunks.shape[1], shares):
+    labels = np.zeros(_LANES, np.int64)
+    for scene in range(len(blocks)):
+        for block in range(chunk, blocks.shape[1], chunks):
             labels[:] = -1
             # From the last box to the first: the lowest number stays.
             for m in range(frames.shape[1] - 1, -1, -1):
-                if _test(chunks, scene, chunk, frames, m, inside, words):
-                    for k in range(_CHUNK):
+                if _test(blocks, scene, block, frames, m, inside, words):
+                    for k in range(_LANES):
                         labels[k] = m if inside[k] else labels[k]
-            first = chunk * _CHUNK
-            for k in range(min(_CHUNK, box_of.shape[1] - first)):
+            first = block * _LANES
+            for k in range(min(_LANES, box_of.shape[1] - first)):
                 box_of[scene, first + k] = labels[k]
 
 
 def roi_pool_points(points: Tensor, boxes: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Indices (B, M, count) of the first points in each box and how many differ (B, M); see `ops.roi_pool_points`."""
-    chunks, frames = _chunks(points), box_frames(boxes).numpy()
     index, found = np.empty((*boxes.shape[:2], count), np.int64), np.empty(boxes.shape[:2], np.int64)
-
-    def collect(share: int, shares: int) -> None:
-        _collect(chunks, frames, share, shares, index, found)
-
-    in_chunks(collect, found.size * points.shape[1] // _SMALLEST_SHARE_OF_TESTS, None)
+    collect = partial(_collect, _blocks(points), box_frames(boxes).numpy(), index, found)
+    in_chunks(collect, found.size * points.shape[1] // _TESTS_WORTH_A_THREAD, None)
     return torch.from_numpy(index), torch.from_numpy(found)
 
 
 @cpu_kernel
-def _collect(chunks: Floats, frames: Floats, share: int, shares: int, index: Integers, found: Integers) -> None:
-    inside = np.zeros(_CHUNK, np.uint8)
+def _collect(blocks: Floats, frames: Floats, index: Integers, found: Integers, chunk: int, chunks: int) -> None:
+    inside = np.zeros(_LANES, np.uint8)
     words = inside.view(np.uint64)
     count = index.shape[2]
-    for scene in range(len(chunks)):
-        for m in range(share, index.shape[1], shares):
+    for scene in range(len(blocks)):
+        for m in range(chunk, index.shape[1], chunks):
             found[scene, m] = 0
-        # Box by box inside, so that a chunk is fetched once, and not the whole scene for every box.
-        for chunk in range(chunks.shape[1]):
-            for m in range(share, index.shape[1], shares):
-                if found[scene, m] < count and _test(chunks, scene, chunk, frames, m, inside, words):
+        # Box by box inside, so that a block is fetched once, and not the whole scene for every box.
+        for block in range(blocks.shape[1]):
+            for m in range(chunk, index.shape[1], chunks):
+                if found[scene, m] < count and _test(blocks, scene, block, frames, m, inside, words):
                     filled = found[scene, m]
-                    for k in range(_CHUNK):
+                    for k in range(_LANES):
                         if inside[k] and filled < count:
-                            index[scene, m, filled] = chunk * _CHUNK + k
+                            index[scene, m, filled] = block * _LANES + k
                             filled += 1
                     found[scene, m] = filled
-        for m in range(share, index.shape[1], shares):
+        for m in range(chunk, index.shape[1], chunks):
             filled = found[scene, m]
             for slot in range(filled, count):
                 index[scene, m, slot] = index[scene, m, slot - filled] if filled else 0
 
 
 @cpu_kernel
-def _test(chunks: Floats, scene: int, chunk: int, frames: Floats, m: int, inside: Flags, words: Words) -> bool:
-    """Set a byte for each of a chunk's points that box m holds, clear those of the others; whether any is set."""
+def _test(blocks: Floats, scene: int, block: int, frames: Floats, m: int, inside: Flags, words: Words) -> bool:
+    """Set a byte for each of a block's points that box m holds, clear those of the others; whether any is set."""
     centre_x, bottom, centre_z = frames[scene, m, 0], frames[scene, m, 1], frames[scene, m, 2]
     height, half_length, half_width = frames[scene, m, 3], frames[scene, m, 4], frames[scene, m, 5]
     cos, sin = frames[scene, m, 6], frames[scene, m, 7]
-    for i in range(_CHUNK):
-        dx = chunks[scene, chunk, 0, i] - centre_x
-        dy = chunks[scene, chunk, 1, i] - bottom
-        dz = chunks[scene, chunk, 2, i] - centre_z
+    for i in range(_LANES):
+        dx = blocks[scene, block, 0, i] - centre_x
+        dy = blocks[scene, block, 1, i] - bottom
+        dz = blocks[scene, block, 2, i] - centre_z
         along, across = cos * dx - sin * dz, sin * dx + cos * dz
         # Bitwise: no branches, so that it becomes vector code. Comparisons with NaN are false.
         level = (dy <= np.float32(0)) & (dy >= -height)
@@ -220,9 +209,9 @@ def _doubles(boxes: Tensor) -> Doubles:
     return boxes.double().contiguous().numpy()
 
 
-def _chunks(points: Tensor) -> Floats:
-    """Points (B, N, 3) as float32 (B, chunks, 3, _CHUNK), tested side by side; NaN, which no box holds, at the end."""
+def _blocks(points: Tensor) -> Floats:
+    """Points (B, N, 3) as float32 (B, blocks, 3, _LANES), tested side by side; NaN, which no box holds, at the end."""
     scenes, number, _ = points.shape
-    padded = np.full((scenes, -(-number // _CHUNK) * _CHUNK, 3), np.nan, np.float32)
+    padded = np.full((scenes, -(-number // _LANES) * _LANES, 3), np.nan, np.float32)
     padded[:, :number] = points.numpy()
-    return np.ascontiguousarray(padded.reshape(scenes, -1, _CHUNK, 3).swapaxes(2, 3))
+    return np.ascontiguousarray(padded.reshape(scenes, -1, _LANES, 3).swapaxes(2, 3))

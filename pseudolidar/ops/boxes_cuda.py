@@ -1,16 +1,14 @@
 """Operations on rotated boxes on an NVIDIA GPU: numba-cuda kernels, one thread per pair, point or box."""
 
-import operator
 from typing import Any
 
 import numba
 import numpy as np
 import torch
 from numba import cuda
-from numba.cuda import libdevice
 from torch import Tensor
 
-from pseudolidar.kernels.cuda import launch, launch_blocks, rounded_product
+from pseudolidar.kernels.cuda import launch, launch_blocks, rounded_product, rounded_product_float32
 from pseudolidar.ops import box_geometry
 from pseudolidar.ops.box_geometry import VERTICES
 from pseudolidar.ops.boxes_reference import box_frames, by_score
@@ -19,9 +17,6 @@ from pseudolidar.ops.boxes_reference import box_frames, by_score
 _WORD = 64
 # Threads that go through the masks; as many as there are words, and more have nothing to do.
 _KEEPING_THREADS = 256
-
-# In single precision, and never fused with a sum.
-_product: Any = operator.mul if numba.config.ENABLE_CUDASIM else libdevice.fmul_rn
 
 
 def _on_device(kernel: Any) -> Any:
@@ -35,23 +30,23 @@ _common_extent = _on_device(box_geometry.common_extent)
 
 
 def bev_iou(a: Tensor, b: Tensor) -> Tensor:
-    """(N, M) intersection over union of boxes (N, 7) and (M, 7) in bird's eye view; see `ops.bev_iou`."""
-    return _rotated(a, b, solid=False)
+    """IoU (N, M) of boxes (N, 7) and (M, 7) in bird's eye view; see `ops.bev_iou`."""
+    return _launch_iou(a, b, solid=False)
 
 
 def iou_3d(a: Tensor, b: Tensor) -> Tensor:
-    """(N, M) intersection over union of the volumes of boxes (N, 7) and (M, 7); see `ops.iou_3d`."""
-    return _rotated(a, b, solid=True)
+    """IoU (N, M) of the volumes of boxes (N, 7) and (M, 7); see `ops.iou_3d`."""
+    return _launch_iou(a, b, solid=True)
 
 
-def _rotated(a: Tensor, b: Tensor, solid: bool) -> Tensor:
-    overlaps = torch.empty((len(a), len(b)), dtype=torch.float64, device=a.device)
-    launch(_fill_rotated, overlaps.numel(), a.double().contiguous(), b.double().contiguous(), solid, overlaps)
-    return overlaps.to(a.dtype)
+def _launch_iou(a: Tensor, b: Tensor, solid: bool) -> Tensor:
+    iou = torch.empty((len(a), len(b)), dtype=torch.float64, device=a.device)
+    launch(_fill_iou, iou.numel(), a.double(), b.double(), solid, iou)
+    return iou.to(a.dtype)
 
 
 @cuda.jit
-def _fill_rotated(a: Any, b: Any, solid: Any, overlaps: Any, pairs: Any) -> None:
+def _fill_iou(a: Any, b: Any, solid: Any, iou: Any, pairs: Any) -> None:
     pair = cuda.grid(1)
     if pair < pairs:
         i, j = pair // len(b), pair % len(b)
@@ -61,7 +56,7 @@ def _fill_rotated(a: Any, b: Any, solid: Any, overlaps: Any, pairs: Any) -> None
         if solid:
             common = rounded_product(common, _common_height(a[i], b[j]))
             size_a, size_b = rounded_product(size_a, a[i, 3]), rounded_product(size_b, b[j, 3])
-        overlaps[i, j] = _share(common, size_a, size_b)
+        iou[i, j] = _iou(common, size_a, size_b)
 
 
 @cuda.jit(device=True)
@@ -70,7 +65,7 @@ def _area(box: Any) -> Any:
 
 
 @cuda.jit(device=True)
-def _share(common: Any, size_a: Any, size_b: Any) -> Any:
+def _iou(common: Any, size_a: Any, size_b: Any) -> Any:
     return common / (size_a + size_b - common) if common > 0.0 else 0.0
 
 
@@ -79,7 +74,7 @@ def nms(boxes: Tensor, scores: Tensor, threshold: float, rotated: bool, max_kept
     order = by_score(scores)
     if len(order) == 0:
         return order
-    best_first = boxes[order].double().contiguous()
+    best_first = boxes[order].double()
     words = -(-len(order) // _WORD)
     masks = torch.empty((len(order), words), dtype=torch.int64, device=boxes.device)
     launch(_mask_rotated if rotated else _mask_axis_aligned, masks.numel(), best_first, threshold, masks)
@@ -102,14 +97,14 @@ def _mask_axis_aligned(boxes: Any, threshold: Any, masks: Any, words: Any) -> No
         for j in range(max(i + 1, _WORD * word), min(len(boxes), _WORD * (word + 1))):
             common_x = _common_extent(0.5 * abs(boxes[i, 5]), 0.5 * abs(boxes[j, 5]), boxes[j, 0] - boxes[i, 0])
             common_z = _common_extent(0.5 * abs(boxes[i, 4]), 0.5 * abs(boxes[j, 4]), boxes[j, 2] - boxes[i, 2])
-            if _share(rounded_product(common_x, common_z), _area(boxes[i]), _area(boxes[j])) > threshold:
+            if _iou(rounded_product(common_x, common_z), _area(boxes[i]), _area(boxes[j])) > threshold:
                 mask |= np.int64(1) << np.int64(j - _WORD * word)
         masks[i, word] = mask
 
 
 @cuda.jit
 def _mask_rotated(boxes: Any, threshold: Any, masks: Any, words: Any) -> None:
-    """Bit j of row i, as in `_mask_axis_aligned`, with the overlap of rotated boxes."""
+    """Bit j of row i, as in `_mask_axis_aligned`, with the IoU of rotated boxes."""
     item = cuda.grid(1)
     if item < words:
         i, word = item % masks.shape[0], item // masks.shape[0]
@@ -118,7 +113,7 @@ def _mask_rotated(boxes: Any, threshold: Any, masks: Any, words: Any) -> None:
         mask = np.int64(0)
         for j in range(max(i + 1, _WORD * word), min(len(boxes), _WORD * (word + 1))):
             common = _rectangle_intersection(boxes[i], boxes[j], polygon, scratch)
-            if _share(common, _area(boxes[i]), _area(boxes[j])) > threshold:
+            if _iou(common, _area(boxes[i]), _area(boxes[j])) > threshold:
                 mask |= np.int64(1) << np.int64(j - _WORD * word)
         masks[i, word] = mask
 
@@ -160,7 +155,7 @@ def _keep(masks: Any, suppressed: Any, kept: Any, number: Any) -> None:
 def points_in_boxes(points: Tensor, boxes: Tensor) -> Tensor:
     """int64 (B, N), the lowest number of a box that holds the point, -1 for none; see `ops.points_in_boxes`."""
     box_of = torch.empty(points.shape[:2], dtype=torch.int64, device=points.device)
-    launch(_label, box_of.numel(), points.contiguous(), box_frames(boxes), box_of)
+    launch(_label, box_of.numel(), points, box_frames(boxes), box_of)
     return box_of
 
 
@@ -182,8 +177,8 @@ def _inside(points: Any, scene: Any, i: Any, frames: Any, m: Any) -> Any:
     dy = points[scene, i, 1] - frames[scene, m, 1]
     dz = points[scene, i, 2] - frames[scene, m, 2]
     cos, sin = frames[scene, m, 6], frames[scene, m, 7]
-    along = _product(cos, dx) - _product(sin, dz)
-    across = _product(sin, dx) + _product(cos, dz)
+    along = rounded_product_float32(cos, dx) - rounded_product_float32(sin, dz)
+    across = rounded_product_float32(sin, dx) + rounded_product_float32(cos, dz)
     level = dy <= 0 and dy >= -frames[scene, m, 3]
     return level and abs(along) <= frames[scene, m, 4] and abs(across) <= frames[scene, m, 5]
 
@@ -192,7 +187,7 @@ def roi_pool_points(points: Tensor, boxes: Tensor, count: int) -> tuple[Tensor, 
     """Indices (B, M, count) of the first points in each box and how many differ (B, M); see `ops.roi_pool_points`."""
     scenes, regions, words = len(boxes), boxes.shape[1], -(-points.shape[1] // _WORD)
     masks = torch.empty((scenes, regions, words), dtype=torch.int64, device=points.device)
-    launch(_mask_points, masks.numel(), points.contiguous(), box_frames(boxes), masks)
+    launch(_mask_points, masks.numel(), points, box_frames(boxes), masks)
     index = torch.empty((scenes, regions, count), dtype=torch.int64, device=points.device)
     found = torch.empty((scenes, regions), dtype=torch.int64, device=points.device)
     launch(_collect, found.numel(), masks, index, found)

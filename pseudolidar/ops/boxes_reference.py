@@ -9,20 +9,20 @@ _ON_EDGE = 1e-12
 
 
 def bev_iou(a: Tensor, b: Tensor) -> Tensor:
-    """(N, M) intersection over union of boxes (N, 7) and (M, 7) in bird's eye view; see `ops.bev_iou`."""
-    return _share(_rotated_intersection(a, b), _area(a), _area(b)).to(a.dtype)
+    """(N, M) IoU of boxes (N, 7) and (M, 7) in bird's eye view; see `ops.bev_iou`."""
+    return _iou(_rotated_intersection(a, b), _area(a), _area(b)).to(a.dtype)
 
 
 def bev_iou_axis_aligned(a: Tensor, b: Tensor) -> Tensor:
-    """(N, M) intersection over union in bird's eye view as if every ry were 0; see `ops.bev_iou_axis_aligned`."""
+    """(N, M) IoU in bird's eye view as if every ry were 0; see `ops.bev_iou_axis_aligned`."""
     common = _extent(a, b, 0, 5) * _extent(a, b, 2, 4)
-    return _share(common, _area(a), _area(b)).to(a.dtype)
+    return _iou(common, _area(a), _area(b)).to(a.dtype)
 
 
 def iou_3d(a: Tensor, b: Tensor) -> Tensor:
-    """(N, M) intersection over union of the volumes of boxes (N, 7) and (M, 7); see `ops.iou_3d`."""
+    """(N, M) IoU of the volumes of boxes (N, 7) and (M, 7); see `ops.iou_3d`."""
     common = _rotated_intersection(a, b) * _common_height(a, b)
-    return _share(common, _area(a) * a[:, 3].double(), _area(b) * b[:, 3].double()).to(a.dtype)
+    return _iou(common, _area(a) * a[:, 3].double(), _area(b) * b[:, 3].double()).to(a.dtype)
 
 
 def nms(boxes: Tensor, scores: Tensor, threshold: float, rotated: bool, max_kept: int) -> Tensor:
@@ -93,7 +93,7 @@ def _area(boxes: Tensor) -> Tensor:
     return (boxes[:, 4].double() * boxes[:, 5].double()).abs()
 
 
-def _share(common: Tensor, size_a: Tensor, size_b: Tensor) -> Tensor:
+def _iou(common: Tensor, size_a: Tensor, size_b: Tensor) -> Tensor:
     """Intersection over union (N, M); 0 where there is no intersection, or a number that is none."""
     return torch.where(common > 0, common / (size_a[:, None] + size_b - common), 0).nan_to_num(0.0)
 
@@ -107,7 +107,7 @@ def _extent(a: Tensor, b: Tensor, centre: int, size: int) -> Tensor:
 
 
 def _common_height(a: Tensor, b: Tensor) -> Tensor:
-    """The height (N, M), m, that two boxes share, which fill [y - h, y] each."""
+    """The height (N, M), m, that two boxes have in common, which fill [y - h, y] each."""
     height_a, height_b = a[:, None, 3].double(), b[:, 3].double()
     below = b[:, 1].double() - a[:, None, 1].double()
     common = below.clamp(max=0) - torch.maximum(-height_a, below - height_b)
@@ -141,7 +141,7 @@ def _rotated_intersection(a: Tensor, b: Tensor) -> Tensor:
     origin[..., (0, 2)] = 0
     corners_a, corners_b = _corners(origin).expand(-1, len(b), -1, -1), _corners(moved)
     edges_a, edges_b = (corners.roll(-1, dims=2) - corners for corners in (corners_a, corners_b))
-    # a's edge i at share s meets b's edge j at share t: 4 x 4 crossings.
+    # a's edge i, at s of its length, meets b's edge j, at t of its: 4 x 4 crossings.
     apart = corners_b[:, :, None] - corners_a[:, :, :, None]
     turn = _cross(edges_a[:, :, :, None], edges_b[:, :, None])
     s = _cross(apart, edges_b[:, :, None].expand_as(apart)) / turn

@@ -1,5 +1,6 @@
 """Features by index on the processor: gathered by PyTorch; weighted, summed and compared by numba kernels."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,13 @@ Values = NDArray[Any]
 Ints = NDArray[np.int64]
 
 # Numbers moved that are worth a thread.
-_SMALLEST_SHARE = 50_000
+_WORTH_A_THREAD = 50_000
 
 
 def group(features: Tensor, index: Tensor) -> Tensor:
     """Rows (B, K, C) of features (B, N, C); index int64 (B, K)."""
     scenes, points, channels = features.shape
-    check_range(index, points)
+    _check_range(index, points)
     # Measured: PyTorch's own is as fast as the memory, its indexing by several tensors takes twice as long.
     row = index + points * torch.arange(scenes)[:, None]
     return features.flatten(0, 1).index_select(0, row.flatten()).view(*index.shape, channels)
@@ -32,15 +33,11 @@ def group_backward(gradient: Tensor, index: Tensor, points: int, threads: int | 
 
 def interpolate(features: Tensor, index: Tensor, weight: Tensor, threads: int | None = None) -> Tensor:
     """Weighted sums (B, N, C) of three rows of features (B, M, C) each; index and weight (B, N, 3)."""
-    check_range(index, features.shape[1])
-    rows, of_row = _wide(features), index.contiguous().numpy()
+    _check_range(index, features.shape[1])
+    rows = _wide(features)
     factor = _wide(weight).astype(rows.dtype, copy=False)
     sums = np.empty((*index.shape[:2], rows.shape[2]), rows.dtype)
-
-    def add(share: int, shares: int) -> None:
-        _interpolate(rows, of_row, factor, share, shares, sums)
-
-    in_chunks(add, sums.size // _SMALLEST_SHARE, threads)
+    in_chunks(partial(_interpolate, rows, index.numpy(), factor, sums), sums.size // _WORTH_A_THREAD, threads)
     return torch.from_numpy(sums).to(features.dtype)
 
 
@@ -53,17 +50,13 @@ def interpolate_backward(
 
 def segment_max(rows: Tensor, starts: Tensor, threads: int | None = None) -> tuple[Tensor, Tensor]:
     """Maxima (S, C) of the segments of rows (R, C), and the row int64 (S, C) of each first maximum, -1 for none."""
-    values, start = _wide(rows), starts.contiguous().numpy()
+    values, start = _wide(rows), starts.numpy()
     if start[0] < 0 or start[-1] > len(values) or (np.diff(start) < 0).any():
         found = f"{start[0]} to {start[-1]}" + (", not ascending" if (np.diff(start) < 0).any() else "")
         raise ValueError(f"starts: found {found}, expected ascending numbers from 0 to {len(values)}")
     shape = (len(start) - 1, values.shape[1])
     maxima, first = np.zeros(shape, values.dtype), np.full(shape, -1, np.int64)
-
-    def compare(share: int, shares: int) -> None:
-        _segment_max(values, start, share, shares, maxima, first)
-
-    in_chunks(compare, values.size // _SMALLEST_SHARE, threads)
+    in_chunks(partial(_segment_max, values, start, maxima, first), values.size // _WORTH_A_THREAD, threads)
     return torch.from_numpy(maxima).to(rows.dtype), torch.from_numpy(first)
 
 
@@ -72,17 +65,12 @@ def segment_max_backward(gradient: Tensor, first: Tensor, rows: int, threads: in
     summed = torch.zeros((rows, gradient.shape[1]), dtype=gradient.dtype)
     # Only moved, so that their bits are enough: numpy knows no bfloat16.
     bits = {2: torch.int16, 4: torch.int32, 8: torch.int64}[gradient.element_size()]
-    source, target = gradient.contiguous().view(bits).numpy(), summed.view(bits).numpy()
-    row = first.contiguous().numpy()
-
-    def move(share: int, shares: int) -> None:
-        _move(source, row, share, shares, target)
-
-    in_chunks(move, gradient.numel() // _SMALLEST_SHARE, threads)
+    move = partial(_move, gradient.view(bits).numpy(), first.numpy(), summed.view(bits).numpy())
+    in_chunks(move, gradient.numel() // _WORTH_A_THREAD, threads)
     return summed
 
 
-def check_range(index: Tensor, rows: int) -> None:
+def _check_range(index: Tensor, rows: int) -> None:
     """Raise ValueError unless all of an index are from 0 to rows - 1."""
     if index.numel():
         low, high = map(int, torch.aminmax(index))
@@ -102,23 +90,19 @@ def _sum_rows(gradient: Tensor, index: Tensor, weight: Tensor, points: int, thre
     Each thread has targets of its own, and sums their rows in the order of the rows: any number of threads gives the
     same bits.
     """
-    rows, target = _wide(gradient), index.contiguous().numpy()
+    rows = _wide(gradient)
     factor = _wide(weight).astype(rows.dtype, copy=False)
     sums = np.zeros((len(rows), points, rows.shape[2]), rows.dtype)
-
-    def add(share: int, shares: int) -> None:
-        _add_rows(rows, target, factor, share, shares, sums)
-
-    in_chunks(add, rows.size // _SMALLEST_SHARE, threads)
+    in_chunks(partial(_add_rows, rows, index.numpy(), factor, sums), rows.size // _WORTH_A_THREAD, threads)
     return torch.from_numpy(sums).to(gradient.dtype)
 
 
 @cpu_kernel
-def _add_rows(rows: Values, index: Ints, weight: Values, share: int, shares: int, sums: Values) -> None:
+def _add_rows(rows: Values, index: Ints, weight: Values, sums: Values, chunk: int, chunks: int) -> None:
     scenes, points, channels = sums.shape
-    first_of_share, end_of_share = scenes * points * share // shares, scenes * points * (share + 1) // shares
+    first_of_chunk, end_of_chunk = scenes * points * chunk // chunks, scenes * points * (chunk + 1) // chunks
     for scene in range(scenes):
-        first, end = max(first_of_share - scene * points, 0), min(end_of_share - scene * points, points)
+        first, end = max(first_of_chunk - scene * points, 0), min(end_of_chunk - scene * points, points)
         if first >= end:
             continue
         for k in range(rows.shape[1]):
@@ -130,9 +114,9 @@ def _add_rows(rows: Values, index: Ints, weight: Values, share: int, shares: int
 
 
 @cpu_kernel
-def _interpolate(rows: Values, index: Ints, weight: Values, share: int, shares: int, sums: Values) -> None:
+def _interpolate(rows: Values, index: Ints, weight: Values, sums: Values, chunk: int, chunks: int) -> None:
     scenes, points, channels = sums.shape
-    for p in range(scenes * points * share // shares, scenes * points * (share + 1) // shares):
+    for p in range(scenes * points * chunk // chunks, scenes * points * (chunk + 1) // chunks):
         scene, n = p // points, p % points
         a, b, c = rows[scene, index[scene, n, 0]], rows[scene, index[scene, n, 1]], rows[scene, index[scene, n, 2]]
         of_a, of_b, of_c = weight[scene, n, 0], weight[scene, n, 1], weight[scene, n, 2]
@@ -142,9 +126,9 @@ def _interpolate(rows: Values, index: Ints, weight: Values, share: int, shares: 
 
 
 @cpu_kernel
-def _segment_max(rows: Values, start: Ints, share: int, shares: int, maxima: Values, first: Ints) -> None:
+def _segment_max(rows: Values, start: Ints, maxima: Values, first: Ints, chunk: int, chunks: int) -> None:
     segments, channels = maxima.shape
-    for s in range(segments * share // shares, segments * (share + 1) // shares):
+    for s in range(segments * chunk // chunks, segments * (chunk + 1) // chunks):
         if start[s] == start[s + 1]:
             continue
         maximum, at = maxima[s], first[s]
@@ -160,9 +144,9 @@ def _segment_max(rows: Values, start: Ints, share: int, shares: int, maxima: Val
 
 
 @cpu_kernel
-def _move(source: Values, row: Ints, share: int, shares: int, target: Values) -> None:
+def _move(source: Values, row: Ints, target: Values, chunk: int, chunks: int) -> None:
     segments, channels = source.shape
-    for s in range(segments * share // shares, segments * (share + 1) // shares):
+    for s in range(segments * chunk // chunks, segments * (chunk + 1) // chunks):
         for c in range(channels):
             if row[s, c] >= 0:
                 target[row[s, c], c] = source[s, c]

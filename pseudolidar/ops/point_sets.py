@@ -1,63 +1,260 @@
-"""What the operations on point sets share: checks of their arguments, and the backend of a GPU."""
+"""Operations on point sets, PointNet++'s among them, with their gradients."""
 
-from types import ModuleType
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from pseudolidar.ops import point_sets_reference
+from pseudolidar.ops import grouping_cpu, searches_cpu
+from pseudolidar.ops import point_sets_reference as reference
+from pseudolidar.ops.operators import (
+    check_beside, check_count, check_device, check_features, check_index, check_points, operator
+)  # fmt: skip
+
+_CUDA = "pseudolidar.ops.point_sets_cuda"
 
 
-def check_points(name: str, points: Tensor, beside: Tensor | None = None) -> None:
-    """Raise ValueError unless `points` is float32 (B, N, 3), with B and the device of `beside`."""
-    if points.ndim != 3 or points.shape[2] != 3:
-        raise ValueError(f"{name}: found shape {tuple(points.shape)}, expected (B, N, 3)")
-    if points.dtype != torch.float32:
-        raise ValueError(f"{name}: found {points.dtype}, expected torch.float32")
-    if beside is not None:
-        check_beside(name, points, beside)
+def furthest_point_sample(points: Tensor, count: int) -> Tensor:
+    """Furthest point sampling: points one by one, each the furthest from those before (Eldar et al. 1997; PointNet++).
+
+    The first is point 0; of points equally far the lowest index is chosen. Distances are squared ones in float32,
+    (dx * dx + dy * dy) + dz * dz, each operation rounded, so that every device chooses the same. A point with NaN
+    or infinite coordinates is chosen only as point 0, and then every finite point is infinitely far from it.
+
+    Args:
+        points: float32 (B, N, 3), m; N >= 1. No gradient flows through.
+        count: how many; once all points are taken index 0 repeats.
+
+    Returns:
+        int64 (B, count), indices in the order in which they are chosen.
+
+    Raises:
+        ValueError: points of another shape or type, or none at all; count < 1.
+    """
+    check_points("points", points)
+    check_count(count)
+    if points.shape[1] == 0:
+        raise ValueError(f"points: found shape {tuple(points.shape)}, expected at least one point")
+    return _furthest_point_sample(points.detach(), count)
 
 
-def check_beside(name: str, tensor: Tensor, beside: Tensor) -> None:
-    """Raise ValueError unless two tensors have as many scenes and lie on one device."""
-    if len(tensor) != len(beside):
-        raise ValueError(f"{name}: found {len(tensor)} scenes, expected {len(beside)}")
-    check_device(name, tensor, beside)
+def ball_query(points: Tensor, centres: Tensor, radius: float, count: int) -> tuple[Tensor, Tensor]:
+    """The first points, by index, around each centre (PointNet++, 3.2).
+
+    A point belongs to a ball if its squared distance, (dx * dx + dy * dy) + dz * dz in float32 with each operation
+    rounded, is below the squared radius in float32. NaN belongs to none.
+
+    Args:
+        points: float32 (B, N, 3), m.
+        centres: float32 (B, M, 3), m.
+        radius: m.
+        count: of points for each centre.
+
+    Returns:
+        indices int64 (B, M, count), ascending; where fewer are found the first of them fills the rest, 0 if there is
+        none; and int64 (B, M), how many were found, at most count.
+
+    Raises:
+        ValueError: points or centres of another shape, type or device; a radius that isn't positive; count < 1.
+    """
+    check_points("points", points)
+    check_points("centres", centres, beside=points)
+    check_count(count)
+    if not radius > 0:
+        raise ValueError(f"radius: found {radius}, expected a positive number of metres")
+    return _ball_query(points.detach(), centres.detach(), float(np.float32(radius) * np.float32(radius)), count)
 
 
-def check_device(name: str, tensor: Tensor, beside: Tensor) -> None:
-    """Raise ValueError unless two tensors lie on one device."""
-    if tensor.device != beside.device:
-        raise ValueError(f"{name}: found a tensor on {tensor.device}, expected one on {beside.device}")
+def three_nearest(points: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+    """The three known points nearest to each point (PointNet++, 3.4; `three_nn` in its code).
+
+    Distances are squared ones in float32, (dx * dx + dy * dy) + dz * dz, each operation rounded; of points equally far
+    those with the lowest indices are taken.
+
+    Args:
+        points: float32 (B, N, 3), m.
+        known: float32 (B, M, 3), m.
+
+    Returns:
+        squared distances float32 (B, N, 3), m^2, ascending, and indices int64 (B, N, 3). Where fewer than three known
+        points are at a finite distance: distance infinity, index 0.
+
+    Raises:
+        ValueError: points or known of another shape, type or device.
+    """
+    check_points("points", points)
+    check_points("known", known, beside=points)
+    return _three_nearest(points.detach(), known.detach())
 
 
-def check_features(name: str, features: Tensor, shape: str) -> None:
-    """Raise ValueError unless `features` is a floating tensor of as many axes as `shape` names, e.g. "(B, N, C)"."""
-    if features.ndim != shape.count(",") + 1:
-        raise ValueError(f"{name}: found shape {tuple(features.shape)}, expected {shape}")
-    if not features.is_floating_point():
-        raise ValueError(f"{name}: found {features.dtype}, expected a floating type")
+def group(features: Tensor, index: Tensor) -> Tensor:
+    """The rows of features that an index names, scene by scene (`group_point`, `grouping_operation` elsewhere).
+
+    Args:
+        features: floating (B, N, C). Its gradient sums, in float32 at least, over the rows' gradients.
+        index: int64 (B, ...), each from 0 to N - 1.
+
+    Returns:
+        (B, ..., C).
+
+    Raises:
+        ValueError: features or index of another shape, type or device.
+    """
+    check_features("features", features, "(B, N, C)")
+    check_index("index", index)
+    if index.ndim < 2:
+        raise ValueError(f"index: found shape {tuple(index.shape)}, expected (B, ...)")
+    check_beside("index", index, features)
+    rows = _group(features, index.flatten(1))
+    return rows.view(*index.shape, features.shape[2])
 
 
-def check_index(name: str, index: Tensor) -> None:
-    """Raise ValueError unless `index` is int64."""
-    if index.dtype != torch.int64:
-        raise ValueError(f"{name}: found {index.dtype}, expected torch.int64")
+def interpolate(features: Tensor, index: Tensor, weight: Tensor) -> Tensor:
+    """Sums of three rows of features, each times its weight (PointNet++, 3.4; `three_interpolate` in its code).
+
+    Args:
+        features: floating (B, M, C).
+        index: int64 (B, N, 3), each from 0 to M - 1.
+        weight: floating (B, N, 3).
+
+    Returns:
+        (B, N, C) of the features' type; sums are taken in float32 at least. Gradients reach features and weight.
+
+    Raises:
+        ValueError: features, index or weight of another shape, type or device.
+    """
+    check_features("features", features, "(B, M, C)")
+    check_features("weight", weight, "(B, N, 3)")
+    check_index("index", index)
+    if index.shape != weight.shape or index.shape[2] != 3:
+        found = f"{tuple(index.shape)} and {tuple(weight.shape)}"
+        raise ValueError(f"index and weight: found shapes {found}, expected (B, N, 3) for both")
+    check_beside("index", index, features)
+    check_device("weight", weight, features)
+    return _interpolate(features, index, weight)
 
 
-def check_count(count: int) -> None:
-    """Raise ValueError unless one or more are asked for."""
-    if count < 1:
-        raise ValueError(f"count: found {count}, expected at least 1")
+def segment_max(rows: Tensor, starts: Tensor) -> Tensor:
+    """The maximum, channel by channel, over each segment of rows.
+
+    Args:
+        rows: floating (R, C). NaN is larger than any number. The gradient goes to the first maximum.
+        starts: int64 (S + 1,), ascending, from 0 to R; segment s holds rows starts[s] to starts[s + 1] - 1.
+
+    Returns:
+        (S, C); 0 for an empty segment.
+
+    Raises:
+        ValueError: rows or starts of another shape, type or device.
+    """
+    check_features("rows", rows, "(R, C)")
+    check_index("starts", starts)
+    if starts.ndim != 1 or len(starts) == 0:
+        raise ValueError(f"starts: found shape {tuple(starts.shape)}, expected (S + 1,)")
+    check_device("starts", starts, rows)
+    return _segment_max(rows, starts)[0]
 
 
-def gpu_backend() -> ModuleType:
-    """The CUDA kernels, or plain PyTorch where numba can't compile them (no numba-cuda, an AMD card)."""
-    # Imported when there is something to do on a GPU: numba's part for it looks for a driver.
-    from pseudolidar.kernels.cuda import cuda_kernels_run
+_furthest_point_sample = operator(
+    reference.furthest_point_sample,
+    lambda points, count: points.new_empty((len(points), count), dtype=torch.int64),
+    searches_cpu.furthest_point_sample,
+    _CUDA,
+)
+_ball_query = operator(
+    reference.ball_query,
+    lambda points, centres, squared_radius, count: (
+        points.new_empty((*centres.shape[:2], count), dtype=torch.int64),
+        points.new_empty(centres.shape[:2], dtype=torch.int64),
+    ),
+    searches_cpu.ball_query,
+    _CUDA,
+)
+_three_nearest = operator(
+    reference.three_nearest,
+    lambda points, known: (points.new_empty(points.shape), points.new_empty(points.shape, dtype=torch.int64)),
+    searches_cpu.three_nearest,
+    _CUDA,
+)
 
-    if not cuda_kernels_run():
-        return point_sets_reference
-    from pseudolidar.ops import point_sets_cuda
 
-    return point_sets_cuda
+def _keep_for_group(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+    features, index = inputs
+    ctx.points = features.shape[1]
+    ctx.save_for_backward(index)
+
+
+def _through_group(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+    (index,) = ctx.saved_tensors
+    return _group_backward(gradient, index, ctx.points), None
+
+
+# On a GPU rows are gathered and summed by PyTorch's own kernels.
+_group = operator(
+    reference.group,
+    lambda features, index: features.new_empty((*index.shape, features.shape[2])),
+    grouping_cpu.group,
+    backward=(_keep_for_group, _through_group),
+)
+_group_backward = operator(
+    reference.group_backward,
+    lambda gradient, index, points: gradient.new_empty((len(index), points, gradient.shape[2])),
+    grouping_cpu.group_backward,
+)
+
+
+def _keep_for_interpolate(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs)
+
+
+def _through_interpolate(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, None, Tensor | None]:
+    features, index, weight = ctx.saved_tensors
+    of_features = of_weight = None
+    if ctx.needs_input_grad[0]:
+        of_features = _interpolate_backward(gradient, index, weight, features.shape[1])
+    if ctx.needs_input_grad[2]:
+        # Plain PyTorch: weights by distance, as PointNet++ has them, need none.
+        of_weight = reference.interpolate_backward_weight(gradient, features, index).to(weight.dtype)
+    return of_features, None, of_weight
+
+
+_interpolate = operator(
+    reference.interpolate,
+    lambda features, index, weight: features.new_empty((*index.shape[:2], features.shape[2])),
+    grouping_cpu.interpolate,
+    backward=(_keep_for_interpolate, _through_interpolate),
+)
+_interpolate_backward = operator(
+    reference.interpolate_backward,
+    lambda gradient, index, weight, points: gradient.new_empty((len(index), points, gradient.shape[2])),
+    grouping_cpu.interpolate_backward,
+)
+
+
+def _keep_for_segment_max(ctx: Any, inputs: tuple[Tensor, Tensor], output: tuple[Tensor, Tensor]) -> None:
+    ctx.rows = len(inputs[0])
+    ctx.save_for_backward(output[1])
+    ctx.mark_non_differentiable(output[1])
+
+
+def _through_segment_max(ctx: Any, gradient: Tensor, _: Tensor | None) -> tuple[Tensor, None]:
+    (first,) = ctx.saved_tensors
+    return _segment_max_backward(gradient, first, ctx.rows), None
+
+
+_segment_max = operator(
+    reference.segment_max,
+    lambda rows, starts: (
+        rows.new_empty((len(starts) - 1, rows.shape[1])),
+        rows.new_empty((len(starts) - 1, rows.shape[1]), dtype=torch.int64),
+    ),
+    grouping_cpu.segment_max,
+    _CUDA,
+    backward=(_keep_for_segment_max, _through_segment_max),
+)
+_segment_max_backward = operator(
+    reference.segment_max_backward,
+    lambda gradient, first, rows: gradient.new_empty((rows, gradient.shape[1])),
+    grouping_cpu.segment_max_backward,
+)

@@ -4,10 +4,13 @@ Exact, after QuickFPS (Han et al. 2023). The kernels that call one another stay 
 function as long as its own file is unchanged.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from pseudolidar.kernels import cpu_kernel, in_chunks
 
@@ -26,40 +29,32 @@ _FURTHEST = np.int64(_INFINITE << 32)
 _LOW_BITS = np.int64(0xFFFFFFFF)
 
 
-def furthest_point_sample(points: Floats, count: int, threads: int | None = None) -> Ints:
+def furthest_point_sample(points: Tensor, count: int, threads: int | None = None) -> Tensor:
     """Indices int64 (B, count); points float32 (B, N, 3). One thread per scene: each point depends on the last."""
-    index = np.zeros((len(points), count), np.int64)
-
-    def sample(share: int, shares: int) -> None:
-        _sample_scenes(points, _SAMPLED, share, shares, index)
-
-    in_chunks(sample, min(len(points), points.size * count // _SMALLEST_SAMPLING), threads)
+    index = torch.zeros((len(points), count), dtype=torch.int64)
+    sample = partial(_sample_scenes, points.numpy(), _SAMPLED, index.numpy())
+    in_chunks(sample, min(len(points), points.numel() * count // _SMALLEST_SAMPLING), threads)
     return index
 
 
 def ball_query(
-    points: Floats, centres: Floats, squared_radius: float, count: int, threads: int | None = None
-) -> tuple[Ints, Ints]:
+    points: Tensor, centres: Tensor, squared_radius: float, count: int, threads: int | None = None
+) -> tuple[Tensor, Tensor]:
     """Indices int64 (B, M, count) and how many were found, int64 (B, M)."""
-    index = np.zeros((*centres.shape[:2], count), np.int64)
-    found = np.zeros(centres.shape[:2], np.int64)
-
-    def query(share: int, shares: int) -> None:
-        _balls(points, centres, np.float32(squared_radius), _SEARCHED, share, shares, index, found)
-
-    in_chunks(query, centres.size // 3 // _SMALLEST_SEARCH, threads)
+    index = torch.zeros((*centres.shape[:2], count), dtype=torch.int64)
+    found = torch.zeros(centres.shape[:2], dtype=torch.int64)
+    squared = np.float32(squared_radius)
+    query = partial(_balls, points.numpy(), centres.numpy(), squared, _SEARCHED, index.numpy(), found.numpy())
+    in_chunks(query, found.numel() // _SMALLEST_SEARCH, threads)
     return index, found
 
 
-def three_nearest(points: Floats, known: Floats, threads: int | None = None) -> tuple[Floats, Ints]:
+def three_nearest(points: Tensor, known: Tensor, threads: int | None = None) -> tuple[Tensor, Tensor]:
     """Squared distances float32 (B, N, 3), ascending, and indices int64 (B, N, 3)."""
-    squared = np.full(points.shape, np.inf, np.float32)
-    index = np.zeros(points.shape, np.int64)
-
-    def query(share: int, shares: int) -> None:
-        _nearest(points, known, _SEARCHED, share, shares, squared, index)
-
-    in_chunks(query, points.size // 3 // _SMALLEST_SEARCH, threads)
+    squared = torch.full_like(points, torch.inf)
+    index = torch.zeros(points.shape, dtype=torch.int64)
+    query = partial(_nearest, points.numpy(), known.numpy(), _SEARCHED, squared.numpy(), index.numpy())
+    in_chunks(query, points.numel() // 3 // _SMALLEST_SEARCH, threads)
     return squared, index
 
 
@@ -182,8 +177,8 @@ def _least_distances(x: np.float32, y: np.float32, z: np.float32, low: Floats, h
 
 
 @cpu_kernel
-def _sample_scenes(points: Floats, most: int, share: int, shares: int, index: Ints) -> None:
-    for scene in range(share, len(points), shares):
+def _sample_scenes(points: Floats, most: int, index: Ints, chunk: int, chunks: int) -> None:
+    for scene in range(chunk, len(points), chunks):
         _sample(points[scene], make_buckets(points[scene], most), index[scene])
 
 
@@ -228,11 +223,11 @@ def _sample(points: Floats, buckets: Buckets, index: Ints) -> None:
 
 
 @cpu_kernel
-def _scenes_and_queries(scenes: int, queries: int, share: int, shares: int) -> tuple[int, int, int, int]:
+def _scenes_and_queries(scenes: int, queries: int, chunk: int, chunks: int) -> tuple[int, int, int, int]:
     """First scene and step to the next, first query and last: the scenes are dealt out, or each scene's queries."""
-    if scenes >= 2 * shares:
-        return share, shares, 0, queries
-    return 0, 1, queries * share // shares, queries * (share + 1) // shares
+    if scenes >= 2 * chunks:
+        return chunk, chunks, 0, queries
+    return 0, 1, queries * chunk // chunks, queries * (chunk + 1) // chunks
 
 
 @cpu_kernel
@@ -241,12 +236,12 @@ def _balls(
     centres: Floats,
     squared_radius: np.float32,
     most: int,
-    share: int,
-    shares: int,
     index: Ints,
     found: Ints,
+    chunk: int,
+    chunks: int,
 ) -> None:
-    first_scene, step, first, end = _scenes_and_queries(len(points), centres.shape[1], share, shares)
+    first_scene, step, first, end = _scenes_and_queries(len(points), centres.shape[1], chunk, chunks)
     for scene in range(first_scene, len(points), step):
         buckets = make_buckets(points[scene], most)
         _balls_of_scene(
@@ -284,8 +279,8 @@ def _balls_of_scene(buckets: Buckets, centres: Floats, squared_radius: np.float3
 
 
 @cpu_kernel
-def _nearest(points: Floats, known: Floats, most: int, share: int, shares: int, squared: Floats, index: Ints) -> None:
-    first_scene, step, first, end = _scenes_and_queries(len(points), points.shape[1], share, shares)
+def _nearest(points: Floats, known: Floats, most: int, squared: Floats, index: Ints, chunk: int, chunks: int) -> None:
+    first_scene, step, first, end = _scenes_and_queries(len(points), points.shape[1], chunk, chunks)
     for scene in range(first_scene, len(points), step):
         buckets = make_buckets(known[scene], most)
         _nearest_of_scene(buckets, points[scene, first:end], squared[scene, first:end], index[scene, first:end])

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from pseudolidar.ops import point_sets_cuda as gpu
 from pseudolidar.ops import point_sets_reference as reference
-from pseudolidar.ops import sampling_cuda
 from tests.ops.clouds import adversarial_cloud, random_cloud
 
 pytestmark = [
@@ -44,7 +43,7 @@ def test_searches(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["random", "not finite", "duplicates"])
 def test_several_points_a_thread(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sampling_cuda, "_THREADS", 32)
+    monkeypatch.setattr(gpu, "_SAMPLING_THREADS", 32)
     points = random_cloud(0, 2, 75) if kind == "random" else adversarial_cloud(kind, 75)
     expected = reference.furthest_point_sample(points, 9)
     assert torch.equal(gpu.furthest_point_sample(points, 9), expected)

@@ -8,7 +8,12 @@ from pseudolidar.ops.box_geometry import points_in_box
 if TYPE_CHECKING:
     from pseudolidar.ops.boxes import bev_iou, bev_iou_axis_aligned, iou_3d, nms, points_in_boxes, roi_pool_points
     from pseudolidar.ops.point_sets import (
-        ball_query, furthest_point_sample, group, interpolate, segment_max, three_nearest
+        ball_query,
+        furthest_point_sample,
+        group,
+        interpolate,
+        segment_max,
+        three_nearest,
     )  # fmt: skip
 
 __all__ = [

@@ -4,8 +4,6 @@ numba keeps compiled code by the file of the outermost kernel: who changes this 
 call it (`__pycache__/*.nb?` of ops/ and evaluation/).
 """
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,7 +19,7 @@ vertex: of n vertices a cut can make 3 n / 2, and four cuts of four vertices 19.
 """
 
 
-def points_in_box(points: NDArray[Any], box3d: NDArray[np.float64]) -> NDArray[np.bool_]:
+def points_in_box(points: NDArray[np.floating], box3d: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Which points lie in a box, its faces included; `points_in_boxes` does it for tensors and many boxes.
 
     Args:
@@ -37,8 +35,9 @@ def points_in_box(points: NDArray[Any], box3d: NDArray[np.float64]) -> NDArray[n
     cos, sin = np.cos(ry).astype(points.dtype), np.sin(ry).astype(points.dtype)
     along = cos * offset[:, 0] - sin * offset[:, 2]
     across = sin * offset[:, 0] + cos * offset[:, 2]
-    inside: NDArray[np.bool_] = (np.abs(along) <= length / 2) & (np.abs(across) <= width / 2)
-    return inside & (offset[:, 1] <= 0) & (offset[:, 1] >= -height)
+    level = (offset[:, 1] <= 0) & (offset[:, 1] >= -height)
+    inside: NDArray[np.bool_] = (np.abs(along) <= length / 2) & (np.abs(across) <= width / 2) & level
+    return inside
 
 
 @cpu_kernel
@@ -100,7 +99,7 @@ def rectangle_intersection(a: Doubles, b: Doubles, polygon: Doubles, scratch: Do
         doubled += (polygon[i, 0] - polygon[0, 0]) * (polygon[i + 1, 1] - polygon[0, 1]) - (
             polygon[i, 1] - polygon[0, 1]
         ) * (polygon[i + 1, 0] - polygon[0, 0])
-    return min(0.5 * abs(doubled), length_a * width_a, length_b * width_b)
+    return float(min(0.5 * abs(doubled), length_a * width_a, length_b * width_b))
 
 
 @cpu_kernel
@@ -108,7 +107,7 @@ def common_height(a: Doubles, b: Doubles) -> float:
     """Common height, m, of two boxes from y - h to y: at most either's own, exactly that if they are the same."""
     below = b[1] - a[1]
     common = min(0.0, below) - max(-a[3], below - b[3])
-    return max(0.0, min(common, a[3], b[3]))
+    return float(max(0.0, min(common, a[3], b[3])))
 
 
 @cpu_kernel

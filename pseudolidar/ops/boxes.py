@@ -1,6 +1,7 @@
 """Operations on rotated boxes: overlaps of all pairs, non-maximum suppression, points in boxes and RoI pooling.
 
-A box is x y z h w l ry in the rectified camera frame (m, rad): y at the bottom face, ry about the y axis.
+A box is x y z h w l ry in the rectified camera frame (m, rad): y at the bottom face, ry about the y axis. All raise
+ValueError for tensors of another shape, type or device, and for numbers out of their range.
 """
 
 import torch
@@ -9,9 +10,10 @@ from torch.library import get_ctx
 
 from pseudolidar.ops import boxes_cpu
 from pseudolidar.ops import boxes_reference as reference
-from pseudolidar.ops.operators import check_beside, check_boxes, check_count, check_device, check_points, operator
+from pseudolidar.ops.operators import check, check_count, operator
 
 _CUDA = "pseudolidar.ops.boxes_cuda"
+_BOX_TYPES = (torch.float32, torch.float64)
 
 
 def bev_iou(a: Tensor, b: Tensor) -> Tensor:
@@ -26,9 +28,6 @@ def bev_iou(a: Tensor, b: Tensor) -> Tensor:
 
     Returns:
         (N, M) of the type of `a`; no gradient flows through.
-
-    Raises:
-        ValueError: other shapes or types, or two devices.
     """
     _check_pair(a, b)
     return _bev_iou(finite_boxes(a), finite_boxes(b))
@@ -59,16 +58,9 @@ def nms(boxes: Tensor, scores: Tensor, threshold: float, rotated: bool, max_kept
 
     Returns:
         int64 (K,), indices of the boxes that stay, the best first.
-
-    Raises:
-        ValueError: other shapes or types, two devices, a threshold or max_kept out of range.
     """
-    check_boxes("boxes", boxes)
-    if scores.shape != boxes.shape[:1]:
-        raise ValueError(f"scores: found shape {tuple(scores.shape)}, expected ({len(boxes)},), one a box")
-    if not scores.is_floating_point():
-        raise ValueError(f"scores: found {scores.dtype}, expected a floating type")
-    check_device("scores", scores, boxes)
+    check("boxes", boxes, "(N, 7)", _BOX_TYPES)
+    check("scores", scores, f"({len(boxes)},)", beside=boxes)
     if not 0 <= threshold <= 1:
         raise ValueError(f"threshold: found {threshold}, expected 0 to 1")
     if max_kept is not None and max_kept < 1:
@@ -90,9 +82,6 @@ def points_in_boxes(points: Tensor, boxes: Tensor) -> Tensor:
 
     Returns:
         int64 (B, N): the lowest number of a box that holds the point, -1 for none.
-
-    Raises:
-        ValueError: other shapes or types, or two devices.
     """
     _check_points_and_boxes(points, boxes)
     return _points_in_boxes(points.detach(), boxes.detach())
@@ -109,9 +98,6 @@ def roi_pool_points(points: Tensor, boxes: Tensor, count: int) -> tuple[Tensor, 
 
     Returns:
         index int64 (B, M, count) into the N points, and how many of them are different, int64 (B, M), 0 to count.
-
-    Raises:
-        ValueError: other shapes or types, two devices, a count under 1.
     """
     _check_points_and_boxes(points, boxes)
     check_count(count)
@@ -125,20 +111,15 @@ def finite_boxes(boxes: Tensor) -> Tensor:
 
 
 def _check_pair(a: Tensor, b: Tensor) -> None:
-    check_boxes("a", a)
-    check_boxes("b", b)
+    check("a", a, "(N, 7)", _BOX_TYPES)
+    check("b", b, "(N, 7)", _BOX_TYPES, beside=a)
     if a.dtype != b.dtype:
         raise ValueError(f"b: found {b.dtype}, expected {a.dtype} as of a")
-    check_device("b", b, a)
 
 
 def _check_points_and_boxes(points: Tensor, boxes: Tensor) -> None:
-    check_points("points", points)
-    if boxes.ndim != 3 or boxes.shape[2] != 7:
-        raise ValueError(f"boxes: found shape {tuple(boxes.shape)}, expected (B, M, 7)")
-    if boxes.dtype != torch.float32:
-        raise ValueError(f"boxes: found {boxes.dtype}, expected torch.float32")
-    check_beside("boxes", boxes, points)
+    check("points", points, "(B, N, 3)", [torch.float32])
+    check("boxes", boxes, "(B, M, 7)", [torch.float32], beside=points)
 
 
 def _pairs(a: Tensor, b: Tensor) -> Tensor:
@@ -151,7 +132,7 @@ _iou_3d = operator(reference.iou_3d, _pairs, boxes_cpu.iou_3d, _CUDA)
 _bev_iou_axis_aligned = operator(reference.bev_iou_axis_aligned, _pairs)
 _nms = operator(
     reference.nms,
-    lambda boxes, scores, threshold, rotated, max_kept: boxes.new_empty(get_ctx().new_dynamic_size(), dtype=torch.int64),
+    lambda boxes, *_: boxes.new_empty(get_ctx().new_dynamic_size(), dtype=torch.int64),
     boxes_cpu.nms,
     _CUDA,
 )

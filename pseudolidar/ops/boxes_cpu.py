@@ -53,7 +53,7 @@ def _fill_iou(a: Doubles, b: Doubles, solid: bool, iou: Doubles, chunk: int, chu
 
 @cpu_kernel
 def _area(box: Doubles) -> float:
-    return abs(box[4] * box[5])
+    return float(abs(box[4] * box[5]))
 
 
 def nms(boxes: Tensor, scores: Tensor, threshold: float, rotated: bool, max_kept: int) -> Tensor:
@@ -103,7 +103,7 @@ def _some(words: Words) -> bool:
     some = words[0]
     for word in range(1, len(words)):
         some |= words[word]
-    return some != 0
+    return bool(some != 0)
 
 
 @cpu_kernel

@@ -28,7 +28,7 @@ def group(features: Tensor, index: Tensor) -> Tensor:
 
 def group_backward(gradient: Tensor, index: Tensor, points: int, threads: int | None = None) -> Tensor:
     """Gradient (B, N, C) of the features from that of their rows (B, K, C)."""
-    return _sum_rows(gradient, index[..., None], torch.ones(*index.shape, 1), points, threads)
+    return interpolate_backward(gradient, index[..., None], torch.ones(*index.shape, 1), points, threads)
 
 
 def interpolate(features: Tensor, index: Tensor, weight: Tensor, threads: int | None = None) -> Tensor:
@@ -44,8 +44,16 @@ def interpolate(features: Tensor, index: Tensor, weight: Tensor, threads: int | 
 def interpolate_backward(
     gradient: Tensor, index: Tensor, weight: Tensor, points: int, threads: int | None = None
 ) -> Tensor:
-    """Gradient (B, M, C) of the features from that of the sums (B, N, C)."""
-    return _sum_rows(gradient, index, weight, points, threads)
+    """Gradient (B, M, C) of the features from that of the sums (B, N, C).
+
+    Each thread has targets of its own, and sums their rows in the order of the rows: any number of threads gives the
+    same bits.
+    """
+    rows = _wide(gradient)
+    factor = _wide(weight).astype(rows.dtype, copy=False)
+    sums = np.zeros((len(rows), points, rows.shape[2]), rows.dtype)
+    in_chunks(partial(_add_rows, rows, index.numpy(), factor, sums), rows.size // _WORTH_A_THREAD, threads)
+    return torch.from_numpy(sums).to(gradient.dtype)
 
 
 def segment_max(rows: Tensor, starts: Tensor, threads: int | None = None) -> tuple[Tensor, Tensor]:
@@ -82,19 +90,6 @@ def _wide(values: Tensor) -> Values:
     """The same array, contiguous, as float64 if it is that and else as float32."""
     array: Values = values.to(torch.promote_types(values.dtype, torch.float32)).contiguous().numpy(force=True)
     return array
-
-
-def _sum_rows(gradient: Tensor, index: Tensor, weight: Tensor, points: int, threads: int | None) -> Tensor:
-    """Sums (B, N, C) of the rows of gradient (B, K, C), each entered at index (B, K, E) times weight (B, K, E).
-
-    Each thread has targets of its own, and sums their rows in the order of the rows: any number of threads gives the
-    same bits.
-    """
-    rows = _wide(gradient)
-    factor = _wide(weight).astype(rows.dtype, copy=False)
-    sums = np.zeros((len(rows), points, rows.shape[2]), rows.dtype)
-    in_chunks(partial(_add_rows, rows, index.numpy(), factor, sums), rows.size // _WORTH_A_THREAD, threads)
-    return torch.from_numpy(sums).to(gradient.dtype)
 
 
 @cpu_kernel

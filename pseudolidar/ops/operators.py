@@ -1,6 +1,6 @@
 """What all operations here need: checks of arguments, and a torch operator of the backends, one a kind of device."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -36,13 +36,13 @@ def operator(
         defined.register_kernel("cpu", lambda *arguments: cpu(*_contiguous(arguments)))
     if cuda is not None:
 
-        @defined.register_kernel("cuda")
         def on_gpu(*arguments: Any) -> Any:
             from pseudolidar.kernels.cuda import cuda_kernels_run
 
-            kernel = getattr(import_module(cuda), name) if cuda_kernels_run() else reference
+            kernel: Callable[..., Any] = getattr(import_module(cuda), name) if cuda_kernels_run() else reference
             return kernel(*_contiguous(arguments))
 
+        defined.register_kernel("cuda", on_gpu)
     if backward is not None:
         defined.register_autograd(backward[1], setup_context=backward[0])
     return cast(Callable[Arguments, Result], defined)
@@ -52,49 +52,29 @@ def _contiguous(arguments: tuple[Any, ...]) -> Iterator[Any]:
     return (argument.contiguous() if isinstance(argument, Tensor) else argument for argument in arguments)
 
 
-def check_boxes(name: str, boxes: Tensor) -> None:
-    """Raise ValueError unless `boxes` are (N, 7), float32 or float64."""
-    if boxes.ndim != 2 or boxes.shape[1] != 7:
-        raise ValueError(f"{name}: found shape {tuple(boxes.shape)}, expected (N, 7)")
-    if boxes.dtype not in (torch.float32, torch.float64):
-        raise ValueError(f"{name}: found {boxes.dtype}, expected torch.float32 or torch.float64")
+def check(
+    name: str, tensor: Tensor, shape: str, types: Sequence[torch.dtype] = (), beside: Tensor | None = None
+) -> None:
+    """Raise ValueError unless a tensor is what an operation takes.
 
-
-def check_points(name: str, points: Tensor, beside: Tensor | None = None) -> None:
-    """Raise ValueError unless `points` is float32 (B, N, 3), with B and the device of `beside`."""
-    if points.ndim != 3 or points.shape[2] != 3:
-        raise ValueError(f"{name}: found shape {tuple(points.shape)}, expected (B, N, 3)")
-    if points.dtype != torch.float32:
-        raise ValueError(f"{name}: found {points.dtype}, expected torch.float32")
-    if beside is not None:
-        check_beside(name, points, beside)
-
-
-def check_beside(name: str, tensor: Tensor, beside: Tensor) -> None:
-    """Raise ValueError unless two tensors have as many scenes and lie on one device."""
-    if len(tensor) != len(beside):
+    Args:
+        name: of the tensor, for the message.
+        tensor: what was given.
+        shape: as messages write it, e.g. "(B, N, 3)", or "(B, N, ...)" for two axes and more; numbers must agree.
+        types: one of these; by default any floating type.
+        beside: a tensor whose device it must have, and as many scenes, if the shape begins with B.
+    """
+    axes = [axis.strip() for axis in shape.strip("(),").split(",")]
+    wrong = tensor.ndim < len(axes) - 1 if axes[-1] == "..." else tensor.ndim != len(axes)
+    if wrong or any(axis.isdecimal() and int(axis) != tensor.shape[k] for k, axis in enumerate(axes)):
+        raise ValueError(f"{name}: found shape {tuple(tensor.shape)}, expected {shape}")
+    if tensor.dtype not in types if types else not tensor.is_floating_point():
+        expected = " or ".join(map(str, types)) or "a floating type"
+        raise ValueError(f"{name}: found {tensor.dtype}, expected {expected}")
+    if beside is not None and axes[0] == "B" and len(tensor) != len(beside):
         raise ValueError(f"{name}: found {len(tensor)} scenes, expected {len(beside)}")
-    check_device(name, tensor, beside)
-
-
-def check_device(name: str, tensor: Tensor, beside: Tensor) -> None:
-    """Raise ValueError unless two tensors lie on one device."""
-    if tensor.device != beside.device:
+    if beside is not None and tensor.device != beside.device:
         raise ValueError(f"{name}: found a tensor on {tensor.device}, expected one on {beside.device}")
-
-
-def check_features(name: str, features: Tensor, shape: str) -> None:
-    """Raise ValueError unless `features` is a floating tensor of as many axes as `shape` names, e.g. "(B, N, C)"."""
-    if features.ndim != shape.count(",") + 1:
-        raise ValueError(f"{name}: found shape {tuple(features.shape)}, expected {shape}")
-    if not features.is_floating_point():
-        raise ValueError(f"{name}: found {features.dtype}, expected a floating type")
-
-
-def check_index(name: str, index: Tensor) -> None:
-    """Raise ValueError unless `index` is int64."""
-    if index.dtype != torch.int64:
-        raise ValueError(f"{name}: found {index.dtype}, expected torch.int64")
 
 
 def check_count(count: int) -> None:

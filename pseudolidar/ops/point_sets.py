@@ -1,4 +1,8 @@
-"""Operations on point sets, PointNet++'s among them, with their gradients."""
+"""Operations on point sets, PointNet++'s (Qi et al., NeurIPS 2017) among them, with their gradients.
+
+Distances are squared ones in float32, (dx * dx + dy * dy) + dz * dz, each operation rounded, so that every device
+finds the same. All raise ValueError for tensors of another shape, type or device, and for numbers out of their range.
+"""
 
 from typing import Any
 
@@ -8,9 +12,7 @@ from torch import Tensor
 
 from pseudolidar.ops import grouping_cpu, searches_cpu
 from pseudolidar.ops import point_sets_reference as reference
-from pseudolidar.ops.operators import (
-    check_beside, check_count, check_device, check_features, check_index, check_points, operator
-)  # fmt: skip
+from pseudolidar.ops.operators import check, check_count, operator  # fmt: skip
 
 _CUDA = "pseudolidar.ops.point_sets_cuda"
 
@@ -18,9 +20,8 @@ _CUDA = "pseudolidar.ops.point_sets_cuda"
 def furthest_point_sample(points: Tensor, count: int) -> Tensor:
     """Furthest point sampling: points one by one, each the furthest from those before (Eldar et al. 1997; PointNet++).
 
-    The first is point 0; of points equally far the lowest index is chosen. Distances are squared ones in float32,
-    (dx * dx + dy * dy) + dz * dz, each operation rounded, so that every device chooses the same. A point with NaN
-    or infinite coordinates is chosen only as point 0, and then every finite point is infinitely far from it.
+    The first is point 0; of points equally far the lowest index is chosen. A point with NaN or infinite coordinates is
+    chosen only as point 0, and then every finite point is infinitely far from it.
 
     Args:
         points: float32 (B, N, 3), m; N >= 1. No gradient flows through.
@@ -28,11 +29,8 @@ def furthest_point_sample(points: Tensor, count: int) -> Tensor:
 
     Returns:
         int64 (B, count), indices in the order in which they are chosen.
-
-    Raises:
-        ValueError: points of another shape or type, or none at all; count < 1.
     """
-    check_points("points", points)
+    check("points", points, "(B, N, 3)", [torch.float32])
     check_count(count)
     if points.shape[1] == 0:
         raise ValueError(f"points: found shape {tuple(points.shape)}, expected at least one point")
@@ -42,8 +40,7 @@ def furthest_point_sample(points: Tensor, count: int) -> Tensor:
 def ball_query(points: Tensor, centres: Tensor, radius: float, count: int) -> tuple[Tensor, Tensor]:
     """The first points, by index, around each centre (PointNet++, 3.2).
 
-    A point belongs to a ball if its squared distance, (dx * dx + dy * dy) + dz * dz in float32 with each operation
-    rounded, is below the squared radius in float32. NaN belongs to none.
+    A point belongs to a ball if its squared distance is below the squared radius in float32. NaN belongs to none.
 
     Args:
         points: float32 (B, N, 3), m.
@@ -54,12 +51,9 @@ def ball_query(points: Tensor, centres: Tensor, radius: float, count: int) -> tu
     Returns:
         indices int64 (B, M, count), ascending; where fewer are found the first of them fills the rest, 0 if there is
         none; and int64 (B, M), how many were found, at most count.
-
-    Raises:
-        ValueError: points or centres of another shape, type or device; a radius that isn't positive; count < 1.
     """
-    check_points("points", points)
-    check_points("centres", centres, beside=points)
+    check("points", points, "(B, N, 3)", [torch.float32])
+    check("centres", centres, "(B, M, 3)", [torch.float32], beside=points)
     check_count(count)
     if not radius > 0:
         raise ValueError(f"radius: found {radius}, expected a positive number of metres")
@@ -67,10 +61,7 @@ def ball_query(points: Tensor, centres: Tensor, radius: float, count: int) -> tu
 
 
 def three_nearest(points: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
-    """The three known points nearest to each point (PointNet++, 3.4; `three_nn` in its code).
-
-    Distances are squared ones in float32, (dx * dx + dy * dy) + dz * dz, each operation rounded; of points equally far
-    those with the lowest indices are taken.
+    """The three known points nearest to each point, of those equally far the first (PointNet++, 3.4; its `three_nn`).
 
     Args:
         points: float32 (B, N, 3), m.
@@ -79,12 +70,9 @@ def three_nearest(points: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         squared distances float32 (B, N, 3), m^2, ascending, and indices int64 (B, N, 3). Where fewer than three known
         points are at a finite distance: distance infinity, index 0.
-
-    Raises:
-        ValueError: points or known of another shape, type or device.
     """
-    check_points("points", points)
-    check_points("known", known, beside=points)
+    check("points", points, "(B, N, 3)", [torch.float32])
+    check("known", known, "(B, M, 3)", [torch.float32], beside=points)
     return _three_nearest(points.detach(), known.detach())
 
 
@@ -97,17 +85,10 @@ def group(features: Tensor, index: Tensor) -> Tensor:
 
     Returns:
         (B, ..., C).
-
-    Raises:
-        ValueError: features or index of another shape, type or device.
     """
-    check_features("features", features, "(B, N, C)")
-    check_index("index", index)
-    if index.ndim < 2:
-        raise ValueError(f"index: found shape {tuple(index.shape)}, expected (B, ...)")
-    check_beside("index", index, features)
-    rows = _group(features, index.flatten(1))
-    return rows.view(*index.shape, features.shape[2])
+    check("features", features, "(B, N, C)")
+    check("index", index, "(B, N, ...)", [torch.int64], beside=features)
+    return _group(features, index.flatten(1)).view(*index.shape, features.shape[2])
 
 
 def interpolate(features: Tensor, index: Tensor, weight: Tensor) -> Tensor:
@@ -120,18 +101,10 @@ def interpolate(features: Tensor, index: Tensor, weight: Tensor) -> Tensor:
 
     Returns:
         (B, N, C) of the features' type; sums are taken in float32 at least. Gradients reach features and weight.
-
-    Raises:
-        ValueError: features, index or weight of another shape, type or device.
     """
-    check_features("features", features, "(B, M, C)")
-    check_features("weight", weight, "(B, N, 3)")
-    check_index("index", index)
-    if index.shape != weight.shape or index.shape[2] != 3:
-        found = f"{tuple(index.shape)} and {tuple(weight.shape)}"
-        raise ValueError(f"index and weight: found shapes {found}, expected (B, N, 3) for both")
-    check_beside("index", index, features)
-    check_device("weight", weight, features)
+    check("features", features, "(B, M, C)")
+    check("index", index, "(B, N, 3)", [torch.int64], beside=features)
+    check("weight", weight, f"(B, {index.shape[1]}, 3)", beside=features)
     return _interpolate(features, index, weight)
 
 
@@ -144,15 +117,11 @@ def segment_max(rows: Tensor, starts: Tensor) -> Tensor:
 
     Returns:
         (S, C); 0 for an empty segment.
-
-    Raises:
-        ValueError: rows or starts of another shape, type or device.
     """
-    check_features("rows", rows, "(R, C)")
-    check_index("starts", starts)
-    if starts.ndim != 1 or len(starts) == 0:
-        raise ValueError(f"starts: found shape {tuple(starts.shape)}, expected (S + 1,)")
-    check_device("starts", starts, rows)
+    check("rows", rows, "(R, C)")
+    check("starts", starts, "(S + 1,)", [torch.int64], beside=rows)
+    if not len(starts):
+        raise ValueError("starts: found shape (0,), expected (S + 1,)")
     return _segment_max(rows, starts)[0]
 
 

@@ -9,7 +9,11 @@ from numba import cuda
 from torch import Tensor
 
 from pseudolidar.kernels.cuda import (
-    float32_bits, launch, launch_blocks, rounded_product_float32, rounded_sum_float32
+    float32_bits,
+    launch,
+    launch_blocks,
+    rounded_product_float32,
+    rounded_sum_float32,
 )  # fmt: skip
 
 # Threads that keep a large GPU busy: searches for few centres are split until there are as many.

@@ -80,7 +80,7 @@ class Buckets(NamedTuple):
 @cpu_kernel
 def _is_finite(x: np.float32, y: np.float32, z: np.float32) -> bool:
     # Infinity less itself is NaN.
-    return (x - x) + (y - y) + (z - z) == np.float32(0)
+    return bool((x - x) + (y - y) + (z - z) == np.float32(0))
 
 
 @cpu_kernel

@@ -157,7 +157,7 @@ def test_bad_arguments() -> None:
         interpolate(features, torch.tensor([[[0, 1, -1]], [[1, 2, 3]]]), torch.zeros(2, 1, 3))
     with pytest.raises(ValueError, match="index: found 1 scenes, expected 2"):
         group(features, index[:1])
-    with pytest.raises(ValueError, match=r"index and weight: found shapes \(2, 3, 3\) and \(2, 4, 3\)"):
+    with pytest.raises(ValueError, match=r"weight: found shape \(2, 4, 3\), expected \(B, 3, 3\)"):
         interpolate(features, index, torch.zeros(2, 4, 3))
     with pytest.raises(ValueError, match=r"weight: found torch.int64, expected a floating type"):
         interpolate(features, index, index)

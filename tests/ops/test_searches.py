@@ -33,17 +33,13 @@ def assert_same(found: tuple[Tensor, ...], expected: tuple[Tensor, ...]) -> None
 )
 def test_kernels_equal_the_reference(seed: int, scenes: int, count: int, radius: float, threads: int) -> None:
     points = random_cloud(seed, scenes, count)
-    array = points.numpy()
     chosen = reference.furthest_point_sample(points, 40)
-    assert torch.equal(torch.from_numpy(searches_cpu.furthest_point_sample(array, 40, threads)), chosen)
+    assert torch.equal(searches_cpu.furthest_point_sample(points, 40, threads), chosen)
     # As many queries as are worth several threads.
     queries = random_cloud(seed + 1, scenes, 900)
-    index, found = searches_cpu.ball_query(array, queries.numpy(), squared(radius), 16, threads)
-    assert_same(
-        (torch.from_numpy(index), torch.from_numpy(found)), reference.ball_query(points, queries, squared(radius), 16)
-    )
-    distance, index = searches_cpu.three_nearest(queries.numpy(), array, threads)
-    assert_same((torch.from_numpy(distance), torch.from_numpy(index)), reference.three_nearest(queries, points))
+    found = searches_cpu.ball_query(points, queries, squared(radius), 16, threads)
+    assert_same(found, reference.ball_query(points, queries, squared(radius), 16))
+    assert_same(searches_cpu.three_nearest(queries, points, threads), reference.three_nearest(queries, points))
 
 
 @pytest.mark.parametrize("kind", ADVERSARIAL)
@@ -117,8 +113,8 @@ def test_scenes_in_threads() -> None:
     points = random_cloud(5, 8, 1000)
     expected = [reference.furthest_point_sample(scene[None], 300) for scene in points]
     for threads in (1, 2, 3):
-        chosen = searches_cpu.furthest_point_sample(points.numpy(), 300, threads)
-        assert torch.equal(torch.from_numpy(chosen), torch.cat(expected))
+        chosen = searches_cpu.furthest_point_sample(points, 300, threads)
+        assert torch.equal(chosen, torch.cat(expected))
 
 
 def test_custom_operators() -> None:

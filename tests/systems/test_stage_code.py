@@ -19,7 +19,7 @@ def test_every_kind_of_stage_is_there_with_the_code_that_it_stands_on() -> None:
     assert {"TrainedDisparity", "TrainedDetector", "PointCloudGenerator", "TownTask", "TrainEnsemble"} <= set(classes)
     detector = classes["TrainedDetector"]
     assert detector.versions["_POINTRCNN_VERSION"] > 0
-    for module in ("detectors.pointrcnn.model", "ops.sampling", "training.loop", "kitti.calibration"):
+    for module in ("detectors.pointrcnn.model", "ops.point_sets", "training.loop", "kitti.calibration"):
         assert f"pseudolidar.{module}" in detector.modules
     for one in classes.values():
         assert not any(".viewing" in module or module.endswith(".tables") for module in one.modules)

@@ -24,7 +24,6 @@ from pseudolidar.case_study import (
 from pseudolidar.case_study.paper import AP, AP_NEAR_ONLY, DISPARITY_MAE_PX
 from pseudolidar.detectors.boxes2d import Detector2dTraining
 from pseudolidar.detectors.frustum_pointnet import FrustumTraining
-from pseudolidar.detectors.pointrcnn import PointRCNNTraining
 from pseudolidar.files import FormatError
 from pseudolidar.kitti import ObjectDataset
 from pseudolidar.pipeline import Models
@@ -222,7 +221,7 @@ def settings(
         u=dataclasses.replace(stereo, loss="depth", steps=depth_steps),
         u_prime=stereo,
         semi_global_matching=matching,
-        pointrcnn={"Car": PointRCNNTraining(1, 1)},
+        pointrcnn={"Car": settings_of("detector/pointrcnn", rpn_steps=1, rcnn_steps=1)},
         frustum_pointnet={"Car": detector, "Pedestrian": dataclasses.replace(detector, steps=pedestrian_steps)},
         seed=seed,
         seeds=seeds,

@@ -1,8 +1,13 @@
 """The settings in configs/: what was published, and what is slim about the slim ones."""
 
+from dataclasses import asdict
+
 import pytest
 
 from pseudolidar.detectors.frustum_pointnet import FrustumTraining
+from pseudolidar.detectors.pointrcnn.rcnn import PUBLISHED_RCNN
+from pseudolidar.detectors.pointrcnn.rpn import PUBLISHED_BACKBONE, PUBLISHED_PROPOSALS
+from pseudolidar.files import Record
 from tests.conftest import settings_of
 
 
@@ -32,3 +37,14 @@ def test_slim_networks(name: str, version: int) -> None:
     slim = frustum(name)
     assert slim.version == version
     assert slim.width == 0.25 and slim.steps < 2000
+
+
+def test_the_published_pointrcnn() -> None:
+    published = settings_of("detector/pointrcnn")
+    # As a record keeps them: lists for tuples.
+    for found, expected in (
+        (published.backbone, PUBLISHED_BACKBONE),
+        (published.rcnn, PUBLISHED_RCNN),
+        (published.proposals, PUBLISHED_PROPOSALS),
+    ):
+        assert Record("", asdict(found), {}) == Record("", asdict(expected), {})

@@ -37,7 +37,7 @@ class ObjectDatabase:
 
 @dataclass(frozen=True)
 class SceneAugmentation:
-    """Random changes of a scene; the defaults are the published ones.
+    """Random changes of a scene.
 
     Attributes:
         extra_objects: the most objects of the database that are put in (gt sampling), each where it was, if the place
@@ -47,10 +47,10 @@ class SceneAugmentation:
         flip: mirror every second scene, left for right.
     """
 
-    extra_objects: int = 15
-    rotation_deg: float = 18.0
-    scaling: float = 0.05
-    flip: bool = True
+    extra_objects: int
+    rotation_deg: float
+    scaling: float
+    flip: bool
 
     def apply(
         self,

@@ -8,8 +8,16 @@ import torch
 from torch import Tensor, nn
 
 from pseudolidar.detectors.pointrcnn.box_coder import BoxCoder, decode_at_points, decode_in_rois
-from pseudolidar.detectors.pointrcnn.rcnn import RCNNHead, RCNNShape
-from pseudolidar.detectors.pointrcnn.rpn import RPN, BackboneShape, ProposalSettings, RPNOutput, propose
+from pseudolidar.detectors.pointrcnn.rcnn import PUBLISHED_RCNN, RCNNHead, RCNNShape
+from pseudolidar.detectors.pointrcnn.rpn import (
+    PUBLISHED_BACKBONE,
+    PUBLISHED_PROPOSALS,
+    RPN,
+    BackboneShape,
+    ProposalSettings,
+    RPNOutput,
+    propose,
+)
 
 MEAN_SIZES_M = {
     "Car": (1.52563191462, 1.62856739989, 3.88311640418),
@@ -65,16 +73,15 @@ class PointRCNN(nn.Module):
     def __init__(
         self,
         mean_size_m: Sequence[float] = MEAN_SIZES_M["Car"],
-        backbone: BackboneShape | None = None,
-        rcnn: RCNNShape | None = None,
-        proposals: ProposalSettings | None = None,
+        backbone: BackboneShape = PUBLISHED_BACKBONE,
+        rcnn: RCNNShape = PUBLISHED_RCNN,
+        proposals: ProposalSettings = PUBLISHED_PROPOSALS,
     ) -> None:
         super().__init__()
-        backbone = backbone or BackboneShape()
-        self.proposals = proposals or ProposalSettings()
+        self.proposals = proposals
         self.register_buffer("mean_size_m", torch.tensor(mean_size_m, dtype=torch.float32), persistent=False)
         self.rpn = RPN(backbone, self.rpn_coder.channels)
-        self.rcnn_net = RCNNHead(rcnn or RCNNShape(), backbone.propagation[0][-1], self.rcnn_coder.channels)
+        self.rcnn_net = RCNNHead(rcnn, backbone.propagation[0][-1], self.rcnn_coder.channels)
 
     @classmethod
     def from_arguments(cls, arguments: dict[str, Any]) -> "PointRCNN":

@@ -21,7 +21,7 @@ _ROIS_AT_ONCE = {"cpu": 16, "cuda": 512}
 
 @dataclass(frozen=True)
 class RCNNShape:
-    """RoI pooling, and the RCNN head's PointNet++ with one scale; the defaults are the published ones.
+    """RoI pooling, and the RCNN head's PointNet++ with one scale.
 
     Attributes:
         points: pooled of each RoI.
@@ -37,16 +37,30 @@ class RCNNShape:
             with it.
     """
 
-    points: int = 512
-    margin_m: float = 1.0
-    mask_threshold: float = 0.3
-    up: Sequence[int] = (128, 128)
-    centres: Sequence[int] = (128, 32)
-    radii: Sequence[float] = (0.2, 0.4)
-    neighbours: Sequence[int] = (64, 64)
-    channels: Sequence[Sequence[int]] = ((128, 128, 128), (128, 128, 256), (256, 256, 512))
-    head: Sequence[int] = (256, 256)
-    batch_norm: bool = False
+    points: int
+    margin_m: float
+    mask_threshold: float
+    up: Sequence[int]
+    centres: Sequence[int]
+    radii: Sequence[float]
+    neighbours: Sequence[int]
+    channels: Sequence[Sequence[int]]
+    head: Sequence[int]
+    batch_norm: bool
+
+
+PUBLISHED_RCNN = RCNNShape(
+    points=512,
+    margin_m=1.0,
+    mask_threshold=0.3,
+    up=(128, 128),
+    centres=(128, 32),
+    radii=(0.2, 0.4),
+    neighbours=(64, 64),
+    channels=((128, 128, 128), (128, 128, 256), (256, 256, 512)),
+    head=(256, 256),
+    batch_norm=False,
+)
 
 
 class RCNNHead(nn.Module):

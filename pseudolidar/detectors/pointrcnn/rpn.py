@@ -17,7 +17,7 @@ _NEAR_FRACTION = 0.7
 
 @dataclass(frozen=True)
 class BackboneShape:
-    """The RPN's PointNet++ with multi-scale grouping; the defaults are the published ones.
+    """The RPN's PointNet++ with multi-scale grouping.
 
     Attributes:
         centres: of each level.
@@ -29,18 +29,29 @@ class BackboneShape:
         dropout: in both.
     """
 
-    centres: Sequence[int] = (4096, 1024, 256, 64)
-    radii: Sequence[Sequence[float]] = ((0.1, 0.5), (0.5, 1.0), (1.0, 2.0), (2.0, 4.0))
-    neighbours: Sequence[Sequence[int]] = ((16, 32), (16, 32), (16, 32), (16, 32))
-    channels: Sequence[Sequence[Sequence[int]]] = (
+    centres: Sequence[int]
+    radii: Sequence[Sequence[float]]
+    neighbours: Sequence[Sequence[int]]
+    channels: Sequence[Sequence[Sequence[int]]]
+    propagation: Sequence[Sequence[int]]
+    head: int
+    dropout: float
+
+
+PUBLISHED_BACKBONE = BackboneShape(
+    centres=(4096, 1024, 256, 64),
+    radii=((0.1, 0.5), (0.5, 1.0), (1.0, 2.0), (2.0, 4.0)),
+    neighbours=((16, 32), (16, 32), (16, 32), (16, 32)),
+    channels=(
         ((16, 16, 32), (32, 32, 64)),
         ((64, 64, 128), (64, 96, 128)),
         ((128, 196, 256), (128, 196, 256)),
         ((256, 256, 512), (256, 384, 512)),
-    )
-    propagation: Sequence[Sequence[int]] = ((128, 128), (256, 256), (512, 512), (512, 512))
-    head: int = 128
-    dropout: float = 0.5
+    ),
+    propagation=((128, 128), (256, 256), (512, 512), (512, 512)),
+    head=128,
+    dropout=0.5,
+)
 
 
 @dataclass(frozen=True)
@@ -128,10 +139,13 @@ class ProposalSettings:
         rotated: whether that IoU is the boxes' own; else, as published, that of boxes without their heading.
     """
 
-    nms_pre: int = 9000
-    nms_post: int = 100
-    nms_threshold: float = 0.8
-    rotated: bool = False
+    nms_pre: int
+    nms_post: int
+    nms_threshold: float
+    rotated: bool
+
+
+PUBLISHED_PROPOSALS = ProposalSettings(nms_pre=9000, nms_post=100, nms_threshold=0.8, rotated=False)
 
 
 def propose(boxes: Tensor, scores: Tensor, settings: ProposalSettings) -> Tensor:

@@ -49,7 +49,7 @@ def label_points(points: Tensor, boxes: Tensor) -> PointLabels:
 
 @dataclass(frozen=True)
 class RoISampling:
-    """The proposal target layer: which RoIs the RCNN head is trained on; the defaults are the published ones.
+    """The proposal target layer: which RoIs the RCNN head is trained on.
 
     Attributes:
         rois: of a scene.
@@ -59,11 +59,11 @@ class RoISampling:
         background_iou: up to which it counts as background; between is not counted.
     """
 
-    rois: int = 64
-    foreground_fraction: float = 0.5
-    foreground_iou: float = 0.6
-    regression_iou: float = 0.55
-    background_iou: float = 0.45
+    rois: int
+    foreground_fraction: float
+    foreground_iou: float
+    regression_iou: float
+    background_iou: float
 
 
 @dataclass(frozen=True)

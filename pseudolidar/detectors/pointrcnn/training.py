@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,7 +35,7 @@ _MAX_GRADIENT_NORM = 1.0
 
 @dataclass(frozen=True)
 class PointRCNNTraining:
-    """How a PointRCNN is trained; the defaults are the published ones, but for steps and the rates between steps.
+    """How a PointRCNN is trained.
 
     Attributes:
         rpn_steps: of the RPN; with `joint` none.
@@ -65,29 +65,27 @@ class PointRCNNTraining:
 
     rpn_steps: int
     rcnn_steps: int
-    joint: bool = False
-    rpn_batch_size: int = 16
-    rcnn_batch_size: int = 4
-    learning_rate: float = 0.002
-    weight_decay: float = 0.001
-    points: int = 16384
-    mean_size: Literal["published", "training_set"] = "published"
-    backbone: BackboneShape = field(default_factory=BackboneShape)
-    rcnn: RCNNShape = field(default_factory=RCNNShape)
-    training_proposals: ProposalSettings = field(
-        default_factory=lambda: ProposalSettings(nms_post=512, nms_threshold=0.85)
-    )
-    proposals: ProposalSettings = field(default_factory=ProposalSettings)
-    sampling: RoISampling = field(default_factory=RoISampling)
-    augmentation: SceneAugmentation = field(default_factory=SceneAugmentation)
-    score_threshold: float = 0.3
-    nms_threshold: float = 0.1
-    precision: Precision = "float32"
-    checkpoint_every: int = 100
-    device: str = "cpu"
-    threads: int | None = None
-    accumulate: int = 1
-    synchronised_batch_norm: bool = True
+    joint: bool
+    rpn_batch_size: int
+    rcnn_batch_size: int
+    learning_rate: float
+    weight_decay: float
+    points: int
+    mean_size: Literal["published", "training_set"]
+    backbone: BackboneShape
+    rcnn: RCNNShape
+    training_proposals: ProposalSettings
+    proposals: ProposalSettings
+    sampling: RoISampling
+    augmentation: SceneAugmentation
+    score_threshold: float
+    nms_threshold: float
+    precision: Precision
+    checkpoint_every: int
+    device: str
+    threads: int | None
+    accumulate: int
+    synchronised_batch_norm: bool
 
 
 def train_pointrcnn(

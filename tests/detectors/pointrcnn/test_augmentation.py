@@ -1,5 +1,7 @@
 """Changed scenes: points stay in their objects, objects put in overlap with nothing and what was there is gone."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -7,12 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pseudolidar.detectors.pointrcnn import SceneAugmentation
 from pseudolidar.detectors.pointrcnn.augmentation import ObjectDatabase, inside
 from pseudolidar.ops import bev_iou
+from tests.detectors.pointrcnn.tiny import PUBLISHED
 
 SIZE = (1.5, 1.6, 3.9)
-CHANGES = SceneAugmentation(extra_objects=0)
+CHANGES = dataclasses.replace(PUBLISHED.augmentation, extra_objects=0)
+STILL = dataclasses.replace(CHANGES, rotation_deg=0, scaling=0, flip=False)
 
 
 def random_boxes(rng: np.random.Generator, count: int) -> NDArray[np.float64]:
@@ -83,15 +86,14 @@ def test_changes_stay_within_their_limits(seed: int) -> None:
 
 def test_about_half_of_the_scenes_are_mirrored() -> None:
     rng = np.random.default_rng(0)
-    mirror = SceneAugmentation(extra_objects=0, rotation_deg=0, scaling=0)
+    mirror = dataclasses.replace(PUBLISHED.augmentation, extra_objects=0, rotation_deg=0, scaling=0)
     box = np.array([[3.0, 1.6, 20, *SIZE, 0.5]])
     results = [mirror.apply(np.zeros((1, 3), np.float32), box, ObjectDatabase(), rng)[1][0] for _ in range(100)]
     mirrored = [result for result in results if result[0] < 0]
     assert 30 < len(mirrored) < 70
     np.testing.assert_allclose(mirrored[0], [-3, 1.6, 20, *SIZE, np.pi - 0.5])
-    still = SceneAugmentation(extra_objects=0, rotation_deg=0, scaling=0, flip=False)
     points = scattered(rng)
-    same, same_boxes = still.apply(points, box, ObjectDatabase(), rng)
+    same, same_boxes = STILL.apply(points, box, ObjectDatabase(), rng)
     np.testing.assert_allclose(same, points)
     np.testing.assert_array_equal(same_boxes, box)
 
@@ -110,7 +112,9 @@ def test_objects_that_are_put_in_overlap_with_nothing(seed: int, objects: int, e
     database = filled_database(rng, 12)
     boxes = apart(random_boxes(rng, objects)) if objects else np.zeros((0, 7))
     points = np.concatenate([points_of(boxes, rng), scattered(rng)])
-    augmentation = SceneAugmentation(extra_objects=extra, rotation_deg=0, scaling=0, flip=False)
+    augmentation = dataclasses.replace(
+        PUBLISHED.augmentation, extra_objects=extra, rotation_deg=0, scaling=0, flip=False
+    )
     changed, changed_boxes = augmentation.apply(points, boxes, database, rng)
     np.testing.assert_array_equal(changed_boxes[: len(boxes)], boxes)
     added = changed_boxes[len(boxes) :]
@@ -136,7 +140,7 @@ def test_objects_that_are_put_in_overlap_with_nothing(seed: int, objects: int, e
 def test_some_object_is_put_in_where_there_is_room() -> None:
     rng = np.random.default_rng(0)
     scene = np.zeros((0, 3), dtype=np.float32), np.zeros((0, 7))
-    _, boxes = SceneAugmentation().apply(*scene, filled_database(rng, 12), rng)
+    _, boxes = PUBLISHED.augmentation.apply(*scene, filled_database(rng, 12), rng)
     assert len(boxes) >= 3
 
 

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from pseudolidar.detectors.pointrcnn.rpn import ProposalSettings, propose
 
-SETTINGS = ProposalSettings(nms_pre=40, nms_post=10, nms_threshold=0.5)
+SETTINGS = ProposalSettings(nms_pre=40, nms_post=10, nms_threshold=0.5, rotated=False)
 
 
 def row_of_boxes(depths: Tensor, apart_m: float = 10.0) -> Tensor:
@@ -37,7 +37,7 @@ def test_near_and_far_have_their_quotas() -> None:
 def test_scores_rather_than_places_decide_and_ties_keep_their_order() -> None:
     depths = torch.tensor([10.0]).repeat(10)
     scores = torch.tensor([0.1, 0.9, 0.5, 0.5, 0.2, 0.9, -3.0, 0.0, 0.5, 0.3])
-    (rois,) = propose(row_of_boxes(depths)[None], scores[None], ProposalSettings(100, 10, 0.5))
+    (rois,) = propose(row_of_boxes(depths)[None], scores[None], ProposalSettings(100, 10, 0.5, rotated=False))
     assert places(rois[:7]) == [1, 5, 2, 3, 8, 9, 4]
 
 
@@ -75,7 +75,7 @@ def test_only_the_best_are_considered() -> None:
     # The first three lie on each other; with 4 near ones considered (70 % of 6) only one more is seen.
     boxes = torch.cat([row_of_boxes(torch.full((1,), 10.0)).repeat(3, 1), row_of_boxes(torch.full((5,), 10.0))[1:]])
     boxes = torch.cat([boxes, row_of_boxes(torch.tensor([60.0]))])
-    settings = ProposalSettings(nms_pre=6, nms_post=10, nms_threshold=0.5)
+    settings = ProposalSettings(nms_pre=6, nms_post=10, nms_threshold=0.5, rotated=False)
     (rois,) = propose(boxes[None], falling(len(boxes))[None], settings)
     assert [float(z) for z in rois[:3, 2]] == [10, 10, 60]
     assert (rois[3:] == 0).all()

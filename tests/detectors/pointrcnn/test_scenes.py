@@ -13,11 +13,12 @@ from pseudolidar.detectors.pointrcnn import SceneAugmentation
 from pseudolidar.detectors.pointrcnn.scenes import SceneSource, sample_scene, scene_points
 from pseudolidar.files import FormatError
 from pseudolidar.kitti import ObjectDataset, read_points, write_objects, write_points
+from tests.detectors.pointrcnn.tiny import PUBLISHED
 from tests.detectors.street_of_boxes import HEIGHT, WIDTH, make_calibration, write_street
 
 CALIBRATION = make_calibration()
 SIZE = (HEIGHT, WIDTH)
-PLAIN = SceneAugmentation(extra_objects=0, rotation_deg=0.0, scaling=0.0, flip=False)
+PLAIN = dataclasses.replace(PUBLISHED.augmentation, extra_objects=0, rotation_deg=0.0, scaling=0.0, flip=False)
 
 
 def source_of(
@@ -100,7 +101,7 @@ def test_too_few_points_come_again(total: int) -> None:
 
 
 def test_a_batch_depends_on_seed_and_step_alone(street: ObjectDataset) -> None:
-    augmentation = SceneAugmentation(extra_objects=3)
+    augmentation = dataclasses.replace(PUBLISHED.augmentation, extra_objects=3)
     one, two = source_of(street, augmentation=augmentation), source_of(street, augmentation=augmentation)
     for step in (7, 0, 3):
         two.batch_at(step, 3)

@@ -1,5 +1,6 @@
 """What the two stages should say: points labelled, rois sampled by quota, moved and changed."""
 
+import dataclasses
 import math
 
 import pytest
@@ -11,9 +12,10 @@ from torch import Tensor
 from pseudolidar.detectors.pointrcnn.box_coder import canonical
 from pseudolidar.detectors.pointrcnn.targets import RoISampling, RoITargets, augment_rois, label_points, sample_rois
 from pseudolidar.ops import iou_3d, points_in_boxes
+from tests.detectors.pointrcnn.tiny import PUBLISHED
 
 CAR = torch.tensor([2.0, 1.6, 20.0, 1.5, 1.6, 3.9, 0.4])
-SAMPLING = RoISampling(rois=20)
+SAMPLING = dataclasses.replace(PUBLISHED.sampling, rois=20)
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -68,7 +70,7 @@ def test_a_scene_without_objects_is_background() -> None:
 
 def test_the_quotas_are_kept() -> None:
     # Twelve of foreground are there, of which half the rois, 10, are taken; 80 % of the rest is hard.
-    sampling = RoISampling(rois=20, regression_iou=0.6)
+    sampling = dataclasses.replace(PUBLISHED.sampling, rois=20, regression_iou=0.6)
     labels = sampled(torch.cat([FOREGROUND, FOREGROUND, HARD, EASY]), CAR[None], sampling)
     assert labels.rois.shape == (1, 20, 7)
     distance = torch.linalg.vector_norm(labels.rois[0, :, :3] - CAR[:3], dim=1)
@@ -80,7 +82,7 @@ def test_the_quotas_are_kept() -> None:
 
 
 def test_foreground_is_taken_once_each_as_long_as_there_is_enough() -> None:
-    still = RoISampling(rois=8, foreground_fraction=0.5)
+    still = dataclasses.replace(PUBLISHED.sampling, rois=8, foreground_fraction=0.5)
     many = torch.cat([shifted(CAR, *torch.linspace(-0.3, 0.3, 4).tolist()), EASY])
     labels = sampled(many, CAR[None], still)
     # Unmoved ones among the four are different from each other.
@@ -90,7 +92,7 @@ def test_foreground_is_taken_once_each_as_long_as_there_is_enough() -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_noise_keeps_foreground_foreground(seed: int) -> None:
-    labels = sampled(torch.cat([FOREGROUND, EASY]), CAR[None], RoISampling(rois=40), seed)
+    labels = sampled(torch.cat([FOREGROUND, EASY]), CAR[None], dataclasses.replace(PUBLISHED.sampling, rois=40), seed)
     overlap = iou_3d(labels.rois[0], CAR[None])[:, 0]
     # Six are there of at most 20; drawn anew ten times, one draw in five being no noise, hardly any is lost.
     assert int((overlap[:6] >= 0.55).sum()) >= 5
@@ -100,7 +102,7 @@ def test_noise_keeps_foreground_foreground(seed: int) -> None:
 
 
 def test_noise_is_there_and_limited() -> None:
-    labels = sampled(FOREGROUND[:1], CAR[None], RoISampling(rois=200))
+    labels = sampled(FOREGROUND[:1], CAR[None], dataclasses.replace(PUBLISHED.sampling, rois=200))
     change = labels.rois[0] - CAR
     assert 0.05 < float((change == 0).all(dim=1).float().mean()) < 0.4
     assert float(change[:, :3].abs().max()) <= 1.0

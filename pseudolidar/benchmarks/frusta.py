@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pseudolidar.benchmarks.cloud import HEIGHT, WIDTH, kitti_like_calibration, street_disparity
 from pseudolidar.benchmarks.measure import benchmark_table, side_by_side
 from pseudolidar.cloud import disparity_to_points
-from pseudolidar.detectors.frustum_pointnet.extraction import MIN_DEPTH_M, ProjectedCloud, extract_frusta
+from pseudolidar.detectors.frustum_pointnet.frustums import MIN_DEPTH_M, ProjectedCloud, extract_frusta
 from pseudolidar.kitti import Calibration
 from pseudolidar.tables import Table, print_tables
 

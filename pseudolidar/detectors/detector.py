@@ -1,5 +1,6 @@
-"""A trained detector, and what the two kinds share: reading of checkpoints, KITTI objects from boxes, counts."""
+"""A trained detector, and what the kinds of detectors have in common in training and detection."""
 
+import functools
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -90,4 +91,10 @@ def _wrapped(angle: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def counted(verb: str, reasons: Mapping[str, int]) -> str:
     """What was left out or skipped, for the end of a message: `; VERB COUNT: REASON` for each reason."""
-    return "".join(f"; {verb} {count}: {reason}" for reason, count in sorted(reasons.items()))
+    return "".join(f"; {verb} {count}: {reason}" for reason, count in sorted(reasons.items()) if count)
+
+
+@functools.lru_cache(maxsize=4)
+def epoch_order(count: int, *seed: int) -> NDArray[np.int64]:
+    """The order in which an epoch goes through `count` examples, at random."""
+    return np.random.default_rng(seed).permutation(count)

@@ -11,7 +11,7 @@ import torch
 
 from pseudolidar.detectors import Boxes2d, detect, ground_truth_boxes, load_detector, log_tallies
 from pseudolidar.detectors.frustum_pointnet import FrustumTraining, train_frustum_pointnet
-from pseudolidar.detectors.frustum_pointnet.coding import MEAN_SIZES_M
+from pseudolidar.detectors.frustum_pointnet.box_coder import MEAN_SIZES_M
 from pseudolidar.detectors.frustum_pointnet.inference import FrustumDetector, decode
 from pseudolidar.detectors.frustum_pointnet.model import FrustumOutput
 from pseudolidar.evaluation import bev_iou

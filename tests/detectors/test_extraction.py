@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pseudolidar.benchmarks.frusta import numpy_frusta
-from pseudolidar.detectors.frustum_pointnet.extraction import extract_frusta
+from pseudolidar.detectors.frustum_pointnet.frustums import extract_frusta
 from pseudolidar.kitti import Calibration
 from tests.detectors.street_of_boxes import make_calibration
 

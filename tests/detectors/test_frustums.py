@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pseudolidar.detectors.frustum_pointnet.extraction import extract_frusta
 from pseudolidar.detectors.frustum_pointnet.frustums import (
-    from_frustum_frame,
+    extract_frusta,
     frustum_angle,
     sample_indices,
     to_frustum_frame,
@@ -29,7 +28,7 @@ def test_the_box_centre_ray_becomes_the_z_axis() -> None:
     assert turned[0, 0] == pytest.approx(0, abs=1e-5)
     assert turned[0, 2] == pytest.approx(np.hypot(centre[0, 0], 20), rel=1e-6)
     assert turned[0, 1] == centre[0, 1]
-    np.testing.assert_allclose(from_frustum_frame(turned, angle), centre, atol=1e-5)
+    np.testing.assert_allclose(to_frustum_frame(turned, -angle), centre, atol=1e-5)
 
 
 def test_headings_turn_with_the_frustum() -> None:

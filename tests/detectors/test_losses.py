@@ -5,11 +5,11 @@ import math
 import pytest
 import torch
 
-from pseudolidar.detectors.frustum_pointnet import coding, losses
+from pseudolidar.detectors.frustum_pointnet import box_coder, losses
 from pseudolidar.detectors.frustum_pointnet.losses import FrustumTargets, frustum_loss, loss_terms
 from pseudolidar.detectors.frustum_pointnet.model import FrustumOutput
 
-MEAN_SIZES = torch.tensor(list(coding.MEAN_SIZES_M.values()))
+MEAN_SIZES = torch.tensor(list(box_coder.MEAN_SIZES_M.values()))
 SURE = 30.0  # a logit that leaves nothing to chance
 
 
@@ -22,7 +22,7 @@ def perfect(heading: float = 0.3, size: tuple[float, float, float] = (4.0, 1.7, 
         heading=torch.tensor([heading]),
         cluster=torch.tensor([0]),
     )
-    heading_bin, heading_residual = coding.encode_heading(targets.heading)
+    heading_bin, heading_residual = box_coder.encode_heading(targets.heading)
     heading_scores = torch.zeros(1, 12)
     heading_scores[0, heading_bin] = SURE
     heading_residuals = torch.zeros(1, 12)
@@ -30,7 +30,7 @@ def perfect(heading: float = 0.3, size: tuple[float, float, float] = (4.0, 1.7, 
     size_scores = torch.zeros(1, 8)
     size_scores[0, 0] = SURE
     size_residuals = torch.zeros(1, 8, 3)
-    size_residuals[0, 0] = coding.encode_size(targets.size, targets.cluster, MEAN_SIZES)
+    size_residuals[0, 0] = box_coder.encode_size(targets.size, targets.cluster, MEAN_SIZES)
     inside = targets.inside.float()
     fields = {
         "mask_logits": torch.stack([1 - inside, inside], dim=2) * SURE,
@@ -140,7 +140,7 @@ def test_corner_loss_grows_with_the_size() -> None:
 def test_corner_loss_forgives_half_a_turn() -> None:
     _, targets = perfect(heading=0.3)
     turned = FrustumTargets(targets.inside, targets.centre, targets.size, targets.heading + math.pi, targets.cluster)
-    corners = coding.box_corners(targets.centre, targets.size, targets.heading)
+    corners = box_coder.box_corners(targets.centre, targets.size, targets.heading)
     assert float(losses.corner_loss(corners, turned)) == pytest.approx(0, abs=1e-6)
     quarter = FrustumTargets(
         targets.inside, targets.centre, targets.size, targets.heading + math.pi / 2, targets.cluster

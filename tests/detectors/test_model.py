@@ -4,10 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from pseudolidar.detectors.frustum_pointnet.coding import MEAN_SIZES_M
-from pseudolidar.detectors.frustum_pointnet.layers import CoordinateLayer, PooledLayer
+from pseudolidar.detectors.frustum_pointnet.box_coder import MEAN_SIZES_M
 from pseudolidar.detectors.frustum_pointnet.model import FrustumPointNet, Version, masked_points, object_mask
-from pseudolidar.detectors.frustum_pointnet.networks_v1 import SegmentationNet
+from pseudolidar.detectors.frustum_pointnet.networks import CoordinateMLP, PooledLayer, SegmentationNet
 from pseudolidar.detectors.pointnet2 import SetAbstraction
 from pseudolidar.detectors.pointnet2 import SharedMLP as SharedMLP
 
@@ -157,7 +156,7 @@ def test_the_decoder_sees_the_global_feature_beside_each_point() -> None:
 
 def test_coordinates_stay_in_full_precision() -> None:
     torch.manual_seed(0)
-    layer = CoordinateLayer((3, 16)).eval()
+    layer = CoordinateMLP((3, 16)).eval()
     points = torch.tensor([[40.0, 1.0, 40.0], [40.1, 1.0, 40.0]])
     with torch.autocast("cpu", torch.bfloat16):
         features = layer(points)

@@ -1,5 +1,6 @@
 """Training samples and batches: which objects, the augmentation's geometry, and where randomness comes from."""
 
+import dataclasses
 import logging
 from pathlib import Path
 
@@ -7,21 +8,22 @@ import numpy as np
 import pytest
 import torch
 
-from pseudolidar.detectors.frustum_pointnet.samples import (
-    Augmentation,
-    BatchSource,
-    FrustumSample,
-    Selection,
-    collect_samples,
-)
+from pseudolidar.detectors.frustum_pointnet import FrustumTraining
+from pseudolidar.detectors.frustum_pointnet.samples import BatchSource, FrustumSample, collect_samples
 from pseudolidar.files import FormatError
 from pseudolidar.kitti import ObjectDataset
 from pseudolidar.ops import points_in_box
+from tests.conftest import settings_of
+
+SETTINGS: FrustumTraining = settings_of(
+    "detector/frustum_pointnet_v1", min_box_height_px=8, jitter=0.1, flip=True, depth_shift=0.05, points=1024
+)
+UNCHANGED = dataclasses.replace(SETTINGS, jitter=0.0, flip=False, depth_shift=0.0, points=16)
 
 
 @pytest.fixture(scope="module")
 def samples(street: ObjectDataset) -> list[FrustumSample]:
-    return collect_samples(street, street.root / "clouds", ["Car"], Selection(8), 0.1, 4096, seed=0)
+    return collect_samples(SETTINGS, street, street.root / "clouds", ["Car"], None, seed=0)
 
 
 def test_every_visible_object_is_a_sample(street: ObjectDataset, samples: list[FrustumSample]) -> None:
@@ -36,16 +38,17 @@ def test_objects_are_left_out_with_a_reason(
 ) -> None:
     heights = np.sort([sample.box2d[3] - sample.box2d[1] for sample in samples])
     with caplog.at_level(logging.INFO):
-        tall = collect_samples(street, clouds, ["Car"], Selection(float(heights[4])), 0.1, 4096, seed=0)
+        settings = dataclasses.replace(SETTINGS, min_box_height_px=float(heights[4]))
+        tall = collect_samples(settings, street, clouds, ["Car"], None, seed=0)
     assert len(tall) == len(samples) - 4
     assert "left out 4: 2D boxes under" in caplog.text
-    assert collect_samples(street, clouds, ["Pedestrian"], Selection(8), 0.1, 4096, seed=0) == []
+    assert collect_samples(SETTINGS, street, clouds, ["Pedestrian"], None, seed=0) == []
 
 
 def test_near_only_leaves_out_far_objects_and_points(
     street: ObjectDataset, clouds: Path, samples: list[FrustumSample]
 ) -> None:
-    near = collect_samples(street, clouds, ["Car"], Selection(8, max_depth=16.0), 0.1, 4096, seed=0)
+    near = collect_samples(SETTINGS, street, clouds, ["Car"], 16.0, seed=0)
     assert 0 < len(near) < len(samples)
     assert {sample.frame_id for sample in near} <= {sample.frame_id for sample in samples}
     assert all(sample.box3d[2] <= 16 for sample in near)
@@ -54,18 +57,18 @@ def test_near_only_leaves_out_far_objects_and_points(
 
 
 def test_a_large_frustum_is_thinned(street: ObjectDataset, clouds: Path, samples: list[FrustumSample]) -> None:
-    thin = collect_samples(street, clouds, ["Car"], Selection(8), 0.1, 100, seed=0)
+    thin = collect_samples(dataclasses.replace(SETTINGS, points=25), street, clouds, ["Car"], None, seed=0)
     assert max(len(sample.cloud) for sample in samples) > 100
     assert max(len(sample.cloud) for sample in thin) == 100
 
 
 def test_a_missing_cloud_is_named(street: ObjectDataset, tmp_path: Path) -> None:
     with pytest.raises(FormatError, match=r"000000\.bin: file: found nothing there"):
-        collect_samples(street, tmp_path, ["Car"], Selection(8), 0.1, 4096, seed=0)
+        collect_samples(SETTINGS, street, tmp_path, ["Car"], None, seed=0)
 
 
 def source(samples: list[FrustumSample], seed: int = 0, batch_size: int = 32) -> BatchSource:
-    return BatchSource(samples, batch_size, 256, Augmentation(0.1, True, 0.05), 5, seed)
+    return BatchSource(samples, dataclasses.replace(SETTINGS, batch_size=batch_size, points=256), seed)
 
 
 def test_targets_move_with_the_points(samples: list[FrustumSample]) -> None:
@@ -97,14 +100,14 @@ def test_a_batch_depends_on_seed_and_step_alone(samples: list[FrustumSample]) ->
 
 
 def test_an_epoch_shows_every_sample_once(samples: list[FrustumSample]) -> None:
-    plain = BatchSource(samples, len(samples), 16, Augmentation(0.0, False, 0.0), 5, seed=0)
+    plain = BatchSource(samples, dataclasses.replace(UNCHANGED, batch_size=len(samples)), seed=0)
     for step in range(2):
         sizes = plain.batch_at(step).size[:, 0].tolist()
         assert sorted(sizes) == pytest.approx(sorted(sample.box3d[5] for sample in samples))
 
 
 def test_without_augmentation_nothing_moves(samples: list[FrustumSample]) -> None:
-    batch = BatchSource(samples[:1], 1, 16, Augmentation(0.0, False, 0.0), 5, seed=0).batch_at(0)
+    batch = BatchSource(samples[:1], dataclasses.replace(UNCHANGED, batch_size=1), seed=0).batch_at(0)
     x, bottom, z, height = samples[0].box3d[:4]
     assert float(torch.linalg.vector_norm(batch.centre[0, [0, 2]])) == pytest.approx(np.hypot(x, z), rel=1e-5)
     assert float(batch.centre[0, 1]) == pytest.approx(bottom - height / 2, rel=1e-5)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pseudolidar.detectors.boxes2d import Detector2d, Detector2dTraining, train_detector2d
 from pseudolidar.detectors.boxes2d.networks import Network
-from pseudolidar.detectors.frustum_pointnet.coding import MEAN_SIZES_M
+from pseudolidar.detectors.frustum_pointnet.box_coder import MEAN_SIZES_M
 from pseudolidar.detectors.frustum_pointnet.model import FrustumPointNet, Version
 from pseudolidar.detectors.pointrcnn import PointRCNN
 from pseudolidar.kitti import read_image

@@ -2,6 +2,7 @@
 
 from pseudolidar.detectors.frustum_pointnet.inference import FrustumDetector
 from pseudolidar.detectors.frustum_pointnet.model import FrustumOutput, FrustumPointNet
-from pseudolidar.detectors.frustum_pointnet.training import FrustumTraining, train_frustum_pointnet
+from pseudolidar.detectors.frustum_pointnet.settings import FrustumTraining
+from pseudolidar.detectors.frustum_pointnet.training import train_frustum_pointnet
 
 __all__ = ["FrustumDetector", "FrustumOutput", "FrustumPointNet", "FrustumTraining", "train_frustum_pointnet"]

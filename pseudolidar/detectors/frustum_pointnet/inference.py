@@ -12,15 +12,14 @@ from typing_extensions import override
 
 from pseudolidar.detectors.boxes2d import Boxes2d
 from pseudolidar.detectors.detector import Detector, detected_objects, reading_checkpoint
-from pseudolidar.detectors.frustum_pointnet.coding import decode_heading, decode_size
-from pseudolidar.detectors.frustum_pointnet.extraction import extract_frusta
+from pseudolidar.detectors.frustum_pointnet.box_coder import decode_heading, decode_size
 from pseudolidar.detectors.frustum_pointnet.frustums import (
-    from_frustum_frame,
+    extract_frusta,
     frustum_angle,
     sample_indices,
     to_frustum_frame,
 )
-from pseudolidar.detectors.frustum_pointnet.model import FrustumOutput, FrustumPointNet, heading_residual_rad
+from pseudolidar.detectors.frustum_pointnet.model import FrustumOutput, FrustumPointNet
 from pseudolidar.detectors.frustum_pointnet.samples import one_hot
 from pseudolidar.files import require_file
 from pseudolidar.kitti import Calibration, Objects
@@ -33,10 +32,10 @@ class FrustumDetector(Detector):
 
     model: FrustumPointNet
     class_names: tuple[str, ...]
+    max_depth: float | None
     points: int
     min_box_height_px: float
     min_points: int
-    max_depth: float | None
     add_box_score: bool
 
     starts_from_boxes2d = True
@@ -57,15 +56,12 @@ class FrustumDetector(Detector):
         with reading_checkpoint(checkpoint, expected):
             model = FrustumPointNet(**arguments["network"])
             model.load_state_dict(content["state_dict"])
-            settings = arguments["settings"]
+            rules = ("points", "min_box_height_px", "min_points", "add_box_score")
             return cls(
                 model.eval().to(device),
                 tuple(arguments["class_names"]),
-                settings["points"],
-                settings["min_box_height_px"],
-                settings["min_points"],
                 arguments["max_depth"],
-                settings["add_box_score"],
+                **{name: arguments["settings"][name] for name in rules},
             )
 
     @override
@@ -127,7 +123,7 @@ def decode(
     rows = torch.arange(len(output.centre), device=output.centre.device)
     heading_bin = output.heading_scores.argmax(dim=1)
     cluster = output.size_scores.argmax(dim=1)
-    heading = decode_heading(heading_bin, heading_residual_rad(output)[rows, heading_bin])
+    heading = decode_heading(heading_bin, output.heading_residuals_rad[rows, heading_bin])
     size = decode_size(output.size_residuals[rows, cluster], cluster, mean_sizes_m).clamp(min=0.05)
 
     weights = output.mask.float()
@@ -137,7 +133,7 @@ def decode(
     score += output.size_scores.log_softmax(dim=1).amax(dim=1)
 
     centre = np.concatenate(
-        [from_frustum_frame(c[None], angle) for c, angle in zip(output.centre.cpu().numpy(), angles, strict=True)]
+        [to_frustum_frame(c[None], -angle) for c, angle in zip(output.centre.cpu().numpy(), angles, strict=True)]
     ).astype(np.float64)
     length, width, height = size.cpu().numpy().astype(np.float64).T
     bottom = centre[:, 1] + height / 2

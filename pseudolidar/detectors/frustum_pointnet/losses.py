@@ -1,4 +1,4 @@
-"""Frustum PointNet's multi-task loss, term by term with the published weights."""
+"""Frustum PointNet's multi-task loss with the published weights (section 4.4), the corner loss among its terms."""
 
 import math
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pseudolidar.detectors.frustum_pointnet.coding import (
+from pseudolidar.detectors.frustum_pointnet.box_coder import (
     HEADING_BIN_WIDTH,
     box_corners,
     decode_heading,
@@ -15,7 +15,7 @@ from pseudolidar.detectors.frustum_pointnet.coding import (
     encode_heading,
     encode_size,
 )
-from pseudolidar.detectors.frustum_pointnet.model import FrustumOutput, heading_residual_rad
+from pseudolidar.detectors.frustum_pointnet.model import FrustumOutput
 
 WEIGHTS = {
     "segmentation": 1.0,
@@ -27,7 +27,7 @@ WEIGHTS = {
     "size_residual": 20.0,
     "corners": 10.0,
 }
-"""Weight of each term (Frustum PointNets, published code)."""
+"""Weight of each term (published code)."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,11 @@ def loss_terms(output: FrustumOutput, targets: FrustumTargets, mean_sizes_m: Ten
     # Residuals, and the box of the corner loss, are those of the true bin and cluster.
     predicted_heading_residual = output.heading_residuals[rows, heading_bin]
     predicted_size_residual = output.size_residuals[rows, targets.cluster]
+    corners = box_corners(
+        output.centre,
+        decode_size(predicted_size_residual, targets.cluster, mean_sizes_m),
+        decode_heading(heading_bin, output.heading_residuals_rad[rows, heading_bin]),
+    )
     return {
         "segmentation": functional.cross_entropy(output.mask_logits.flatten(0, 1), targets.inside.flatten().long()),
         "centre": huber(torch.linalg.vector_norm(output.centre - targets.centre, dim=1), 2.0),
@@ -71,21 +76,14 @@ def loss_terms(output: FrustumOutput, targets: FrustumTargets, mean_sizes_m: Ten
         "size_class": functional.cross_entropy(output.size_scores, targets.cluster),
         "heading_residual": huber(predicted_heading_residual - heading_residual / (HEADING_BIN_WIDTH / 2), 1.0),
         "size_residual": huber(torch.linalg.vector_norm(predicted_size_residual - size_residual, dim=1), 1.0),
-        "corners": corner_loss(
-            box_corners(
-                output.centre,
-                decode_size(predicted_size_residual, targets.cluster, mean_sizes_m),
-                decode_heading(heading_bin, heading_residual_rad(output)[rows, heading_bin]),
-            ),
-            targets,
-        ),
+        "corners": corner_loss(corners, targets),
     }
 
 
 def corner_loss(corners: Tensor, targets: FrustumTargets) -> Tensor:
-    """Huber loss (1 m) of the corners' distances (B, 8, 3), to the true box or to it turned by pi, if that is nearer.
+    """Huber loss (1 m) of the distances of corners (B, 8, 3) to the true box, or to it turned by pi if that is nearer.
 
-    As published, the smaller of the two is taken for each corner.
+    As published, the nearer is chosen for each corner.
     """
     distances = [
         torch.linalg.vector_norm(corners - box_corners(targets.centre, targets.size, targets.heading + turn), dim=2)

@@ -1,4 +1,4 @@
-"""Frustum PointNet, v1 and v2: instance segmentation, T-Net and amodal box estimation in a row."""
+"""Frustum PointNet (Qi et al., CVPR 2018): instance segmentation, T-Net (centre regression), amodal box estimation."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,9 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from pseudolidar.detectors.frustum_pointnet.coding import HEADING_BIN_WIDTH, HEADING_BINS
-from pseudolidar.detectors.frustum_pointnet.networks_v1 import PooledPointNet, SegmentationNet
-from pseudolidar.detectors.frustum_pointnet.networks_v2 import BoxNetV2, SegmentationNetV2
+from pseudolidar.detectors.frustum_pointnet.box_coder import HEADING_BIN_WIDTH, HEADING_BINS
+from pseudolidar.detectors.frustum_pointnet.networks import BoxNetV2, PooledPointNet, SegmentationNet, SegmentationNetV2
 from pseudolidar.files import InputError
 
 Version = Literal[1, 2]
@@ -18,7 +17,7 @@ Version = Literal[1, 2]
 
 @dataclass(frozen=True)
 class FrustumOutput:
-    """What the network says of B frusta, in the frustum's frame (rectified camera, turned to the frustum's centre ray).
+    """The output for B frusta, in the frustum's frame (rectified camera, turned to the frustum's centre ray).
 
     Attributes:
         mask_logits: (B, N, 2), background and object.
@@ -40,9 +39,14 @@ class FrustumOutput:
     size_scores: Tensor
     size_residuals: Tensor
 
+    @property
+    def heading_residuals_rad(self) -> Tensor:
+        """(B, 12)."""
+        return self.heading_residuals * (HEADING_BIN_WIDTH / 2)
+
 
 class FrustumPointNet(nn.Module):
-    """Frustum PointNet (Qi et al., CVPR 2018), layer by layer as published.
+    """The networks, layer by layer as published.
 
     Args:
         version: 1 or 2.
@@ -72,12 +76,10 @@ class FrustumPointNet(nn.Module):
         self.centre_depth = centre_depth
         self.register_buffer("mean_sizes_m", torch.tensor(mean_sizes_m, dtype=torch.float32))
         outputs = 3 + HEADING_BINS * 2 + len(mean_sizes_m) * 4
-        self.segmentation: nn.Module
-        self.box_net: nn.Module
         self.t_net = PooledPointNet((128, 128, 256), (256, 128), 3, width)
         if version == 1:
-            self.segmentation = SegmentationNet(width, dropout)
-            self.box_net = PooledPointNet((128, 128, 256, 512), (512, 256), outputs, width)
+            self.segmentation: nn.Module = SegmentationNet(width, dropout)
+            self.box_net: nn.Module = PooledPointNet((128, 128, 256, 512), (512, 256), outputs, width)
         elif version == 2:
             self.segmentation = SegmentationNetV2(width, density, dropout)
             self.box_net = BoxNetV2(outputs, width, density)
@@ -104,21 +106,13 @@ class FrustumPointNet(nn.Module):
         shift = self.t_net(centred, one_hot)
         box = self.box_net(centred - shift[:, None], one_hot)
 
-        batch, clusters = len(points), len(self.mean_sizes_m)
+        clusters = len(self.mean_sizes_m)
         centre, heading_scores, heading_residuals, size_scores, size_residuals = box.split(
             [3, HEADING_BINS, HEADING_BINS, clusters, clusters * 3], dim=1
         )
         stage1_centre = mask_centre + offset + shift
-        return FrustumOutput(
-            mask_logits,
-            mask,
-            stage1_centre,
-            stage1_centre + centre,
-            heading_scores,
-            heading_residuals,
-            size_scores,
-            size_residuals.view(batch, clusters, 3),
-        )
+        boxes = (heading_scores, heading_residuals, size_scores, size_residuals.view(len(points), clusters, 3))
+        return FrustumOutput(mask_logits, mask, stage1_centre, stage1_centre + centre, *boxes)
 
 
 def object_mask(mask_logits: Tensor) -> Tensor:
@@ -147,8 +141,3 @@ def masked_points(points: Tensor, mask: Tensor, keys: Tensor, count: int) -> tup
     position = torch.arange(count, device=points.device)[None] % mask.sum(dim=1, keepdim=True)
     index = order.gather(1, position)
     return points.gather(1, index[..., None].expand(-1, -1, 3)), centre
-
-
-def heading_residual_rad(output: FrustumOutput) -> Tensor:
-    """Heading residuals (B, 12) in rad."""
-    return output.heading_residuals * (HEADING_BIN_WIDTH / 2)

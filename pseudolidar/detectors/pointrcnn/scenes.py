@@ -1,6 +1,5 @@
 """Scenes: a frame's cloud as PointRCNN sees it, the objects in it, and the training batches made of them."""
 
-import functools
 import logging
 from collections import Counter
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pseudolidar.detectors.detector import counted
+from pseudolidar.detectors.detector import counted, epoch_order
 from pseudolidar.detectors.pointrcnn.augmentation import ObjectDatabase, SceneAugmentation
 from pseudolidar.files import FormatError
 from pseudolidar.kitti import Calibration, Frame, ObjectDataset, read_points
@@ -149,8 +148,6 @@ class SceneSource:
             place = f"{class_name} objects in {len(dataset)} frames"
             expected = "at least one with points in the detector's area"
             raise FormatError(dataset.root, place, "none to train on", expected)
-        # Each epoch goes through all frames in its own order.
-        self._order = functools.lru_cache(maxsize=4)(self._order_of_epoch)
 
     def mean_size_m(self) -> list[float]:
         """Mean height, width, length of the objects trained on."""
@@ -165,7 +162,7 @@ class SceneSource:
         chosen, points, boxes, seeds = [], [], [], []
         for place in shard.of(batch_size):
             epoch, turn = divmod(step * batch_size + place, len(self.frames))
-            frame = self.frames[self._order(epoch)[turn]]
+            frame = self.frames[epoch_order(len(self.frames), self.seed, 0, epoch)[turn]]
             generator = np.random.default_rng([self.seed, phase, step, place])
             scene, objects = self.augmentation.apply(self._points(frame.frame), frame.boxes, self.database, generator)
             points.append(sample_scene(scene, self.points, generator))
@@ -209,6 +206,3 @@ class SceneSource:
         reasons = counted("left out", left_out)
         objects = sum(len(frame.boxes) for frame in self.frames)
         logger.info("%s: %d objects in %d of %d frames%s", class_name, objects, len(self.frames), len(dataset), reasons)
-
-    def _order_of_epoch(self, epoch: int) -> NDArray[np.int64]:
-        return np.random.default_rng([self.seed, 0, epoch]).permutation(len(self.frames))

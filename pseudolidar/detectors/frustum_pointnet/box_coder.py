@@ -1,4 +1,4 @@
-"""How Frustum PointNets codes a box: heading bins with residuals, size clusters with residuals, corners."""
+"""Frustum PointNet's box coder: heading bins and size clusters, both with residuals (section 4.3); corners of boxes."""
 
 import math
 

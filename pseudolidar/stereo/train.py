@@ -17,7 +17,7 @@ from pseudolidar.stereo.losses import Loss, disparity_loss
 from pseudolidar.stereo.pairs import StereoPairs, digests_of
 from pseudolidar.stereo.psmnet import PSMNet, channels_last, require_bfloat16, start_comparing
 from pseudolidar.training import (
-    Precision,
+    TrainingSettings,
     arithmetic_of,
     fit,
     one_cycle,
@@ -32,7 +32,7 @@ OUTPUT_WEIGHTS = (0.5, 0.7, 1.0)
 
 
 @dataclass(frozen=True)
-class StereoTraining:
+class StereoTraining(TrainingSettings):
     """What a training run of PSMNet is made of.
 
     Attributes:
@@ -57,12 +57,6 @@ class StereoTraining:
         weight_decay: of AdamW.
         max_gradient_norm: gradients of a larger norm are scaled down to it; None leaves them alone.
         checkpointing: less memory for more time, see `PSMNet`.
-        precision: `float32`, `bfloat16`, or `auto`: bfloat16 where the processor has instructions for it.
-        checkpoint_every: steps between two writes of the running state.
-        device: `cpu` or `cuda`.
-        threads: processor threads; None: as many as PyTorch takes.
-        accumulate: parts of a batch that go through the network one after the other, for less memory: `training.fit`.
-        synchronised_batch_norm: several processes take the statistics of batch normalisation together.
 
     Raises:
         InputError: an unknown initialisation, optimizer or schedule.
@@ -92,12 +86,6 @@ class StereoTraining:
     weight_decay: float
     max_gradient_norm: float | None
     checkpointing: bool
-    precision: Precision
-    checkpoint_every: int
-    device: str
-    threads: int | None
-    accumulate: int
-    synchronised_batch_norm: bool
 
     def __post_init__(self) -> None:
         choices = {
@@ -207,16 +195,11 @@ def fit_stereo(
         checkpoint,
         record,
         f"training {checkpoint.stem}",
-        settings.precision,
-        settings.checkpoint_every,
-        settings.device,
+        **settings.of_loop(),
         arguments=arguments,
         overwrite=overwrite,
         max_gradient_norm=settings.max_gradient_norm,
         seed=seed,
-        threads=settings.threads,
-        accumulate=settings.accumulate,
-        synchronise=settings.synchronised_batch_norm,
         snapshots=snapshots,
     )
 

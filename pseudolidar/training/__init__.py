@@ -19,7 +19,7 @@ from pseudolidar.training.processes import (
     track_once,
 )
 from pseudolidar.training.recomputation import recomputed
-from pseudolidar.training.records import recorded_settings, training_record
+from pseudolidar.training.records import TrainingSettings, recorded_settings, training_record
 from pseudolidar.training.schedules import constant, one_cycle, step_decay
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "Batch",
     "BatchShard",
     "Precision",
+    "TrainingSettings",
     "arithmetic_of",
     "arithmetic_threads",
     "constant",

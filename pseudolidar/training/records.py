@@ -1,8 +1,9 @@
-"""The record of a training: all its settings except those that do not change the result."""
+"""Settings that every training has, and its record: all its settings except those that do not change the result."""
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any
 
 from pseudolidar.files import Record
 from pseudolidar.training.precision import Precision, arithmetic_of, require_device
@@ -11,21 +12,41 @@ from pseudolidar.training.precision import Precision, arithmetic_of, require_dev
 _CHANGE_NOTHING = ("checkpoint_every", "threads")
 
 
-class TrainingSettings(Protocol):
-    """The settings of any training: a dataclass that says where and in which arithmetic it computes."""
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings:
+    """How any training computes; the settings of each model's training add to these.
 
-    @property
-    def device(self) -> str:
-        """Where the training computes: `cpu` or `cuda`."""
+    Attributes:
+        precision: of the arithmetic: `float32`, `bfloat16` for mixed precision, or `auto`: see `arithmetic_of`.
+        checkpoint_every: steps between two writes of the running state.
+        device: `cpu` or `cuda`.
+        threads: processor threads; None: as many as PyTorch takes.
+        accumulate: shards of a batch that go through the network one after the other, for less memory: see `fit`.
+        synchronised_batch_norm: several processes take the statistics of batch normalisation together.
+    """
 
-    @property
-    def precision(self) -> Precision:
-        """Number format of the arithmetic: `float32`, `bfloat16` or `auto`, see `arithmetic_of`."""
+    precision: Precision
+    checkpoint_every: int
+    device: str
+    threads: int | None
+    accumulate: int
+    synchronised_batch_norm: bool
+
+    def of_loop(self, device: str | None = None) -> dict[str, Any]:
+        """These settings as keyword arguments of `fit`; `device` in place of the settings' own."""
+        return {
+            "precision": self.precision,
+            "checkpoint_every": self.checkpoint_every,
+            "device": self.device if device is None else device,
+            "threads": self.threads,
+            "accumulate": self.accumulate,
+            "synchronise": self.synchronised_batch_norm,
+        }
 
 
 def recorded_settings(settings: TrainingSettings) -> dict[str, Any]:
     """The settings that determine the result, by name; the same on every machine."""
-    values = dataclasses.asdict(settings)  # type: ignore[call-overload]
+    values = dataclasses.asdict(settings)
     return {name: value for name, value in values.items() if name not in _CHANGE_NOTHING}
 
 

@@ -12,7 +12,7 @@ from pseudolidar.detectors.boxes2d.weights import DOWNLOAD, load_pretrained
 from pseudolidar.files import InputError, combined_digest, file_digest
 from pseudolidar.kitti import ObjectDataset
 from pseudolidar.training import (
-    Precision,
+    TrainingSettings,
     fit,
     is_finished,
     one_cycle,
@@ -24,7 +24,7 @@ from pseudolidar.training import (
 
 
 @dataclass(frozen=True)
-class Detector2dTraining:
+class Detector2dTraining(TrainingSettings):
     """How a 2D detector is trained.
 
     Attributes:
@@ -41,12 +41,6 @@ class Detector2dTraining:
         weight_decay: of AdamW.
         max_gradient_norm: gradients of a larger norm are scaled down to it.
         scale, flip, colour, min_box_height_px: of the crops, see `Crops2d`.
-        precision: of the arithmetic, in training and detection.
-        checkpoint_every: steps.
-        device: `cpu` or `cuda`.
-        threads: processor threads; None: as many as PyTorch takes.
-        accumulate: parts of a batch that go through the network one after the other, for less memory: `training.fit`.
-        synchronised_batch_norm: several processes take the statistics of batch normalisation together.
     """
 
     network: Network
@@ -64,12 +58,6 @@ class Detector2dTraining:
     flip: bool
     colour: float
     min_box_height_px: float
-    precision: Precision
-    checkpoint_every: int
-    device: str
-    threads: int | None
-    accumulate: int
-    synchronised_batch_norm: bool
 
     def __post_init__(self) -> None:
         if self.frozen_batch_norm and self.weights is None:
@@ -140,16 +128,11 @@ def train_detector2d(
         checkpoint,
         record,
         f"2D detector ({', '.join(settings.classes)})",
-        precision=settings.precision,
-        checkpoint_every=settings.checkpoint_every,
-        device=settings.device if device is None else device,
+        **settings.of_loop(device),
         arguments={"detector2d": recorded_settings(settings)},
         overwrite=overwrite,
         max_gradient_norm=settings.max_gradient_norm,
         seed=seed,
-        threads=settings.threads,
-        accumulate=settings.accumulate,
-        synchronise=settings.synchronised_batch_norm,
     )
 
 

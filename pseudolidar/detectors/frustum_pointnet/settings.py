@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pseudolidar.detectors.frustum_pointnet.model import Version
-from pseudolidar.training import Precision
+from pseudolidar.training import TrainingSettings
 
 
 @dataclass(frozen=True)
-class FrustumTraining:
+class FrustumTraining(TrainingSettings):
     """How a Frustum PointNet is trained.
 
     Attributes:
@@ -32,12 +32,6 @@ class FrustumTraining:
         add_box_score: in detection add the logarithm of a 2D box's own score to the object's, which keeps boxes that
             the 2D detector doubts from ranking high; the published score leaves it out.
         max_occlusion, max_truncation: of the objects trained on, KITTI's level and fraction outside of the image.
-        precision: of the arithmetic.
-        checkpoint_every: steps.
-        device: `cpu` or `cuda`.
-        threads: processor threads; None: as many as PyTorch takes.
-        accumulate: parts of a batch that go through the network one after the other, for less memory: `training.fit`.
-        synchronised_batch_norm: several processes take the statistics of batch normalisation together.
     """
 
     steps: int
@@ -59,9 +53,3 @@ class FrustumTraining:
     add_box_score: bool
     max_occlusion: int
     max_truncation: float
-    precision: Precision
-    checkpoint_every: int
-    device: str
-    threads: int | None
-    accumulate: int
-    synchronised_batch_norm: bool

@@ -92,9 +92,7 @@ def train_frustum_pointnet(
         checkpoint,
         record,
         f"frustum network ({names})",
-        precision=settings.precision,
-        checkpoint_every=settings.checkpoint_every,
-        device=settings.device if device is None else device,
+        **settings.of_loop(device),
         arguments={
             "class_names": list(class_names),
             "max_depth": max_depth,
@@ -103,9 +101,6 @@ def train_frustum_pointnet(
         },
         overwrite=overwrite,
         seed=seed,
-        threads=settings.threads,
-        accumulate=settings.accumulate,
-        synchronise=settings.synchronised_batch_norm,
     )
 
 

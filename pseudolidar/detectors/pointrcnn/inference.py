@@ -22,7 +22,7 @@ from pseudolidar.training import load_plain, require_device
 
 _EXPECTED = "a PointRCNN's checkpoint, of this package or published (model_state)"
 # Settings that published checkpoints were trained under, and don't hold.
-_PUBLISHED_SETTINGS = {"points": 16384, "score_threshold": 0.3, "nms_threshold": 0.1}
+PUBLISHED_SETTINGS = {"points": 16384, "score_threshold": 0.3, "nms_threshold": 0.1}
 # Boxes whose projection is both wider and higher than this fraction of the image are no objects. Published code asks
 # for one of the two, which would take people close to a low camera away.
 _LARGEST_FRACTION = 0.8
@@ -61,7 +61,7 @@ class PointRCNNDetector(Detector):
         if not isinstance(content, dict):
             raise FormatError(checkpoint, "content", type(content).__name__, _EXPECTED)
         arguments: dict[str, Any] = content.get(
-            "arguments", {"class_name": "Car", "max_depth": None, "settings": _PUBLISHED_SETTINGS}
+            "arguments", {"class_name": "Car", "max_depth": None, "settings": PUBLISHED_SETTINGS}
         )
         if "phase" in arguments:
             raise FormatError(checkpoint, "phase", arguments["phase"], "a detector whose training is finished")

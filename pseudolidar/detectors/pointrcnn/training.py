@@ -20,7 +20,7 @@ from pseudolidar.detectors.pointrcnn.targets import RoISampling
 from pseudolidar.files import InputError, combined_digest
 from pseudolidar.kitti import ObjectDataset
 from pseudolidar.training import (
-    Precision,
+    TrainingSettings,
     fit,
     is_finished,
     is_first_process,
@@ -34,7 +34,7 @@ _MAX_GRADIENT_NORM = 1.0
 
 
 @dataclass(frozen=True)
-class PointRCNNTraining:
+class PointRCNNTraining(TrainingSettings):
     """How a PointRCNN is trained.
 
     Attributes:
@@ -55,12 +55,6 @@ class PointRCNNTraining:
         augmentation: of scenes.
         score_threshold: detections with a lower confidence are left out.
         nms_threshold: rotated BEV IoU above which the less confident detection goes.
-        precision: of the arithmetic.
-        checkpoint_every: steps.
-        device: `cpu` or `cuda`.
-        threads: processor threads; None: as many as PyTorch takes.
-        accumulate: parts of a batch that go through the network one after the other, for less memory: `training.fit`.
-        synchronised_batch_norm: several processes take the statistics of batch normalisation together.
     """
 
     rpn_steps: int
@@ -80,12 +74,6 @@ class PointRCNNTraining:
     augmentation: SceneAugmentation
     score_threshold: float
     nms_threshold: float
-    precision: Precision
-    checkpoint_every: int
-    device: str
-    threads: int | None
-    accumulate: int
-    synchronised_batch_norm: bool
 
 
 def train_pointrcnn(
@@ -132,17 +120,7 @@ def train_pointrcnn(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = PointRCNN.from_arguments(network)
-    common: dict[str, Any] = {
-        "precision": settings.precision,
-        "checkpoint_every": settings.checkpoint_every,
-        "device": settings.device if device is None else device,
-        "max_gradient_norm": _MAX_GRADIENT_NORM,
-        "seed": seed,
-        "overwrite": overwrite,
-        "threads": settings.threads,
-        "accumulate": settings.accumulate,
-        "synchronise": settings.synchronised_batch_norm,
-    }
+    common = {**settings.of_loop(device), "max_gradient_norm": _MAX_GRADIENT_NORM, "seed": seed, "overwrite": overwrite}
     if not settings.joint:
         fit(
             model,

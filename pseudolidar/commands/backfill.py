@@ -10,13 +10,13 @@ from pseudolidar.viewing import tables_of
 
 def main(settings: BackfillSettings, configuration: str) -> None:
     """Go on as far as there are results, print the tables, say where the files are and what is to be run."""
-    outcome = run_backfill(settings, configuration)
-    print_tables(tables_of(outcome.report))
-    for path in outcome.replacements:
+    result = run_backfill(settings, configuration)
+    print_tables(tables_of(result.report))
+    for path in result.replacements:
         print(f"replacements: {path}")
-    print(f"results: {outcome.results}\nreport: {Path(settings.output) / 'report.html'}")
-    if outcome.waiting is not None:
-        print(how_to_run(settings, outcome.waiting))
+    print(f"results: {result.results}\nreport: {Path(settings.output) / 'report.html'}")
+    if result.waiting is not None:
+        print(how_to_run(settings, result.waiting))
 
 
 def how_to_run(settings: BackfillSettings, waiting: Waiting) -> str:

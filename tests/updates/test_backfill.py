@@ -16,23 +16,18 @@ from pseudolidar.evaluation import StackedObjects
 from pseudolidar.files import FormatError
 from pseudolidar.kitti import Objects, read_objects, read_split, write_objects
 from pseudolidar.updates import CostRatio, MaxBelief
-from pseudolidar.updates.backfill import (
-    LABELS,
-    BackfillSettings,
+from pseudolidar.updates.backfill import BackfillResult, BackfillSettings, run_backfill
+from pseudolidar.updates.backfill.candidates import (
     Candidates,
-    Outcome,
-    Truth,
-    changes,
+    distinct_boxes,
     frame_count,
     frames_to_run,
-    object_flips,
     read_candidates,
-    run_backfill,
-    versions_from,
 )
-from pseudolidar.updates.backfill.candidates import distinct_boxes
-from pseudolidar.updates.backfill.labelling import answers, truth
+from pseudolidar.updates.backfill.labelling import LABELS, Truth, predictions, truth
 from pseudolidar.updates.backfill.results import stored_objects
+from pseudolidar.updates.backfill.scoring import changes, object_flips
+from pseudolidar.updates.backfill.versions import versions_from
 from tests.evaluation.scenes import detection, label, objects
 from tests.forked import start_script
 
@@ -64,17 +59,17 @@ def test_detections_speak_of_the_candidates_that_they_overlap_best() -> None:
         objects(detection("Car", box(0)), scored=True),
         objects(detection("Cyclist", box(51)), detection("Cyclist", box(0, 40)), scored=True),
     )
-    said = answers(items, found, 0.5)
+    said = predictions(items, found, 0.5)
     assert said.label.tolist() == [PEDESTRIAN, CAR, BACKGROUND, BACKGROUND]
     assert said.row.tolist() == [0, 1, -1, -1]
-    assert answers(items, found, 0.7).label.tolist() == [BACKGROUND, CAR, BACKGROUND, BACKGROUND]
-    assert answers(items, found, 0.4).row.tolist() == [0, 1, 4, -1]
+    assert predictions(items, found, 0.7).label.tolist() == [BACKGROUND, CAR, BACKGROUND, BACKGROUND]
+    assert predictions(items, found, 0.4).row.tolist() == [0, 1, 4, -1]
 
 
 def test_equal_boxes_are_matched_one_to_one() -> None:
     items = candidates_of((box(0), box(0), box(0)))
     found = stacked(objects(detection("Car", box(0)), detection("Pedestrian", box(0)), scored=True))
-    assert answers(items, found, 0.5).label.tolist() == [CAR, PEDESTRIAN, BACKGROUND]
+    assert predictions(items, found, 0.5).label.tolist() == [CAR, PEDESTRIAN, BACKGROUND]
 
 
 def test_what_kitti_leaves_out_is_not_scored() -> None:
@@ -106,7 +101,7 @@ def test_of_overlapping_candidates_the_best_stays() -> None:
     assert len(distinct_boxes(boxes, 1.0, 0.0)) == 4
 
 
-def test_budgets_are_shares_or_numbers() -> None:
+def test_budgets_are_fractions_or_numbers() -> None:
     assert [frame_count(budget, 100) for budget in (0.07, 0.071, 0.001, 1, 1.0, 2, 100)] == [7, 8, 1, 100, 100, 2, 100]
     for budget in (0, -0.1, 101, 2.5, float("nan")):
         with pytest.raises(ValueError, match="budget: found"):
@@ -129,12 +124,12 @@ def test_no_other_frames_hold_more_entropy(entropies: list[list[float]], count: 
 
 def test_what_is_stored_comes_from_the_newest_version_that_said_so() -> None:
     items = candidates_of((box(0), box(200)), (), (box(0), box(200)))
-    old = answers(items, stacked(
+    old = predictions(items, stacked(
         objects(detection("Car", box(1), x=1), detection("Car", box(201), x=2), scored=True),
         Objects.empty(scored=True),
         objects(detection("Pedestrian", box(1), x=3), scored=True),
     ), 0.5)  # fmt: skip
-    new = answers(items, stacked(
+    new = predictions(items, stacked(
         objects(detection("Cyclist", box(2), x=4), detection("Car", box(202), x=5), scored=True),
         *[Objects.empty(scored=True)] * 2,
     ), 0.5)  # fmt: skip
@@ -152,11 +147,11 @@ def test_found_and_lost_by_hand() -> None:
     before = np.array([1, 0, 1, 0, 2, 3, 0], np.int16)
     after = np.array([0, 1, 2, 1, 0, 2, 1], np.int16)
     one = changes(before, after, true)
-    assert (one.found, one.lost) == (2, 2), "of 6 objects the first and the last but one are lost"
+    assert (one.positive, one.negative) == (2, 2), "of 6 objects the first and the last but one are lost"
     assert (one.added, one.removed) == (2, 2), "an object of another class is a false detection, too"
     assert one.accuracy == 3 / 6
     same = changes(after, after, true)
-    assert (same.found, same.lost, same.added, same.removed) == (0, 0, 0, 0)
+    assert (same.positive, same.negative, same.added, same.removed) == (0, 0, 0, 0)
 
 
 def test_objects_on_the_ground() -> None:
@@ -164,8 +159,8 @@ def test_objects_on_the_ground() -> None:
     labels = stacked(
         objects(label("Car", box(0), x=0), label("Car", box(200), x=10), label("Car", box(400), x=20)), scored=False
     )
-    old = answers(items, stacked(objects(detection("Car", box(0), x=0, score=-3), scored=True)), 0.5)
-    new = answers(items, stacked(objects(
+    old = predictions(items, stacked(objects(detection("Car", box(0), x=0, score=-3), scored=True)), 0.5)
+    new = predictions(items, stacked(objects(
         detection("Car", box(0), x=5, score=7), detection("Car", box(200), x=10, score=8), scored=True
     )), 0.5)  # fmt: skip
     flips = object_flips(items, labels, (old.label, [old]), (new.label, [old, new]))
@@ -177,7 +172,7 @@ def test_objects_on_the_ground() -> None:
 def test_a_class_without_3d_boxes_has_no_ground_match() -> None:
     items = candidates_of((box(0), box(200), box(400)))
     labels = stacked(objects(label("Car", box(0), x=0), label("Cyclist", box(200), x=10)), scored=False)
-    said = answers(items, stacked(objects(detection("Car", box(0), x=0), scored=True)), 0.5)
+    said = predictions(items, stacked(objects(detection("Car", box(0), x=0), scored=True)), 0.5)
     # As a posterior may have it: cyclists, of which no version ever speaks.
     believed = np.array([LABELS.index("Car"), LABELS.index("Cyclist"), LABELS.index("Cyclist")], np.int16)
     flips = object_flips(items, labels, (said.label, [said]), (believed, [said]))
@@ -203,7 +198,7 @@ def test_where_no_detection_matches_all_are_false() -> None:
     items = candidates_of((box(0), box(200)))
     labels = stacked(objects(label("Car", box(0), x=0)), scored=False)
     found = objects(detection("Car", box(200), x=30), detection("Pedestrian", box(0), x=9), scored=True)
-    said = answers(items, stacked(found), 0.5)
+    said = predictions(items, stacked(found), 0.5)
     flips = object_flips(items, labels, (said.label, [said]), (np.zeros(2, np.int16), [said]))
     counts = {name: (one.before.false_count, one.after.false_count) for name, one in flips.items()}
     assert counts == {"Car": (1, 0), "Pedestrian": (1, 0), "Cyclist": (0, 0)}
@@ -243,13 +238,7 @@ class Town:
             **{"data": str(self.data), "archive": "archive", "labelled": "labelled"},
             **{"candidates": str(self.folder / "candidates"), "versions": versions, "min_score": 0.0, "budget": 0.25},
             **{"selection": "entropy", "rule": CostRatio(2.0), "budgets": [], "output": str(self.folder / "output")},
-            **{
-                "boxes_scores": "probability",
-                "candidate_score": 0.3,
-                "max_overlap": 0.5,
-                "min_overlap": 0.5,
-                "seed": 0,
-            },
+            **{"boxes_scores": "probability", "candidate_score": 0.3, "max_iou": 0.5, "min_iou": 0.5, "seed": 0},
         }
         return BackfillSettings(**mine | others)  # type: ignore[arg-type]
 
@@ -276,7 +265,7 @@ def labels_in(folder: Path) -> Iterator[bytes]:
     return (path.read_bytes() for path in sorted(folder.rglob("*")) if path.suffix in (".npy", ".csv", ".txt"))
 
 
-def stages_of(outcome: Outcome) -> dict[str, tuple]:
+def stages_of(outcome: BackfillResult) -> dict[str, tuple]:
     block = outcome.report.sections[0].blocks[0]
     return {str(row.cells[0]): row.cells[1:] for row in block.rows}  # type: ignore[union-attr]
 
@@ -406,7 +395,7 @@ def test_mistakes_leave_the_state_alone(town: Town) -> None:
     for wrong, what in (
         ({"budget": 41}, "budget: found 41"),
         ({"budgets": [0.1, 41]}, "budget: found 41"),
-        ({"min_overlap": 50.0}, "min_overlap: found 50, expected 0 to 1"),
+        ({"min_iou": 50.0}, "min_iou: found 50, expected 0 to 1"),
         ({"archive": "nowhere"}, "nowhere.txt"),
         ({"candidates": str(town.folder / "nothing")}, "nothing there"),
         ({"labelled": "archive"}, "found frame 000000 of the archive"),
@@ -418,16 +407,16 @@ def test_mistakes_leave_the_state_alone(town: Town) -> None:
     assert not (town.folder / "output/labels_u.npy").exists(), "nothing was taken in"
     assert run_backfill(mine, "").waiting is not None
     with pytest.raises(FormatError, match="record: found candidates="):
-        run_backfill(replace(mine, max_overlap=0.0, candidate_score=0.6, candidates=town.run("c", 9, 0.5)), "")
+        run_backfill(replace(mine, max_iou=0.0, candidate_score=0.6, candidates=town.run("c", 9, 0.5)), "")
 
 
 def test_candidates_in_one_file(town: Town) -> None:
     path = town.folder / "boxes.txt"
     path.write_text("image_2/000000.png 2 0.9 0 0 50 50\nimage_2/000000.png 1 0.1 90 0 150 50\n")
-    items = read_candidates(path, ["000000", "000001"])
+    items = read_candidates(path, ["000000", "000001"], 0.5, 0.3, "probability")
     assert items.frame.tolist() == [0] and items.items_of(np.array([1])).tolist() == []
     with pytest.raises(FormatError, match=r"none of score 0\.95"):
-        read_candidates(path, ["000000"], min_score=0.95)
+        read_candidates(path, ["000000"], 0.5, 0.95, "probability")
 
 
 def test_the_script_says_how_to_go_on(town: Town) -> None:

@@ -43,6 +43,14 @@ class Boxes2d:
         """The 2D boxes of labels (certain) or results (with their scores)."""
         return cls(objects.class_name, objects.box2d, objects.score)
 
+    def to_objects(self) -> Objects:
+        """The objects of a KITTI result file, in which the 3D box and all else is not given."""
+        count = len(self)
+        not_given = np.tile([-1000.0, -1000.0, -1000.0, -1.0, -1.0, -1.0, -10.0], (count, 1))
+        score = np.ones(count) if self.score is None else self.score
+        unknown = np.full(count, -1)
+        return Objects(self.class_name, unknown, unknown, np.full(count, -10.0), self.box2d, not_given, score)
+
     def of_classes(self, class_names: Sequence[str]) -> "Boxes2d":
         """The boxes of some classes, in the same order."""
         return self[np.isin(self.class_name, class_names)]

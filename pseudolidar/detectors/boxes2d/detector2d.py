@@ -13,7 +13,7 @@ from pseudolidar.detectors.boxes2d.boxes import Boxes2d, clipped_to_image
 from pseudolidar.detectors.boxes2d.networks import MIN_SCORE, FasterRCNN, LightFCOS, detector_network
 from pseudolidar.detectors.boxes2d.training_data import resized
 from pseudolidar.files import FormatError, InputError, require_file, track
-from pseudolidar.kitti import ObjectDataset, Objects, write_objects
+from pseudolidar.kitti import ObjectDataset, write_objects
 from pseudolidar.training import Arithmetic, arithmetic_of, load_checkpoint, require_device
 
 logger = logging.getLogger(__name__)
@@ -109,18 +109,9 @@ def detect_boxes2d(
     found = 0
     for frame in track(frames, f"2D boxes ({', '.join(detector.class_names)})"):
         boxes = detector.boxes(frame.left_image())
-        objects = objects_of(boxes)
+        objects = boxes.to_objects()
         assert objects.score is not None
         objects = objects[objects.score >= min_score]
         write_objects(output / f"{frame.frame_id}.txt", objects)
         found += len(objects)
     logger.info("%s: %d 2D boxes in %d frames", ", ".join(detector.class_names), found, len(frames))
-
-
-def objects_of(boxes: Boxes2d) -> Objects:
-    """2D boxes as the objects of a KITTI result file, in which the 3D box and all else is not given."""
-    count = len(boxes)
-    not_given = np.tile([-1000.0, -1000.0, -1000.0, -1.0, -1.0, -1.0, -10.0], (count, 1))
-    score = np.ones(count) if boxes.score is None else boxes.score
-    return Objects(boxes.class_name, np.full(count, -1.0), np.full(count, -1), np.full(count, -10.0), boxes.box2d,
-                   not_given, score)  # fmt: skip

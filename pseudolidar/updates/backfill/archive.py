@@ -1,6 +1,6 @@
 """An archive's stored detections in a folder, taken forward one version at a time, as far as there are results."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pseudolidar.files import InputError, Record, keep_record, replacing, write_npy
-from pseudolidar.kitti import read_split
-from pseudolidar.updates import PredictionStore, Replace, Rule
-from pseudolidar.updates.backfill.candidates import Candidates
-from pseudolidar.updates.backfill.frames import Selection, frame_count, frames_to_run
-from pseudolidar.updates.backfill.labelling import LABELS, Answers, LabelledFrames
-from pseudolidar.updates.backfill.results import write_replacements, write_results
+from pseudolidar.files import InputError, Record, keep_record, write_file, write_npy
+from pseudolidar.kitti import read_split, write_objects
+from pseudolidar.updates import PredictionStore, Replace, Rule, Selection
+from pseudolidar.updates.backfill.candidates import Candidates, frame_count, frames_to_run
+from pseudolidar.updates.backfill.labelling import LABELS, LabelledFrames, Predictions
+from pseudolidar.updates.backfill.results import stored_objects, write_replacements
 from pseudolidar.updates.backfill.versions import Classifier, Version, classifier
 
 _WHAT = "stored labels"
@@ -28,7 +27,7 @@ class Waiting:
     Attributes:
         version: which one.
         frames: of the archive to run it on.
-        missing: frames without results, some of them labelled ones, for its confusion matrix.
+        missing: frames without results, labelled ones for its confusion matrix among them.
         split_file: that lists them all.
     """
 
@@ -47,24 +46,24 @@ class Archive:
         candidates: of the archive.
         labelled: frames outside of the archive that no version was trained on.
         versions: in the order of their arrival; the labels of the first are those stored at the beginning.
-        min_overlap: of a detection with the candidate that it speaks of, in the image.
+        min_iou: of a detection and the candidate that it labels, in the image.
 
     Raises:
-        InputError: no version, two of one name, an overlap outside 0 to 1, or a labelled frame in the archive.
+        InputError: no version, two of one name, an IoU outside 0 to 1, or a labelled frame in the archive.
     """
 
     folder: Path
     candidates: Candidates
     labelled: LabelledFrames
     versions: tuple[Version, ...]
-    min_overlap: float
+    min_iou: float
 
     def __post_init__(self) -> None:
         names = [version.name for version in self.versions]
         if not names or len(set(names)) < len(names):
             raise InputError(f"versions: found {', '.join(names) or 'none'}, expected one or more, each once")
-        if not 0 <= self.min_overlap <= 1:
-            raise InputError(f"min_overlap: found {self.min_overlap:g}, expected 0 to 1")
+        if not 0 <= self.min_iou <= 1:
+            raise InputError(f"min_iou: found {self.min_iou:g}, expected 0 to 1")
         shared = set(self.candidates.frame_ids) & set(self.labelled.candidates.frame_ids)
         if shared:
             expected = "frames outside of it: confusion is not to be measured on what it corrects"
@@ -74,22 +73,22 @@ class Archive:
         return self
 
     def __exit__(self, *error: object) -> None:
-        if "store" in self.__dict__:
+        if "store" in vars(self):
             self.store.close()
 
     @cached_property
     def store(self) -> PredictionStore:
-        """The prediction store; where there is none, it begins with the shares of the labels on labelled frames.
+        """The prediction store; a new one has the frequencies of the labels on labelled frames as its prior.
 
         Raises:
-            FormatError: one of other candidates.
+            FormatError: a store of other candidates.
         """
         inputs = {
             "candidates": self.candidates.digest,
             "labelled candidates": self.labelled.candidates.digest,
             "labels": self.labelled.digest,
         }
-        keep_record(self.folder / "backfill.json", Record(_WHAT, {"overlap": self.min_overlap}, inputs))
+        keep_record(self.folder / "backfill.json", Record(_WHAT, {"overlap": self.min_iou}, inputs))
         if (self.folder / "store").is_dir():
             return PredictionStore(self.folder / "store")
         return PredictionStore.create(
@@ -107,7 +106,7 @@ class Archive:
         for version in self.versions:
             if len(ready) >= max(self.finished, 1) and version.missing(self.labelled.candidates.frame_ids):
                 break
-            ready.append(classifier(version, self.labelled, self.min_overlap))
+            ready.append(classifier(version, self.labelled, self.min_iou))
         return tuple(ready)
 
     @property
@@ -119,10 +118,9 @@ class Archive:
         """Take in one version after the other until results are missing; after an interruption just call it again.
 
         Args:
-            budget: share or number of frames on which each version but the first is run, see `frame_count`.
+            budget: fraction or number of frames on which each version but the first is run, see `frame_count`.
             rule: when a stored label changes.
-            selection: see `frames_to_run`; seed likewise.
-            seed: the same one chooses the same frames.
+            selection, seed: see `frames_to_run`.
 
         Returns:
             the version that has to be run, and on which frames; None when all are taken in.
@@ -132,17 +130,18 @@ class Archive:
                 candidates, of other versions or of the same in another order, or taken in with another budget or rule.
             InputError: fewer versions than were taken in; see `frame_count`, `frames_to_run`.
         """
+        policy = {"budget": budget, "rule": repr(rule), "selection": selection, "seed": seed}
         count = frame_count(budget, len(self.candidates.frame_ids))
-        if self.finished > len(self.versions):
-            expected = f"the {self.finished} that were taken in, and later ones"
+        finished = self.finished
+        if finished > len(self.versions):
+            expected = f"the {finished} that were taken in, and later ones"
             raise InputError(f"versions: found {len(self.versions)}, expected {expected}")
-        for number, version in enumerate(self.versions):
-            if number < self.finished:
-                self._require_same_version(number, budget, rule, selection, seed)
-                if number == self.finished - 1:
-                    # The step before may have ended between its labels and its files.
-                    self._write_step(number)
-                continue
+        for number in range(finished):
+            self._keep_record(number, policy)
+        if finished:
+            # The step before may have ended between its labels and its files.
+            self._write_step(finished - 1)
+        for number, version in enumerate(self.versions[finished:], start=finished):
             frames = np.unique(self.candidates.frame)
             if number:
                 frames = frames_to_run(self.candidates, self.store.entropy, count, selection, seed + number)
@@ -152,14 +151,14 @@ class Archive:
                 split_file = self._frames_file(version)
                 _write_lines(split_file, sorted({*missing, *names}))
                 return Waiting(version, names, tuple(missing), split_file)
-            of_version = self.classifiers[number]
-            said = of_version.classify(self.candidates, names).label
+            predicted = self.classifiers[number].classify(self.candidates, names).label
             # Both stand before the step is taken, so that no finished step lacks them.
             _write_lines(self._frames_file(version), names)
-            self._version_file(number).unlink(missing_ok=True)
-            self._require_same_version(number, budget, rule, selection, seed)
+            self._record_file(number).unlink(missing_ok=True)
+            self._keep_record(number, policy)
             items = self.store.request(self.candidates.items_of(frames))
-            self.store.update(items, said[items], of_version.confusion, rule if number else Replace())
+            confusion = self.classifiers[number].confusion
+            self.store.update(items, predicted[items], confusion, rule if number else Replace())
             self._write_step(number)
         return None
 
@@ -169,58 +168,49 @@ class Archive:
 
     def labels_after(self, number: int) -> NDArray[np.int16]:
         """The stored labels (N,) after a version was taken in."""
-        return np.load(self._labels_file(self.versions[number]))
+        return np.load(self._labels_file(number))
 
-    def sources(self) -> list[Answers]:
-        """What each version that is taken in says in the frames that it was run on, oldest first."""
+    def sources(self) -> list[Predictions]:
+        """The predictions of each version that is taken in, in the frames that it was run on, oldest first."""
         return [
             self.classifiers[number].classify(self.candidates, self.frames_of(number))
             for number in range(self.finished)
         ]
 
-    def write_results(self) -> Path:
-        """Write the stored state as KITTI result files results/ID.txt, see `results.write_results`; the folder."""
-        belief = np.take_along_axis(self.store.posterior, self.store.labels[:, None].astype(np.int64), axis=1)[:, 0]
-        write_results(self.folder / "results", self.candidates, np.asarray(self.store.labels), belief, self.sources())
-        return self.folder / "results"
+    def write_results(self, sources: Sequence[Predictions]) -> Path:
+        """Write `stored_objects` as KITTI result files results/ID.txt, with the belief in a label as the score."""
+        folder, label = self.folder / "results", np.asarray(self.store.labels)
+        belief = np.take_along_axis(self.store.posterior, label[:, None].astype(np.int64), axis=1)[:, 0]
+        frames = stored_objects(self.candidates, label, belief, sources)
+        for name, objects in zip(self.candidates.frame_ids, frames, strict=True):
+            write_objects(folder / f"{name}.txt", objects)
+        return folder
 
-    def replacements_file(self, version: Version) -> Path:
-        """The table of what a version changed, see `results.write_replacements`."""
-        return self.folder / f"replacements_{version.name}.csv"
+    def replacements_file(self, number: int) -> Path:
+        """The table of what a version changed, see `write_replacements`."""
+        return self.folder / f"replacements_{self.versions[number].name}.csv"
 
     def _write_step(self, number: int) -> None:
-        version, step = self.versions[number], self.store.last_step
-        assert step is not None
-        if number:
-            changed = step.before != step.after
-            write_replacements(
-                self.replacements_file(version),
-                self.candidates,
-                step.items[changed],
-                step.before[changed],
-                step.after[changed],
-                self.store.posterior,
-            )
-        write_npy(self._labels_file(version), self.store.labels)
+        step = self.store.last_step
+        if number and step is not None:
+            write_replacements(self.replacements_file(number), self.candidates, step, self.store.posterior)
+        write_npy(self._labels_file(number), self.store.labels)
 
-    def _require_same_version(self, number: int, budget: float, rule: Rule, selection: Selection, seed: int) -> None:
+    def _keep_record(self, number: int, policy: Mapping[str, Any]) -> None:
         version = self.versions[number]
         run = [*self.labelled.candidates.frame_ids, *self.frames_of(number)]
-        settings: dict[str, Any] = {"version": version.name, "lowest scores": version.min_score}
-        if number:
-            settings |= {"budget": budget, "rule": repr(rule), "selection": selection, "seed": seed}
-        keep_record(self._version_file(number), Record(_WHAT, settings, {"results": version.digest(run)}))
+        settings = {"version": version.name, "lowest scores": version.min_score, **(policy if number else {})}
+        keep_record(self._record_file(number), Record(_WHAT, settings, {"results": version.digest(run)}))
 
-    def _version_file(self, number: int) -> Path:
+    def _record_file(self, number: int) -> Path:
         return self.folder / f"version_{number}.json"
 
     def _frames_file(self, version: Version) -> Path:
         return self.folder / f"frames_{version.name}.txt"
 
-    def _labels_file(self, version: Version) -> Path:
-        return self.folder / f"labels_{version.name}.npy"
+    def _labels_file(self, number: int) -> Path:
+        return self.folder / f"labels_{self.versions[number].name}.npy"
 
 
 def _write_lines(path: Path, lines: Sequence[str]) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text("".join(f"{line}\n" for line in lines))
+    write_file(path, "".join(f"{line}\n" for line in lines))

@@ -1,6 +1,7 @@
-"""Candidate boxes: the fixed 2D boxes of an archive of frames, each of them an item of the prediction store."""
+"""Candidate boxes: the fixed 2D boxes of an archive of frames, each an item; which frames to run again for them."""
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from pseudolidar.detectors.boxes2d import Boxes2d, ScoreKind, read_boxes
 from pseudolidar.evaluation import bbox_iou
 from pseudolidar.files import FormatError, InputError
+from pseudolidar.updates import Selection
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,48 +49,85 @@ class Candidates:
 
 
 def read_candidates(
-    path: str | Path,
-    frame_ids: Sequence[str],
-    max_overlap: float = 0.5,
-    min_score: float = 0.3,
-    scores: ScoreKind = "probability",
+    path: str | Path, frame_ids: Sequence[str], max_iou: float, min_score: float, scores: ScoreKind
 ) -> Candidates:
     """Read the candidates of some frames, whatever class the 2D detector gave them.
 
-    Of boxes that overlap by more than `max_overlap` only the one of the highest score stays, so that one object is one
-    item: otherwise a version that finds it once would be wrong about its other boxes.
+    Of boxes whose IoU exceeds `max_iou` only the one of the highest score stays, so that one object is one item:
+    otherwise a version that finds it once would be wrong about its other boxes.
 
     Args:
         path: a folder of KITTI result files, their 3D fields unread, or a file `image_path class_id score x1 y1 x2 y2`.
         frame_ids: of the frames; one that the file does not name has no candidates.
-        max_overlap: intersection over union, 0 to 1.
+        max_iou: 0 to 1.
         min_score: boxes of lower scores are left out; a probability.
         scores: what the boxes' scores are.
 
     Raises:
         FormatError: nothing there, a frame without a result file, a broken file, no candidate at all.
-        InputError: `max_overlap` outside 0 to 1.
+        InputError: `max_iou` outside 0 to 1.
     """
-    if not 0 <= max_overlap <= 1:
-        raise InputError(f"max_overlap: found {max_overlap}, expected 0 to 1")
+    if not 0 <= max_iou <= 1:
+        raise InputError(f"max_iou: found {max_iou}, expected 0 to 1")
     path = Path(path)
     if not path.exists():
         raise FormatError(path, "file", "nothing there", "candidate boxes: a folder of KITTI results, or one file")
     boxes = read_boxes(path, frame_ids, scores)
-    kept = [distinct_boxes(boxes.get(frame_id, Boxes2d.empty()), max_overlap, min_score) for frame_id in frame_ids]
+    kept = [distinct_boxes(boxes.get(frame_id, Boxes2d.empty()), max_iou, min_score) for frame_id in frame_ids]
     frame = np.repeat(np.arange(len(kept)), [len(own) for own in kept])
     if not len(frame):
         raise FormatError(path, "boxes", f"none of score {min_score:g} in {len(frame_ids)} frames", "candidate boxes")
     return Candidates(tuple(frame_ids), frame, np.concatenate(kept))
 
 
-def distinct_boxes(boxes: Boxes2d, max_overlap: float, min_score: float) -> NDArray[np.float64]:
+def distinct_boxes(boxes: Boxes2d, max_iou: float, min_score: float) -> NDArray[np.float64]:
     """The boxes (M, 4) of one frame that stay, the best first; see `read_candidates`."""
     score = np.ones(len(boxes)) if boxes.score is None else boxes.score
     order = np.argsort(-score, kind="stable")[: int((score >= min_score).sum())]
     box2d = boxes.box2d[order]
     is_kept = np.ones(len(box2d), np.bool_)
-    for i, overlap in enumerate(bbox_iou(box2d, box2d)):
+    for i, iou in enumerate(bbox_iou(box2d, box2d)):
         if is_kept[i]:
-            is_kept[i + 1 :] &= overlap[i + 1 :] <= max_overlap
+            is_kept[i + 1 :] &= iou[i + 1 :] <= max_iou
     return box2d[is_kept]
+
+
+def frame_count(budget: float, frames: int) -> int:
+    """How many of the archive's frames a budget pays for.
+
+    Args:
+        budget: up to 1 a fraction of the frames, rounded up; above 1 a number of them.
+        frames: in the archive.
+
+    Raises:
+        InputError: a budget of zero or less, above the number of frames, or a number that is not whole.
+    """
+    if not 0 < budget <= max(frames, 1) or (budget > 1 and budget != int(budget)):
+        raise InputError(f"budget: found {budget:g}, expected a fraction above 0, up to 1, or 2 to {frames} frames")
+    # Without the last digits, or 0.07 of 100 frames were 8.
+    return math.ceil(round(budget * frames, 9)) if budget <= 1 else int(budget)
+
+
+def frames_to_run(
+    candidates: Candidates, entropy: NDArray[np.floating], count: int, selection: Selection, seed: int
+) -> NDArray[np.int64]:
+    """The frames to run a new version on, int64, rising.
+
+    A run of a frame renews the labels of all its items, so a frame is worth the sum of their entropies. Frames without
+    candidates are never among them: nothing stored could change.
+
+    Args:
+        candidates: N items.
+        entropy: (N,) of their posteriors, nats.
+        count: the most frames to choose.
+        selection: the frames of the largest sums, ties in a random order; or all at random.
+        seed: of that order.
+    """
+    frames = np.random.default_rng(seed).permutation(np.unique(candidates.frame))
+    if selection == "entropy":
+        worth = np.bincount(candidates.frame, np.asarray(entropy, np.float64), len(candidates.frame_ids))
+        # Sums of float32 in other orders: what differs in the last digits alone is a tie.
+        frames = frames[np.argsort(-np.round(worth[frames], 5), kind="stable")]
+    elif selection != "random":
+        raise InputError(f"selection: found {selection!r}, expected entropy or random")
+    return np.sort(frames[:count])

@@ -1,4 +1,4 @@
-"""What detections, or labels, say of each candidate box: background, Car, Pedestrian or Cyclist."""
+"""The label of each candidate box by detections, or by ground truth: background, Car, Pedestrian or Cyclist."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,8 +20,8 @@ _REGION = "DontCare"
 
 
 @dataclass(frozen=True, eq=False)
-class Answers:
-    """What one version says of N candidates.
+class Predictions:
+    """One version's labels of N candidates.
 
     Attributes:
         label: int16 (N,), of `LABELS`.
@@ -36,14 +36,14 @@ class Answers:
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """What N candidates are.
+    """The true labels of N candidates.
 
     Attributes:
         label: int16 (N,), of `LABELS`.
         counts: bool (N,), whether the candidate is scored; those on a Van or Person_sitting and in DontCare regions are
-            left out, as KITTI does. To find another object of no class here, a Truck for instance, is wrong.
+            left out, as in KITTI. A detection on another object of none of the classes, e.g. a Truck, is wrong.
         objects: by class, how many labelled objects there are.
-        covered: by class, how many of them some candidate is; no rule of updates can find the others.
+        covered: by class, how many of them a candidate matches; no rule of updates can find the others.
     """
 
     label: NDArray[np.int16]
@@ -59,7 +59,7 @@ class LabelledFrames:
     Attributes:
         candidates: N boxes.
         labels: of the same frames.
-        truth: what the labels say of the candidates.
+        truth: of the candidates.
         digest: of the labels' files.
     """
 
@@ -70,33 +70,32 @@ class LabelledFrames:
 
     @property
     def prior(self) -> NDArray[np.float64]:
-        """float64 (K,), the share of each label among the candidates that count, with Laplace smoothing."""
+        """float64 (K,), the frequency of each label among the candidates that count, with Laplace smoothing."""
         counts = np.bincount(self.truth.label[self.truth.counts], minlength=len(LABELS)) + 1.0
         return counts / counts.sum()
 
     @classmethod
-    def read(cls, dataset: ObjectDataset, candidates: Candidates, min_overlap: float) -> "LabelledFrames":
-        """Read the labels of the candidates' frames; `min_overlap` as for `matching_rows`.
+    def read(cls, dataset: ObjectDataset, candidates: Candidates, min_iou: float) -> "LabelledFrames":
+        """Read the labels of the candidates' frames; `min_iou` as for `matching_rows`.
 
         Raises:
             FormatError: a missing or broken label file.
         """
         paths = [dataset.frame(name).path("label_2") for name in candidates.frame_ids]
         labels = read_frames([str(path) for path in paths], scored=False)
-        return cls(candidates, labels, truth(candidates, labels, min_overlap), files_digest(paths))
+        return cls(candidates, labels, truth(candidates, labels, min_iou), files_digest(paths))
 
 
-def matching_rows(candidates: Candidates, objects: StackedObjects, min_overlap: float) -> NDArray[np.int64]:
-    """Match candidates and objects one-to-one, pairs of the largest overlap first.
+def matching_rows(candidates: Candidates, objects: StackedObjects, min_iou: float) -> NDArray[np.int64]:
+    """Match candidates and objects one-to-one, pairs of the largest IoU first.
 
-    By overlap and not by score: it says which box a detection speaks of, and scores of different detectors (log
+    By IoU and not by score: it tells which box a detection belongs to, and scores of different detectors (log
     probabilities, logits) are not on one scale.
 
     Args:
         candidates: N boxes.
         objects: of the same frames.
-        min_overlap: intersection over union in the image that a match reaches. Of equal overlaps the earlier candidate,
-            then the earlier object is matched.
+        min_iou: of a match, in the image. Of equal IoUs the earlier candidate, then the earlier object is matched.
 
     Returns:
         int64 (N,), a row of `objects.objects`, or -1.
@@ -105,10 +104,10 @@ def matching_rows(candidates: Candidates, objects: StackedObjects, min_overlap: 
     start = candidates.start
     for frame in np.flatnonzero(np.diff(start) * np.diff(objects.start)).tolist():
         first, own = start[frame], objects.start[frame : frame + 2]
-        overlap = bbox_iou(candidates.box2d[first : start[frame + 1]], objects.objects.box2d[own[0] : own[1]])
-        i, j = np.nonzero((overlap >= min_overlap) & (overlap > 0))
+        iou = bbox_iou(candidates.box2d[first : start[frame + 1]], objects.objects.box2d[own[0] : own[1]])
+        i, j = np.nonzero((iou >= min_iou) & (iou > 0))
         taken = set()
-        for pair in np.argsort(-overlap[i, j], kind="stable"):
+        for pair in np.argsort(-iou[i, j], kind="stable"):
             candidate, row = first + i[pair], own[0] + j[pair]
             if rows[candidate] < 0 and row not in taken:
                 rows[candidate] = row
@@ -116,17 +115,17 @@ def matching_rows(candidates: Candidates, objects: StackedObjects, min_overlap: 
     return rows
 
 
-def answers(candidates: Candidates, detections: StackedObjects, min_overlap: float) -> Answers:
-    """What detections of Cars, Pedestrians and Cyclists say of each candidate; arguments as for `matching_rows`."""
-    rows = matching_rows(candidates, detections, min_overlap)
-    return Answers(_labels_of(detections)[rows], rows, detections)
+def predictions(candidates: Candidates, detections: StackedObjects, min_iou: float) -> Predictions:
+    """The candidates' labels by detections of Cars, Pedestrians and Cyclists; arguments as for `matching_rows`."""
+    rows = matching_rows(candidates, detections, min_iou)
+    return Predictions(_labels_of(detections)[rows], rows, detections)
 
 
-def truth(candidates: Candidates, labels: StackedObjects, min_overlap: float) -> Truth:
-    """What labels say of each candidate; arguments as for `matching_rows`."""
+def truth(candidates: Candidates, labels: StackedObjects, min_iou: float) -> Truth:
+    """The candidates' labels by ground truth; arguments as for `matching_rows`."""
     name = labels.objects.class_name
     things = labels.where(np.isin(name, (*CLASSES, *NEUTRAL.values())))
-    rows = matching_rows(candidates, things, min_overlap)
+    rows = matching_rows(candidates, things, min_iou)
     label = _labels_of(things)[rows]
     is_neutral = (rows >= 0) & (label == BACKGROUND)
     in_region = (rows < 0) & _in_regions(candidates, labels.where(name == _REGION))

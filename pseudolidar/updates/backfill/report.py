@@ -1,27 +1,29 @@
-"""A backfill as a figure over budgets and as one report."""
+"""A backfill as tables, as a figure over budgets and as one report."""
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, field
+from math import isfinite, isnan
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from pseudolidar.evaluation import CLASSES, LOOSE_OVERLAP
 from pseudolidar.evaluation.flips import ObjectFlips
-from pseudolidar.tables import Row, Table
-from pseudolidar.updates import Rule
+from pseudolidar.statistics import Estimate
+from pseudolidar.systems import Change
+from pseudolidar.tables import Heading, Row, Table, Value
+from pseudolidar.updates import Rule, Selection, rule_name
 from pseudolidar.updates.backfill.archive import Archive, Waiting
-from pseudolidar.updates.backfill.comparison import Policy, Trial
-from pseudolidar.updates.backfill.labelling import Truth
-from pseudolidar.updates.backfill.scoring import Changes
-from pseudolidar.updates.backfill.tables import Stage, confusion_table, coverage_table, objects_table, stages_table
-from pseudolidar.viewing import Block, Picture, Report, Section
+from pseudolidar.updates.backfill.labelling import LABELS, Truth
+from pseudolidar.updates.backfill.scoring import Changes, Trial
+from pseudolidar.updates.backfill.versions import Classifier
+from pseudolidar.viewing import Picture, Report, Section
 from pseudolidar.viewing.canvas import PAGE_WIDTH_IN, axes_at, drawing_style, new_figure
 from pseudolidar.viewing.colours import THEME
 
 _PANELS = {
-    "objects found": lambda trial: trial.mean("found"),
-    "objects lost": lambda trial: trial.mean("lost"),
+    "objects found": lambda trial: trial.mean("positive"),
+    "objects lost": lambda trial: trial.mean("negative"),
     "false detections, added − removed": lambda trial: trial.mean("added") - trial.mean("removed"),
     "items right (%)": lambda trial: 100 * trial.mean("accuracy"),
 }
@@ -34,26 +36,38 @@ _HEIGHT_IN = 2.0
 _BOTTOM_IN = 0.68
 
 
-def rule_text(rule: Rule) -> str:
-    """Name of the rule in tables and figures, e.g. "cost ratio 3"."""
-    words = re.sub(r"(?<=.)([A-Z])", r" \1", type(rule).__name__).lower()
-    return " ".join([words, *(f"{getattr(rule, field.name):g}" for field in fields(rule))])
+@dataclass
+class StoredLabels:
+    """Stored labels at some time, or those that stand for them.
 
+    Attributes:
+        name: which versions are in them.
+        frames: that the newest of them was run on.
+        items: candidates in those frames.
+        changed: items whose label is not the one stored at the beginning.
+        changes: against the labels at the beginning; None without ground truth.
+        wrong: change of the percentage of wrong labels, likewise.
+        objects: by class, flips of objects on the ground; empty without ground truth and at the beginning.
+    """
 
-def policy_text(policy: Policy) -> str:
-    """E.g. "cost ratio 3, uncertain frames"."""
-    return f"{rule_text(policy.rule)}, {'uncertain' if policy.selection == 'entropy' else 'random'} frames"
+    name: str
+    frames: int
+    items: int
+    changed: int
+    changes: Changes | None = None
+    wrong: Change | None = None
+    objects: Mapping[str, ObjectFlips] = field(default_factory=dict)
 
 
 def budgets_figure(trials: Sequence[Trial], beginning: Changes, frames: int) -> Figure:
-    """What each policy finds and loses against the labels at the beginning, over the share of frames that it runs.
+    """What each policy changes against the labels at the beginning, over the percentage of frames that it runs.
 
     Args:
         trials: at least one, of up to four policies; their order is that of the legend.
         beginning: the labels there against themselves.
         frames: of the archive.
     """
-    policies = dict.fromkeys(trial.policy for trial in trials)
+    policies = dict.fromkeys((trial.rule, trial.selection) for trial in trials)
     width = (PAGE_WIDTH_IN - len(_PANELS) * _LEFT_IN - (len(_PANELS) - 1) * (_GAP_IN - _LEFT_IN) - 0.1) / len(_PANELS)
     with drawing_style():
         figure = new_figure(PAGE_WIDTH_IN, _TOP_IN + _HEIGHT_IN + _BOTTOM_IN)
@@ -61,11 +75,11 @@ def budgets_figure(trials: Sequence[Trial], beginning: Changes, frames: int) -> 
             axes = axes_at(figure, _LEFT_IN + column * (width + _GAP_IN), _TOP_IN, width, _HEIGHT_IN)
             # Thinner and thinner, so that what coincides is seen.
             for policy, colour, linewidth in zip(policies, _COLOURS, _WIDTHS, strict=False):
-                own = sorted((trial for trial in trials if trial.policy == policy), key=lambda trial: trial.frames)
-                own = [Trial(policy, 0, (beginning,)), *own]
-                share = [100 * trial.frames / frames for trial in own]
-                axes.plot(share, [value(trial) for trial in own], color=colour, linewidth=linewidth, marker="o",
-                          markersize=3 + linewidth / 2, label=policy_text(policy), clip_on=False,
+                own = [Trial(*policy, 0, (beginning,))]
+                own += sorted((t for t in trials if (t.rule, t.selection) == policy), key=lambda trial: trial.frames)
+                percent = [100 * trial.frames / frames for trial in own]
+                axes.plot(percent, [value(trial) for trial in own], color=colour, linewidth=linewidth, marker="o",
+                          markersize=3 + linewidth / 2, label=policy_name(*policy), clip_on=False,
                           zorder=3)  # fmt: skip
             axes.set_title(title)
             axes.set_xlim(0, 100)
@@ -79,11 +93,15 @@ def budgets_figure(trials: Sequence[Trial], beginning: Changes, frames: int) -> 
     return figure
 
 
+def policy_name(rule: Rule, selection: Selection) -> str:
+    """E.g. "CostRatio 3, uncertain frames"."""
+    return f"{rule_name(rule)}, {'uncertain' if selection == 'entropy' else 'random'} frames"
+
+
 def backfill_report(
     archive: Archive,
     waiting: Waiting | None,
-    stages: Sequence[Stage],
-    flips: Mapping[str, Mapping[str, ObjectFlips]],
+    stored: Sequence[StoredLabels],
     truth: Truth | None,
     trials: Sequence[Trial],
     figure: Figure | None,
@@ -95,58 +113,42 @@ def backfill_report(
     Args:
         archive: after `Archive.advance`.
         waiting: what is to be run next.
-        stages: the labels at the beginning first.
-        flips: of objects on the ground, stage -> class; empty without ground truth.
+        stored: the labels at the beginning first.
         truth: of the candidates, None without.
         trials: budgets compared; empty where not every version has results on the whole archive.
         figure: of the trials.
         facts: under the first paragraph.
         configuration: resolved, as text.
     """
-    blocks: list[Block] = [stages_table(stages)]
-    sections = [Section("What changed", tuple(blocks))]
-    if flips:
-        sections.append(Section("On the ground", (objects_table(flips),)))
+    sections = [Section("What changed", (_stored_table(stored),))]
+    if any(one.objects for one in stored):
+        sections.append(Section("On the ground", (_objects_table(stored),)))
     if figure is not None:
         caption = (
-            "Each policy against the labels at the beginning, after all versions; where frames are chosen by chance, "
+            "Each policy against the labels at the beginning, after all versions; where frames are chosen at random, "
             f"the mean of {max(len(trial.runs) for trial in trials)} choices. Frames run: by each later version. "
             "Replace at 100 % is full backfill."
         )
         sections.append(Section("Other budgets", (Picture(figure, caption), _trials_table(trials))))
     if truth is not None:
-        sections.append(Section("What the items are", (coverage_table(truth),)))
-    tables: tuple[Table, ...] = tuple(confusion_table(one) for one in archive.classifiers)
+        sections.append(Section("What the items are", (_coverage_table(truth),)))
     text = (
         "Measured on the labelled frames, with one added to every count. The rules take the versions' errors on one "
         "object for independent; versions that share detectors or images err together, and beliefs are then too sure."
     )
-    sections.append(Section("What the versions say", (text, *tables)))
-    return Report("Backfill", _lead(waiting, stages), tuple(sections), tuple(facts.items()), configuration)
+    tables = (_confusion_table(one) for one in archive.classifiers)
+    sections.append(Section("What the versions predict", (text, *tables)))
+    return Report("Backfill", _lead(waiting, stored), tuple(sections), tuple(facts.items()), configuration)
 
 
-def _trials_table(trials: Sequence[Trial]) -> Table:
-    rows = []
-    for i, trial in enumerate(trials):
-        first = not i or trials[i - 1].policy != trial.policy
-        values = [trial.mean(name) for name in ("found", "lost", "added", "removed")]
-        accuracy = 100 * trial.mean("accuracy")
-        rows.append(
-            Row((policy_text(trial.policy) if first else "", trial.frames, *values, accuracy), rule_above=first)
-        )
-    header = ("policy", "frames run", "found", "lost", "added", "removed", "right (%)")
-    return Table("Budgets compared, over items", (header,), tuple(rows), digits=1)
-
-
-def _lead(waiting: Waiting | None, stages: Sequence[Stage]) -> str:
+def _lead(waiting: Waiting | None, stored: Sequence[StoredLabels]) -> str:
     sentences = []
-    for stage in stages[1:]:
-        text = f"{stage.name}, {stage.frames} of {stages[0].frames} frames: {stage.changed} labels changed"
-        if stage.changes is not None:
-            one = stage.changes
+    for one in stored[1:]:
+        text = f"{one.name}, {one.frames} of {stored[0].frames} frames: {one.changed} labels changed"
+        if one.changes is not None:
             text += (
-                f", {one.found} objects found and {one.lost} lost, "
-                f"{one.added} false detections added and {one.removed} removed"
+                f", {one.changes.positive} objects found and {one.changes.negative} lost, "
+                f"{one.changes.added} false detections added and {one.changes.removed} removed"
             )
         sentences.append(f"{text}.")
     if waiting is not None:
@@ -154,4 +156,117 @@ def _lead(waiting: Waiting | None, stages: Sequence[Stage]) -> str:
             f"Next, {waiting.version.name} is to be run on {len(waiting.frames)} frames of the archive; results are "
             f"missing in {len(waiting.missing)} frames, the labelled ones among them."
         )
-    return " ".join(sentences or [f"{stages[0].name}: the labels at the beginning; no other version yet."])
+    return " ".join(sentences or [f"{stored[0].name}: the labels at the beginning; no other version yet."])
+
+
+def _stored_table(stored: Sequence[StoredLabels]) -> Table:
+    """What was run and what it changed, the labels stored at the beginning first."""
+    rows = []
+    for number, one in enumerate(stored):
+        cells: list[Value] = [one.name, one.frames, one.items, one.changed if number else None]
+        if one.changes is not None and one.wrong is not None:
+            c = one.changes
+            gain = Estimate(one.wrong.difference, one.wrong.interval, signed=True).scaled(-1)
+            cells += [c.positive, c.negative, c.added, c.removed] if number else [None] * 4
+            cells += [100 * c.accuracy, gain if number else None]
+        rows.append(Row(tuple(cells)))
+    header: tuple[tuple[str | Heading, ...], ...] = (("labels", "frames run", "items", "changed"),)
+    notes: tuple[str, ...] = (
+        "Frames run, and their items: by that version alone. Changed: the label is not the one stored at "
+        "the beginning.",
+    )
+    if stored[0].changes is not None:
+        header = (
+            (Heading("", 4), Heading("flips", 2), Heading("false detections", 2), Heading("right (%)", 2)),
+            (*header[0], "positive", "negative", "added", "removed", "", "change"),
+        )
+        notes += (
+            "An object is found if its item has the right class: a positive flip finds it, a negative flip loses it. A "
+            "false detection is an item that is called a class and is background or of another class. Right: of the "
+            "items that count; those on a Van or Person_sitting and in DontCare regions do not. Intervals: 95 %, over "
+            "frames.",
+        )
+    return Table("Stored labels against those at the beginning", header, tuple(rows), notes, digits=1)
+
+
+def _objects_table(stored: Sequence[StoredLabels]) -> Table:
+    """Objects by their place on the ground, with false detections before and after."""
+    rows = []
+    for one in stored:
+        for number, (class_name, found) in enumerate(one.objects.items()):
+            counts = found.flips.counts()
+            cells: tuple[Value, ...] = (
+                one.name if not number else "",
+                class_name,
+                *(counts[fate] for fate in ("positive flip", "negative flip", "kept", "missed")),
+                *(found.before.false_count, found.after.false_count),
+            )
+            rows.append(Row(cells, rule_above=not number))
+    ious = ", ".join(f"{name} {LOOSE_OVERLAP[name]['bev']:g}" for name in CLASSES)
+    return Table(
+        "Objects found on the ground",
+        (
+            (Heading("", 2), Heading("flips", 2), Heading("other objects", 2), Heading("false detections", 2)),
+            ("labels", "class", "positive", "negative", "kept", "missed", "before", "after"),
+        ),
+        tuple(rows),
+        (
+            f"KITTI's matching in bird's eye view, all difficulties, IoU above: {ious}. Every labelled object "
+            "takes part, those that no candidate covers are missed throughout. An object may be lost here that keeps "
+            "its label: its newest detection lies elsewhere.",
+        ),
+    )
+
+
+def _trials_table(trials: Sequence[Trial]) -> Table:
+    rows: list[Row] = []
+    previous = ""
+    for trial in trials:
+        name = policy_name(trial.rule, trial.selection)
+        values = [trial.mean(field) for field in ("positive", "negative", "added", "removed")]
+        shown: Value = name if name != previous else ""
+        cells = (shown, trial.frames, *values, 100 * trial.mean("accuracy"))
+        rows.append(Row(cells, rule_above=name != previous))
+        previous = name
+    header = (
+        (Heading("", 2), Heading("flips", 2), Heading("false detections", 2), ""),
+        ("policy", "frames run", "positive", "negative", "added", "removed", "right (%)"),
+    )
+    return Table("Budgets compared, over items", header, tuple(rows), digits=1)
+
+
+def _coverage_table(truth: Truth) -> Table:
+    """How many labelled objects the candidates cover."""
+    rows = []
+    for class_name in CLASSES:
+        total, covered = truth.objects[class_name], truth.covered[class_name]
+        rows.append(Row((class_name, total, covered, total - covered, 100 * covered / total if total else None)))
+    return Table(
+        "Labelled objects and candidates",
+        (("class", "objects", "covered", "not covered", "covered (%)"),),
+        tuple(rows),
+        ("An object that no candidate covers is no item: no rule can find it, and it is in no number over items.",),
+        digits=1,
+    )
+
+
+def _confusion_table(classifier: Classifier) -> Table:
+    """A version's predictions for candidates of each label, %, with its operating points."""
+    rows = [
+        Row((label, *(100 * float(value) for value in values)))
+        for label, values in zip(LABELS, classifier.confusion.values, strict=True)
+    ]
+    scores = ", ".join(
+        f"{name} {score:.3g}" if isfinite(score) else f"{name}: none" for name, score in classifier.min_score.items()
+    )
+    uncovered = 0.0 if isnan(classifier.covered) else 100 * (1 - classifier.covered)
+    return Table(
+        f"{classifier.version.name}: predicts (%)",
+        (("", *(f"for {label}" for label in LABELS)),),
+        tuple(rows),
+        (
+            f"Lowest scores that count: {scores}. Of the detections {uncovered:.1f} % match no candidate; they are "
+            "not stored.".replace("-", "−"),
+        ),
+        digits=1,
+    )

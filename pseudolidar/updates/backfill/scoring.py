@@ -1,19 +1,23 @@
-"""What changed labels mean for a labelled archive: objects found and lost, false detections added and removed."""
+"""Changed labels of a labelled archive, scored: flips, false detections, objects on the ground; policies compared."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import isfinite
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pseudolidar.evaluation import CLASSES, LOOSE_OVERLAP, StackedObjects
 from pseudolidar.evaluation.flips import Criterion, FoundObjects, ObjectFlips, find_objects
+from pseudolidar.files import track
 from pseudolidar.kitti import Objects
 from pseudolidar.systems import Change, MeanLoss, change
-from pseudolidar.updates.backfill.candidates import Candidates
-from pseudolidar.updates.backfill.labelling import BACKGROUND, Answers, Truth
+from pseudolidar.updates import PredictionStore, Replace, Rule, Selection, accuracy, flips
+from pseudolidar.updates.backfill.candidates import Candidates, frame_count, frames_to_run
+from pseudolidar.updates.backfill.labelling import BACKGROUND, LABELS, LabelledFrames, Predictions, Truth
 from pseudolidar.updates.backfill.results import stored_objects
+from pseudolidar.updates.backfill.versions import Classifier
 
 
 @dataclass(frozen=True)
@@ -21,15 +25,15 @@ class Changes:
     """Two sets of labels of the same items, against the truth.
 
     Attributes:
-        found: objects of which only the later label is right (positive flips).
-        lost: of which only the earlier one is (negative flips).
+        positive: positive flips of objects: only the later label is right, the object is found.
+        negative: negative flips of objects: only the earlier label is right, the object is lost.
         added: items that only the later labels wrongly call a class: background, or an object of another class.
         removed: that only the earlier ones do.
-        accuracy: share of the items that the later labels have right.
+        accuracy: fraction of the items that the later labels have right.
     """
 
-    found: int
-    lost: int
+    positive: int
+    negative: int
     added: int
     removed: int
     accuracy: float
@@ -37,16 +41,16 @@ class Changes:
 
 def changes(before: NDArray[np.int16], after: NDArray[np.int16], truth: Truth) -> Changes:
     """Compare labels (N,) of the items that count."""
-    old, new, true = before[truth.counts], after[truth.counts], truth.label[truth.counts]
+    old, new, true = (label[truth.counts] for label in (before, after, truth.label))
     is_object = true != BACKGROUND
-    was_right, is_right = old == true, new == true
+    of_objects = flips(old[is_object], new[is_object], true[is_object])
     was_false, is_false = ((label != BACKGROUND) & (label != true) for label in (old, new))
     return Changes(
-        int((is_object & ~was_right & is_right).sum()),
-        int((is_object & was_right & ~is_right).sum()),
+        int(of_objects.positive.sum()),
+        int(of_objects.negative.sum()),
         int((~was_false & is_false).sum()),
         int((was_false & ~is_false).sum()),
-        float(is_right.mean()) if len(true) else float("nan"),
+        accuracy(new, true),
     )
 
 
@@ -57,13 +61,13 @@ def accuracy_change(
     truth: Truth,
     random: np.random.Generator,
 ) -> Change:
-    """How the share of wrong labels among the items that count changes, %, with its interval over frames.
+    """How the percentage of wrong labels (N,) among the items that count changes, with its interval over frames.
 
     Args:
         candidates: N boxes.
         before, after: labels (N,).
         truth: of the candidates.
-        random: draws frames, see `study.change`.
+        random: draws frames, see `systems.change`.
     """
     frames = len(candidates.frame_ids)
     count: NDArray[np.float64] = np.bincount(candidates.frame, truth.counts, frames).astype(np.float64)
@@ -78,27 +82,26 @@ def accuracy_change(
 def object_flips(
     candidates: Candidates,
     labels: StackedObjects,
-    before: tuple[NDArray[np.int16], Sequence[Answers]],
-    after: tuple[NDArray[np.int16], Sequence[Answers]],
+    before: tuple[NDArray[np.int16], Sequence[Predictions]],
+    after: tuple[NDArray[np.int16], Sequence[Predictions]],
 ) -> dict[str, ObjectFlips]:
-    """Objects found and lost by their place on the ground, whether a candidate covers them or not.
+    """Flips of objects by their place on the ground, whether a candidate covers them or not.
 
     Args:
         candidates: N boxes.
         labels: of the archive's frames.
-        before, after: labels (N,), and the versions behind them, oldest first, as for `results.stored_objects`.
+        before, after: labels (N,), and the predictions behind them, oldest first, as for `stored_objects`.
 
     Returns:
-        by class, KITTI's matching in bird's eye view at the looser overlaps; what the labels stand for is kept whole.
+        by class, KITTI's matching in bird's eye view at the looser IoUs; every object that labels stand for is kept.
     """
     ends = [stored_objects(candidates, label, np.ones(len(label)), sources) for label, sources in (before, after)]
-    flips = {}
+    by_class = {}
     for class_name in CLASSES:
         criterion = Criterion(class_name, "bev", "all", LOOSE_OVERLAP[class_name]["bev"])
-        flips[class_name] = ObjectFlips(
-            *(_all_found(labels, results, criterion, candidates.frame_ids) for results in ends)
-        )
-    return flips
+        found = (_all_found(labels, results, criterion, candidates.frame_ids) for results in ends)
+        by_class[class_name] = ObjectFlips(*found)
+    return by_class
 
 
 def _all_found(
@@ -114,3 +117,65 @@ def _all_found(
         tally = criterion.evaluate(labels, placed).tallies[criterion.class_name, criterion.view, criterion.difficulty]
         false_count = int(tally.change[:, 1].sum())
     return replace(found, false_count=false_count + flat)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One rule and selection at one budget, against the labels of the first version.
+
+    Attributes:
+        rule, selection: for every later version.
+        frames: that each of them was run on.
+        runs: one, or several with other seeds where frames are chosen at random.
+    """
+
+    rule: Rule
+    selection: Selection
+    frames: int
+    runs: tuple[Changes, ...]
+
+    def mean(self, name: str) -> float:
+        """The mean over the runs of a field of `Changes`."""
+        return float(np.mean([getattr(run, name) for run in self.runs]))
+
+
+def compare_policies(
+    candidates: Candidates,
+    labelled: LabelledFrames,
+    truth: Truth,
+    versions: Sequence[tuple[Classifier, Predictions]],
+    policies: Sequence[tuple[Rule, Selection]],
+    budgets: Sequence[float],
+    seeds: Sequence[int],
+) -> list[Trial]:
+    """Take the archive through all versions under each policy and budget; nothing stored is touched.
+
+    Args:
+        candidates: N boxes of the archive.
+        labelled: for the prior.
+        truth: of the candidates.
+        versions: with their predictions of all candidates, oldest first.
+        policies: to compare.
+        budgets: see `frame_count`.
+        seeds: a run for each where frames are chosen at random; otherwise the first one alone.
+    """
+    tasks = [(*policy, budget) for policy in policies for budget in budgets]
+    trials = []
+    for rule, selection, budget in track(tasks, "budgets"):
+        count = frame_count(budget, len(candidates.frame_ids))
+        runs = []
+        for seed in seeds if selection == "random" else seeds[:1]:
+            with (
+                TemporaryDirectory() as folder,
+                PredictionStore.create(folder, len(candidates), len(LABELS), labelled.prior, keep_votes=True) as store,
+            ):
+                for number, (version, predicted) in enumerate(versions):
+                    items = np.arange(len(candidates))
+                    if number:
+                        frames = frames_to_run(candidates, store.entropy, count, selection, seed + number)
+                        items = candidates.items_of(frames)
+                    store.request(items)
+                    store.update(items, predicted.label[items], version.confusion, rule if number else Replace())
+                runs.append(changes(versions[0][1].label, np.asarray(store.labels), truth))
+        trials.append(Trial(rule, selection, count, tuple(runs)))
+    return trials

@@ -14,7 +14,7 @@ from pseudolidar.files import InputError, combined_digest, files_digest
 from pseudolidar.kitti import Objects
 from pseudolidar.updates import ConfusionMatrix
 from pseudolidar.updates.backfill.candidates import Candidates
-from pseudolidar.updates.backfill.labelling import LABELS, Answers, LabelledFrames, answers
+from pseudolidar.updates.backfill.labelling import LABELS, LabelledFrames, Predictions, predictions
 
 
 @dataclass(frozen=True)
@@ -106,25 +106,25 @@ class Classifier:
     Attributes:
         version: its results.
         min_score: by class.
-        min_overlap: of a detection with the candidate that it speaks of, in the image.
+        min_iou: of a detection and the candidate that it labels, in the image.
         confusion: over `LABELS`, from a labelled split.
-        covered: share of the version's detections there that speak of a candidate; the others are no item's and are
-            not stored. NaN without detections.
+        covered: fraction of the version's detections there that match a candidate; the others belong to no item and
+            are not stored. NaN without detections.
     """
 
     version: Version
     min_score: Mapping[str, float]
-    min_overlap: float
+    min_iou: float
     confusion: ConfusionMatrix
     covered: float
 
-    def classify(self, candidates: Candidates, run: Sequence[str] | None = None) -> Answers:
-        """What the version says of the candidates in the frames that it was run on, `run` as for `Version.read`."""
+    def classify(self, candidates: Candidates, run: Sequence[str] | None = None) -> Predictions:
+        """The version's labels of the candidates in the frames that it was run on, `run` as for `Version.read`."""
         detections = self.version.read(candidates.frame_ids, run)
-        return answers(candidates, above(detections, self.min_score), self.min_overlap)
+        return predictions(candidates, above(detections, self.min_score), self.min_iou)
 
 
-def classifier(version: Version, labelled: LabelledFrames, min_overlap: float) -> Classifier:
+def classifier(version: Version, labelled: LabelledFrames, min_iou: float) -> Classifier:
     """A version with its operating point and its confusion matrix (Laplace smoothing) from frames with labels.
 
     Raises:
@@ -134,23 +134,23 @@ def classifier(version: Version, labelled: LabelledFrames, min_overlap: float) -
     detections = version.read(candidates.frame_ids)
     min_score = version.min_score
     if min_score is None:
-        min_score = best_scores(labelled.labels, detections, min_overlap)
-    said = answers(candidates, above(detections, min_score), min_overlap)
-    confusion = ConfusionMatrix.estimate(said.label[truth.counts], truth.label[truth.counts], len(LABELS))
-    count = len(said.detections.objects)
-    covered = float((said.row >= 0).sum() / count) if count else float("nan")
-    return Classifier(version, min_score, min_overlap, confusion, covered)
+        min_score = best_scores(labelled.labels, detections, min_iou)
+    found = predictions(candidates, above(detections, min_score), min_iou)
+    confusion = ConfusionMatrix.estimate(found.label[truth.counts], truth.label[truth.counts], len(LABELS))
+    count = len(found.detections.objects)
+    covered = float((found.row >= 0).sum() / count) if count else float("nan")
+    return Classifier(version, min_score, min_iou, confusion, covered)
 
 
-def best_scores(labels: Sequence[Objects], detections: StackedObjects, min_overlap: float) -> dict[str, float]:
-    """For each class the score of highest F1 in the image (`study.flips.best_threshold`); infinity if none is right.
+def best_scores(labels: Sequence[Objects], detections: StackedObjects, min_iou: float) -> dict[str, float]:
+    """For each class the score of highest F1 in the image (`best_threshold`); infinity if no detection is right.
 
     Args:
         labels: one per frame.
         detections: of the same frames.
-        min_overlap: intersection over union that a match must exceed.
+        min_iou: that a match must exceed.
     """
-    criteria = (Criterion(class_name, "bbox", "all", min_overlap) for class_name in CLASSES)
+    criteria = (Criterion(class_name, "bbox", "all", min_iou) for class_name in CLASSES)
     return {one.class_name: best_threshold(one.evaluate(labels, detections), one) for one in criteria}
 
 

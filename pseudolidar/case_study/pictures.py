@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,11 @@ from pseudolidar.case_study.settings import UPDATE, DetectorPlace, Source
 from pseudolidar.case_study.study import CaseStudy
 from pseudolidar.case_study.tables import RANGE_NAMES
 from pseudolidar.evaluation import LOOSE_OVERLAP
+from pseudolidar.evaluation.average_precision import PrecisionCurve
 from pseudolidar.evaluation.by_depth import SumsByDepth, disparity_error_by_depth
 from pseudolidar.evaluation.flips import Criterion, ObjectFlips, find_objects, flips_table
 from pseudolidar.kitti import Frame, Objects, disparity_path, read_disparity, read_objects, read_points
+from pseudolidar.statistics import Estimate, Interval
 from pseudolidar.systems import Fate, MeanLoss
 from pseudolidar.viewing import (
     Block,
@@ -74,14 +77,14 @@ def _bands(study: CaseStudy) -> str:
 def _curve(study: CaseStudy, name: str, by_seed: Sequence[SumsByDepth], trained: bool) -> DepthCurve:
     """The mean in each bin, its interval made as those of every table."""
     edges = by_seed[0].edges_m
-    value, low, high = np.full((3, len(edges) - 1), math.nan)
+    estimates = [Estimate(math.nan)] * (len(edges) - 1)
     items = tuple(study.frames("val").frame_ids)
     for place in range(len(edges) - 1):
         losses = [MeanLoss(items, sums.total[:, place], sums.count[:, place]) for sums in by_seed]
         if all(sums.count[:, place].any() for sums in by_seed):
             level = study.level(f"{name} {place}", list(losses), trained)
-            value[place], low[place], high[place] = level.after, level.interval.low, level.interval.high
-    return DepthCurve(edges, value, low, high)
+            estimates[place] = Estimate(level.after, level.interval)
+    return DepthCurve(edges, estimates)
 
 
 def _error_curve(study: CaseStudy, source: Source) -> DepthCurve:
@@ -103,8 +106,10 @@ def _recall_curve(study: CaseStudy, place: DetectorPlace, source: Source) -> Dep
         for seed in study.seeds
     ]
     curve = _curve(study, f"{source} {place.vertex} recall", by_seed, study.is_trained(place.vertex))
-    # A share, whatever the spread of three seeds says.
-    return DepthCurve(curve.edges_m, curve.value, np.clip(curve.low, 0, 1), np.clip(curve.high, 0, 1))
+    # A recall, whatever the spread of three seeds says.
+    intervals = [np.clip([each.interval.low, each.interval.high], 0, 1) for each in curve.estimates]
+    estimates = [replace(each, interval=Interval(*ends)) for each, ends in zip(curve.estimates, intervals, strict=True)]
+    return DepthCurve(curve.edges_m, estimates)
 
 
 def results_of(study: CaseStudy, source: Source, place: DetectorPlace, seed: int) -> list[Objects]:
@@ -242,13 +247,13 @@ def curve_blocks(study: CaseStudy) -> list[Block]:
     """Precision over recall of every detector, first seed, at the official and the looser IoU."""
     pictures: list[Block] = []
     for loose in (False, True):
-        panels: dict[str, dict[str, NDArray[np.floating]]] = {}
+        panels: dict[str, dict[str, PrecisionCurve]] = {}
         for place in study.places:
             key = (place.class_name, "bev", "moderate")
             there = [source for source in study.sources if study.is_there(source, place.vertex)]
             evaluations = {source: study.evaluation(source, place, study.seeds[0], loose) for source in there}
-            panel: dict[str, NDArray[np.floating]] = {
-                source: found.curves[key].precision for source, found in evaluations.items() if key in found.curves
+            panel: dict[str, PrecisionCurve] = {
+                source: found.curves[key] for source, found in evaluations.items() if key in found.curves
             }
             if panel:
                 overlap = next(iter(evaluations.values())).min_overlap[place.class_name]["bev"]

@@ -3,10 +3,9 @@
 from collections.abc import Iterator, Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.table import Table
 
-from pseudolidar.evaluation.average_precision import METRICS, Evaluation
+from pseudolidar.evaluation.average_precision import METRICS, Evaluation, PrecisionCurve
 from pseudolidar.evaluation.intervals import Comparison, Key
 from pseudolidar.evaluation.protocol import GEOMETRY, VIEWS
 from pseudolidar.files import InputError
@@ -82,17 +81,17 @@ def comparison_note(comparison: Comparison) -> str:
     )
 
 
-def precision_panels(evaluation: Evaluation) -> dict[str, dict[str, NDArray[np.float64]]]:
+def precision_panels(evaluation: Evaluation) -> dict[str, dict[str, PrecisionCurve]]:
     """Curves by title (class, view, overlap) and difficulty, for `pseudolidar.viewing.precision_recall_figure`.
 
     Raises:
         InputError: no class has an object to find.
     """
-    panels: dict[str, dict[str, NDArray[np.float64]]] = {}
+    panels: dict[str, dict[str, PrecisionCurve]] = {}
     for class_name in evaluation.classes:
         for view in VIEWS:
             curves = {level: evaluation.curves.get((class_name, view, level)) for level in evaluation.difficulties}
-            drawn = {level: curve.precision for level, curve in curves.items() if curve and curve.object_count}
+            drawn = {level: curve for level, curve in curves.items() if curve and curve.object_count}
             if drawn:
                 overlap = least_overlap(evaluation, class_name, view)
                 panels[f"{class_name}, {_NAMES[view]}, IoU {overlap:g}"] = drawn

@@ -1,7 +1,7 @@
 """Pictures, interactive scenes and reports. Gets plain data; knows no model and no study."""
 
 from pseudolidar.viewing.birds_eye import birds_eye_figure
-from pseudolidar.viewing.boxes import draw_boxes2d, draw_boxes3d
+from pseudolidar.viewing.boxes import draw_boxes3d
 from pseudolidar.viewing.canvas import figure_to_rgb, figure_to_svg, require_figure_path, save_figure
 from pseudolidar.viewing.curves import DepthCurve, depth_curve_figure, precision_recall_figure, range_figure
 from pseudolidar.viewing.detections import Detections, detections_figure
@@ -27,7 +27,6 @@ __all__ = [
     "depth_curve_figure",
     "detections_figure",
     "disparity_figure",
-    "draw_boxes2d",
     "draw_boxes3d",
     "figure_to_rgb",
     "figure_to_svg",

@@ -12,8 +12,9 @@ NEAR_M = 0.1
 FRONT_TINT = 0.25
 """How much of a box's colour lies over its front face."""
 
-# Corner indices of box3d_corners: bottom face, top face, uprights. The front face is at +l/2.
-_EDGES = np.array([(0, 1), (1, 2), (2, 3), (3, 0), (4, 5), (5, 6), (6, 7), (7, 4), (0, 4), (1, 5), (2, 6), (3, 7)])
+# Of the bottom face, the top face, the uprights. The front face is at +l/2.
+EDGES = np.array([(0, 1), (1, 2), (2, 3), (3, 0), (4, 5), (5, 6), (6, 7), (7, 4), (0, 4), (1, 5), (2, 6), (3, 7)])
+"""Pairs of the corners of `box3d_corners`, (12, 2)."""
 _FRONT = (0, 1, 5, 4)
 _SUBPIXEL_BITS = 4
 
@@ -69,8 +70,8 @@ def clip_polygon(corners: NDArray[np.float64], image_size: tuple[int, int]) -> N
         kept = []
         for i in range(len(polygon)):
             if inside[i - 1] * inside[i] < 0:
-                share = inside[i - 1] / (inside[i - 1] - inside[i])
-                kept.append(polygon[i - 1] + share * (polygon[i] - polygon[i - 1]))
+                fraction = inside[i - 1] / (inside[i - 1] - inside[i])
+                kept.append(polygon[i - 1] + fraction * (polygon[i] - polygon[i - 1]))
             if inside[i] >= 0:
                 kept.append(polygon[i])
         polygon = np.array(kept).reshape(-1, 3)
@@ -96,7 +97,7 @@ def visible_edges(
         (M, 2, 2) pixels u, v of both ends; M is 0 for a box that is behind the camera or outside of the image.
     """
     corners = _homogeneous_pixels(box3d_corners(box3d)[0], calibration)
-    return clip_segments(corners[_EDGES[:, 0]], corners[_EDGES[:, 1]], image_size)
+    return clip_segments(corners[EDGES[:, 0]], corners[EDGES[:, 1]], image_size)
 
 
 def visible_front(
@@ -109,15 +110,6 @@ def visible_front(
 
 def _fixed_point(pixels: NDArray[np.float64]) -> NDArray[np.int32]:
     return np.rint(pixels * (1 << _SUBPIXEL_BITS)).astype(np.int32)
-
-
-def _line_width(image: NDArray[np.uint8]) -> int:
-    return max(1, round(image.shape[1] / 800))
-
-
-def _draw_lines(image: NDArray[np.uint8], segments: NDArray[np.float64], colour: tuple[int, int, int]) -> None:
-    for start, end in _fixed_point(segments).tolist():
-        cv2.line(image, start, end, colour, _line_width(image), cv2.LINE_AA, _SUBPIXEL_BITS)
 
 
 def draw_boxes3d(
@@ -136,6 +128,7 @@ def draw_boxes3d(
     """
     drawn = np.ascontiguousarray(image).copy()
     image_size = (image.shape[0], image.shape[1])
+    width = max(1, round(image.shape[1] / 800))
     boxes = solid_objects(objects).box3d
     # Far ones first, so that near ones lie on top.
     for box in boxes[np.argsort(-boxes[:, 2], kind="stable")]:
@@ -144,30 +137,14 @@ def draw_boxes3d(
             tinted = drawn.copy()
             cv2.fillPoly(tinted, [_fixed_point(front)], rgb255(colour), cv2.LINE_AA, _SUBPIXEL_BITS)
             drawn = cv2.addWeighted(tinted, FRONT_TINT, drawn, 1 - FRONT_TINT, 0.0).astype(np.uint8, copy=False)
-        _draw_lines(drawn, visible_edges(box, calibration, image_size), rgb255(colour))
+        for start, end in _fixed_point(visible_edges(box, calibration, image_size)).tolist():
+            cv2.line(drawn, start, end, rgb255(colour), width, cv2.LINE_AA, _SUBPIXEL_BITS)
     return drawn
 
 
-def draw_boxes2d(image: NDArray[np.uint8], objects: Objects, colour: str = TRUTH) -> NDArray[np.uint8]:
-    """Draw the objects' 2D boxes.
-
-    Args:
-        image: uint8 (H, W, 3) RGB, left as it is.
-        objects: boxes in px; parts outside of the image are cut off.
-        colour: of the lines.
-
-    Returns:
-        uint8 (H, W, 3) RGB, a copy with the boxes.
-    """
-    drawn = np.ascontiguousarray(image).copy()
-    for left, top, right, bottom in objects.box2d:
-        corners = np.array([[left, top, 1.0], [right, top, 1.0], [right, bottom, 1.0], [left, bottom, 1.0]])
-        segments = clip_segments(corners, np.roll(corners, -1, axis=0), (image.shape[0], image.shape[1]))
-        _draw_lines(drawn, segments, rgb255(colour))
-    return drawn
-
-
-def enlarge(image: NDArray[np.uint8], calibration: Calibration, width_px: int) -> tuple[NDArray[np.uint8], Calibration]:
+def enlarge(
+    image: NDArray[np.uint8], calibration: Calibration, width_px: int = 1200
+) -> tuple[NDArray[np.uint8], Calibration]:
     """A whole multiple of an image's size, at least `width_px` wide, with the calibration that goes with it.
 
     Thin lines drawn into a small image (416 x 128) look coarse on a page; drawn into its enlargement they don't.

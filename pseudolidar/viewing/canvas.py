@@ -1,9 +1,11 @@
 """Matplotlib figures without pyplot's global state, laid out in inches, written as SVG or PNG."""
 
+import html
 import io
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from pseudolidar.files import replacing, require_output_file, require_suffix
+from pseudolidar.statistics import Estimate
 from pseudolidar.viewing.colours import INK, MUTED, PAPER, RULE, THEME
 
 PAGE_WIDTH_IN = 10.0
@@ -87,15 +91,77 @@ def axes_at(figure: Figure, left_in: float, top_in: float, width_in: float, heig
     )
 
 
-def picture_axes(
-    figure: Figure, rgb: NDArray[np.uint8], title: str, left_in: float, top_in: float, width_in: float
-) -> Axes:
-    """Show an image, its height following from its width, without ticks; the title stands above `top_in`."""
-    axes = axes_at(figure, left_in, top_in, width_in, width_in * rgb.shape[0] / rgb.shape[1])
+@dataclass(frozen=True)
+class Grid:
+    """Panels of one size in rows over the page; all lengths in inches.
+
+    Attributes:
+        columns: panels in a row.
+        gap_in: between the panels of a row.
+        left_in, right_in: left free beside the rows.
+        above_in, below_in: left free above and below each row, for titles and for the numbers of the axis.
+    """
+
+    columns: int
+    gap_in: float
+    left_in: float = 0.0
+    right_in: float = 0.0
+    above_in: float = 0.3
+    below_in: float = 0.0
+
+    @property
+    def width_in(self) -> float:
+        """Of a panel."""
+        return (PAGE_WIDTH_IN - self.left_in - self.right_in - (self.columns - 1) * self.gap_in) / self.columns
+
+    def figure(
+        self, panels: int, height_in: float, top_in: float = 0.0, bottom_in: float = 0.0
+    ) -> tuple[Figure, list[Axes]]:
+        """A figure with so many panels of a height, row by row; `top_in` and `bottom_in` of it stay free."""
+        row_in = self.above_in + height_in + self.below_in
+        figure = new_figure(PAGE_WIDTH_IN, top_in + -(-panels // self.columns) * row_in + bottom_in)
+        places = (divmod(panel, self.columns) for panel in range(panels))
+        return figure, [
+            axes_at(
+                figure,
+                self.left_in + column * (self.width_in + self.gap_in),
+                top_in + row * row_in + self.above_in,
+                self.width_in,
+                height_in,
+            )
+            for row, column in places
+        ]
+
+    def name_rows(self, panels: Sequence[Axes], quantity: str) -> None:
+        """Name the vertical axis at the left of each row, and leave its numbers there alone: a row has one scale."""
+        for i, axes in enumerate(panels):
+            if i % self.columns:
+                axes.tick_params(labelleft=False)
+            else:
+                axes.set_ylabel(quantity)
+
+
+def show_picture(axes: Axes, rgb: NDArray[np.uint8], title: str = "") -> None:
+    """Fill axes with an image, without ticks; the title stands above."""
     axes.imshow(rgb, aspect="auto", interpolation="antialiased")
     axes.set_axis_off()
     axes.set_title(title)
-    return axes
+
+
+def plot_estimates(
+    axes: Axes, places: Sequence[float] | NDArray[np.floating], estimates: Sequence[Estimate], colour: str, **line: Any
+) -> None:
+    """Estimates as a line, their intervals as a band; `line` as for `Axes.plot`."""
+    low, high = ([getattr(estimate.interval, end) for estimate in estimates] for end in ("low", "high"))
+    axes.fill_between(places, low, high, color=colour, alpha=0.16, linewidth=0)
+    axes.plot(places, [estimate.value for estimate in estimates], color=colour, zorder=3, **line)
+
+
+def legend_row(figure: Figure, handles: Sequence[Line2D], left_in: float, top_in: float) -> None:
+    """A legend in one row, at a place in inches from the figure's left and top."""
+    axes = axes_at(figure, left_in, top_in, PAGE_WIDTH_IN - left_in, 0.2)
+    axes.set_axis_off()
+    axes.legend(handles=handles, loc="upper left", ncols=len(handles), borderaxespad=0, bbox_to_anchor=(0, 1.0))
 
 
 def require_figure_path(path: str | Path) -> None:
@@ -114,11 +180,8 @@ def save_figure(figure: Figure, path: str | Path) -> None:
         FormatError: another suffix.
     """
     suffix = require_suffix(path, FIGURE_SUFFIXES, "a figure")
-    buffer = io.BytesIO()
-    with drawing_style():
-        figure.savefig(buffer, format=suffix[1:], dpi=SCREEN_DPI, bbox_inches="tight", pad_inches=0.12)
-    with replacing(path) as temporary:
-        temporary.write_bytes(buffer.getvalue())
+    with drawing_style(), replacing(path) as temporary:
+        figure.savefig(temporary, format=suffix[1:], dpi=SCREEN_DPI, bbox_inches="tight", pad_inches=0.12)
 
 
 def figure_to_rgb(figure: Figure, dpi: int = SCREEN_DPI) -> NDArray[np.uint8]:
@@ -143,8 +206,8 @@ def figure_to_svg(figure: Figure, prefix: str, label: str) -> str:
     """
     buffer = io.StringIO()
     with drawing_style():
-        nothing: Mapping[str, Any] = {"Date": None, "Creator": None, "Format": None, "Type": None}
-        figure.savefig(buffer, format="svg", dpi=SCREEN_DPI, metadata=dict(nothing), facecolor="none")
+        metadata = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(buffer, format="svg", dpi=SCREEN_DPI, metadata=metadata, facecolor="none")
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
@@ -156,6 +219,5 @@ def figure_to_svg(figure: Figure, prefix: str, label: str) -> str:
     for name, (light, _) in THEME.items():
         text = text.replace(light, f"var(--{name})")
     width_px = round(float(figure.get_size_inches()[0]) * 100)
-    escaped = label.replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;")
-    opening = f'<svg role="img" aria-label="{escaped}" style="max-width: {width_px}px"'
+    opening = f'<svg role="img" aria-label="{html.escape(label)}" style="max-width: {width_px}px"'
     return re.sub(r'<svg( width="[^"]*"| height="[^"]*"| version="[^"]*")*', lambda _: opening, text, count=1).strip()

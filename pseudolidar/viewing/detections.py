@@ -4,30 +4,36 @@ import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, Polygon, Rectangle
-from matplotlib.patheffects import AbstractPathEffect, Normal, Stroke
+from matplotlib.patheffects import Normal, Stroke
 from matplotlib.text import Text
 from numpy.typing import NDArray
 
 from pseudolidar.kitti import Calibration, Objects, box3d_corners
-from pseudolidar.viewing.birds_eye import heights_image, view_edges, visible_points
+from pseudolidar.viewing.birds_eye import (
+    EDGE_OF_VIEW,
+    draw_cloud,
+    draw_footprint,
+    draw_view,
+    height_scale,
+    score_text,
+    view_edges,
+    visible_points,
+)
 from pseudolidar.viewing.boxes import FRONT_TINT, solid_objects, visible_edges, visible_front
-from pseudolidar.viewing.canvas import PAGE_WIDTH_IN, SCREEN_DPI, axes_at, drawing_style, new_figure
+from pseudolidar.viewing.canvas import PAGE_WIDTH_IN, SCREEN_DPI, axes_at, drawing_style, legend_row, new_figure
 from pseudolidar.viewing.colours import CLASS_COLOURS, GREY_HEIGHTS, MUTED, OTHER_CLASS, TRUTH
 from pseudolidar.viewing.labels import place_labels
 
-_GROUND = "#0f1318"
-_UNSEEN = "#1b2028"
 _RING = "#46515d"
-_EDGE_OF_VIEW = "#8d98a6"
 _MARGIN_IN = 0.15
 _GAP_IN = 0.12
 _TITLE_IN = 0.3
@@ -36,7 +42,7 @@ _LINE_LETTERS = 150
 _LEGEND_IN = 0.3
 # Images of a smaller width to height stand beside the cloud, wider ones above it.
 _WIDE = 1.9
-_BESIDE_SHARE = 0.56
+_BESIDE_FRACTION = 0.56
 _ABOVE_HEIGHT_IN = 5.6
 _BESIDE_HEIGHT_IN = 5.0
 _CELLS_PER_INCH = 110
@@ -70,11 +76,6 @@ class Detections:
         return self.image.shape[0], self.image.shape[1]
 
 
-def class_colour(class_name: str) -> str:
-    """The colour of a class's boxes."""
-    return CLASS_COLOURS.get(class_name, OTHER_CLASS)
-
-
 def detections_figure(title: str, lines: Sequence[str], detections: Detections, max_depth: float) -> Figure:
     """One frame's detections: the image with 3D boxes (2D ones thinner) and the cloud from above with range rings.
 
@@ -96,38 +97,27 @@ def detections_figure(title: str, lines: Sequence[str], detections: Detections, 
     full = PAGE_WIDTH_IN - 2 * _MARGIN_IN
     top = _TITLE_IN + _LINE_IN * len(lines) + 0.08
     is_wide = aspect >= _WIDE
-    image_width = full if is_wide else _BESIDE_SHARE * full
+    image_width = full if is_wide else _BESIDE_FRACTION * full
     image_height = image_width / aspect
     if is_wide:
         panel = (_MARGIN_IN, top + image_height + _GAP_IN, full, _ABOVE_HEIGHT_IN)
-        legend_top = panel[1] + panel[3]
     else:
         left = _MARGIN_IN + image_width + _GAP_IN
         panel = (left, top, full - image_width - _GAP_IN, max(_BESIDE_HEIGHT_IN, image_height))
-        legend_top = top + panel[3]
+    legend_top = panel[1] + panel[3]
     height_in = 2 * round((legend_top + _LEGEND_IN + 0.05) * SCREEN_DPI / 2) / SCREEN_DPI
     with drawing_style():
         figure = new_figure(PAGE_WIDTH_IN, height_in)
-        _write_header(figure, title, lines)
+        place: dict[str, Any] = {"x": _MARGIN_IN / PAGE_WIDTH_IN, "va": "baseline"}
+        # Names of files are no formulas, even with dollar signs in them.
+        figure.text(y=1 - 0.21 / height_in, s=title, fontsize=11, fontweight="bold", parse_math=False, **place)
+        for i, line in enumerate(lines):
+            y = 1 - (_TITLE_IN + 0.1 + i * _LINE_IN) / height_in
+            figure.text(y=y, s=line, fontsize=8, color=MUTED, parse_math=False, **place)
         _draw_image(axes_at(figure, _MARGIN_IN, top, image_width, image_height), detections)
         _draw_from_above(axes_at(figure, *panel), detections, max_depth, panel[2], panel[3])
-        _draw_legend(axes_at(figure, _MARGIN_IN, legend_top + 0.06, full, 0.2), detections)
+        legend_row(figure, _legend(detections), _MARGIN_IN, legend_top + 0.06)
     return figure
-
-
-def _write_header(figure: Figure, title: str, lines: Sequence[str]) -> None:
-    height_in = float(figure.get_size_inches()[1])
-    left = _MARGIN_IN / PAGE_WIDTH_IN
-    # Names of files are no formulas, even with dollar signs in them.
-    figure.text(left, 1 - 0.21 / height_in, title, fontsize=11, fontweight="bold", va="baseline", parse_math=False)
-    for i, line in enumerate(lines):
-        y = 1 - (_TITLE_IN + 0.1 + i * _LINE_IN) / height_in
-        figure.text(left, y, line, fontsize=8, color=MUTED, va="baseline", parse_math=False)
-
-
-def _outlined(width: float) -> list[AbstractPathEffect]:
-    """Lines stay visible on bright parts of a photograph."""
-    return [Stroke(linewidth=width + 1.1, foreground=(0.0, 0.0, 0.0, 0.55)), Normal()]
 
 
 def _draw_image(axes: Axes, detections: Detections) -> None:
@@ -138,93 +128,65 @@ def _draw_image(axes: Axes, detections: Detections) -> None:
     axes.set_ylim(height - 0.5, -0.5)
     for class_name, boxes in detections.boxes2d.items():
         for left, top, right, bottom in boxes:
-            box = Rectangle(
-                (left, top), right - left, bottom - top, fill=False, edgecolor=class_colour(class_name), linewidth=0.6
-            )
-            axes.add_patch(box)
+            place = (left, top), right - left, bottom - top
+            axes.add_patch(Rectangle(*place, fill=False, edgecolor=_colour(class_name), linewidth=0.6))
     if detections.truth is not None:
         for i in _far_to_near(detections.truth):
-            _draw_edges(axes, detections, detections.truth.box3d[i], TRUTH, 0.9, dashed=True)
+            edges = _edges(detections, detections.truth.box3d[i])
+            lines = LineCollection(list(edges), colors=TRUTH, linewidths=0.9, linestyles=[_DASHES], capstyle="butt")
+            axes.add_collection(lines, autolim=False)
     found = detections.objects
+    # Lines stay visible on bright parts of a photograph.
+    outline = [Stroke(linewidth=1.3 + 1.1, foreground=(0.0, 0.0, 0.0, 0.55)), Normal()]
     for i in _far_to_near(found):
-        colour = class_colour(str(found.class_name[i]))
+        colour = _colour(found.class_name[i])
         front = visible_front(found.box3d[i], detections.calibration, detections.image_size)
         if len(front) >= 3:
             axes.add_patch(Polygon(front, closed=True, facecolor=(colour, FRONT_TINT), edgecolor="none"))
-        _draw_edges(axes, detections, found.box3d[i], colour, 1.3, dashed=False)
-    order, extents = [], []
+        edges = _edges(detections, found.box3d[i])
+        lines = LineCollection(list(edges), colors=colour, linewidths=1.3, capstyle="round", path_effects=outline)
+        axes.add_collection(lines, autolim=False)
+    extents = {}
     for i in _best_first(found):
-        ends = visible_edges(found.box3d[i], detections.calibration, detections.image_size).reshape(-1, 2)
+        ends = _edges(detections, found.box3d[i]).reshape(-1, 2)
         if len(ends):
-            order.append(i)
-            extents.append([*ends.min(axis=0), *ends.max(axis=0)])
-    texts = [f"{found.class_name[i]} {_score_text(found, i)}" for i in order]
-    _write_labels(axes, np.array(extents).reshape(-1, 4), texts, found.class_name[order])
+            extents[i] = [*ends.min(axis=0), *ends.max(axis=0)]
+    texts = [f"{found.class_name[i]} {_score_text(found, i)}" for i in extents]
+    _write_labels(axes, np.array([*extents.values()]).reshape(-1, 4), texts, found.class_name[[*extents]])
 
 
-def _draw_edges(
-    axes: Axes, detections: Detections, box3d: NDArray[np.float64], colour: str, width: float, dashed: bool
-) -> None:
-    segments = visible_edges(box3d, detections.calibration, detections.image_size)
-    lines = LineCollection(
-        list(segments),
-        colors=colour,
-        linewidths=width,
-        linestyles=[_DASHES] if dashed else "solid",
-        capstyle="butt" if dashed else "round",
-        path_effects=None if dashed else _outlined(width),
-    )
-    axes.add_collection(lines, autolim=False)
+def _edges(detections: Detections, box3d: NDArray[np.float64]) -> NDArray[np.float64]:
+    return visible_edges(box3d, detections.calibration, detections.image_size)
 
 
 def _draw_from_above(axes: Axes, detections: Detections, max_depth: float, width_in: float, height_in: float) -> None:
     half_width = width_in / height_in * max_depth / 2
     view = view_edges(detections.calibration, detections.image_size, max_depth)
     seen, heights = visible_points(detections.points, detections.calibration, detections.image_size, max_depth)
-    low, high = np.quantile(heights, [0.01, 0.99]) if heights.size else (-2.0, 1.0)
-    axes.set_facecolor(_GROUND)
-    axes.imshow(
-        heights_image(seen, heights, half_width, max_depth, _CELLS_PER_INCH * height_in / max_depth),
-        extent=(-half_width, half_width, 0.0, max_depth),
-        cmap=GREY_HEIGHTS,
-        norm=Normalize(low, max(high, low + 0.5)),
-        interpolation="nearest",
-        aspect="auto",
-        zorder=2,
-    )
-    rings = _draw_view_and_rings(axes, view, half_width, max_depth, max_depth / height_in)
-    if detections.truth is not None:
-        for i in _far_to_near(detections.truth):
-            _draw_footprint(axes, detections.truth.box3d[i], TRUTH, dashed=True)
-    found = detections.objects
-    for i in _far_to_near(found):
-        _draw_footprint(axes, found.box3d[i], class_colour(str(found.class_name[i])), dashed=False)
-    axes.set_xlim(-half_width, half_width)
-    axes.set_ylim(0.0, max_depth)
+    window, cells_per_m = (-half_width, half_width, 0.0, max_depth), _CELLS_PER_INCH * height_in / max_depth
+    draw_cloud(axes, seen, heights, window, cells_per_m, GREY_HEIGHTS, height_scale([heights]))
     axes.set_xticks([])
     axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    footprints = box3d_corners(found.box3d)[:, :4, ::2]
-    extents = np.concatenate([footprints.min(axis=1), footprints.max(axis=1)], axis=1)
-    shown = (extents[:, 1] < max_depth) & (extents[:, 3] > 0) & (np.abs(footprints[..., 0]).min(axis=1) < half_width)
+    draw_view(axes, view, zorder=1)
+    rings = _draw_rings(axes, view, half_width, max_depth, max_depth / height_in)
+    if detections.truth is not None:
+        for i in _far_to_near(detections.truth):
+            corners = box3d_corners(detections.truth.box3d[i])[0, :4, ::2]
+            draw_footprint(axes, corners, TRUTH, linewidth=1.0, linestyle=_DASHES)
+    found = detections.objects
+    corners_of = box3d_corners(found.box3d)[:, :4, ::2]
+    for i in _far_to_near(found):
+        draw_footprint(axes, corners_of[i], _colour(found.class_name[i]), fill=0.3, linewidth=1.3)
+    extents = np.concatenate([corners_of.min(axis=1), corners_of.max(axis=1)], axis=1)
+    shown = (extents[:, 1] < max_depth) & (extents[:, 3] > 0) & (np.abs(corners_of[..., 0]).min(axis=1) < half_width)
     order = [i for i in _best_first(found) if shown[i]]
     _write_labels(axes, extents[order], [_score_text(found, i) for i in order], found.class_name[order], rings)
 
 
-def _draw_view_and_rings(
+def _draw_rings(
     axes: Axes, view: NDArray[np.float64], half_width: float, max_depth: float, metres_per_inch: float
 ) -> list[Text]:
-    """Range rings about the camera, named beside the view's right edge; what lies outside of the view is lighter.
-
-    Returns:
-        The rings' names.
-    """
-    far = 4 * max_depth
-    for corner, side in ((view[0], -far), (view[2], far)):
-        wedge = [view[1], corner, (side, max_depth), (side, 0.0)]
-        axes.add_patch(Polygon(wedge, closed=True, facecolor=_UNSEEN, edgecolor="none", zorder=1))
-        axes.plot(*np.stack([view[1], corner]).T, color=_EDGE_OF_VIEW, linewidth=0.7, linestyle=_DASHES, zorder=3)
+    """Range rings about the camera; returns their names, which stand beside the view's right edge."""
     step = 5 if max_depth <= 25 else 10 if max_depth <= 80 else 20
     direction = (view[2] - view[1]) / np.linalg.norm(view[2] - view[1])
     beside = np.array([direction[1], -direction[0]])
@@ -238,29 +200,9 @@ def _draw_view_and_rings(
             x = half_width - room
             z = np.sqrt(max(radius**2 - x**2, 0.0)) + gap
         if z < max_depth - gap:
-            names.append(axes.text(x, z, f"{radius} m", fontsize=6.5, color=_EDGE_OF_VIEW, va="center", zorder=3))
+            colour = EDGE_OF_VIEW["color"]
+            names.append(axes.text(x, z, f"{radius} m", fontsize=6.5, color=colour, va="center", zorder=3))
     return names
-
-
-def _draw_footprint(axes: Axes, box3d: NDArray[np.float64], colour: str, dashed: bool) -> None:
-    corners = box3d_corners(box3d)[0, :4, ::2]
-    style = _DASHES if dashed else "solid"
-    outline = Polygon(
-        corners,
-        closed=True,
-        facecolor="none" if dashed else (colour, 0.3),
-        edgecolor=colour,
-        linewidth=1.0 if dashed else 1.3,
-        linestyle=style,
-        zorder=4,
-    )
-    axes.add_patch(outline)
-    # The heading: from the middle over the front edge and a little beyond.
-    centre, front = corners.mean(axis=0), corners[:2].mean(axis=0)
-    tip = front + (front - centre) / max(float(np.linalg.norm(front - centre)), 1e-6) * 0.8
-    axes.plot(
-        *np.stack([front if dashed else centre, tip]).T, color=colour, linewidth=1.1, zorder=4, solid_capstyle="butt"
-    )
 
 
 def _write_labels(
@@ -276,15 +218,9 @@ def _write_labels(
     """
     if not texts:
         return
+    frame = {"boxstyle": "square,pad=0.12", "facecolor": (0.04, 0.05, 0.07, 0.72), "edgecolor": "none"}
     drawn = [
-        axes.text(
-            *(0, 0, text),
-            fontsize=_LABEL_SIZE,
-            color=class_colour(str(name)),
-            va="bottom",
-            bbox={"boxstyle": "square,pad=0.12", "facecolor": (0.04, 0.05, 0.07, 0.72), "edgecolor": "none"},
-            zorder=8,
-        )
+        axes.text(0, 0, text, fontsize=_LABEL_SIZE, color=_colour(name), va="bottom", bbox=frame, zorder=8)
         for text, name in zip(texts, class_names, strict=True)
     ]
     to_pixels = axes.transData
@@ -307,27 +243,27 @@ def _extent_px(text: Text) -> NDArray[np.float64]:
     canvas = text.figure.canvas if text.figure is not None else None
     assert isinstance(canvas, FigureCanvasAgg)
     # Without the frame around it.
-    extent = Text.get_window_extent(text, canvas.get_renderer())
-    return np.array([extent.x0, extent.y0, extent.x1, extent.y1])
+    return np.array(Text.get_window_extent(text, canvas.get_renderer()).extents)
 
 
-def _draw_legend(axes: Axes, detections: Detections) -> None:
-    axes.set_axis_off()
+def _legend(detections: Detections) -> list[Line2D]:
     counts = Counter(str(name) for name in detections.objects.class_name)
-    names = sorted({*counts, *detections.boxes2d})
     # The outline shows light colours on white paper.
     outline = [Stroke(linewidth=3.2, foreground=MUTED), Normal()]
     handles = [
-        Line2D([], [], color=class_colour(name), linewidth=2.4, label=f"{name}: {counts[name]}", path_effects=outline)
-        for name in names
+        Line2D([], [], color=_colour(name), linewidth=2.4, label=f"{name}: {counts[name]}", path_effects=outline)
+        for name in sorted({*counts, *detections.boxes2d})
     ]
     if any(len(boxes) for boxes in detections.boxes2d.values()):
         handles.append(Line2D([], [], color=MUTED, linewidth=0.7, label="thin: 2D boxes"))
     if detections.truth is not None:
         number = len(solid_objects(detections.truth))
         handles.append(Line2D([], [], color=TRUTH, linewidth=1.2, linestyle=_DASHES, label=f"ground truth: {number}"))
-    handles.append(Line2D([], [], color=_EDGE_OF_VIEW, linewidth=1.0, linestyle=_DASHES, label="edge of the view"))
-    axes.legend(handles=handles, loc="upper left", ncols=len(handles), borderaxespad=0, bbox_to_anchor=(0, 1.0))
+    return [*handles, Line2D([], [], **EDGE_OF_VIEW | {"linewidth": 1.0}, label="edge of the view")]
+
+
+def _colour(class_name: str) -> str:
+    return CLASS_COLOURS.get(str(class_name), OTHER_CLASS)
 
 
 def _far_to_near(objects: Objects) -> list[int]:
@@ -343,4 +279,4 @@ def _best_first(objects: Objects) -> list[int]:
 
 
 def _score_text(objects: Objects, index: int) -> str:
-    return "" if objects.score is None else f"{objects.score[index]:.2f}".replace("-", "\N{MINUS SIGN}")
+    return "" if objects.score is None else score_text(objects.score[index])

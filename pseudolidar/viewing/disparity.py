@@ -12,21 +12,18 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from pseudolidar.kitti import Calibration
-from pseudolidar.viewing.canvas import PAGE_WIDTH_IN, axes_at, drawing_style, new_figure, picture_axes
+from pseudolidar.viewing.canvas import Grid, axes_at, drawing_style, show_picture
 from pseudolidar.viewing.colours import UNKNOWN_RGB
 
 _DISPARITY_MAP = "viridis"
 _ERROR_MAP = "RdBu_r"
-_SPARSE_SHARE = 0.2
-_GAP_IN = 0.16
-_TITLE_IN = 0.27
-_BAR_IN = 0.13
+_SPARSE_FRACTION = 0.2
 
 
 def _colourise(values: NDArray[np.floating], low: float, high: float, name: str) -> NDArray[np.uint8]:
-    table = (matplotlib.colormaps[name].resampled(256)(np.arange(256))[:, :3] * 255).round().astype(np.uint8)
-    share = (np.nan_to_num(values) - low) / (high - low)
-    return np.asarray(table[np.rint(np.clip(share, 0, 1) * 255).astype(np.intp)])
+    table = (matplotlib.colormaps[name](np.arange(256))[:, :3] * 255).round().astype(np.uint8)
+    fraction = (np.nan_to_num(values) - low) / (high - low)
+    return np.asarray(table[np.rint(np.clip(fraction, 0, 1) * 255).astype(np.intp)])
 
 
 def colourise_disparity(disparity: NDArray[np.floating], max_disparity: float) -> NDArray[np.uint8]:
@@ -69,7 +66,7 @@ def _spread(values: NDArray[np.floating], known: NDArray[np.bool_]) -> NDArray[n
     Single pixels would vanish where a figure shows the map smaller than it is.
     """
     filled = np.where(known, values, np.nan)
-    if known.mean() > _SPARSE_SHARE:
+    if known.mean() > _SPARSE_FRACTION:
         return filled
     size = max(2, round(values.shape[1] / 400))
     kernel = np.ones((size, size), np.uint8)
@@ -83,20 +80,11 @@ def _round_up(value: float) -> float:
     return float(next(step for step in (1, 2, 3, 4, 5, 6, 8, 10) if step * power >= value * (1 - 1e-9)) * power)
 
 
-def mean_absolute_error(predicted: NDArray[np.floating], exact: NDArray[np.floating]) -> float:
-    """Disparity MAE in px over the pixels whose exact disparity is known; NaN where there are none."""
-    known = _known(exact)
-    return float(np.abs(predicted[known] - exact[known]).mean(dtype=np.float64)) if known.any() else float("nan")
-
-
 def disparity_bar(axes: Axes, calibration: Calibration, max_disparity: float) -> None:
     """A horizontal colour bar for disparities in px, the depths that belong to them in m on top."""
-    norm = Normalize(0.0, max_disparity)
-    bar = axes.figure.colorbar(
-        ScalarMappable(norm, _DISPARITY_MAP), cax=axes, orientation="horizontal", extend="max", extendfrac=0.02
+    _draw_bar(
+        axes, (0.0, max_disparity), _DISPARITY_MAP, "max", "disparity (px), with depth (m) above; dark grey: unknown"
     )
-    bar.outline.set_visible(False)
-    axes.set_xlabel("disparity (px), with depth (m) above; dark grey: unknown", labelpad=2)
     constant = calibration.camera_constant_px_m
     depths = [d for d in (3, 4, 5, 7, 10, 15, 20, 30, 60) if 0.02 < constant / d / max_disparity <= 1.0]
     top = axes.secondary_xaxis("top")
@@ -105,16 +93,11 @@ def disparity_bar(axes: Axes, calibration: Calibration, max_disparity: float) ->
     top.spines["top"].set_visible(False)
 
 
-def _error_bar(axes: Axes, limit_px: float) -> None:
-    bar = axes.figure.colorbar(
-        ScalarMappable(Normalize(-limit_px, limit_px), _ERROR_MAP),
-        cax=axes,
-        orientation="horizontal",
-        extend="both",
-        extendfrac=0.02,
-    )
+def _draw_bar(axes: Axes, ends: tuple[float, float], name: str, extend: str, label: str) -> None:
+    colours = ScalarMappable(Normalize(*ends), name)
+    bar = axes.figure.colorbar(colours, cax=axes, orientation="horizontal", extend=extend, extendfrac=0.02)
     bar.outline.set_visible(False)
-    axes.set_xlabel("error (px): blue too far, red too near", labelpad=2)
+    axes.set_xlabel(label, labelpad=2)
 
 
 def shown_disparity(maps: list[NDArray[np.floating]]) -> float:
@@ -128,7 +111,6 @@ def disparity_figure(
     exact: NDArray[np.floating] | None,
     predicted: Mapping[str, NDArray[np.floating]],
     calibration: Calibration,
-    max_disparity: float | None = None,
 ) -> Figure:
     """The left image, the exact map, and for each model its map and its signed errors with their mean size.
 
@@ -138,46 +120,38 @@ def disparity_figure(
             models' maps alone.
         predicted: model -> (H, W) px.
         calibration: of the frame; its camera constant gives the colour bar's depths.
-        max_disparity: upper end of the shared colours, px; by default a round value that holds 99.5 % of the exact
-            (or else of the predicted) disparities.
 
     Returns:
         A figure 10 inches wide. The MAE is over all pixels whose exact disparity is known, as in the tables.
     """
-    maps = list(predicted.values())
-    top_end = max_disparity or shown_disparity(maps if exact is None else [exact])
-    panels: list[tuple[str, NDArray[np.uint8]]] = [("left image", left_image)]
+    top_end = shown_disparity(list(predicted.values()) if exact is None else [exact])
+    pictures = {"left image": left_image}
     limit = 0.0
-    if exact is not None:
-        known = _known(exact)
-        dense = known.mean() > _SPARSE_SHARE
-        name = "exact disparity (y)" if dense else "disparity of the LiDAR points"
-        panels.append((name, colourise_disparity(_spread(exact, known), top_end)))
-        errors = {model: np.where(known, disparity - exact, np.nan) for model, disparity in predicted.items()}
-        sizes = np.concatenate([np.zeros(1), *(np.abs(error[known]) for error in errors.values())])
-        limit = _round_up(max(1.0, float(np.quantile(sizes, 0.97))))
-        for model, disparity in predicted.items():
-            mae = mean_absolute_error(disparity, exact)
-            panels.append((f"{model}: predicted disparity", colourise_disparity(disparity, top_end)))
-            error = colourise_error(_spread(errors[model], known), limit)
-            panels.append((f"{model}: predicted − exact, MAE {mae:.2f} px", error))
+    if exact is None:
+        pictures |= {f"{name}: disparity": colourise_disparity(found, top_end) for name, found in predicted.items()}
     else:
-        panels += [
-            (f"{name}: disparity", colourise_disparity(disparity, top_end)) for name, disparity in predicted.items()
-        ]
-
+        known = _known(exact)
+        name = "exact disparity (y)" if known.mean() > _SPARSE_FRACTION else "disparity of the LiDAR points"
+        pictures[name] = colourise_disparity(_spread(exact, known), top_end)
+        errors = {model: np.where(known, disparity - exact, np.nan) for model, disparity in predicted.items()}
+        sizes = {model: np.abs(error[known]) for model, error in errors.items()}
+        limit = _round_up(max(1.0, float(np.quantile(np.concatenate([np.zeros(1), *sizes.values()]), 0.97))))
+        for model, disparity in predicted.items():
+            mae = float(sizes[model].mean(dtype=np.float64)) if known.any() else float("nan")
+            pictures[f"{model}: predicted disparity"] = colourise_disparity(disparity, top_end)
+            error = colourise_error(_spread(errors[model], known), limit)
+            pictures[f"{model}: predicted − exact, MAE {mae:.2f} px"] = error
+    grid = Grid(columns=2, gap_in=0.16, above_in=0.27)
+    width, bar_in, inset_in = grid.width_in, 0.13, 0.15
+    height = width * left_image.shape[0] / left_image.shape[1]
     with drawing_style():
-        width = (PAGE_WIDTH_IN - _GAP_IN) / 2
-        height = width * left_image.shape[0] / left_image.shape[1]
-        rows = -(-len(panels) // 2)
-        bars_top = rows * (_TITLE_IN + height) + 0.3
-        figure = new_figure(PAGE_WIDTH_IN, bars_top + _BAR_IN + 0.42)
-        for i, (title, rgb) in enumerate(panels):
-            row, column = divmod(i, 2)
-            top = row * height + (row + 1) * _TITLE_IN
-            picture_axes(figure, rgb, title, column * (width + _GAP_IN), top, width)
-        inset = 0.15
-        disparity_bar(axes_at(figure, inset, bars_top, width - 2 * inset, _BAR_IN), calibration, top_end)
+        figure, panels = grid.figure(len(pictures), height, bottom_in=0.3 + bar_in + 0.42)
+        for axes, (title, rgb) in zip(panels, pictures.items(), strict=True):
+            show_picture(axes, rgb, title)
+        bars_top = figure.get_figheight() - bar_in - 0.42
+        bar = axes_at(figure, inset_in, bars_top, width - 2 * inset_in, bar_in)
+        disparity_bar(bar, calibration, top_end)
         if limit:
-            _error_bar(axes_at(figure, width + _GAP_IN + inset, bars_top, width - 2 * inset, _BAR_IN), limit)
+            bar = axes_at(figure, width + grid.gap_in + inset_in, bars_top, width - 2 * inset_in, bar_in)
+            _draw_bar(bar, (-limit, limit), _ERROR_MAP, "both", "error (px): blue too far, red too near")
     return figure

@@ -9,13 +9,12 @@ from numpy.typing import NDArray
 from pseudolidar.kitti import Calibration, Objects
 from pseudolidar.viewing.birds_eye import birds_eye_figure
 from pseudolidar.viewing.boxes import draw_boxes3d, enlarge
-from pseudolidar.viewing.canvas import PAGE_WIDTH_IN, axes_at, drawing_style, figure_to_rgb, new_figure, picture_axes
+from pseudolidar.viewing.canvas import PAGE_WIDTH_IN, axes_at, drawing_style, figure_to_rgb, new_figure, show_picture
 from pseudolidar.viewing.colours import DETECTION, TRUTH
 from pseudolidar.viewing.disparity import colourise_disparity, disparity_bar, shown_disparity
 
 _TITLE_IN = 0.3
 _BAR_IN = 0.72
-_DRAWN_WIDTH_PX = 1200
 
 
 def boxes_on_image(
@@ -31,7 +30,7 @@ def boxes_on_image(
     Returns:
         uint8 (k H, k W, 3) RGB, at least 1200 px wide.
     """
-    large, scaled = enlarge(image, calibration, _DRAWN_WIDTH_PX)
+    large, scaled = enlarge(image, calibration)
     drawn = draw_boxes3d(large, truth, scaled, TRUTH)
     return drawn if detections is None else draw_boxes3d(drawn, detections, scaled, DETECTION)
 
@@ -69,23 +68,19 @@ def frame_figure(
     if clouds:
         found = {} if detections is None else dict.fromkeys(clouds, detections)
         above = birds_eye_figure(clouds, truth, found, calibration, (image.shape[0], image.shape[1]), max_depth)
-        height += float(above.get_size_inches()[1]) + 0.1
+        height += above.get_figheight() + 0.1
     with drawing_style():
         figure = new_figure(PAGE_WIDTH_IN, height)
-        picture_axes(
-            figure, boxes_on_image(image, truth, detections, calibration), title, 0.0, _TITLE_IN, PAGE_WIDTH_IN
-        )
+        axes = axes_at(figure, 0.0, _TITLE_IN, PAGE_WIDTH_IN, picture_in)
+        show_picture(axes, boxes_on_image(image, truth, detections, calibration), title)
         top = _TITLE_IN + picture_in
         if disparity is not None:
             end = shown_disparity([disparity])
-            coloured = colourise_disparity(disparity, end)
-            picture_axes(figure, coloured, "disparity", 0.0, top + _TITLE_IN, PAGE_WIDTH_IN)
-            top += _TITLE_IN + picture_in + 0.28
-            disparity_bar(axes_at(figure, 0.15, top, 5.0, 0.13), calibration, end)
-            top += _BAR_IN - 0.28
+            axes = axes_at(figure, 0.0, top + _TITLE_IN, PAGE_WIDTH_IN, picture_in)
+            show_picture(axes, colourise_disparity(disparity, end), "disparity")
+            top += _TITLE_IN + picture_in
+            disparity_bar(axes_at(figure, 0.15, top + 0.28, 5.0, 0.13), calibration, end)
+            top += _BAR_IN
         if above is not None:
-            above_in = float(above.get_size_inches()[1])
-            axes = axes_at(figure, 0.0, top + 0.1, PAGE_WIDTH_IN, above_in)
-            axes.imshow(figure_to_rgb(above), aspect="auto", interpolation="antialiased")
-            axes.set_axis_off()
+            show_picture(axes_at(figure, 0.0, top + 0.1, PAGE_WIDTH_IN, above.get_figheight()), figure_to_rgb(above))
     return figure

@@ -1,8 +1,9 @@
 """A report as one HTML file that needs nothing but a browser: text, tables, figures, the full configuration."""
 
 import base64
+import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
@@ -25,13 +26,11 @@ class Picture:
 
     Attributes:
         image: a matplotlib figure (goes in as SVG and follows the page's theme) or uint8 (H, W, 3) RGB (as PNG).
-        caption: stands under it.
-        alternative: what it shows, for readers who don't see it; the caption by default.
+        caption: stands under it, and is read to those who do not see it.
     """
 
     image: Figure | NDArray[np.uint8]
     caption: str
-    alternative: str = ""
 
 
 Block = str | Table | Picture
@@ -61,34 +60,25 @@ class Report:
     title: str
     lead: str
     sections: tuple[Section, ...]
-    facts: tuple[tuple[str, str], ...] = field(default=())
+    facts: tuple[tuple[str, str], ...] = ()
     configuration: str = ""
 
 
-def _png_element(rgb: NDArray[np.uint8], label: str) -> Markup:
-    encoded, data = cv2.imencode(".png", rgb[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 6])
-    if not encoded:
-        raise ValueError(f"picture '{label}': found an array {rgb.shape} {rgb.dtype}, expected uint8 (H, W, 3)")
-    text = base64.b64encode(data.tobytes()).decode("ascii")
-    height, width = rgb.shape[:2]
-    return Markup('<img src="data:image/png;base64,{}" width="{}" height="{}" alt="{}">').format(
-        text, width, height, label
-    )
-
-
 def _picture_element(picture: Picture, number: int) -> Markup:
-    label = picture.alternative or picture.caption
-    if isinstance(picture.image, Figure):
-        return Markup(figure_to_svg(picture.image, f"f{number}-", label))
-    return _png_element(picture.image, label)
+    """SVG or PNG inside of the page; `number` keeps the parts of its pictures apart."""
+    label, image = picture.caption, picture.image
+    if isinstance(image, Figure):
+        return Markup(figure_to_svg(image, f"f{number}-", label))
+    encoded, data = cv2.imencode(".png", image[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 6])
+    if not encoded:
+        raise ValueError(f"picture '{label}': found an array {image.shape} {image.dtype}, expected uint8 (H, W, 3)")
+    text = base64.b64encode(data.tobytes()).decode("ascii")
+    element = Markup('<img src="data:image/png;base64,{}" width="{}" height="{}" alt="{}">')
+    return element.format(text, image.shape[1], image.shape[0], label)
 
 
 def _theme_css(dark: bool) -> Markup:
     return Markup(" ".join(f"--{name}: {colours[int(dark)]};" for name, colours in THEME.items()))
-
-
-def _kind(block: Block) -> str:
-    return "table" if isinstance(block, Table) else "picture" if isinstance(block, Picture) else "paragraph"
 
 
 def render_report(report: Report) -> str:
@@ -97,12 +87,11 @@ def render_report(report: Report) -> str:
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     source = files("pseudolidar.viewing").joinpath("report.html.jinja").read_text(encoding="utf-8")
-    pictures = [block for section in report.sections for block in section.blocks if isinstance(block, Picture)]
-    numbers = {id(picture): number for number, picture in enumerate(pictures, start=1)}
+    numbers = itertools.count(1)
     return environment.from_string(source).render(
         report=report,
-        kind=_kind,
-        picture_element=lambda picture: _picture_element(picture, numbers[id(picture)]),
+        is_table=lambda block: isinstance(block, Table),
+        picture_element=lambda picture: _picture_element(picture, next(numbers)),
         light=_theme_css(dark=False),
         dark=_theme_css(dark=True),
     )

@@ -7,14 +7,15 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+from matplotlib.colors import to_rgb
 from numpy.typing import NDArray
 
 from pseudolidar.files import UserError
 from pseudolidar.kitti import Calibration, Objects, box3d_corners
-from pseudolidar.viewing.boxes import solid_objects
-from pseudolidar.viewing.colours import DETECTION, HEIGHTS, TRUTH, rgb255
+from pseudolidar.viewing.birds_eye import height_scale
+from pseudolidar.viewing.boxes import EDGES, solid_objects
+from pseudolidar.viewing.colours import DETECTION, HEIGHTS, TRUTH
 
-_EDGES = ((0, 1), (1, 2), (2, 3), (3, 0), (4, 5), (5, 6), (6, 7), (7, 4), (0, 4), (1, 5), (2, 6), (3, 7))
 # The cross on the front face says where the object heads.
 _FRONT_CROSS = ((0, 5), (1, 4))
 
@@ -38,23 +39,6 @@ def load_open3d() -> ModuleType:
         ) from error
 
 
-def _cloud_geometry(open3d: ModuleType, points: NDArray[np.floating]) -> Any:
-    cloud = open3d.geometry.PointCloud(open3d.utility.Vector3dVector(points[:, :3].astype(np.float64)))
-    heights = points[:, 2].astype(np.float64)
-    low, high = np.quantile(heights, [0.01, 0.99]) if len(heights) else (0.0, 1.0)
-    share = np.clip((heights - low) / max(high - low, 1e-6), 0, 1)
-    cloud.colors = open3d.utility.Vector3dVector(HEIGHTS(share)[:, :3])
-    return cloud
-
-
-def _box_geometry(open3d: ModuleType, corners_velodyne: NDArray[np.float64], colour: str) -> Any:
-    lines = open3d.geometry.LineSet(
-        open3d.utility.Vector3dVector(corners_velodyne), open3d.utility.Vector2iVector(np.array(_EDGES + _FRONT_CROSS))
-    )
-    lines.paint_uniform_color([value / 255 for value in rgb255(colour)])
-    return lines
-
-
 def scene_geometries(
     points: NDArray[np.floating], truth: Objects, detections: Objects | None, calibration: Calibration
 ) -> list[Any]:
@@ -69,12 +53,17 @@ def scene_geometries(
         SceneError: Open3D can't be loaded.
     """
     open3d = load_open3d()
-    geometries = [_cloud_geometry(open3d, points)]
+    to_vectors = open3d.utility.Vector3dVector
+    cloud = open3d.geometry.PointCloud(to_vectors(points[:, :3].astype(np.float64)))
+    heights = points[:, 2].astype(np.float64)
+    cloud.colors = to_vectors(HEIGHTS(height_scale([heights])(heights, clip=True))[:, :3])
+    geometries = [cloud]
+    edges = open3d.utility.Vector2iVector(np.concatenate([EDGES, _FRONT_CROSS]))
     for objects, colour in ((truth, TRUTH), (detections, DETECTION)):
-        if objects is None:
-            continue
-        for corners in box3d_corners(solid_objects(objects).box3d):
-            geometries.append(_box_geometry(open3d, calibration.rect_to_velodyne(corners), colour))
+        for corners in [] if objects is None else box3d_corners(solid_objects(objects).box3d):
+            lines = open3d.geometry.LineSet(to_vectors(calibration.rect_to_velodyne(corners)), edges)
+            lines.paint_uniform_color(to_rgb(colour))
+            geometries.append(lines)
     geometries.append(open3d.geometry.TriangleMesh.create_coordinate_frame(size=1.0))
     return geometries
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 
 from pseudolidar.kitti import CANONICAL_VELO_TO_CAM, Calibration, ObjectDataset, box3d_corners
-from pseudolidar.viewing import boxes_on_image, draw_boxes2d, draw_boxes3d
+from pseudolidar.viewing import boxes_on_image, draw_boxes3d
 from pseudolidar.viewing.boxes import FRONT_TINT, clip_polygon, clip_segments, enlarge, visible_edges
 from pseudolidar.viewing.colours import TRUTH, rgb255
 from tests.viewing.conftest import IMAGE_SIZE, make_objects
@@ -97,13 +97,6 @@ def test_clipping_leaves_the_inside_and_cuts_the_rest() -> None:
     square = np.array([[-20.0, -20, 1], [20, -20, 1], [20, 20, 1], [-20, 20, 1]])
     clipped = clip_polygon(square, (100, 200))
     assert sorted(map(tuple, clipped.tolist())) == [(-0.5, -0.5), (-0.5, 20.0), (20.0, -0.5), (20.0, 20.0)]
-
-
-def test_boxes2d_outline(calibration: Calibration) -> None:
-    drawn = draw_boxes2d(BLACK, make_objects([[0, 0, 10, 1, 1, 1, 0]]), "#ffffff")
-    rows, columns = np.nonzero((drawn > 128).all(axis=2))
-    assert (columns.min(), columns.max(), rows.min(), rows.max()) == (10, 60, 20, 70)
-    assert not drawn[25:65, 15:55].any(), "an outline, nothing inside"
 
 
 def test_enlarging_keeps_points_on_their_spot(calibration: Calibration) -> None:

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Polygon
 
 from pseudolidar.kitti import Calibration, Objects
+from pseudolidar.statistics import Estimate, Interval
 from pseudolidar.viewing import FATE_COLOURS, DepthCurve, FlippedFrame, depth_curve_figure, figure_to_rgb, flips_figure
 from pseudolidar.viewing.colours import DETECTION, THEME, rgb255
 from tests.viewing.conftest import IMAGE_SIZE, make_objects
@@ -38,7 +39,7 @@ def test_labels_have_the_colours_of_their_fates(calibration: Calibration) -> Non
     figure = flips_figure(
         "000007", flipped(calibration, ["kept", "negative flip", "positive flip", "missed"], {"u": found})
     )
-    image, before, after = figure.axes[:3]
+    before, after, image = figure.axes[:3]
     drawn = {tuple(pixel) for pixel in np.asarray(image.images[0].get_array()).reshape(-1, 3).tolist()}
     for fate, colour in FATE_COLOURS.items():
         assert rgb255(colour) in drawn, "in the image"
@@ -65,10 +66,10 @@ def test_the_panels_show_what_flipped(
     calibration: Calibration, fates: list[str], shown: list[int], hidden: list[int]
 ) -> None:
     figure = flips_figure("000007", flipped(calibration, fates, {}))
-    (x0, x1), (z0, z1) = figure.axes[1].get_xlim(), figure.axes[1].get_ylim()
+    (x0, x1), (z0, z1) = figure.axes[0].get_xlim(), figure.axes[0].get_ylim()
     inside = [x0 < x < x1 and z0 < z < z1 for x, _, z, *_ in CARS]
     assert np.flatnonzero(inside).tolist() == shown and np.flatnonzero(~np.array(inside)).tolist() == hidden
-    for axes in figure.axes[1:3]:
+    for axes in figure.axes[:2]:
         box = axes.get_position()
         width, height = box.width * figure.get_figwidth(), box.height * figure.get_figheight()
         assert width / (x1 - x0) == pytest.approx(height / (z1 - z0)), "a metre is as long both ways"
@@ -94,8 +95,8 @@ def test_fates_that_are_none(calibration: Calibration) -> None:
 
 
 def curve(values: list[float], spread: float = 0.1) -> DepthCurve:
-    value = np.array(values)
-    return DepthCurve(np.linspace(0, 10 * len(values), len(values) + 1), value, value - spread, value + spread)
+    estimates = [Estimate(value, Interval(value - spread, value + spread)) for value in values]
+    return DepthCurve(np.linspace(0, 10 * len(values), len(values) + 1), estimates)
 
 
 def test_curves_stand_in_the_middle_of_their_bins_with_their_bands() -> None:
@@ -125,5 +126,5 @@ def test_the_scale_holds_every_value_and_band() -> None:
 
 
 def test_a_band_of_another_length() -> None:
-    with pytest.raises(ValueError, match=r"low: found shape \(3,\), expected \(2,\), one a bin"):
-        DepthCurve(np.arange(3.0), np.zeros(2), np.zeros(3), np.zeros(2))
+    with pytest.raises(ValueError, match=r"estimates: found 3, expected 2, one a bin"):
+        DepthCurve(np.arange(3.0), [Estimate(0.0)] * 3)

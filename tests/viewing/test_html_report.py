@@ -73,7 +73,7 @@ def _report() -> Report:
     return Report(
         "A title <script>alert(1)</script>",
         "The verdict.",
-        (Section("One", blocks), Section("Two", (Picture(photo, "A photo", 'with "quotes"'),)), Section("Three", ())),
+        (Section("One", blocks), Section("Two", (Picture(photo, 'A photo "quoted"'),)), Section("Three", ())),
         (("seed", "0"),),
         "stereo: {loss: disparity}  # <x>\n",
     )
@@ -109,7 +109,7 @@ def test_every_cell_is_there_in_order_and_the_best_are_marked() -> None:
 
 def test_text_is_escaped() -> None:
     text = render_report(_report())
-    for raw in ("<script", "<b>no", "<px>", "on <u>", "# <x>", 'alt="with "quotes'):
+    for raw in ("<script", "<b>no", "<px>", "on <u>", "# <x>", 'alt="A photo "quoted'):
         assert raw not in text
     for escaped in ("&lt;script&gt;alert(1)", "&lt;b&gt;no&lt;/b&gt;", "n/a &amp; more", "# &lt;x&gt;"):
         assert escaped in text

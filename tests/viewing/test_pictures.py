@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
+from pseudolidar.evaluation.average_precision import PrecisionCurve
 from pseudolidar.kitti import Calibration, Objects, read_image
 from pseudolidar.viewing import (
     birds_eye_figure,
@@ -21,7 +22,6 @@ from pseudolidar.viewing import (
 )
 from pseudolidar.viewing.birds_eye import visible_points
 from pseudolidar.viewing.colours import THEME, UNKNOWN_RGB, source_colours
-from pseudolidar.viewing.curves import average_precision_40
 from pseudolidar.viewing.disparity import colourise_error
 from tests.viewing.conftest import IMAGE_SIZE, make_objects
 
@@ -62,7 +62,7 @@ def test_disparity_figure_names_each_models_error(calibration: Calibration) -> N
     texts = _texts(figure)
     assert any("u: " in text and "1.25 px" in text for text in texts)
     assert any("u': " in text and "0.00 px" in text for text in texts)
-    alone = disparity_figure(image, None, {"u": off}, calibration, max_disparity=48.0)
+    alone = disparity_figure(image, None, {"u": off}, calibration)
     assert not any("MAE" in text for text in _texts(alone))
 
 
@@ -95,15 +95,16 @@ def test_birds_eye_draws_every_source_with_scores_and_boxes(calibration: Calibra
 
 def test_precision_recall_legend_holds_ap40() -> None:
     precision = np.where(np.arange(41) <= 20, 1.0, 0.0)
-    assert average_precision_40(precision) == pytest.approx(50.0)
-    figure = precision_recall_figure({"Car": {"y": precision, "u": np.zeros(41)}})
+    curves = {"y": PrecisionCurve(precision, 7), "u": PrecisionCurve(np.zeros(41), 7)}
+    assert curves["y"].ap40 == pytest.approx(50.0)
+    figure = precision_recall_figure({"Car": curves})
     legend = figure.axes[0].get_legend()
     assert legend is not None
     assert [text.get_text().split() for text in legend.get_texts()] == [["y", "50.0"], ["u", "0.0"]]
     y_curve, u_curve = figure.axes[0].lines
     assert np.asarray(y_curve.get_xdata())[-1] == 0.5 and len(np.asarray(u_curve.get_xdata())) == 0
     with pytest.raises(ValueError, match=r"curve u of 'Car': found shape \(11,\), expected \(41,\)"):
-        precision_recall_figure({"Car": {"u": np.zeros(11)}})
+        precision_recall_figure({"Car": {"u": PrecisionCurve(np.zeros(11), 7)}})
 
 
 def test_range_figure_labels_values_and_leaves_gaps() -> None:

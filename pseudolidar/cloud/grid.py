@@ -23,7 +23,7 @@ class AngularGrid:
     clamped to the grid. Points outside the crop have no cell.
 
     Attributes:
-        rows, columns: of the grid; the defaults are a 64-beam LiDAR's, over 90 deg to the front.
+        rows, columns: of the grid.
         top_deg: elevation of the upper edge of row 0.
         row_deg: height of a row.
         left_deg: azimuth of the left edge of column 0, to the left of x.
@@ -34,15 +34,15 @@ class AngularGrid:
         InputError: an edge between two rows or two columns beyond 80 deg, an empty crop, one behind the sensor.
     """
 
-    rows: int = 64
-    columns: int = 512
-    top_deg: float = 2.0
-    row_deg: float = 0.4
-    left_deg: float = 45.0
-    column_deg: float = 90.0 / 512
-    x_m: tuple[float, float] = (0.0, 120.0)
-    y_m: tuple[float, float] = (-50.0, 50.0)
-    z_m: tuple[float, float] = (-2.5, 1.5)
+    rows: int
+    columns: int
+    top_deg: float
+    row_deg: float
+    left_deg: float
+    column_deg: float
+    x_m: tuple[float, float]
+    y_m: tuple[float, float]
+    z_m: tuple[float, float]
 
     def __post_init__(self) -> None:
         for name in ("x_m", "y_m", "z_m"):
@@ -62,7 +62,17 @@ class AngularGrid:
                 raise InputError(f"{kind}s: found {found}, expected edges within {_WIDEST_DEG:g} deg of x")
 
 
-LIDAR_GRID = AngularGrid()
+LIDAR_GRID = AngularGrid(
+    rows=64,
+    columns=512,
+    top_deg=2.0,
+    row_deg=0.4,
+    left_deg=45.0,
+    column_deg=90.0 / 512,
+    x_m=(0.0, 120.0),
+    y_m=(-50.0, 50.0),
+    z_m=(-2.5, 1.5),
+)
 """A 64-beam LiDAR's, 90 deg to the front: what Pseudo-LiDAR++ gives to PointRCNN."""
 
 

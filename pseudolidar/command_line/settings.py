@@ -174,14 +174,14 @@ def _plain(value: Any, name: str) -> Any:
 
 def _object(value: Mapping[str, Any], name: str, partial: bool = False) -> Any:
     path, settings = str(value.get(TARGET)), {key: one for key, one in value.items() if key != TARGET}
-    target = _located(path, name)
+    target = located(path, name)
     if partial:
         later = inspect.signature(target).parameters
         return functools.partial(target, **arguments_of(target, settings, name, later))
     return target(**arguments_of(target, settings, name))
 
 
-def _located(path: str, name: str) -> Callable[..., Any]:
+def located(path: str, name: str) -> Callable[..., Any]:
     """What a dotted path leads to: pseudolidar.stereo.ObjectPairs.from_folder."""
     parts = path.split(".")
     for end in range(len(parts) - 1, 0, -1):

@@ -73,10 +73,10 @@ class Drawing:
         max_depth: how far the cloud is shown, m.
     """
 
-    frustum_score: float = -2.5
-    pointrcnn_score: float = 0.0
-    box2d_score: float = 0.5
-    max_depth: float = 60.0
+    frustum_score: float
+    pointrcnn_score: float
+    box2d_score: float
+    max_depth: float
 
 
 @dataclass

@@ -38,9 +38,7 @@ class KittiStereoPairs:
         InputError: an unknown year or split.
     """
 
-    def __init__(
-        self, root: str | Path, year: Literal[2015, 2012] = 2015, split: Literal["train", "val", "all"] = "train"
-    ) -> None:
+    def __init__(self, root: str | Path, year: Literal[2015, 2012], split: Literal["train", "val", "all"]) -> None:
         if year not in _FOLDERS:
             raise InputError(f"year: found {year}, expected 2015 or 2012")
         parts = {"train": slice(_TRAINING_PAIRS), "val": slice(_TRAINING_PAIRS, None), "all": slice(None)}

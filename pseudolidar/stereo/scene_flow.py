@@ -45,9 +45,9 @@ class SceneFlowPairs:
     def __init__(
         self,
         root: str | Path,
-        split: Literal["train", "test"] = "train",
-        subsets: Sequence[str] = _SUBSETS,
-        rendering: Literal["clean", "final"] = "clean",
+        split: Literal["train", "test"],
+        subsets: Sequence[str],
+        rendering: Literal["clean", "final"],
     ) -> None:
         if split not in ("train", "test"):
             raise InputError(f"split: found {split!r}, expected 'train' or 'test'")

@@ -3,12 +3,14 @@
 The simulator is chosen for a whole process by NUMBA_ENABLE_CUDASIM=1, before numba is imported.
 """
 
+import dataclasses
+
 import numba
 import numpy as np
 import pytest
 import torch
 
-from pseudolidar.cloud import AngularGrid, cuda, reference
+from pseudolidar.cloud import LIDAR_GRID, cuda, reference
 from pseudolidar.cloud.grid import grid_cells
 from pseudolidar.cloud.projection import make_projection
 from pseudolidar.stereo.lidar_projection import lidar_projection
@@ -17,7 +19,7 @@ from pseudolidar.stereo.targets_cuda import on_cuda
 from tests.cloud.frames import make_calibration, ragged_disparity
 
 SIZE = (13, 41)
-GRID = AngularGrid(rows=9, columns=14, top_deg=4.0, row_deg=1.0, left_deg=7.0, column_deg=1.0)
+GRID = dataclasses.replace(LIDAR_GRID, rows=9, columns=14, top_deg=4.0, row_deg=1.0, left_deg=7.0, column_deg=1.0)
 
 pytestmark = pytest.mark.filterwarnings("ignore::numba.core.errors.NumbaPerformanceWarning")
 

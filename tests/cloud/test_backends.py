@@ -1,5 +1,6 @@
 """The processor's kernels against plain PyTorch, to the last bit; threads, and many callers at once."""
 
+import dataclasses
 import multiprocessing
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pseudolidar.cloud import LIDAR_GRID, AngularGrid, cpu, disparity_to_points, reference, sparsify_points
+from pseudolidar.cloud import LIDAR_GRID, cpu, disparity_to_points, reference, sparsify_points
 from pseudolidar.cloud.grid import grid_cells
 from pseudolidar.cloud.projection import make_projection
 from tests.cloud.frames import make_calibration, ragged_disparity
@@ -64,7 +65,15 @@ def test_large_maps_in_full() -> None:
     seed=st.integers(0, 2**31),
 )
 def test_any_grid(rows: int, columns: int, top: float, left: float, seed: int) -> None:
-    grid = AngularGrid(rows, columns, top, min(2, (top + 60) / rows), left, min(1, (left + 70) / columns))
+    grid = dataclasses.replace(
+        LIDAR_GRID,
+        rows=rows,
+        columns=columns,
+        top_deg=top,
+        row_deg=min(2, (top + 60) / rows),
+        left_deg=left,
+        column_deg=min(1, (left + 70) / columns),
+    )
     cells = grid_cells(grid)
     rng = np.random.default_rng(seed)
     points = rng.uniform((0, -55, -4, 0), (125, 55, 2, 1), (3000, 4)).astype(np.float32)

@@ -3,20 +3,13 @@
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from pseudolidar.cloud import (
-    LIDAR_GRID,
-    AngularGrid,
-    disparity_to_points,
-    read_cloud,
-    write_cloud,
-    write_clouds,
-    write_lidar_clouds,
-)
+from pseudolidar.cloud import LIDAR_GRID, disparity_to_points, read_cloud, write_cloud, write_clouds, write_lidar_clouds
 from pseudolidar.files import FormatError
 from pseudolidar.kitti import CANONICAL_VELO_TO_CAM, Calibration, read_points, write_disparity, write_points
 
@@ -61,7 +54,7 @@ def test_clouds_of_a_folder(folders: tuple[Path, Path, Path], calibration: Calib
         ({}, (0, 30, 0), r"[\d,]+ at max_height or above; is max_height.*right"),
         ({}, (0, 0, -500), r"1,536 behind the LiDAR \(x < 0\); is Tr_velo_to_cam this LiDAR's"),
         ({"max_depth": 2.0}, (0, 0, 0), r"at max_depth or beyond, .*; are the disparities in px"),
-        ({"grid": AngularGrid(x_m=(0.0, 1.0))}, (0, 0, 0), r"outside of the grid, .*does the grid's crop fit"),
+        ({"grid": replace(LIDAR_GRID, x_m=(0.0, 1.0))}, (0, 0, 0), r"outside of the grid, .*does the grid's crop fit"),
     ],
 )
 def test_a_run_that_drops_nearly_everything_says_so_once(

@@ -1,5 +1,7 @@
 """Sparse clouds: cells as Pseudo-LiDAR++ has them, the last point of each, the crop, fused and alone."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pseudolidar.cloud import LIDAR_GRID, AngularGrid, disparity_to_points, sparsify_points
+from pseudolidar.cloud import LIDAR_GRID, disparity_to_points, sparsify_points
 from tests.cloud.frames import make_calibration, ragged_disparity
 
 
@@ -75,7 +77,7 @@ def test_tensors_and_any_columns() -> None:
 
 
 def test_a_grid_of_ones_own() -> None:
-    four = AngularGrid(rows=2, columns=2, top_deg=10, row_deg=10, left_deg=30, column_deg=30, x_m=(0, 30))
+    four = replace(LIDAR_GRID, rows=2, columns=2, top_deg=10, row_deg=10, left_deg=30, column_deg=30, x_m=(0, 30))
     points = np.array([[10, 1, 1], [10, 1, -1], [10, -1, 1], [10, -1, -1], [20, -2, -2], [40, 1, 1]], np.float32)
     np.testing.assert_array_equal(sparsify_points(points, four), points[[0, 1, 2, 4]])
 
@@ -92,4 +94,4 @@ def test_a_grid_of_ones_own() -> None:
 )
 def test_grids_that_can_not_be(settings_of_grid: dict[str, float], name: str) -> None:
     with pytest.raises(ValueError, match=name):
-        AngularGrid(**settings_of_grid)  # type: ignore[arg-type]
+        replace(LIDAR_GRID, **settings_of_grid)  # type: ignore[arg-type]

@@ -1,5 +1,7 @@
 """Clouds and LiDAR disparity on the GPU: the processor's points in the processor's order, to the last bit."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -18,7 +20,7 @@ from tests.cloud.frames import make_calibration, ragged_disparity
     max_height=st.sampled_from([None, 1.0, 0.7]),
     max_depth=st.sampled_from([None, 20.0]),
     quantization=st.sampled_from([None, 1 / 256, 0.1]),
-    grid=st.sampled_from([None, LIDAR_GRID, AngularGrid(rows=9, columns=14, top_deg=4.0, left_deg=7.0)]),
+    grid=st.sampled_from([None, LIDAR_GRID, replace(LIDAR_GRID, rows=9, columns=14, top_deg=4.0, left_deg=7.0)]),
 )
 def test_clouds(
     seed: int, max_height: float | None, max_depth: float | None, quantization: float | None, grid: AngularGrid | None
@@ -59,7 +61,15 @@ def test_no_points() -> None:
 @settings(deadline=None, max_examples=20)
 @given(rows=st.integers(1, 90), columns=st.integers(1, 600), top=st.floats(-10, 30), seed=st.integers(0, 2**31))
 def test_any_grid(rows: int, columns: int, top: float, seed: int) -> None:
-    grid = AngularGrid(rows, columns, top, min(2, (top + 60) / rows), 30.0, min(1, 100 / columns))
+    grid = replace(
+        LIDAR_GRID,
+        rows=rows,
+        columns=columns,
+        top_deg=top,
+        row_deg=min(2, (top + 60) / rows),
+        left_deg=30.0,
+        column_deg=min(1, 100 / columns),
+    )
     points = np.random.default_rng(seed).uniform((0, -55, -4, 0), (125, 55, 2, 1), (3000, 4)).astype(np.float32)
     points[:4, :2] = 0
     points[3] = 0

@@ -25,6 +25,8 @@ from tests.conftest import settings_of
 from tests.detectors.pointrcnn.tiny import BRIEF
 from tests.stereo.conftest import write_scene
 
+DRAWING = Drawing(frustum_score=-2.5, pointrcnn_score=0.0, box2d_score=0.5, max_depth=60.0)
+
 
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> ObjectDataset:
@@ -105,8 +107,8 @@ def test_2d_boxes(scene: ObjectDataset, tmp_path: Path) -> None:
 
 def test_objects_from_pairs(scene: ObjectDataset, models: Path, tmp_path: Path) -> None:
     load = partial(Models.from_folder, models, max_disparity=16)
-    record = detection_record(load(), Drawing(), None, 1.0, "cpu")
-    job = PairsToObjectsJob(load, record, list(scene), tmp_path / "shards", Drawing())
+    record = detection_record(load(), DRAWING, None, 1.0, "cpu")
+    job = PairsToObjectsJob(load, record, list(scene), tmp_path / "shards", DRAWING)
     summaries = sharded(job, dataclasses.replace(job, output=tmp_path / "whole"))
     found = bytes_of(tmp_path / "shards")
     assert found == bytes_of(tmp_path / "whole") and len(found) == 2 * len(scene)
@@ -115,6 +117,6 @@ def test_objects_from_pairs(scene: ObjectDataset, models: Path, tmp_path: Path) 
     assert (summary.frames, summary.finished_before, summary.found) == (len(scene), 0, {"Car": lines})
     again = merged(run_job(job, shard=Shard(1, 2)), 3)
     assert (again.frames, again.finished_before) == (0, 3)
-    higher = dataclasses.replace(job, max_height=2.0, record=detection_record(load(), Drawing(), None, 2.0, "cpu"))
+    higher = dataclasses.replace(job, max_height=2.0, record=detection_record(load(), DRAWING, None, 2.0, "cpu"))
     with pytest.raises(FormatError, match=r"record: found max_height=1\.0, expected max_height=2\.0"):
         run_job(higher, workers=2)

@@ -96,7 +96,7 @@ def test_both_calibrations_belong_to_a_result(drive: RawDrive, tmp_path: Path) -
     def digest() -> str:
         frames = list(RawDrive(drive.root, DATE, DRIVE))
         nothing = Record("detections", {}, {})
-        job = PairsToObjectsJob(Models, nothing, frames, tmp_path / "out", Drawing())  # type: ignore[arg-type]
+        job = PairsToObjectsJob(Models, nothing, frames, tmp_path / "out", Drawing(-2.5, 0.0, 0.5, 60.0))  # type: ignore[arg-type]
         return job.digest(frames[0].frame_id)
 
     before = digest()

@@ -20,7 +20,7 @@ from pseudolidar.stereo import SemiGlobalMatching
 from tests.conftest import settings_of
 from tests.pipeline.conftest import MAX_DISPARITY
 
-DRAWING = Drawing(frustum_score=-50.0, pointrcnn_score=-50.0)
+DRAWING = Drawing(frustum_score=-50.0, pointrcnn_score=-50.0, box2d_score=0.5, max_depth=60.0)
 
 
 @dataclass

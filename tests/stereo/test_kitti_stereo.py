@@ -78,7 +78,7 @@ def test_splits(tmp_path: Path) -> None:
 
 
 def test_without_calibration_depths_are_refused(tmp_path: Path) -> None:
-    pairs = KittiStereoPairs(write_benchmark(tmp_path, 2015, 2, calibrated=False))
+    pairs = KittiStereoPairs(write_benchmark(tmp_path, 2015, 2, calibrated=False), 2015, "train")
     assert pairs.read(0).camera_constant_px_m is None
     crops = Crops(16, 32)
     assert StereoBatches(pairs, 2, crops, 0)(0).camera_constant.isnan().all()
@@ -95,13 +95,13 @@ def test_jpegs_and_calibrations_of_other_editors(tmp_path: Path, year: int) -> N
         path.unlink()
     for path in root.rglob("calib*/*.txt"):
         path.write_bytes(path.read_text().replace("\n", " \r\n\r\n").encode("utf-16"))
-    pair = KittiStereoPairs(root, year).read(0)  # type: ignore[arg-type]
+    pair = KittiStereoPairs(root, year, "train").read(0)  # type: ignore[arg-type]
     assert pair.source.name == "000000_10.jpg" and (abs(pair.left.astype(int) - 90) < 3).all()
     assert pair.camera_constant_px_m == pytest.approx(CONSTANT)
 
 
 def test_a_farthest_depth(tmp_path: Path) -> None:
-    pairs = KittiStereoPairs(write_benchmark(tmp_path, 2015, 1))
+    pairs = KittiStereoPairs(write_benchmark(tmp_path, 2015, 1), 2015, "train")
     target = StereoBatches(pairs, 1, Crops(20, 48), 0, max_depth_m=10.0)(0).target[0].numpy()
     truth = disparity_of(0)
     near = truth >= CONSTANT / 10
@@ -111,15 +111,15 @@ def test_a_farthest_depth(tmp_path: Path) -> None:
 
 def test_bad_folders_files_and_arguments(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match=r"disp_occ_0: split train: found 0 in all"):
-        KittiStereoPairs(tmp_path)
+        KittiStereoPairs(tmp_path, 2015, "train")
     root = write_benchmark(tmp_path, 2015, 2)
     with pytest.raises(FormatError, match=r"split val: found 2 in all.*more than 160"):
         KittiStereoPairs(root, 2015, "val")
     with pytest.raises(ValueError, match="year: found 2013"):
-        KittiStereoPairs(root, 2013)  # type: ignore[arg-type]
+        KittiStereoPairs(root, 2013, "train")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="split: found 'test'"):
         KittiStereoPairs(root, 2015, "test")  # type: ignore[arg-type]
-    pairs = KittiStereoPairs(root)
+    pairs = KittiStereoPairs(root, 2015, "train")
     calibration = root / "training" / "calib_cam_to_cam" / "000000.txt"
     calibration.write_text(f"P_rect_02: {P2}\nP_rect_03: 1 2 3\n")
     with pytest.raises(FormatError, match=r"000000\.txt: line 2 \(P_rect_03\): found 3 finite numbers"):

@@ -1,6 +1,8 @@
 """Scene Flow data sets in their own layout, against torchvision's reader where that one is right."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -47,6 +49,10 @@ def write_scenes(folder: Path) -> Path:
     return folder
 
 
+def pairs_of(root: Path, split: str = "train", subsets: Sequence[str] = tuple(SCENES), rendering: str = "clean") -> Any:
+    return SceneFlowPairs(root, split, subsets, rendering)  # type: ignore[arg-type]
+
+
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     return write_scenes(tmp_path / "SceneFlow")
@@ -55,10 +61,10 @@ def root(tmp_path: Path) -> Path:
 def test_the_pairs_are_torchvisions(root: Path) -> None:
     for subset in SCENES:
         theirs = torchvision.datasets.SceneFlowStereo(root.parent, subset, "clean")
-        ours = [SceneFlowPairs(root, "train", [subset])]
+        ours = [pairs_of(root, "train", [subset])]
         if subset == "FlyingThings3D":
             # torchvision lists TEST, then TRAIN, as one data set.
-            ours.insert(0, SceneFlowPairs(root, "test", [subset]))
+            ours.insert(0, pairs_of(root, "test", [subset]))
         pairs = [part.read(index) for part in ours for index in range(len(part.names))]
         assert len(pairs) == len(theirs)
         for pair, (left, right, disparity) in zip(pairs, theirs, strict=True):
@@ -68,14 +74,14 @@ def test_the_pairs_are_torchvisions(root: Path) -> None:
 
 
 def test_names_halves_and_camera_constants(root: Path) -> None:
-    pairs = SceneFlowPairs(root)
+    pairs = pairs_of(root)
     assert len(pairs.names) == 10
     constants = {name: pairs.read(index).camera_constant_px_m for index, name in enumerate(pairs.names)}
     assert constants["FlyingThings3D/TRAIN/A/0000/left/0006"] == 1050
     assert constants["Driving/15mm_focallength/scene_forwards/fast/left/0007"] == 450
     assert constants["Driving/35mm_focallength/scene_backwards/slow/left/0007"] == 1050
     assert constants["Monkaa/a_rain_of_stones_x2/left/0006"] == 1050
-    test = SceneFlowPairs(root, "test")
+    test = pairs_of(root, "test")
     assert list(test.names) == [f"FlyingThings3D/TEST/A/0000/left/{frame:04d}" for frame in (6, 7)]
     assert np.array_equal(test.read(1).disparity, disparity_of("TEST/A/0000", 7))
     assert not set(test.names) & set(pairs.names)
@@ -86,11 +92,11 @@ def test_webp_images_are_found_too(root: Path) -> None:
         image = read_image(path)
         path.unlink()
         cv2.imwrite(str(path.with_suffix(".webp")), image[..., ::-1])
-    assert SceneFlowPairs(root).read(0).left.shape == (24, 40, 3)
+    assert pairs_of(root).read(0).left.shape == (24, 40, 3)
 
 
 def test_batches_of_them(root: Path) -> None:
-    at = StereoBatches(SceneFlowPairs(root), 5, Crops(16, 32, jitter=0.0), seed=0)
+    at = StereoBatches(pairs_of(root), 5, Crops(16, 32, jitter=0.0), seed=0)
     batch, other = at(0), at(1)
     assert batch.left.shape == (5, 3, 16, 32)
     assert len({*batch.frame_ids, *other.frame_ids}) == 10
@@ -135,16 +141,16 @@ def test_broken_maps_are_named(tmp_path: Path, content: bytes, found: str) -> No
 
 def test_bad_folders_and_arguments(root: Path) -> None:
     with pytest.raises(FormatError, match=r"FlyingThings3D/disparity/TRAIN: folder: found nothing there"):
-        SceneFlowPairs(root / "Driving")
+        pairs_of(root / "Driving")
     for name, value in (("split", "val"), ("subsets", ["Sintel"]), ("subsets", []), ("rendering", "webp")):
         with pytest.raises(ValueError, match=f"{name}: found"):
-            SceneFlowPairs(root, **{name: value})  # type: ignore[arg-type]
+            pairs_of(root, **{name: value})  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="FlyingThings3D among them"):
-        SceneFlowPairs(root, "test", ["Monkaa"])
+        pairs_of(root, "test", ["Monkaa"])
 
 
 def test_bad_pairs_are_named(root: Path) -> None:
-    pairs = SceneFlowPairs(root, subsets=["Monkaa"])
+    pairs = pairs_of(root, subsets=["Monkaa"])
     folder = root / "Monkaa"
     values = disparity_of("a", 0)
     values[3, 5] = np.nan

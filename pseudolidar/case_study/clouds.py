@@ -13,8 +13,7 @@ from pseudolidar.case_study.settings import FolderData
 from pseudolidar.cloud import LIDAR_GRID, write_clouds, write_lidar_clouds
 from pseudolidar.files import combined_digest, replacing
 from pseudolidar.kitti import ObjectDataset
-from pseudolidar.systems.stages import Resources
-from pseudolidar.systems.system import Inputs, Step
+from pseudolidar.systems import Inputs, Resources, Step
 
 # A frame's files, as far as it has them.
 _KINDS = ("calib", "image_2", "image_3", "label_2", "velodyne", "disparity")

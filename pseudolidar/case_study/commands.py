@@ -13,10 +13,8 @@ from pseudolidar.case_study.oracle import truth_of
 from pseudolidar.case_study.scores import PrecisionChoice, precision_loss, write_scores
 from pseudolidar.files import FormatError, InputError, combined_digest, files_digest, replacing, track
 from pseudolidar.kitti import DISPARITY_SUFFIXES, Frame, ObjectDataset, disparity_path, read_disparity, read_objects
+from pseudolidar.systems import Inputs, ItemLosses, Resources, Step
 from pseudolidar.systems.external import AS_BEFORE, CHANGED, SPLITS, Command
-from pseudolidar.systems.losses import ItemLosses
-from pseudolidar.systems.stages import Resources
-from pseudolidar.systems.system import Inputs, Step
 
 # Raised when the copies would be others.
 _FOLDER_VERSION = 1

@@ -27,9 +27,7 @@ from pseudolidar.files import file_digest
 from pseudolidar.inference import run_job
 from pseudolidar.inference.boxes2d import Boxes2dJob
 from pseudolidar.kitti import ObjectDataset
-from pseudolidar.systems.losses import ItemLosses
-from pseudolidar.systems.stages import Resources
-from pseudolidar.systems.system import Inputs, Step
+from pseudolidar.systems import Inputs, ItemLosses, Resources, Step
 from pseudolidar.training import recorded_settings
 
 BOXES2D = "boxes2d"

@@ -10,6 +10,7 @@ from pseudolidar.case_study.settings import UPDATE, DetectorPlace, Source
 from pseudolidar.case_study.study import CaseStudy
 from pseudolidar.statistics import Estimate
 from pseudolidar.stereo import RANGES_M, REGIONS, StereoMetrics, range_name
+from pseudolidar.systems import Change, MeanLoss, change
 from pseudolidar.systems.diagnosis import (
     Evidence,
     OracleGap,
@@ -19,8 +20,6 @@ from pseudolidar.systems.diagnosis import (
     intervention,
     oracle_gap,
 )
-from pseudolidar.systems.losses import MeanLoss
-from pseudolidar.systems.verdicts import Change, change
 from pseudolidar.tables import Row, Table
 from pseudolidar.viewing import Block
 

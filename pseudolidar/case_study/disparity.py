@@ -12,9 +12,7 @@ from pseudolidar.ensembles import train_disparity, trained_disparity
 from pseudolidar.files import file_digest
 from pseudolidar.kitti import ObjectDataset
 from pseudolidar.stereo import DisparityModel, SemiGlobalMatching, StereoTraining, predict_disparities, train_stereo
-from pseudolidar.systems.losses import ItemLosses
-from pseudolidar.systems.stages import Resources
-from pseudolidar.systems.system import Inputs, Step
+from pseudolidar.systems import Inputs, ItemLosses, Resources, Step
 from pseudolidar.training import recorded_settings
 
 WEIGHTS = "weights"

@@ -6,8 +6,7 @@ from pathlib import Path
 from pseudolidar.files import replacing
 from pseudolidar.kitti import ObjectDataset
 from pseudolidar.stereo import StereoMetrics, disparity_metrics, mean_disparity_of
-from pseudolidar.systems.losses import MeanLoss
-from pseudolidar.systems.system import Inputs
+from pseudolidar.systems import Inputs, MeanLoss
 
 TEST_VERSION = 2
 """Raised when the same maps give other errors."""

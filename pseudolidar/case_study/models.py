@@ -9,7 +9,7 @@ from pseudolidar.case_study.disparity import MODEL_FILE
 from pseudolidar.case_study.settings import FILE_NAMES
 from pseudolidar.case_study.study import CaseStudy
 from pseudolidar.files import replacing
-from pseudolidar.systems.system import Step
+from pseudolidar.systems import Step
 
 _PREFIXES = {"P-RCNN": "pointrcnn", "F-PTNET": "frustum"}
 

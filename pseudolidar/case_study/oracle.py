@@ -8,8 +8,7 @@ from typing import Any
 
 from pseudolidar.files import replacing
 from pseudolidar.kitti import ObjectDataset
-from pseudolidar.systems.stages import Resources
-from pseudolidar.systems.system import Inputs, Step
+from pseudolidar.systems import Inputs, Resources, Step
 
 _ORACLE_FILE = "oracle.json"
 

@@ -16,8 +16,7 @@ from pseudolidar.case_study.tables import (
     verdict_table,
 )
 from pseudolidar.synthetic import TownData
-from pseudolidar.systems.stages import parents_first
-from pseudolidar.systems.verdicts import Change
+from pseudolidar.systems import Change, parents_first
 from pseudolidar.tables import Row, Table
 from pseudolidar.viewing import Block, Report, Section
 
@@ -99,7 +98,7 @@ def _doubt(change: Change) -> str:
 
 def _missing(study: CaseStudy) -> tuple[Block, ...]:
     """What failed for good, why, and what could not be made for it."""
-    outcome = study.outcome
+    outcome = study.result
     if not outcome.failed:
         return ()
     rows = tuple(Row((str(failure.stage), failure.message)) for failure in outcome.failed)

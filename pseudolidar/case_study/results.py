@@ -9,7 +9,7 @@ from typing import Any
 from pseudolidar.case_study.clouds import DEPTH
 from pseudolidar.case_study.study import CaseStudy
 from pseudolidar.files import replacing
-from pseudolidar.systems.verdicts import Change
+from pseudolidar.systems import Change
 
 
 def write_results(study: CaseStudy, path: Path) -> None:
@@ -39,7 +39,7 @@ def write_results(study: CaseStudy, path: Path) -> None:
             }
             for place in (*study.places, *study.variants)
         },
-        "failed": {str(failure.stage): failure.message for failure in study.outcome.failed},
+        "failed": {str(failure.stage): failure.message for failure in study.result.failed},
     }
     with replacing(path) as temporary:
         temporary.write_text(json.dumps(results, indent=1))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pseudolidar.evaluation import LOOSE_OVERLAP, Evaluation, evaluate, left_out
 from pseudolidar.files import InputError, replacing
 from pseudolidar.kitti import ObjectDataset, Objects, read_objects
-from pseudolidar.systems.system import Inputs
+from pseudolidar.systems import Inputs
 
 logger = logging.getLogger(__name__)
 

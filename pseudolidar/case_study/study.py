@@ -37,12 +37,20 @@ from pseudolidar.files import InputError
 from pseudolidar.kitti import ObjectDataset
 from pseudolidar.stereo import StereoMetrics, StereoTraining
 from pseudolidar.synthetic import TownData, TownTask
-from pseudolidar.systems.artifacts import ArtifactStore
-from pseudolidar.systems.losses import ItemLosses, MeanLoss
-from pseudolidar.systems.runner import Outcome
-from pseudolidar.systems.stages import Stage
-from pseudolidar.systems.system import Model, Step, System, Vertex
-from pseudolidar.systems.verdicts import Change, UpdateVerdict, change
+from pseudolidar.systems import (
+    ArtifactStore,
+    Change,
+    ItemLosses,
+    MeanLoss,
+    Model,
+    RunResult,
+    Stage,
+    Step,
+    System,
+    UpdateVerdict,
+    Vertex,
+    change,
+)
 
 # All intervals are from the same drawn frames: one quantity has one interval, wherever it stands.
 _FRAMES = "frames"
@@ -64,7 +72,7 @@ class CaseStudy:
         places: the study's detectors: on whole clouds, pedestrians on near ones too, as in the paper's Table 3.
         variants: detectors of the diagnosis, trained on u and on u' alone.
         systems: by source of depth; they differ in the vertex u.
-        outcome: of the last run: which stages are missing, and why.
+        result: of the last run: which stages are missing, and why.
     """
 
     def __init__(self, settings: CaseStudySettings, store: ArtifactStore) -> None:
@@ -78,7 +86,7 @@ class CaseStudy:
             self.sources = (*self.upstream, "y")
         self.places = _places(settings)
         self.variants = _variants(settings)
-        self.outcome = Outcome()
+        self.result = RunResult()
         before = System(self._data_stage(), [*self._upstream_vertices("u"), *self._downstream_vertices()], "u")
         self.systems: dict[Source, System] = {"u": before}
         for source in dict.fromkeys((*self.upstream, *self.sources)):

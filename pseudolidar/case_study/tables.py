@@ -25,8 +25,7 @@ from pseudolidar.ensembles import EnsembleTraining
 from pseudolidar.statistics import Estimate, Interval
 from pseudolidar.stereo import RANGES_M, REGIONS
 from pseudolidar.stereo.metrics import FARTHEST_PREDICTION_M, StereoMetrics
-from pseudolidar.systems.losses import ItemLosses, MeanLoss
-from pseudolidar.systems.verdicts import Change
+from pseudolidar.systems import Change, ItemLosses, MeanLoss
 from pseudolidar.tables import Heading, Row, Table, Value
 
 RANGE_NAMES = ("0-max", "0-20", "20-40", "40-max")

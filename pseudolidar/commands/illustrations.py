@@ -13,7 +13,7 @@ from pseudolidar.illustrations import (
     illustrations_report,
     run_illustrations,
 )
-from pseudolidar.systems.artifacts import ArtifactStore
+from pseudolidar.systems import ArtifactStore
 from pseudolidar.tables import print_tables
 from pseudolidar.viewing import save_figure, tables_of, write_report
 

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from pseudolidar.case_study import CaseStudy, CaseStudySettings, case_study_report, write_model_folders, write_results
 from pseudolidar.files import InputError, replacing
-from pseudolidar.systems import ArtifactStore, Outcome, default_workers, make_stages
+from pseudolidar.systems import ArtifactStore, RunResult, default_workers, make_stages
 from pseudolidar.tables import print_tables
 from pseudolidar.viewing import tables_of, write_report
 
@@ -34,9 +34,9 @@ def run(settings: CaseStudySettings, output: Path, workers: int, ray: str | None
     study = CaseStudy(settings, ArtifactStore(output / "artifacts"))
     with replacing(output / "config.yaml") as temporary:
         temporary.write_text(configuration)
-    study.outcome = make_stages(study.store, study.wanted(), workers) if ray is None else on_ray(study, ray)
-    if study.data.fingerprint in study.outcome.missing:
-        raise InputError(study.outcome.failed[0].message)
+    study.result = make_stages(study.store, study.wanted(), workers) if ray is None else on_ray(study, ray)
+    if study.data.fingerprint in study.result.missing:
+        raise InputError(study.result.failed[0].message)
     report = case_study_report(study, configuration)
     print_tables(tables_of(report))
     write_report(report, output / "report.html")
@@ -46,12 +46,12 @@ def run(settings: CaseStudySettings, output: Path, workers: int, ray: str | None
     console.print(report.lead, style="bold", markup=False)
     console.print(f"models: {output / 'models'}")
     console.print(f"report: {output / 'report.html'}")
-    if study.outcome.failed:
-        Console(stderr=True).print(f"{len(study.outcome.failed)} stages failed; the report says which", style="red")
+    if study.result.failed:
+        Console(stderr=True).print(f"{len(study.result.failed)} stages failed; the report says which", style="red")
         sys.exit(1)
 
 
-def on_ray(study: CaseStudy, address: str) -> Outcome:
+def on_ray(study: CaseStudy, address: str) -> RunResult:
     """Make the stages on a Ray cluster; `local`: on one of this machine alone."""
     try:
         from pseudolidar.systems.ray_runner import make_stages_on_ray

@@ -9,7 +9,7 @@ from pseudolidar.files.errors import (
     WorkerError,
     saying_which_file,
 )
-from pseudolidar.files.processes import end_with
+from pseudolidar.files.processes import ProcessPool, end_with
 from pseudolidar.files.progress import progress_bar, track
 from pseudolidar.files.reading import read_bytes, read_lines, read_npy, read_npz, require_file, require_suffix
 from pseudolidar.files.record import (
@@ -31,6 +31,7 @@ __all__ = [
     "FileError",
     "FormatError",
     "InputError",
+    "ProcessPool",
     "Record",
     "UserError",
     "WorkerError",

@@ -2,10 +2,156 @@
 
 import functools
 import os
+import signal
 import threading
 import time
+import traceback
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+from loky.backend import get_context  # type: ignore[import-untyped]
+from loky.backend.reduction import dumps, loads  # type: ignore[import-untyped]
+
+from pseudolidar.files.errors import WorkerError
+
+MAX_ATTEMPTS = 3
+"""How often `ProcessPool.map` tries a task whose workers die."""
 
 _INTERVAL_S = 0.2
+
+
+class ProcessPool:
+    """Worker processes, each doing one task at a time; one that dies is replaced and takes no other along.
+
+    A context: at its end all workers end, busy ones by a kill. They also end when this process is killed. Ctrl-C, which
+    reaches every process of a terminal, is this process's to answer. A worker imports what its tasks need, and not the
+    program that was started, as Python's own pools would.
+
+    Args:
+        workers: how many.
+        environment: by the worker's number, from 0, the environment variables that it starts with.
+
+    Attributes:
+        replaced: how many workers died during a task so far.
+    """
+
+    def __init__(self, workers: int, environment: Callable[[int], Mapping[str, str]] = lambda worker: {}) -> None:
+        self.replaced = 0
+        self._environment = environment
+        self._idle = [_Worker(number, environment(number)) for number in range(workers)]
+        self._busy: dict[Connection, tuple[_Worker, Any]] = {}
+
+    def __enter__(self) -> "ProcessPool":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        busy = [worker for worker, _ in self._busy.values()]
+        for worker in busy:
+            worker.process.terminate()
+        for worker in (*self._idle, *busy):
+            worker.connection.close()
+        for worker in (*self._idle, *busy):
+            worker.process.join()
+
+    def start(self, task: Any, function: Callable[..., Any], *arguments: Any) -> None:
+        """Let an idle worker call a function; `task` is what `finished` calls it by."""
+        message = dumps((function, arguments))
+        worker = self._idle.pop()
+        try:
+            worker.connection.send_bytes(message)
+        except OSError:
+            # Killed while it had nothing to do.
+            worker = _Worker(worker.number, self._environment(worker.number))
+            worker.connection.send_bytes(message)
+        self._busy[worker.connection] = worker, task
+
+    def finished(self) -> Iterator[tuple[Any, bool, Any]]:
+        """Wait for some tasks: each with whether its worker died, and else what the function returned.
+
+        What a function raises is raised here.
+        """
+        for connection in wait(list(self._busy)):
+            assert isinstance(connection, Connection)
+            worker, task = self._busy.pop(connection)
+            try:
+                value, error = loads(connection.recv_bytes())
+                died = False
+            except (EOFError, OSError):
+                value, error, died = None, None, True
+                worker = _Worker(worker.number, self._environment(worker.number))
+                self.replaced += 1
+            self._idle.append(worker)
+            if error is not None:
+                raise error
+            yield task, died, value
+
+    def map(
+        self, function: Callable[..., Any], tasks: Mapping[str, tuple[Any, ...]]
+    ) -> Iterator[tuple[tuple[Any, ...], Any]]:
+        """The arguments of each task with what the function returned, in the order in which they are done.
+
+        Args:
+            function: is called with the arguments of each task.
+            tasks: by name.
+
+        Raises:
+            WorkerError: a task on which workers died `MAX_ATTEMPTS` times.
+        """
+        waiting, deaths = deque(tasks), Counter[str]()
+        while waiting or self._busy:
+            while waiting and self._idle:
+                name = waiting.popleft()
+                self.start(name, function, *tasks[name])
+            for name, died, value in self.finished():
+                if not died:
+                    yield tasks[name], value
+                    continue
+                deaths[name] += 1
+                if deaths[name] == MAX_ATTEMPTS:
+                    found = (
+                        f"{MAX_ATTEMPTS} workers that died, one after the other (killed from outside, or out of memory)"
+                    )
+                    expected = "one that finishes; fewer workers take less memory"
+                    why = "killed from outside, or out of memory"
+                    raise WorkerError(f"{name}: found {found} ({why}), expected {expected}")
+                waiting.appendleft(name)
+
+
+class _Worker:
+    def __init__(self, number: int, environment: Mapping[str, str]) -> None:
+        self.number = number
+        self.connection, other_end = Pipe()
+        self.process = get_context("loky").Process(target=_work, args=(other_end, os.getpid()), env=dict(environment))
+        # No Ctrl-C while it imports what it needs: until `_work` asks for it.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            self.process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        other_end.close()
+
+
+def _work(connection: Connection, parent: int) -> None:
+    end_with(parent)
+    # A handler that does nothing, since commands that a task starts would inherit a signal that is ignored.
+    signal.signal(signal.SIGINT, lambda number, frame: None)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    while True:
+        try:
+            message = connection.recv_bytes()
+        except EOFError:
+            return
+        answer: tuple[Any, Exception | None]
+        try:
+            function, arguments = loads(message)
+            answer = function(*arguments), None
+        except Exception as error:
+            error.add_note(f"in a worker process:\n{traceback.format_exc()}")
+            answer = None, error
+        connection.send_bytes(dumps(answer))
 
 
 @functools.cache

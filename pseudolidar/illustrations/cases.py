@@ -40,10 +40,7 @@ from pseudolidar.illustrations.learners import (
     read_predictions,
 )
 from pseudolidar.illustrations.optimal import best_function
-from pseudolidar.systems.artifacts import ArtifactStore
-from pseudolidar.systems.runner import make_stages
-from pseudolidar.systems.stages import Stage
-from pseudolidar.systems.system import System, Vertex
+from pseudolidar.systems import ArtifactStore, Stage, System, Vertex, make_stages
 
 DOWNSTREAM = "w"
 """The vertex whose test loss is taken apart."""

@@ -18,9 +18,7 @@ from pseudolidar.illustrations.optimal import (
     best_half_plane,
     quadratic_features,
 )
-from pseudolidar.systems.losses import MeanLoss
-from pseudolidar.systems.stages import Resources
-from pseudolidar.systems.system import Inputs, Step
+from pseudolidar.systems import Inputs, MeanLoss, Resources, Step
 
 Parameters = Mapping[str, NDArray[np.float64]]
 """What a learner keeps of its training: arrays by name."""

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
-from loky.process_executor import ProcessPoolExecutor  # type: ignore[import-untyped]
 
-from pseudolidar.files import RECORD_FILE, FormatError, InputError, Record, claimed, end_with, replacing, track
+from pseudolidar.files import RECORD_FILE, FormatError, InputError, ProcessPool, Record, claimed, replacing, track
 from pseudolidar.kitti import write_disparity, write_image, write_objects, write_points
 from pseudolidar.synthetic.camera import exposure_of, render, sample_sensors
 from pseudolidar.synthetic.labels import label
@@ -57,11 +55,6 @@ def write_frame(root: Path, preset: TownPreset, seed: int, index: int) -> None:
     calibration.to_file(paths["calib"])
 
 
-def _write_frame(task: tuple[Path, TownPreset, int, int]) -> int:
-    write_frame(*task)
-    return task[3]
-
-
 def _town_record(preset: TownPreset, splits: dict[str, int], seed: int) -> Record:
     settings = {
         "preset": preset.name,
@@ -103,18 +96,17 @@ def _render_missing(root: Path, preset: TownPreset, total: int, seed: int, worke
     for kind in _paths(root, ""):
         (root / "training" / kind).mkdir(parents=True, exist_ok=True)
     missing = [index for index in range(total) if not _finished(root, f"{index:06d}")]
-    tasks = [(root, preset, seed, index) for index in missing]
+    tasks = {f"frame {index:06d}": (root, preset, seed, index) for index in missing}
     description = f"town {preset.name}"
     if workers == 1 or len(tasks) < 2:
-        for task in track(tasks, description, len(tasks)):
-            _write_frame(task)
-    else:
-        _write_frame(tasks[0])  # compiles the kernels once, before every worker would
-        rest = tasks[1:]
-        # Loky's processes import this module alone; Python's own would import the program that was started as well.
-        with ProcessPoolExecutor(min(workers, len(rest)), initializer=end_with, initargs=(os.getpid(),)) as pool:
-            for _ in track(pool.map(_write_frame, rest, chunksize=1), description, len(rest)):
-                pass
+        for task in track(tasks.values(), description):
+            write_frame(*task)
+        return
+    # Compiles the kernels once, before every worker would.
+    write_frame(*tasks.pop(min(tasks)))
+    with ProcessPool(min(workers, len(tasks))) as pool:
+        for _ in track(pool.map(write_frame, tasks), description, len(tasks)):
+            pass
 
 
 def _write_splits(folder: Path, splits: dict[str, int]) -> None:

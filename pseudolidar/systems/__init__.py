@@ -1,10 +1,9 @@
 """Machine-learning systems of any kind: graphs of models, stages and their artifacts, updates, verdicts, diagnosis."""
 
-from pseudolidar.systems.artifacts import ArtifactStore
 from pseudolidar.systems.flips import FATES, Fate, Flips
 from pseudolidar.systems.losses import ItemLosses, MeanLoss
-from pseudolidar.systems.runner import Outcome, StageFailure, default_workers, make_stages
-from pseudolidar.systems.stages import Resources, Stage, Task, parents_first
+from pseudolidar.systems.runner import RunResult, StageFailure, default_workers, make_stages
+from pseudolidar.systems.stages import ArtifactStore, Resources, Stage, Task, parents_first
 from pseudolidar.systems.system import Inputs, Model, Step, System, Vertex
 from pseudolidar.systems.verdicts import Change, UpdateVerdict, change
 
@@ -18,8 +17,8 @@ __all__ = [
     "ItemLosses",
     "MeanLoss",
     "Model",
-    "Outcome",
     "Resources",
+    "RunResult",
     "Stage",
     "StageFailure",
     "Step",

@@ -12,11 +12,11 @@ from typing import Any
 
 import ray
 from ray.exceptions import NodeDiedError, OutOfMemoryError, RayError, WorkerCrashedError
+from rich.console import Console
 
-from pseudolidar.files import InputError, progress_bar
-from pseudolidar.systems.artifacts import ArtifactStore
-from pseudolidar.systems.runner import MAX_DEATHS, Outcome, Schedule, make_logged
-from pseudolidar.systems.stages import Resources, Stage
+from pseudolidar.files import InputError
+from pseudolidar.systems.runner import MAX_DEATHS, RunResult, Schedule, make_logged
+from pseudolidar.systems.stages import ArtifactStore, Resources, Stage
 
 _PATIENCE_S = 10.0
 
@@ -26,17 +26,17 @@ Node = Mapping[str, Any]
 
 def make_stages_on_ray(
     store: ArtifactStore, stages: Sequence[Stage], address: str | None = None, retries: int = MAX_DEATHS
-) -> Outcome:
+) -> RunResult:
     """Make every stage that is not finished, parents first; the artifacts are those of `make_stages`, byte for byte.
 
     A stage is handed to Ray when its parents are finished: one that waits holds no resources. It goes to a node with
     as many free processors and cards as it asks for; one that asks for more than any node has takes a whole node. Its
     output goes to `LOG_FILE` in its folder. When its process or its machine dies, it goes on from where it was in
-    another; when it fails for a reason of its own, it isn't tried again, and what stands on it is left out.
+    another; when it fails for a reason of its own, it isn't tried again, and what depends on it is left out.
 
     Args:
         store: its folder has the same path on every node, on storage that they share. So have the data sets.
-        stages: what is wanted; what they stand on is made too.
+        stages: what is wanted; what they depend on is made too.
         address: of a cluster that this machine belongs to: `auto`, or HOST:PORT; its nodes have the same environment
             as this process, the package included. None: a cluster of this machine alone, for this call.
         retries: how often a stage whose process died is tried again.
@@ -52,39 +52,29 @@ def make_stages_on_ray(
         # Ray's notices of workers that died would stand among the tables that a program prints.
         with redirect_stdout(sys.stderr), _connected(address):
             _run(store, schedule, retries)
-    return schedule.outcome
+    return schedule.result
 
 
 def _run(store: ArtifactStore, schedule: Schedule, retries: int) -> None:
     make = ray.remote(_make_at_home)
     running: dict[Any, Stage] = {}
-    with progress_bar() as progress:
-        bar = progress.add_task("stages", total=schedule.total, completed=schedule.before, note="")
-        try:
-            while True:
-                for stage in schedule.ready():
-                    schedule.take(stage)
-                    cpus, gpus = request(stage.resources, ray.nodes())
-                    task = make.options(num_cpus=cpus, num_gpus=gpus, max_retries=retries, name=str(stage))
-                    running[task.remote(store, stage, os.getcwd())] = stage
-                if not running:
-                    return
-                names = ", ".join(str(stage) for stage in running.values())
-                progress.update(bar, completed=schedule.place, note=names if len(names) <= 60 else names[:59] + "…")
-                (done, *_), _ = ray.wait(list(running), num_returns=1)
-                stage = running.pop(done)
-                message = _message(done, retries)
-                if message:
-                    schedule.failed(stage, message)
-                    text = f"{stage} failed: {message}"
-                    progress.console.print(text, style="bold red", markup=False, highlight=False, soft_wrap=True)
-                else:
-                    schedule.finished(stage)
-                progress.update(bar, completed=schedule.place, note="")
-        finally:
-            # On Ctrl-C; else nothing is running any more.
-            for reference in running:
-                ray.cancel(reference, force=True)
+
+    def start(stage: Stage) -> bool:
+        cpus, gpus = request(stage.resources, ray.nodes())
+        task = make.options(num_cpus=cpus, num_gpus=gpus, max_retries=retries, name=str(stage))
+        running[task.remote(store, stage, os.getcwd())] = stage
+        return True
+
+    def finished(console: Console) -> Iterator[tuple[Stage, str | None]]:
+        (done, *_), _ = ray.wait(list(running), num_returns=1)
+        yield running.pop(done), _message(done, retries)
+
+    try:
+        schedule.run(start, finished)
+    finally:
+        # On Ctrl-C; else nothing is running any more.
+        for reference in running:
+            ray.cancel(reference, force=True)
 
 
 def _make_at_home(store: ArtifactStore, stage: Stage, directory: str) -> str | None:

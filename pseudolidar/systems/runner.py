@@ -1,25 +1,18 @@
 """Make stages, parents first: here one after another, or several at once in processes of their own."""
 
 import os
-import signal
 import sys
-import threading
 import traceback
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from multiprocessing import get_context, parent_process
 from pathlib import Path
 
-import torch
 from rich.console import Console
-from rich.progress import Progress, TaskID
 
-from pseudolidar.files import InputError, UserError, progress_bar
-from pseudolidar.systems.artifacts import ArtifactStore
-from pseudolidar.systems.stages import Stage, parents_first
+from pseudolidar.files import InputError, ProcessPool, UserError, progress_bar
+from pseudolidar.systems.stages import ArtifactStore, Stage, parents_first
 
 LOG_FILE = "log.txt"
 """Name of the file, in a stage's folder, that holds what a stage without a terminal printed, and why it failed."""
@@ -37,13 +30,13 @@ class StageFailure:
 
 
 @dataclass
-class Outcome:
+class RunResult:
     """What became of stages.
 
     Attributes:
         made: now; those that were there before are not among them.
         failed: for good.
-        skipped: not tried, since something that they stand on failed.
+        skipped: not tried, since something that they depend on failed.
     """
 
     made: list[Stage] = field(default_factory=list)
@@ -53,7 +46,7 @@ class Outcome:
     @property
     def missing(self) -> set[str]:
         """Fingerprints of the stages that are not there."""
-        return {failure.stage.fingerprint for failure in self.failed} | {stage.fingerprint for stage in self.skipped}
+        return {stage.fingerprint for stage in (*(failure.stage for failure in self.failed), *self.skipped)}
 
 
 class Schedule:
@@ -61,24 +54,36 @@ class Schedule:
 
     Args:
         store: where finished ones are found.
-        stages: what is wanted; all that they stand on is made too.
+        stages: what is wanted; all that they depend on is made too.
 
     Attributes:
-        outcome: so far.
+        result: so far.
+        running: stages that are being made.
         total: stages in all.
         before: stages that were finished before.
     """
 
     def __init__(self, store: ArtifactStore, stages: Sequence[Stage]) -> None:
+        self.result = RunResult()
+        self.running: list[Stage] = []
+        self._store = store
         ordered = parents_first(stages)
-        self.total = len(ordered)
         self._waiting = [stage for stage in ordered if not store.is_finished(stage)]
-        self.before = self.total - len(self._waiting)
         self._unfinished = {stage.fingerprint for stage in self._waiting}
-        self.outcome = Outcome()
+        self.total = len(ordered)
+        self.before = self.total - len(self._waiting)
+
+    @property
+    def place(self) -> int:
+        """How many stages are done with, one way or another."""
+        return self.before + len(self.result.made) + len(self.result.failed) + len(self.result.skipped)
+
+    def numbered(self, place: int) -> str:
+        """A place among all stages, e.g. [ 3/12]."""
+        return f"[{place:>{len(str(self.total))}}/{self.total}]"
 
     def ready(self) -> list[Stage]:
-        """Stages that wait for nothing, in order; those handed over by `take` are no longer among them."""
+        """Stages that wait for nothing, in order."""
         return [
             stage
             for stage in self._waiting
@@ -88,35 +93,57 @@ class Schedule:
     def take(self, stage: Stage) -> None:
         """Mark a stage as being made."""
         self._waiting.remove(stage)
+        self.running.append(stage)
 
-    def finished(self, stage: Stage) -> None:
-        """Mark a stage as made: those that waited for it may start."""
-        self._unfinished.discard(stage.fingerprint)
-        self.outcome.made.append(stage)
-
-    def failed(self, stage: Stage, message: str) -> None:
-        """Mark a stage as failed, and skip every stage that stands on it."""
-        self.outcome.failed.append(StageFailure(stage, message))
+    def end(self, stage: Stage, message: str | None) -> None:
+        """Mark a stage as made, or, with the reason, as failed: then every stage that depends on it is skipped."""
+        self.running.remove(stage)
+        if message is None:
+            self._unfinished.discard(stage.fingerprint)
+            self.result.made.append(stage)
+            return
+        self.result.failed.append(StageFailure(stage, message))
         lost = {stage.fingerprint}
         for other in list(self._waiting):
             if any(parent.fingerprint in lost for parent in other.parents.values()):
                 lost.add(other.fingerprint)
                 self._waiting.remove(other)
-                self.outcome.skipped.append(other)
+                self.result.skipped.append(other)
 
-    @property
-    def place(self) -> int:
-        """How many stages are done with, one way or another."""
-        outcome = self.outcome
-        return self.before + len(outcome.made) + len(outcome.failed) + len(outcome.skipped)
+    def run(
+        self, start: Callable[[Stage], bool], finished: Callable[[Console], Iterable[tuple[Stage, str | None]]]
+    ) -> None:
+        """Make all stages, several at once, with a progress bar and a line for each.
+
+        Args:
+            start: begins to make a stage whose parents are finished; false where there is no room for it yet.
+            finished: waits for some stages; each with why it failed, None if it didn't. Prints on the bar's console.
+        """
+        with progress_bar() as progress:
+            bar = progress.add_task("stages", total=self.total, completed=self.before, note="")
+            while True:
+                for stage in self.ready():
+                    if start(stage):
+                        self.take(stage)
+                names = ", ".join(map(str, self.running))
+                progress.update(bar, completed=self.place, note=names if len(names) <= 60 else names[:59] + "…")
+                if not self.running:
+                    return
+                for stage, message in finished(progress.console):
+                    self.end(stage, message)
+                    if message is None:
+                        seconds = f"{self._store.seconds(stage):.0f} s"
+                        _say(progress.console, f"{self.numbered(self.place)} {stage}: {seconds}", "dim")
+                    else:
+                        _say(progress.console, f"{stage} failed: {message}", "bold red")
 
 
-def make_stages(store: ArtifactStore, stages: Sequence[Stage], workers: int = 1) -> Outcome:
-    """Make every stage that is not finished, parents first. A stage that fails stops only what stands on it.
+def make_stages(store: ArtifactStore, stages: Sequence[Stage], workers: int = 1) -> RunResult:
+    """Make every stage that is not finished, parents first. A stage that fails stops only what depends on it.
 
     Args:
         store: where they go.
-        stages: what is wanted; what they stand on is made too.
+        stages: what is wanted; what they depend on is made too.
         workers: stages at once, one processor each unless they ask for more. One: in this process, with each stage's
             own progress bars. More: in processes of their own, whose output goes to `LOG_FILE` in the stage's folder;
             one that dies is replaced, and its stage goes on from where it was, up to `MAX_DEATHS` times.
@@ -133,86 +160,48 @@ def make_stages(store: ArtifactStore, stages: Sequence[Stage], workers: int = 1)
         _one_after_another(store, schedule)
     elif schedule.ready():
         _several_at_once(store, schedule, workers)
-    return schedule.outcome
+    return schedule.result
 
 
 def _one_after_another(store: ArtifactStore, schedule: Schedule) -> None:
     console = Console(stderr=True)
     while ready := schedule.ready():
-        stage = ready[0]
+        stage, message = ready[0], None
         schedule.take(stage)
-        _say(console, f"[{schedule.place + 1:>{len(str(schedule.total))}}/{schedule.total}] {stage}", "bold")
+        _say(console, f"{schedule.numbered(schedule.place + 1)} {stage}", "bold")
         try:
             store.make(stage)
         except Exception as error:
             if not isinstance(error, UserError):
                 traceback.print_exc()
-            schedule.failed(stage, _why(error))
-            _say(console, f"{stage} failed: {_why(error)}", "bold red")
-        else:
-            schedule.finished(stage)
+            message = _why(error)
+            _say(console, f"{stage} failed: {message}", "bold red")
+        schedule.end(stage, message)
 
 
 def _several_at_once(store: ArtifactStore, schedule: Schedule, workers: int) -> None:
-    deaths: dict[str, int] = {}
-    running: dict[Future[str | None], tuple[Stage, ProcessPoolExecutor]] = {}
-    # One process each: in a common pool, one that dies takes the stages of all others along.
-    free = [_worker() for _ in range(workers)]
+    deaths = Counter[str]()
 
-    def start(stage: Stage) -> None:
-        worker = free.pop()
-        with _without_interrupts():
-            try:
-                future = worker.submit(make_logged, store, stage)
-            except BrokenProcessPool:
-                # Killed while it had nothing to do.
-                worker = _worker()
-                future = worker.submit(make_logged, store, stage)
-        running[future] = stage, worker
+    def start(stage: Stage) -> bool:
+        if not _fits(stage, schedule.running, workers):
+            return False
+        pool.start(stage, make_logged, store, stage)
+        return True
+
+    def finished(console: Console) -> Iterator[tuple[Stage, str | None]]:
+        for stage, died, message in pool.finished():
+            if died:
+                deaths[stage.fingerprint] += 1
+                if deaths[stage.fingerprint] <= MAX_DEATHS:
+                    _say(console, f"{stage}: its process died; it goes on in another", "yellow")
+                    pool.start(stage, make_logged, store, stage)
+                    continue
+                message = f"its process died {MAX_DEATHS + 1} times (killed from outside, or out of memory)"
+            yield stage, message
 
     # Libraries start one thread per processor by default; those of several workers would crowd each other out.
-    with _environment({"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}), progress_bar() as progress:
-        bar = progress.add_task("stages", total=schedule.total, completed=schedule.before, note="")
-        try:
-            while True:
-                for stage in schedule.ready():
-                    if _fits(stage, [other for other, _ in running.values()], workers):
-                        schedule.take(stage)
-                        start(stage)
-                if not running:
-                    return
-                _show(progress, bar, schedule, [stage for stage, _ in running.values()])
-                done, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    stage, worker = running.pop(future)
-                    if isinstance(future.exception(), BrokenProcessPool):
-                        worker.shutdown()
-                        free.append(_worker())
-                        deaths[stage.fingerprint] = deaths.get(stage.fingerprint, 0) + 1
-                        if deaths[stage.fingerprint] <= MAX_DEATHS:
-                            _say(progress.console, f"{stage}: its process died; it goes on in another", "yellow")
-                            start(stage)
-                            continue
-                        message = f"its process died {MAX_DEATHS + 1} times (killed from outside, or out of memory)"
-                    else:
-                        free.append(worker)
-                        message = future.result() or ""
-                    if message:
-                        schedule.failed(stage, message)
-                        _say(progress.console, f"{stage} failed: {message}", "bold red")
-                    else:
-                        schedule.finished(stage)
-                        place = f"[{schedule.place:>{len(str(schedule.total))}}/{schedule.total}]"
-                        _say(progress.console, f"{place} {stage}: {store.seconds(stage):.0f} s", "dim")
-                _show(progress, bar, schedule, [stage for stage, _ in running.values()])
-        finally:
-            # On Ctrl-C, for instance; else nothing is running any more.
-            busy = [worker for _, worker in running.values()]
-            for worker in busy:
-                for process in list((worker._processes or {}).values()):
-                    process.terminate()
-            for worker in (*free, *busy):
-                worker.shutdown(cancel_futures=True)
+    with ProcessPool(workers, lambda worker: {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "1"}) as pool:
+        schedule.run(start, finished)
 
 
 def _fits(stage: Stage, running: Sequence[Stage], workers: int) -> bool:
@@ -226,11 +215,7 @@ def _fits(stage: Stage, running: Sequence[Stage], workers: int) -> bool:
 
 
 def make_logged(store: ArtifactStore, stage: Stage) -> str | None:
-    """Make a stage in a worker; what it prints goes to its `LOG_FILE`.
-
-    Args:
-        store: where it goes.
-        stage: its parents are finished.
+    """Make a stage, whose parents are finished, in a worker; what it prints goes to its `LOG_FILE`.
 
     Returns:
         None, or why it failed, in one line.
@@ -257,41 +242,6 @@ def default_workers() -> int:
     return min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
-def _worker() -> ProcessPoolExecutor:
-    """One process, started when it is given its first stage."""
-    # Forked from a server that has imported the package and done nothing: a worker starts at once, and one that was
-    # forked from here would inherit PyTorch's threads half-way through whatever they do.
-    context = get_context("forkserver")
-    context.set_forkserver_preload(["pseudolidar.case_study"])
-    return ProcessPoolExecutor(1, mp_context=context, initializer=_start_in_worker)
-
-
-def _start_in_worker() -> None:
-    # Ctrl-C reaches every process of the terminal; which ones end is for the parent to say. A handler that does
-    # nothing, since commands that a stage starts would inherit a signal that is ignored.
-    signal.signal(signal.SIGINT, lambda number, frame: None)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    torch.set_num_threads(1)
-
-    # A killed run must leave nobody behind who goes on writing.
-    def watch() -> None:
-        if (parent := parent_process()) is not None:
-            parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-@contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """Processes that are started inside see no Ctrl-C until they ask for it: not while they import what they need."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 @contextmanager
 def _output_to(path: Path) -> Iterator[None]:
     """Standard output and error, of this process and of what it starts, go to the end of a file."""
@@ -309,26 +259,6 @@ def _output_to(path: Path) -> Iterator[None]:
         for number, kept in enumerate(saved, start=1):
             os.dup2(kept, number)
             os.close(kept)
-
-
-@contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Environment variables as processes that are started inside inherit them."""
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-def _show(progress: Progress, bar: TaskID, schedule: Schedule, running: Iterable[Stage]) -> None:
-    names = ", ".join(str(stage) for stage in running)
-    progress.update(bar, completed=schedule.place, note=names if len(names) <= 60 else names[:59] + "…")
 
 
 def _say(console: Console, text: str, style: str) -> None:

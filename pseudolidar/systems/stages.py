@@ -1,13 +1,19 @@
-"""A stage: one step of a study, known by the fingerprint of everything that determines what it makes."""
+"""A stage: what is cached on disk, known by the fingerprint of everything that determines it; the store of stages."""
 
+import json
 import re
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from pseudolidar.files import Record
+from pseudolidar.files import Record, locked, replacing, require_output_folder
+from pseudolidar.training import arithmetic_threads
+
+_FINISHED = "stage.json"
+_LOCK = ".lock"
 
 
 class Task(Protocol):
@@ -16,18 +22,15 @@ class Task(Protocol):
     @property
     def version(self) -> int:
         """Declared by the task's code, raised when the same settings give another result."""
-        ...
 
     def settings(self) -> Mapping[str, Any]:
         """JSON-able: all that determines the result beside the version and the parents' folders, a seed included."""
-        ...
 
     def run(self, folder: Path, parents: Mapping[str, Path]) -> None:
         """Fill `folder` from the parents' folders, by role. Called again after a kill, go on from what is there.
 
         What is there of another record than this machine and version would make is replaced: nobody else uses it.
         """
-        ...
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class Resources:
     Attributes:
         cpus: processor threads; PyTorch computes with as many, on whatever machine, since their number can change the
             last bit of a sum.
-        gpus: cards, or a share of one.
+        gpus: cards, or a fraction of one.
     """
 
     cpus: int = 1
@@ -52,7 +55,7 @@ class Resources:
 
 @dataclass(frozen=True, eq=False)
 class Stage:
-    """One step of a study: it fills one folder.
+    """Fills one folder.
 
     Attributes:
         name: what it makes, e.g. "predict-u"; letters, digits, dots, dashes and underscores.
@@ -88,12 +91,12 @@ class Stage:
 
     @property
     def folder_name(self) -> str:
-        """The stage's folder in a store: the name for people, the fingerprint for what is in it."""
+        """The stage's folder in a store."""
         return f"{self.name}-{self.fingerprint}"
 
 
 def parents_first(stages: Sequence[Stage]) -> list[Stage]:
-    """The stages and all that they stand on, each once, none before its parents."""
+    """The stages and all that they depend on, each once, none before its parents."""
     ordered: dict[str, Stage] = {}
 
     def visit(stage: Stage) -> None:
@@ -106,3 +109,49 @@ def parents_first(stages: Sequence[Stage]) -> list[Stage]:
     for stage in stages:
         visit(stage)
     return list(ordered.values())
+
+
+class ArtifactStore:
+    """A folder with one subfolder a stage. Any number of processes and machines that see the folder can share it.
+
+    Args:
+        root: the folder; made when the first stage is.
+
+    Raises:
+        FormatError: a file of that name.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = require_output_folder(root, "artifacts")
+
+    def folder(self, stage: Stage) -> Path:
+        """Where the stage's content is, or will be."""
+        return self.root / stage.folder_name
+
+    def is_finished(self, stage: Stage) -> bool:
+        """Whether the stage's folder is complete."""
+        return (self.folder(stage) / _FINISHED).is_file()
+
+    def seconds(self, stage: Stage) -> float:
+        """How long the finished stage took, s; without the time of runs that were killed in the middle."""
+        return float(json.loads((self.folder(stage) / _FINISHED).read_text())["seconds"])
+
+    def make(self, stage: Stage) -> bool:
+        """Make a stage, whose parents are finished, in this process; return whether there was anything to make.
+
+        If another process is making it, wait for that one.
+        """
+        folder = self.folder(stage)
+        folder.mkdir(parents=True, exist_ok=True)
+        with locked(folder / _LOCK):
+            if self.is_finished(stage):
+                return False
+            parents = {role: self.folder(parent) for role, parent in stage.parents.items()}
+            started = time.monotonic()
+            with arithmetic_threads(stage.resources.cpus):
+                stage.task.run(folder, parents)
+            seconds = round(time.monotonic() - started, 1)
+            content = {**stage.record.to_dict(), "title": str(stage), "seconds": seconds}
+            with replacing(folder / _FINISHED) as temporary:
+                temporary.write_text(json.dumps(content, indent=1, sort_keys=True))
+        return True

@@ -1,6 +1,7 @@
 """Run as a program: starts a command in a process group of its own and ends the group when standard input closes.
 
 Whoever asked for the command holds the other end of that pipe, so the command cannot outlive it, even if it was killed.
+`files.end_with` can't do this: it runs inside the process that is to end, and a command is somebody else's program.
 """
 
 import contextlib

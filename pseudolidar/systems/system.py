@@ -8,9 +8,8 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 import networkx as nx
 
-from pseudolidar.systems.artifacts import ArtifactStore
 from pseudolidar.systems.losses import ItemLosses
-from pseudolidar.systems.stages import Resources, Stage
+from pseudolidar.systems.stages import ArtifactStore, Resources, Stage
 
 Step = Literal["train", "predict", "test"]
 STEPS: tuple[Step, ...] = ("train", "predict", "test")

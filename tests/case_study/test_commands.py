@@ -13,10 +13,7 @@ from pseudolidar.case_study.commands import CommandDetector, DisparityFolder
 from pseudolidar.case_study.oracle import Oracle
 from pseudolidar.files import FormatError
 from pseudolidar.kitti import ObjectDataset, read_disparity
-from pseudolidar.systems.artifacts import ArtifactStore
-from pseudolidar.systems.runner import make_stages
-from pseudolidar.systems.stages import Stage
-from pseudolidar.systems.system import Model, System, Vertex
+from pseudolidar.systems import ArtifactStore, Model, Stage, System, Vertex, make_stages
 from tests.conftest import settings_of
 from tests.systems.avenue import DETECTOR, data, data_stage, failure, make, names, write_maps
 

@@ -10,9 +10,7 @@ import pytest
 from pseudolidar.case_study.commands import DisparityFolder
 from pseudolidar.files import FormatError
 from pseudolidar.kitti import ObjectDataset, read_disparity, write_disparity
-from pseudolidar.systems.artifacts import ArtifactStore
-from pseudolidar.systems.runner import make_stages
-from pseudolidar.systems.system import System, Vertex
+from pseudolidar.systems import ArtifactStore, System, Vertex, make_stages
 from tests.systems.avenue import data, data_stage, failure, make, write_maps
 
 __all__ = ["data"]

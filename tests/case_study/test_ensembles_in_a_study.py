@@ -13,8 +13,7 @@ from pseudolidar.ensembles import EnsembleTraining
 from pseudolidar.kitti import read_disparity
 from pseudolidar.stereo import StereoTraining
 from pseudolidar.synthetic import TownData
-from pseudolidar.systems import ArtifactStore, parents_first
-from pseudolidar.systems.system import Inputs
+from pseudolidar.systems import ArtifactStore, Inputs, parents_first
 from tests.case_study.bare_study import bare_study
 from tests.conftest import settings_of
 from tests.stereo.conftest import write_scene

@@ -20,7 +20,7 @@ from pseudolidar.case_study import (
 from pseudolidar.case_study.pictures import cloud_blocks
 from pseudolidar.files import FormatError
 from pseudolidar.kitti import ObjectDataset, write_disparity, write_points
-from pseudolidar.systems import ArtifactStore, Outcome, make_stages
+from pseudolidar.systems import ArtifactStore, RunResult, make_stages
 from tests.case_study.bare_study import bare_study
 from tests.conftest import settings_of
 from tests.systems.avenue import data, names, write_maps
@@ -58,7 +58,7 @@ def write_sweeps(root: Path) -> None:
         write_points(root / "training" / "velodyne" / f"{calib.stem}.bin", np.ones((5, 4), np.float32))
 
 
-def run(settings: CaseStudySettings, tmp_path: Path) -> tuple[CaseStudy, Outcome]:
+def run(settings: CaseStudySettings, tmp_path: Path) -> tuple[CaseStudy, RunResult]:
     study = CaseStudy(settings, ArtifactStore(tmp_path / "store"))
     outcome = make_stages(study.store, study.wanted())
     assert not outcome.failed

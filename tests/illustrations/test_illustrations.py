@@ -34,7 +34,7 @@ from pseudolidar.illustrations.optimal import (
     quadratic_features,
 )
 from pseudolidar.kitti import read_image
-from pseudolidar.systems.artifacts import ArtifactStore
+from pseudolidar.systems import ArtifactStore
 from tests.forked import start_script
 
 SETTINGS = settings(deadline=None, max_examples=15)

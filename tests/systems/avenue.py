@@ -8,10 +8,7 @@ import pytest
 from pseudolidar.case_study.clouds import FolderTask
 from pseudolidar.case_study.settings import FolderData
 from pseudolidar.kitti import ObjectDataset, write_disparity, write_image, write_objects
-from pseudolidar.systems.artifacts import ArtifactStore
-from pseudolidar.systems.runner import Outcome, make_stages
-from pseudolidar.systems.stages import Stage
-from pseudolidar.systems.system import System
+from pseudolidar.systems import ArtifactStore, RunResult, Stage, System, make_stages
 from tests.detectors.street_of_boxes import CAMERA_HEIGHT_M, HEIGHT, WIDTH, depth_of_boxes, labels_of, make_calibration
 
 DETECTOR = '''
@@ -100,15 +97,15 @@ def data_stage(data: ObjectDataset) -> Stage:
     return Stage("data", FolderTask(FolderData(data.root)))
 
 
-def make(store: ArtifactStore, made: System, seed: int = 0) -> Outcome:
+def make(store: ArtifactStore, made: System, seed: int = 0) -> RunResult:
     return make_stages(store, list(made.stages(seed).values()))
 
 
-def names(outcome: Outcome) -> list[str]:
+def names(outcome: RunResult) -> list[str]:
     return [stage.name for stage in outcome.made]
 
 
-def failure(outcome: Outcome) -> str:
+def failure(outcome: RunResult) -> str:
     """The one message that there is."""
     (failed,) = outcome.failed
     return failed.message

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pseudolidar.files import FileError
-from pseudolidar.systems.stages import Stage
+from pseudolidar.systems import Stage
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pseudolidar.systems.artifacts import ArtifactStore
-from pseudolidar.systems.runner import make_stages
-from pseudolidar.systems.stages import Resources, Stage
+from pseudolidar.systems import ArtifactStore, Resources, Stage, make_stages
 from tests.systems.small_tasks import Bystander, Counted, Dies, DiesBeside, FailsUntil, Mistaken, diamond, slow_chain
 
 
@@ -105,9 +103,7 @@ import signal
 import sys
 from pathlib import Path
 from pseudolidar.command_line import clear_errors
-from pseudolidar.systems.artifacts import ArtifactStore
-from pseudolidar.systems.runner import make_stages
-from pseudolidar.systems.stages import Stage
+from pseudolidar.systems import ArtifactStore, Stage, make_stages
 from tests.systems.small_tasks import Counted, Waits
 
 # What starts in the background of a shell ignores the signal.

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from pseudolidar.case_study.diagnosis import mismatch, upstream_changes
 from pseudolidar.statistics import Interval
 from pseudolidar.stereo import RANGES_M, REGIONS, StereoMetrics
+from pseudolidar.systems import Change, MeanLoss, change
 from pseudolidar.systems.diagnosis import (
     Evidence,
     capacity_growth,
@@ -18,8 +19,6 @@ from pseudolidar.systems.diagnosis import (
     oracle_gap,
 )
 from pseudolidar.systems.learning_curve import learning_curve
-from pseudolidar.systems.losses import MeanLoss
-from pseudolidar.systems.verdicts import Change, change
 
 SIZES = (80, 160, 320)
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pseudolidar.case_study.scores import AveragePrecisionLoss
 from pseudolidar.evaluation import evaluate
 from pseudolidar.files import FormatError
-from pseudolidar.systems.losses import MeanLoss
+from pseudolidar.systems import MeanLoss
 from tests.evaluation.scenes import detection, label, objects, random_frame
 
 

@@ -16,7 +16,7 @@ import ray
 from ray.cluster_utils import Cluster
 
 from pseudolidar.files import InputError
-from pseudolidar.systems import ArtifactStore, Outcome, Resources, Stage, make_stages
+from pseudolidar.systems import ArtifactStore, Resources, RunResult, Stage, make_stages
 from pseudolidar.systems.ray_runner import make_stages_on_ray, request
 from pseudolidar.systems.runner import LOG_FILE
 from tests.systems.ray_tasks import Doom, Walk
@@ -41,7 +41,7 @@ class Run:
     """What the cluster did with all of them while the process of u was killed at its third step."""
 
     store: ArtifactStore
-    outcome: Outcome
+    outcome: RunResult
     killed: Sequence[int]
     printed: str
 

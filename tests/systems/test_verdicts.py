@@ -16,12 +16,21 @@ from scipy.stats import ttest_1samp
 from pseudolidar.case_study.scores import AveragePrecisionLoss
 from pseudolidar.evaluation import compare, evaluate
 from pseudolidar.statistics import Interval
-from pseudolidar.systems.artifacts import ArtifactStore
-from pseudolidar.systems.losses import MeanLoss
-from pseudolidar.systems.runner import make_stages
-from pseudolidar.systems.stages import Resources, Stage
-from pseudolidar.systems.system import Inputs, Step, System, Vertex
-from pseudolidar.systems.verdicts import Change, UpdateVerdict, Word, change
+from pseudolidar.systems import (
+    ArtifactStore,
+    Change,
+    Inputs,
+    MeanLoss,
+    Resources,
+    Stage,
+    Step,
+    System,
+    UpdateVerdict,
+    Vertex,
+    change,
+    make_stages,
+)
+from pseudolidar.systems.verdicts import Word
 from tests.evaluation.scenes import random_frame
 
 

@@ -23,7 +23,7 @@ from pseudolidar.ensembles.diagnostics import MOST_MEMBERS
 from pseudolidar.ensembles.joint_training.experiments import Design
 from pseudolidar.ensembles.joint_training.measurements import Measurement, Snapshot, Training, write_training
 from pseudolidar.files import DivergenceError, InputError
-from pseudolidar.systems.stages import Stage
+from pseudolidar.systems import Stage
 
 Loss = Literal["cross-entropy", "squared error"]
 

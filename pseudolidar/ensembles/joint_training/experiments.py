@@ -5,9 +5,7 @@ from dataclasses import dataclass
 
 from pseudolidar.ensembles.joint_training.measurements import Training, read_training
 from pseudolidar.files import InputError
-from pseudolidar.systems.artifacts import ArtifactStore
-from pseudolidar.systems.runner import make_stages
-from pseudolidar.systems.stages import Stage
+from pseudolidar.systems import ArtifactStore, Stage, make_stages
 
 
 @dataclass(frozen=True, eq=False)

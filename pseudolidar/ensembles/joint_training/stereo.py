@@ -23,7 +23,7 @@ from pseudolidar.files import InputError, track
 from pseudolidar.kitti import Frame, ObjectDataset
 from pseudolidar.stereo import disparity_loss, target_disparity
 from pseudolidar.synthetic import TownData, TownTask
-from pseudolidar.systems.stages import Resources, Stage
+from pseudolidar.systems import Resources, Stage
 from pseudolidar.training import recorded_settings, snapshot_path
 
 _MODEL_FILE = "model.pt"

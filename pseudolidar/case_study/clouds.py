@@ -6,20 +6,34 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from pseudolidar.case_study.oracle import truth_of
-from pseudolidar.case_study.settings import FolderData
+from typing_extensions import override
+
+from pseudolidar.case_study.disparity import DISPARITY, truth_of
 from pseudolidar.cloud import LIDAR_GRID, write_clouds, write_lidar_clouds
 from pseudolidar.files import combined_digest, replacing
 from pseudolidar.kitti import ObjectDataset
-from pseudolidar.systems import Inputs, Resources, Step
+from pseudolidar.systems import Inputs, Model, Step
+from pseudolidar.systems.external import SPLITS
 
 # A frame's files, as far as it has them.
 _KINDS = ("calib", "image_2", "image_3", "label_2", "velodyne", "disparity")
 
-DEPTH = "u"
-"""The vertex whose disparity becomes clouds."""
+
+@dataclass(frozen=True)
+class FolderData:
+    """A data set of the user's in KITTI's object layout, with ImageSets/train.txt and ImageSets/val.txt."""
+
+    root: str | Path
+
+    def __post_init__(self) -> None:
+        # A relative name would be another folder for the same study elsewhere.
+        object.__setattr__(self, "root", Path(self.root).resolve())
+
+    def frame_ids(self) -> dict[str, list[str]]:
+        """The frame ids of each split."""
+        return {split: list(ObjectDataset(self.root, split).frame_ids) for split in SPLITS}
 
 
 @dataclass(frozen=True)
@@ -27,20 +41,16 @@ class FolderTask:
     """Links to a data set of the user as it is, identified by its splits and a digest of its files."""
 
     data: FolderData
-
-    @property
-    def version(self) -> int:
-        """Version of how the folder is linked and its splits are written."""
-        return 3
+    version: ClassVar[int] = 3
 
     def settings(self) -> Mapping[str, Any]:
         """Where it is, its splits, and a digest of its files."""
-        return {"root": str(self.data.root), **_splits(self.data), "files": self._digest}
+        return {"root": str(self.data.root), **self.data.frame_ids(), "files": self._digest}
 
     @cached_property
     def _digest(self) -> str:
         digests: dict[str, str] = {}
-        for split in ("train", "val"):
+        for split in SPLITS:
             digests |= ObjectDataset(self.data.root, split).digests(_KINDS)
         return combined_digest(digests)
 
@@ -51,15 +61,11 @@ class FolderTask:
             link.unlink(missing_ok=True)
             link.symlink_to((Path(self.data.root) / name).resolve(), target_is_directory=True)
         with replacing(folder / "splits.json") as temporary:
-            temporary.write_text(json.dumps(_splits(self.data)))
-
-
-def _splits(data: FolderData) -> dict[str, list[str]]:
-    return {split: list(ObjectDataset(data.root, split).frame_ids) for split in ("train", "val")}
+            temporary.write_text(json.dumps(self.data.frame_ids()))
 
 
 @dataclass(frozen=True)
-class PointCloudGenerator:
+class PointCloudGenerator(Model):
     """r in the paper: the fixed generator that turns the disparity maps of both splits into clouds.
 
     Attributes:
@@ -71,40 +77,28 @@ class PointCloudGenerator:
     max_height_m: float
     max_depth_m: float | None = None
     sparse: bool = False
+    versions: ClassVar[Mapping[Step, int]] = {"predict": 1}
 
     @property
     def vertex(self) -> str:
         """Name of the vertex that makes these clouds, e.g. cloud-near-sparse."""
         return f"cloud{'' if self.max_depth_m is None else '-near'}{'-sparse' if self.sparse else ''}"
 
-    @property
-    def steps(self) -> tuple[Step, ...]:
-        """Nothing to train, nothing to test."""
-        return ("predict",)
-
+    @override
     def settings(self, step: Step) -> Mapping[str, Any]:
-        """What is cropped, and the grid of sparse clouds."""
         settings: dict[str, Any] = {"max_height_m": self.max_height_m, "max_depth_m": self.max_depth_m}
         return {**settings, "grid": dataclasses.asdict(LIDAR_GRID)} if self.sparse else settings
 
-    def version(self, step: Step) -> int:
-        """Version of how clouds are made (`write_clouds`)."""
-        return 1
-
-    def resources(self, step: Step) -> Resources:
-        """One processor thread, no GPU."""
-        return Resources()
-
-    def run(self, step: Step, inputs: Inputs, folder: Path) -> None:
+    def run_predict(self, inputs: Inputs, folder: Path) -> None:
         """Write the clouds that are missing."""
         train, val = (ObjectDataset(inputs.data, split) for split in ("train", "val"))
         frame_ids = [*train.frame_ids, *val.frame_ids]
-        truth = truth_of(inputs.parents[DEPTH])
+        truth = truth_of(inputs.parents[DISPARITY])
         crop = (self.max_height_m, self.max_depth_m)
         if truth == "velodyne":
             # A sweep is sparse as it is.
             write_lidar_clouds(val.folder / "velodyne", folder, frame_ids, *crop, workers=1)
             return
-        disparities = inputs.parents[DEPTH] if truth is None else val.folder / "disparity"
+        disparities = inputs.parents[DISPARITY] if truth is None else val.folder / "disparity"
         grid = LIDAR_GRID if self.sparse else None
         write_clouds(disparities, val.folder / "calib", folder, frame_ids, *crop, workers=1, grid=grid)

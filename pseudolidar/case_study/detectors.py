@@ -1,15 +1,16 @@
-"""v and w in the case study: the detectors, and the 2D detector that frusta start from."""
+"""v and w in the case study: detectors as vertices, our own or other people's, and the 2D detector of frusta."""
 
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar
 
 import numpy as np
+from typing_extensions import override
 
-from pseudolidar.case_study.disparity import MODEL_FILE, training_resources
-from pseudolidar.case_study.scores import PrecisionChoice, precision_loss, write_scores
+from pseudolidar.case_study.disparity import DISPARITY, MODEL_FILE, training_resources, truth_of
+from pseudolidar.case_study.scores import ScoredDetector
 from pseudolidar.detectors import (
     Boxes2d,
     detect,
@@ -23,25 +24,28 @@ from pseudolidar.detectors import (
 from pseudolidar.detectors.boxes2d import Detector2dTraining, boxes_of_frames, train_detector2d
 from pseudolidar.detectors.frustum_pointnet import FrustumTraining
 from pseudolidar.detectors.pointrcnn import PointRCNNTraining
-from pseudolidar.files import file_digest
+from pseudolidar.files import FormatError, InputError, file_digest
 from pseudolidar.inference import run_job
 from pseudolidar.inference.boxes2d import Boxes2dJob
-from pseudolidar.kitti import ObjectDataset
-from pseudolidar.systems import Inputs, ItemLosses, Resources, Step
+from pseudolidar.kitti import ObjectDataset, read_objects
+from pseudolidar.systems import Inputs, Model, Resources, Step
+from pseudolidar.systems.external import COMMAND_VERSION, Command
 from pseudolidar.training import recorded_settings
 
 BOXES2D = "boxes2d"
 """The vertex of the 2D detector."""
 
+# The vertex behind {clouds}.
+_CLOUD = "cloud"
+
 # 2D boxes of a detector with lower scores start no frustum: nearly all of them are of nothing.
 _MIN_BOX_SCORE = 0.4
 
-# Raised when the same settings give another detector.
-_POINTRCNN_VERSION, _FRUSTUM_VERSION, _DETECTOR2D_VERSION = 2, 4, 2
+_POINTRCNN_VERSION, _FRUSTUM_VERSION = 2, 4
 
 
 @dataclass(frozen=True)
-class Detector2d:
+class Detector2d(Model):
     """2D boxes of the validation split, by a detector trained on the training split, once for all seeds.
 
     Attributes:
@@ -51,108 +55,80 @@ class Detector2d:
 
     training: Detector2dTraining
     seed: int
+    versions: ClassVar[Mapping[Step, int]] = {"predict": 2}
 
-    @property
-    def steps(self) -> tuple[Step, ...]:
-        """One, whatever the study's seed: the boxes are the same for all that is compared."""
-        return ("predict",)
-
+    @override
     def settings(self, step: Step) -> Mapping[str, Any]:
-        """Settings and seed of the training, and the lowest score of boxes that are kept."""
         return {**recorded_settings(self.training), "seed": self.seed, "min_score": _MIN_BOX_SCORE}
 
-    def version(self, step: Step) -> int:
-        """Version of the 2D detector's training and detection."""
-        return _DETECTOR2D_VERSION
-
+    @override
     def resources(self, step: Step) -> Resources:
-        """One processor thread, and a GPU if the training is to use one."""
         return training_resources(self.training.device, None)
 
-    def run(self, step: Step, inputs: Inputs, folder: Path) -> None:
+    def run_predict(self, inputs: Inputs, folder: Path) -> None:
         """Train, then write the 2D boxes of the validation split; a killed run is resumed."""
         model = folder / MODEL_FILE
         train_detector2d(self.training, ObjectDataset(inputs.data, "train"), model, self.seed, overwrite=True)
         run_job(Boxes2dJob(model, ObjectDataset(inputs.data, "val"), folder, _MIN_BOX_SCORE), overwrite=True)
 
 
-@dataclass(frozen=True)
-class TrainedDetector:
+@dataclass(frozen=True, kw_only=True)
+class TrainedDetector(ScoredDetector):
     """A PointRCNN or Frustum PointNet of one class, on the clouds of one parent.
 
     Attributes:
         training: settings of the training.
-        class_name: KITTI's.
         cloud: the parent.
-        near_m: m, up to which pedestrians are scored.
-        loss: which average precision is the test loss.
         max_depth_m: objects and points beyond are left out in training (near-only); None: none.
-        data_share: of the training frames: the same for all seeds and for every cloud, and smaller shares are parts of
+        data_fraction: of the training frames: the same for all seeds and for every cloud; smaller ones are parts of
             larger ones.
         boxes_file: where 2D boxes come from in testing; None: from the parent `BOXES2D` if there is one, else the
             labels.
+        class_name, near_m, loss: see `ScoredDetector`.
     """
 
     training: FrustumTraining | PointRCNNTraining
-    class_name: str
     cloud: str
-    near_m: float
-    loss: PrecisionChoice
     max_depth_m: float | None = None
-    data_share: float = 1.0
+    data_fraction: float = 1.0
     boxes_file: str | Path | None = None
+    versions: ClassVar[Mapping[Step, int]] = {"train": _FRUSTUM_VERSION, "predict": 1, "test": 1}
 
-    @property
-    def kind(self) -> Literal["P-RCNN", "F-PTNET"]:
-        """Name of the network in the tables of "Fixes That Fail"."""
-        return "P-RCNN" if isinstance(self.training, PointRCNNTraining) else "F-PTNET"
+    @override
+    def version(self, step: Step) -> int:
+        if step == "train" and isinstance(self.training, PointRCNNTraining):
+            return _POINTRCNN_VERSION
+        return self.versions[step]
 
-    @property
-    def steps(self) -> tuple[Step, ...]:
-        """Training, prediction and test: all the steps that there are."""
-        return ("train", "predict", "test")
-
+    @override
     def settings(self, step: Step) -> Mapping[str, Any]:
-        """Training: settings, class and data. Prediction: digest of the file of 2D boxes, if any. Test: `near_m`."""
         if step == "train":
-            chosen = {"class": self.class_name, "max_depth_m": self.max_depth_m, "data_share": self.data_share}
+            chosen = {"class": self.class_name, "max_depth_m": self.max_depth_m, "data_fraction": self.data_fraction}
             return {**recorded_settings(self.training), **chosen}
         if step == "test":
             return {"near_m": self.near_m}
         return {} if self.boxes_file is None else {"boxes": file_digest(self.boxes_file)}
 
-    def version(self, step: Step) -> int:
-        """Version of a step's code; each kind of detector has its own for the training."""
-        if step != "train":
-            return 1
-        return _POINTRCNN_VERSION if self.kind == "P-RCNN" else _FRUSTUM_VERSION
-
+    @override
     def resources(self, step: Step) -> Resources:
-        """The threads and GPU that the training asks for; one thread for the other steps."""
         if step != "train":
             return Resources()
         return training_resources(self.training.device, self.training.threads)
 
-    def run(self, step: Step, inputs: Inputs, folder: Path) -> None:
-        """Train, detect on the validation split, or score; resumable."""
-        if step == "train":
-            frames = _share(ObjectDataset(inputs.data, "train"), self.data_share)
-            clouds, names = inputs.parents[self.cloud], [self.class_name]
-            train_detector(
-                self.training, frames, clouds, names, folder / MODEL_FILE, inputs.seed, self.max_depth_m, overwrite=True
-            )
-        elif step == "predict":
-            assert inputs.model is not None
-            detector = load_detector(inputs.model / MODEL_FILE)
-            frames = ObjectDataset(inputs.data, "val")
-            boxes = self._boxes2d(frames, inputs) if detector.starts_from_boxes2d else None
-            log_tallies([detect(detector, frames, inputs.parents[self.cloud], folder, boxes)])
-        else:
-            write_scores(inputs, folder, self.class_name, self.near_m)
+    def run_train(self, inputs: Inputs, folder: Path) -> None:
+        """Train on the fraction of the training split; a killed run is resumed."""
+        frames = _fraction(ObjectDataset(inputs.data, "train"), self.data_fraction)
+        clouds, names = inputs.parents[self.cloud], [self.class_name]
+        model = folder / MODEL_FILE
+        train_detector(self.training, frames, clouds, names, model, inputs.seed, self.max_depth_m, overwrite=True)
 
-    def test_loss(self, inputs: Inputs) -> ItemLosses:
-        """100 - AP40, moderate, over the validation frames."""
-        return precision_loss(inputs, self.class_name, self.near_m, self.loss)
+    def run_predict(self, inputs: Inputs, folder: Path) -> None:
+        """Detect on the validation split."""
+        assert inputs.model is not None
+        detector = load_detector(inputs.model / MODEL_FILE)
+        frames = ObjectDataset(inputs.data, "val")
+        boxes = self._boxes2d(frames, inputs) if detector.starts_from_boxes2d else None
+        log_tallies([detect(detector, frames, inputs.parents[self.cloud], folder, boxes)])
 
     def _boxes2d(self, frames: ObjectDataset, inputs: Inputs) -> Mapping[str, Boxes2d]:
         if self.boxes_file is not None:
@@ -187,10 +163,86 @@ def widened(training: FrustumTraining | PointRCNNTraining, factor: float) -> Fru
     )
 
 
-def _share(frames: ObjectDataset, share: float) -> ObjectDataset:
-    """A share of a data set's frames, chosen once and for all; larger shares hold smaller ones."""
-    if share == 1.0:
+def _fraction(frames: ObjectDataset, fraction: float) -> ObjectDataset:
+    """A fraction of a data set's frames, chosen once and for all; larger fractions hold smaller ones."""
+    if fraction == 1.0:
         return frames
     order = np.random.default_rng(0).permutation(len(frames))
-    chosen = sorted(order[: max(1, round(share * len(frames)))])
+    chosen = sorted(order[: max(1, round(fraction * len(frames)))])
     return frames.only([frames.frame_ids[index] for index in chosen])
+
+
+@dataclass(frozen=True)
+class CommandDetector(ScoredDetector, Command):
+    """A detector in whatever framework: commands that read KITTI folders and write KITTI result files.
+
+    The templates may hold {data} (KITTI's object layout), {train_split} and {val_split} (files of frame ids), {clouds}
+    (ID.bin, velodyne frame) or {disparity} (ID.npy, ID.png or ID.pfm), {class_name} and {output}; `train` also {seed},
+    `predict` also {model}, the folder that `train` filled. `train` writes whatever it likes into {output}; `predict`
+    writes {output}/ID.txt with scores for every frame of the validation split, empty where it found nothing.
+
+    Attributes:
+        train, predict, files, directory, cpus, gpus, resumes: the commands, see `Command`.
+        class_name, near_m, loss: see `ScoredDetector`.
+
+    Raises:
+        InputError: a template with an unknown placeholder, without {output}, {model} or what the detector looks at.
+    """
+
+    versions: ClassVar[Mapping[Step, int]] = {"train": COMMAND_VERSION, "predict": COMMAND_VERSION, "test": 1}
+
+    def __post_init__(self) -> None:
+        names = self.require_templates(("clouds", "disparity", "class_name"))
+        if not names & {"clouds", "disparity"}:
+            raise InputError(f"predict: found neither {{clouds}} nor {{disparity}} in {self.predict!r}, expected one")
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        """The vertices that the templates ask for."""
+        text = f"{self.train or ''} {self.predict}"
+        asked = {"{clouds}": _CLOUD, "{disparity}": DISPARITY}
+        return tuple(vertex for placeholder, vertex in asked.items() if placeholder in text)
+
+    @override
+    def settings(self, step: Step) -> Mapping[str, Any]:
+        return {
+            **super().settings(step),
+            "class": self.class_name,
+            **({"near_m": self.near_m} if step == "test" else {}),
+        }
+
+    @override
+    def placeholders(self, inputs: Inputs) -> Mapping[str, str | Path]:
+        values: dict[str, str | Path] = {"class_name": self.class_name}
+        if _CLOUD in inputs.parents:
+            values["clouds"] = inputs.parents[_CLOUD].resolve()
+        if DISPARITY in inputs.parents:
+            values["disparity"] = _disparity_folder(inputs.parents[DISPARITY], inputs.data)
+        return values
+
+    def run_predict(self, inputs: Inputs, folder: Path) -> None:
+        """Call the command and take over its results.
+
+        Raises:
+            CommandError: see `run_command`.
+            FormatError: a frame without a result file, or with a broken one; files that have changed.
+        """
+        output = self.call(self.predict, inputs, folder)
+        results = [output / f"{frame_id}.txt" for frame_id in ObjectDataset(inputs.data, "val").frame_ids]
+        missing = [path for path in results if not path.is_file()]
+        if missing:
+            found = f"nothing there ({len(missing)} of {len(results)} frames have no result file)"
+            raise FormatError(missing[0], "file", found, "a result file for each frame, empty where nothing was found")
+        for path in results:
+            read_objects(path, scored=True)
+        for path in results:
+            path.replace(folder / path.name)
+
+
+def _disparity_folder(predictions: Path, data: Path) -> Path:
+    """Where a parent's disparity maps lie; the oracle's are the data set's own."""
+    truth = truth_of(predictions)
+    if truth == "velodyne":
+        found = "the oracle, which is LiDAR here"
+        raise FormatError(predictions, "folder", found, "disparity maps for {disparity}; a template with {clouds} fits")
+    return (predictions if truth is None else data / "training" / "disparity").resolve()

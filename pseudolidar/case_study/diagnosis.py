@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pseudolidar.case_study.clouds import DEPTH
+from pseudolidar.case_study.disparity import DISPARITY, region_loss
 from pseudolidar.case_study.settings import UPDATE, DetectorPlace, Source
 from pseudolidar.case_study.study import CaseStudy
 from pseudolidar.statistics import Estimate
 from pseudolidar.stereo import RANGES_M, REGIONS, StereoMetrics, range_name
-from pseudolidar.systems import Change, MeanLoss, change
+from pseudolidar.systems import Change, change
 from pseudolidar.systems.diagnosis import (
     Evidence,
     OracleGap,
@@ -32,17 +32,17 @@ _SUPPORT = {True: "yes", False: "no", None: "open"}
 def evidence(study: CaseStudy, place: DetectorPlace) -> list[Evidence]:
     """The evidence on one detector's terms of the error, strongest assumption last."""
     found: list[Evidence] = []
-    if place.class_name in _PIXELS and study.is_compared(DEPTH):
+    if place.class_name in _PIXELS and study.is_compared(DISPARITY):
         u, u_prime = ([study.errors(source, seed) for seed in study.seeds] for source in UPDATE)
-        changes = upstream_changes(u, u_prime, study.random("frames"), study.is_trained(DEPTH))
+        changes = upstream_changes(u, u_prime, study.random("frames"), study.is_trained(DISPARITY))
         found.append(mismatch(changes, *_PIXELS[place.class_name]))
     near = DetectorPlace(place.kind, place.class_name, near_only=True)
     if near in study.places and study.is_compared(near.vertex):
         found.append(intervention(study.change(place.vertex, str(place)), study.change(near.vertex, str(near))))
-    shares = _variants(study, place, "data_share")
-    if len(shares) > 1:
-        sizes = [round(other.data_share * len(study.frames("train"))) for other in shares]
-        before, after = (_losses(study, source, shares) for source in UPDATE)
+    fractions = _variants(study, place, "data_fraction")
+    if len(fractions) > 1:
+        sizes = [round(other.data_fraction * len(study.frames("train"))) for other in fractions]
+        before, after = (_losses(study, source, fractions) for source in UPDATE)
         found.append(estimation_growth(sizes, before, after, study.random(f"{place.vertex} learning curve")))
     widths = _variants(study, place, "width")
     if len(widths) > 1 and widths[-1].width > 1:
@@ -157,9 +157,9 @@ def upstream_changes(
         by (region of `REGIONS`, name of a range of `RANGES_M`); cells without a pixel are undecided.
     """
     changes = {}
-    for row, region in enumerate(REGIONS):
-        for column, bounds in enumerate(RANGES_M):
-            u, new = ([_cell(metrics, row, column) for metrics in version] for version in (before, after))
+    for region in REGIONS:
+        for depth, bounds in enumerate(RANGES_M):
+            u, new = ([region_loss(metrics, region, depth) for metrics in version] for version in (before, after))
             name = range_name(bounds)
             changes[region, name] = change(f"{region}, {name} m", u, new, random, trained, replicates, confidence)
     return changes
@@ -187,8 +187,3 @@ def mismatch(changes: Mapping[tuple[str, str], Change], region: str, depth_range
         "What the disparity model loses for the downstream model is seen in the mean absolute error on these pixels; "
         "errors of other shapes (bias, blurred edges, few large errors) may matter more and are not told apart.",
     )
-
-
-def _cell(metrics: StereoMetrics, row: int, column: int) -> MeanLoss:
-    pixels = metrics.pixels[:, row, column].astype(np.float64)
-    return MeanLoss(metrics.frame_ids, metrics.disparity_error[:, row, column], pixels, "px")

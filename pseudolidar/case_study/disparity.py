@@ -1,31 +1,81 @@
-"""u in the case study: disparity models as vertices, trained or not."""
+"""u in the case study: disparity models as vertices, trained by the study, trained already, or other people's."""
 
 import dataclasses
-from collections.abc import Mapping
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from pseudolidar.case_study.disparity_errors import TEST_VERSION, disparity_loss, measure_disparity
-from pseudolidar.case_study.settings import Checkpoint
+from typing_extensions import override
+
 from pseudolidar.ensembles import train_disparity, trained_disparity
-from pseudolidar.files import file_digest
-from pseudolidar.kitti import ObjectDataset
-from pseudolidar.stereo import DisparityModel, SemiGlobalMatching, StereoTraining, predict_disparities, train_stereo
-from pseudolidar.systems import Inputs, ItemLosses, Resources, Step
+from pseudolidar.files import FormatError, combined_digest, file_digest, files_digest, replacing, track
+from pseudolidar.kitti import DISPARITY_SUFFIXES, Frame, ObjectDataset, disparity_path, read_disparity
+from pseudolidar.stereo import (
+    REGIONS,
+    DisparityModel,
+    SemiGlobalMatching,
+    StereoMetrics,
+    StereoTraining,
+    disparity_metrics,
+    mean_disparity_of,
+    predict_disparities,
+    train_stereo,
+)
+from pseudolidar.systems import Inputs, MeanLoss, Model, Resources, Step
+from pseudolidar.systems.external import AS_BEFORE, CHANGED, COMMAND_VERSION, SPLITS, Command
 from pseudolidar.training import recorded_settings
+
+DISPARITY = "u"
+"""The vertex whose disparity becomes clouds."""
 
 WEIGHTS = "weights"
 """The vertex whose prediction is the weights that u and u' start from."""
 
 MODEL_FILE = "model.pt"
+ERRORS_FILE = "errors.npz"
+"""Where a disparity model's test leaves its `StereoMetrics`."""
 
-# Raised when the same settings give another result.
-_TRAINING_VERSION, _PREDICTION_VERSION = 2, 2
+_ORACLE_FILE = "oracle.json"
+_TRAINING_VERSION, _PREDICTION_VERSION, _TEST_VERSION = 2, 2, 2
+
+
+def region_loss(metrics: StereoMetrics, region: str, depth: int) -> MeanLoss:
+    """Disparity MAE over the pixels of a region of `REGIONS` in a range of `RANGES_M`, px, by frame."""
+    place = REGIONS.index(region)
+    total, count = metrics.disparity_error[:, place, depth], metrics.pixels[:, place, depth]
+    return MeanLoss(metrics.frame_ids, total, count.astype(float), "px")
+
+
+def training_resources(device: str, threads: int | None) -> Resources:
+    """Threads and GPUs of a run on `device`; None counts as one thread."""
+    return Resources(threads or 1, 0.0 if device == "cpu" else 1.0)
+
+
+class MeasuredDisparity(Model):
+    """A disparity model whose test loss is the disparity MAE over the valid pixels of the validation split, px."""
+
+    def run_test(self, inputs: Inputs, folder: Path) -> None:
+        """Measure the predicted maps; writes errors by frame, region and depth, and their sums for people."""
+        assert inputs.predictions is not None
+        mean = mean_disparity_of(ObjectDataset(inputs.data, "train"))
+        metrics = disparity_metrics(inputs.predictions, ObjectDataset(inputs.data, "val"), mean)
+        metrics.save(folder / ERRORS_FILE)
+        with replacing(folder / "errors.json") as temporary:
+            temporary.write_text(json.dumps(metrics.to_dict(), indent=1))
+
+    @override
+    def test_loss(self, inputs: Inputs) -> MeanLoss:
+        assert inputs.tested is not None
+        return region_loss(StereoMetrics.load(inputs.tested / ERRORS_FILE), "all", 0)
 
 
 @dataclass(frozen=True)
-class PretrainedWeights:
+class PretrainedWeights(Model):
     """Weights to start from, the same for every seed, as the paper's are SceneFlow's: what it "predicts" is a file.
 
     Attributes:
@@ -35,32 +85,58 @@ class PretrainedWeights:
 
     training: StereoTraining
     seed: int
+    versions: ClassVar[Mapping[Step, int]] = {"predict": _TRAINING_VERSION}
 
-    @property
-    def steps(self) -> tuple[Step, ...]:
-        """Prediction alone, which trains once for all seeds of the study."""
-        return ("predict",)
-
+    @override
     def settings(self, step: Step) -> Mapping[str, Any]:
-        """Settings of the training, and its seed."""
         return {**recorded_settings(self.training), "seed": self.seed}
 
-    def version(self, step: Step) -> int:
-        """Version of PSMNet's training (`train_stereo`)."""
-        return _TRAINING_VERSION
-
+    @override
     def resources(self, step: Step) -> Resources:
-        """The processor threads and the GPU that the training asks for."""
         return training_resources(self.training.device, self.training.threads)
 
-    def run(self, step: Step, inputs: Inputs, folder: Path) -> None:
-        """Train on the training split and write the weights to `folder`; a killed run is resumed."""
+    def run_predict(self, inputs: Inputs, folder: Path) -> None:
+        """Train on the training split and write the weights."""
         frames = ObjectDataset(inputs.data, "train")
         train_stereo(self.training, frames, folder / MODEL_FILE, None, self.seed, overwrite=True)
 
 
 @dataclass(frozen=True)
-class TrainedDisparity:
+class Checkpoint(MeasuredDisparity):
+    """A PSMNet, or an ensemble of them, that is trained already.
+
+    Attributes:
+        path: any file that `load_psmnet` reads, or an ensemble's checkpoint.
+        align_corners: see `load_psmnet`; None for files that record it.
+        max_disparity: px; None: the recorded one, or 192.
+        device: where it predicts.
+    """
+
+    path: str | Path
+    align_corners: bool | None
+    max_disparity: int | None
+    device: str
+    versions: ClassVar[Mapping[Step, int]] = {"predict": _PREDICTION_VERSION, "test": _TEST_VERSION}
+
+    @override
+    def settings(self, step: Step) -> Mapping[str, Any]:
+        if step == "test":
+            return {}
+        digest = file_digest(self.path, "weights")
+        return {"path": digest, "align_corners": self.align_corners, "max_disparity": self.max_disparity}
+
+    @override
+    def resources(self, step: Step) -> Resources:
+        return Resources() if step == "test" else training_resources(self.device, None)
+
+    def run_predict(self, inputs: Inputs, folder: Path) -> None:
+        """Write the maps of both splits."""
+        network = trained_disparity(Path(self.path), self.align_corners, self.max_disparity, device=self.device)
+        predict_splits(network, inputs.data, folder)
+
+
+@dataclass(frozen=True)
+class TrainedDisparity(MeasuredDisparity):
     """A PSMNet or an ensemble that the study trains, started from the weights of the parent `WEIGHTS` if it has one.
 
     Attributes:
@@ -70,135 +146,194 @@ class TrainedDisparity:
 
     training: StereoTraining
     initial: Checkpoint | None = None
+    versions: ClassVar[Mapping[Step, int]] = {
+        "train": _TRAINING_VERSION, "predict": _PREDICTION_VERSION, "test": _TEST_VERSION
+    }  # fmt: skip
 
-    @property
-    def steps(self) -> tuple[Step, ...]:
-        """Training, prediction and test: all the steps that there are."""
-        return ("train", "predict", "test")
-
+    @override
     def settings(self, step: Step) -> Mapping[str, Any]:
-        """Settings and initial weights of the training; empty for the other steps, which follow from it."""
         if step != "train":
             return {}
         initial = {} if self.initial is None else {"initial": file_digest(self.initial.path, "weights")}
         return {**recorded_settings(self.training), **initial}
 
-    def version(self, step: Step) -> int:
-        """Version of a step's code; training, prediction and test have one each."""
-        return {"train": _TRAINING_VERSION, "predict": _PREDICTION_VERSION, "test": TEST_VERSION}[step]
-
+    @override
     def resources(self, step: Step) -> Resources:
-        """The threads and GPU that the training asks for; one thread for the test."""
         return Resources() if step == "test" else training_resources(self.training.device, self.training.threads)
 
-    def run(self, step: Step, inputs: Inputs, folder: Path) -> None:
-        """Train, predict both splits, or test; a killed run is resumed."""
-        if step == "train":
-            weights = inputs.parents.get(WEIGHTS)
-            initial = weights / MODEL_FILE if weights is not None else None
-            if self.initial is not None:
-                initial = Path(self.initial.path)
-            frames = ObjectDataset(inputs.data, "train")
-            train_disparity(self.training, frames, folder / MODEL_FILE, initial, inputs.seed, overwrite=True)
-        elif step == "predict":
-            assert inputs.model is not None
-            network = trained_disparity(inputs.model / MODEL_FILE, device=self.training.device)
-            predict_splits(network, inputs.data, folder)
-        else:
-            measure_disparity(inputs, folder)
+    def run_train(self, inputs: Inputs, folder: Path) -> None:
+        """Train on the training split; a killed run is resumed."""
+        initial = inputs.parents[WEIGHTS] / MODEL_FILE if WEIGHTS in inputs.parents else None
+        if self.initial is not None:
+            initial = Path(self.initial.path)
+        frames = ObjectDataset(inputs.data, "train")
+        train_disparity(self.training, frames, folder / MODEL_FILE, initial, inputs.seed, overwrite=True)
 
-    def test_loss(self, inputs: Inputs) -> ItemLosses:
-        """Disparity MAE over the valid pixels of the validation frames, px."""
-        return disparity_loss(inputs)
-
-
-@dataclass(frozen=True)
-class CheckpointDisparity:
-    """A PSMNet, or an ensemble of them, that was trained elsewhere."""
-
-    checkpoint: Checkpoint
-
-    @property
-    def steps(self) -> tuple[Step, ...]:
-        """Prediction and test; the training took place elsewhere."""
-        return ("predict", "test")
-
-    def settings(self, step: Step) -> Mapping[str, Any]:
-        """Digest of the weights and the options that they are loaded with; empty for the test."""
-        if step == "test":
-            return {}
-        choice = {**dataclasses.asdict(self.checkpoint), "path": file_digest(self.checkpoint.path, "weights")}
-        return {name: value for name, value in choice.items() if name != "device"}
-
-    def version(self, step: Step) -> int:
-        """Version of a step's code; prediction and test have one each."""
-        return _PREDICTION_VERSION if step == "predict" else TEST_VERSION
-
-    def resources(self, step: Step) -> Resources:
-        """One processor thread, and for a prediction on a GPU that GPU."""
-        return Resources() if step == "test" else training_resources(self.checkpoint.device, None)
-
-    def run(self, step: Step, inputs: Inputs, folder: Path) -> None:
-        """Write the disparity maps of both splits, or measure those of the validation split."""
-        if step == "test":
-            measure_disparity(inputs, folder)
-            return
-        choice = self.checkpoint
-        network = trained_disparity(Path(choice.path), choice.align_corners, choice.max_disparity, device=choice.device)
+    def run_predict(self, inputs: Inputs, folder: Path) -> None:
+        """Write the maps of both splits."""
+        assert inputs.model is not None
+        network = trained_disparity(inputs.model / MODEL_FILE, device=self.training.device)
         predict_splits(network, inputs.data, folder)
 
-    def test_loss(self, inputs: Inputs) -> ItemLosses:
-        """Disparity MAE over the valid pixels of the validation frames, px."""
-        return disparity_loss(inputs)
-
 
 @dataclass(frozen=True)
-class MatchingDisparity:
+class MatchingDisparity(MeasuredDisparity):
     """Semi-global matching, which needs no training.
 
     Attributes:
-        max_disparity: of the search, px.
+        max_disparity: of the search, px, a multiple of 16.
         splits: those whose maps it predicts.
     """
 
     max_disparity: int
-    splits: tuple[str, ...] = ("train", "val")
+    splits: tuple[str, ...] = SPLITS
+    versions: ClassVar[Mapping[Step, int]] = {"predict": 1, "test": _TEST_VERSION}
 
-    @property
-    def steps(self) -> tuple[Step, ...]:
-        """Prediction and test; there is nothing to train."""
-        return ("predict", "test")
-
+    @override
     def settings(self, step: Step) -> Mapping[str, Any]:
-        """The range of disparities and the splits of a prediction; empty for the test."""
         return dataclasses.asdict(self) if step == "predict" else {}
 
-    def version(self, step: Step) -> int:
-        """Version of a step's code; prediction and test have one each."""
-        return 1 if step == "predict" else TEST_VERSION
-
-    def resources(self, step: Step) -> Resources:
-        """One processor thread, no GPU."""
-        return Resources()
-
-    def run(self, step: Step, inputs: Inputs, folder: Path) -> None:
-        """Write the disparity maps of the splits, or measure those of the validation split."""
-        if step == "test":
-            measure_disparity(inputs, folder)
-        else:
-            predict_splits(SemiGlobalMatching(self.max_disparity), inputs.data, folder, self.splits)
-
-    def test_loss(self, inputs: Inputs) -> ItemLosses:
-        """Disparity MAE over the valid pixels of the validation frames, px."""
-        return disparity_loss(inputs)
+    def run_predict(self, inputs: Inputs, folder: Path) -> None:
+        """Write the maps of the splits."""
+        predict_splits(SemiGlobalMatching(self.max_disparity), inputs.data, folder, self.splits)
 
 
-def predict_splits(model: DisparityModel, data: Path, folder: Path, splits: tuple[str, ...] = ("train", "val")) -> None:
-    """Write the maps of both splits; those that are there are kept."""
+def predict_splits(model: DisparityModel, data: Path, folder: Path, splits: tuple[str, ...] = SPLITS) -> None:
+    """Write the maps of some splits; those that are there are kept."""
     for split in splits:
         predict_disparities(model, ObjectDataset(data, split), folder, f"disparity, {split}")
 
 
-def training_resources(device: str, threads: int | None) -> Resources:
-    """Threads and GPUs of a run on `device`; None counts as one thread."""
-    return Resources(threads or 1, 0.0 if device == "cpu" else 1.0)
+@dataclass(frozen=True)
+class CommandDisparity(Command, MeasuredDisparity):
+    """A disparity model in whatever framework: commands that read KITTI folders and write disparity maps.
+
+    The templates may hold {data}, {train_split}, {val_split} and {output}; `train` also {seed}, `predict` also {model}.
+    `predict` writes {output}/ID.npy (float, px), ID.png (16 bit, 256 x) or ID.pfm for every frame of both splits.
+
+    Attributes:
+        train, predict, files, directory, cpus, gpus, resumes: the commands, see `Command`.
+
+    Raises:
+        InputError: a template with an unknown placeholder, without {output} or {model}.
+    """
+
+    versions: ClassVar[Mapping[Step, int]] = {
+        "train": COMMAND_VERSION, "predict": COMMAND_VERSION, "test": _TEST_VERSION
+    }  # fmt: skip
+
+    def __post_init__(self) -> None:
+        self.require_templates(())
+
+    def run_predict(self, inputs: Inputs, folder: Path) -> None:
+        """Call the command and take over its maps.
+
+        Raises:
+            CommandError: see `run_command`.
+            FormatError: a frame without a map, or with a broken one or one of another size; changed files.
+        """
+        frames = _frames(inputs.data)
+        maps = _require_maps(self.call(self.predict, inputs, folder), frames)
+        for path, frame in track(list(zip(maps, frames, strict=True)), "disparity maps, checked"):
+            _require_fit(path, frame)
+        for path in maps:
+            path.replace(folder / path.name)
+
+
+@dataclass(frozen=True)
+class DisparityFolder(MeasuredDisparity):
+    """Disparity maps that somebody else's model made: ID.npy (float), ID.png (16 bit, 256 x) or ID.pfm, px, 0 unknown.
+
+    The maps are copied, as many bytes as any other model's predictions take: through links the user's next model,
+    written over this one, would change results that the study holds for finished.
+
+    Attributes:
+        path: the folder.
+
+    Raises:
+        FormatError: no such folder, or no map in it.
+    """
+
+    path: str | Path
+    versions: ClassVar[Mapping[Step, int]] = {"predict": 1, "test": _TEST_VERSION}
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", Path(self.path).resolve())
+        if not self._names:
+            found = "none" if Path(self.path).is_dir() else "nothing there"
+            raise FormatError(self.path, "folder", found, f"disparity maps: {', '.join(DISPARITY_SUFFIXES)}")
+
+    @property
+    def _names(self) -> list[str]:
+        if not Path(self.path).is_dir():
+            return []
+        return sorted(entry.name for entry in os.scandir(self.path) if entry.name.endswith(DISPARITY_SUFFIXES))
+
+    @cached_property
+    def _digests(self) -> dict[str, str]:
+        # Kept, also on the way to another process: the study knows its stages by the maps as they were at its start.
+        return {name: files_digest([Path(self.path) / name]) for name in self._names}
+
+    @override
+    def settings(self, step: Step) -> Mapping[str, Any]:
+        # Where the folder lies doesn't matter.
+        return {} if step == "test" else {"maps": combined_digest(self._digests)}
+
+    def run_predict(self, inputs: Inputs, folder: Path) -> None:
+        """Copy the maps of both splits, each checked; copies that are there are kept.
+
+        Raises:
+            FormatError: a frame without a map, or with a broken one, one of another size, or one that was changed.
+        """
+        frames = _frames(inputs.data)
+        maps = _require_maps(Path(self.path), frames)
+        for path, frame in track(list(zip(maps, frames, strict=True)), "disparity maps, copied"):
+            if (folder / path.name).is_file():
+                continue
+            _require_fit(path, frame)
+            if files_digest([path]) != self._digests.get(path.name):
+                raise FormatError(path, "file", CHANGED, AS_BEFORE)
+            with replacing(folder / path.name) as temporary:
+                shutil.copyfile(path, temporary)
+
+
+def _frames(data: Path) -> list[Frame]:
+    return [frame for split in SPLITS for frame in ObjectDataset(data, split)]
+
+
+def _require_maps(folder: Path, frames: Sequence[Frame]) -> list[Path]:
+    """The disparity map of every frame; FormatError names the first frame without one, and how many there are."""
+    there = {entry.name for entry in os.scandir(folder)}
+    missing = [one for one in frames if not there & {f"{one.frame_id}{suffix}" for suffix in DISPARITY_SUFFIXES}]
+    if missing:
+        found = f"nothing there ({len(missing)} of {len(frames)} frames have no map)"
+        expected = f"a disparity map: {', '.join(DISPARITY_SUFFIXES)}"
+        raise FormatError(folder / f"{missing[0].frame_id}.npy", "file", found, expected)
+    return [disparity_path(folder, frame.frame_id) for frame in frames]
+
+
+def _require_fit(path: Path, frame: Frame) -> None:
+    height, width = frame.image_size()
+    found = read_disparity(path).shape
+    if found != (height, width):
+        expected = f"{width} x {height} px, the size of the frame's image"
+        raise FormatError(path, "size", f"{found[1]} x {found[0]} px", expected)
+
+
+@dataclass(frozen=True)
+class Oracle(Model):
+    """y in the paper: the true depth, exact disparity or LiDAR. Its prediction is a file that says which it is."""
+
+    versions: ClassVar[Mapping[Step, int]] = {"predict": 1}
+
+    def run_predict(self, inputs: Inputs, folder: Path) -> None:
+        """Write down which truth there is."""
+        truth = "disparity" if ObjectDataset(inputs.data, "val")[0].has_exact_disparity() else "velodyne"
+        with replacing(folder / _ORACLE_FILE) as temporary:
+            temporary.write_text(json.dumps({"truth": truth}))
+
+
+def truth_of(predictions: Path) -> str | None:
+    """`disparity` or `velodyne` where a folder of predictions is the oracle's, else None."""
+    path = predictions / _ORACLE_FILE
+    return str(json.loads(path.read_text())["truth"]) if path.is_file() else None

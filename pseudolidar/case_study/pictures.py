@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pseudolidar.case_study import paper
-from pseudolidar.case_study.clouds import DEPTH
+from pseudolidar.case_study.disparity import DISPARITY
 from pseudolidar.case_study.settings import UPDATE, DetectorPlace, Source
 from pseudolidar.case_study.study import CaseStudy
 from pseudolidar.case_study.tables import RANGE_NAMES
@@ -41,7 +41,7 @@ _EDGES_M = (0.0, 5.0, 10.0, 15.0, 20.0, 25.0, 30.0, 40.0, 50.0, 70.0)
 def depth_blocks(study: CaseStudy) -> list[Block]:
     """Disparity error by true depth, and recall of every detector by depth, of u, u' and the oracle."""
     pictures: list[Block] = []
-    upstream = [source for source in study.upstream if study.is_there(source, DEPTH)]
+    upstream = [source for source in study.upstream if study.is_there(source, DISPARITY)]
     if upstream:
         measured: dict[str, list[float]] = {}
         for source in upstream:
@@ -90,10 +90,10 @@ def _curve(study: CaseStudy, name: str, by_seed: Sequence[SumsByDepth], trained:
 def _error_curve(study: CaseStudy, source: Source) -> DepthCurve:
     frames = study.frames("val")
     by_seed = [
-        disparity_error_by_depth(study.folder(source, DEPTH, "predict", seed), frames, _EDGES_M[1:])
+        disparity_error_by_depth(study.folder(source, DISPARITY, "predict", seed), frames, _EDGES_M[1:])
         for seed in study.seeds
     ]
-    return _curve(study, f"{source} error by depth", by_seed, study.systems[source].is_trained(DEPTH))
+    return _curve(study, f"{source} error by depth", by_seed, study.systems[source].is_trained(DISPARITY))
 
 
 def _recall_curve(study: CaseStudy, place: DetectorPlace, source: Source) -> DepthCurve:
@@ -195,11 +195,11 @@ def example_frames(study: CaseStudy, count: int = _EXAMPLES) -> list[Frame]:
 
 def disparity_blocks(study: CaseStudy) -> list[Block]:
     """The disparity maps of all models on the examples, with their errors."""
-    there = [source for source in study.upstream if study.is_there(source, DEPTH)]
+    there = [source for source in study.upstream if study.is_there(source, DISPARITY)]
     pictures: list[Block] = []
     for frame in example_frames(study) if there else []:
         predicted: dict[str, NDArray[np.floating]] = {
-            source: read_disparity(disparity_path(study.folder(source, DEPTH, "predict"), frame.frame_id))
+            source: read_disparity(disparity_path(study.folder(source, DISPARITY, "predict"), frame.frame_id))
             for source in there
         }
         exact = frame.disparity() if frame.has_exact_disparity() else None

@@ -1,14 +1,13 @@
 """The case study's report: verdict first, then what it rests on."""
 
-from pseudolidar.case_study.clouds import DEPTH
 from pseudolidar.case_study.diagnosis import diagnosis_blocks
+from pseudolidar.case_study.disparity import DISPARITY, region_loss
 from pseudolidar.case_study.pictures import cloud_blocks, curve_blocks, depth_blocks, disparity_blocks, flip_blocks
 from pseudolidar.case_study.settings import UPDATE
 from pseudolidar.case_study.study import CaseStudy
 from pseudolidar.case_study.tables import (
     RANGE_NAMES,
     depth_error_table,
-    region_losses,
     source_name,
     table_1,
     table_2,
@@ -63,15 +62,15 @@ def detector_tables(study: CaseStudy) -> list[Table]:
 
 def upstream_sentence(study: CaseStudy) -> str:
     """Which disparity model has the lower error, overall and by depth, as far as the intervals tell."""
-    if not study.is_compared(DEPTH):
+    if not study.is_compared(DISPARITY):
         return "The disparity models are missing."
     names = [source_name(study.settings, source) for source in UPDATE]
     changes = []
     for depth, name in enumerate(RANGE_NAMES):
         before, after = (
-            [region_losses(study.errors(source, seed), "all", depth) for seed in study.seeds] for source in UPDATE
+            [region_loss(study.errors(source, seed), "all", depth) for seed in study.seeds] for source in UPDATE
         )
-        trained = study.is_trained(DEPTH)
+        trained = study.is_trained(DISPARITY)
         changes.append(study.difference(f"all {name}", list(before), list(after), trained))
     overall = changes[0]
     losses = f"{overall.before:.3f} px by {names[0]}, {overall.after:.3f} px by {names[1]}"

@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
-from pseudolidar.case_study.commands import CommandDisparity, DisparityFolder
-from pseudolidar.case_study.settings import CaseStudySettings, DetectionsFile, FolderData
+from pseudolidar.case_study.clouds import FolderData
+from pseudolidar.case_study.disparity import CommandDisparity, DisparityFolder
+from pseudolidar.case_study.settings import CaseStudySettings, DetectionsFile
 from pseudolidar.detectors.boxes2d import read_detections_file
 from pseudolidar.evaluation import read_frames
 from pseudolidar.files import FormatError, require_file

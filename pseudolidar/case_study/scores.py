@@ -1,18 +1,19 @@
-"""How the case study scores detections: KITTI average precision on the validation split."""
+"""How the case study scores detectors: KITTI average precision on the validation split."""
 
 import json
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from pseudolidar.evaluation import LOOSE_OVERLAP, Evaluation, evaluate, left_out
 from pseudolidar.files import InputError, replacing
 from pseudolidar.kitti import ObjectDataset, Objects, read_objects
-from pseudolidar.systems import Inputs
+from pseudolidar.systems import Inputs, Model
 
 logger = logging.getLogger(__name__)
 
@@ -105,29 +106,42 @@ def evaluate_results(
     )
 
 
-def write_scores(inputs: Inputs, folder: Path, class_name: str, near_m: float) -> None:
-    """A detector's test: `average_precision.json`, at the official IoU and at the looser one.
+@dataclass(frozen=True)
+class ScoredDetector(Model):
+    """A detector as a vertex: its test loss is 100 - AP40, moderate, by frame of the validation split.
 
-    Raises:
-        FormatError: a missing or broken result file.
+    Attributes:
+        class_name: KITTI's.
+        near_m: m, up to which pedestrians are scored; of a study, its own.
+        loss: which average precision is the test loss; of a study, its own.
     """
-    assert inputs.predictions is not None
-    frames = ObjectDataset(inputs.data, "val")
-    found = [read_objects(inputs.predictions / f"{frame_id}.txt", scored=True) for frame_id in frames.frame_ids]
-    notice = left_out(Objects.concatenate(found), (class_name,), ("easy", "moderate", "hard"))
-    if notice is not None:
-        logger.warning("%s: %s", inputs.predictions, notice)
-    scores = {
-        name: evaluate_results(inputs.predictions, frames, class_name, near_m, loose).to_dict()
-        for name, loose in (("official", False), ("loose", True))
-    }
-    with replacing(folder / "average_precision.json") as temporary:
-        temporary.write_text(json.dumps(scores, indent=1))
 
+    class_name: str
+    near_m: float = field(default=20.0, kw_only=True)
+    loss: PrecisionChoice = field(default=PrecisionChoice("bev", loose=False), kw_only=True)
 
-def precision_loss(inputs: Inputs, class_name: str, near_m: float, choice: PrecisionChoice) -> AveragePrecisionLoss:
-    """A detector's test loss: 100 - AP40, moderate, by frame."""
-    assert inputs.predictions is not None
-    frames = ObjectDataset(inputs.data, "val")
-    evaluation = evaluate_results(inputs.predictions, frames, class_name, near_m, choice.loose)
-    return AveragePrecisionLoss(evaluation, class_name, choice.view, "moderate")
+    def run_test(self, inputs: Inputs, folder: Path) -> None:
+        """Write `average_precision.json`, at the official IoU and at the looser one.
+
+        Raises:
+            FormatError: a missing or broken result file.
+        """
+        assert inputs.predictions is not None
+        frames = ObjectDataset(inputs.data, "val")
+        found = [read_objects(inputs.predictions / f"{frame_id}.txt", scored=True) for frame_id in frames.frame_ids]
+        notice = left_out(Objects.concatenate(found), (self.class_name,), ("easy", "moderate", "hard"))
+        if notice is not None:
+            logger.warning("%s: %s", inputs.predictions, notice)
+        scores = {
+            name: evaluate_results(inputs.predictions, frames, self.class_name, self.near_m, loose).to_dict()
+            for name, loose in (("official", False), ("loose", True))
+        }
+        with replacing(folder / "average_precision.json") as temporary:
+            temporary.write_text(json.dumps(scores, indent=1))
+
+    @override
+    def test_loss(self, inputs: Inputs) -> AveragePrecisionLoss:
+        assert inputs.predictions is not None
+        frames = ObjectDataset(inputs.data, "val")
+        evaluation = evaluate_results(inputs.predictions, frames, self.class_name, self.near_m, self.loss.loose)
+        return AveragePrecisionLoss(evaluation, self.class_name, self.loss.view, "moderate")

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pseudolidar.case_study.commands import CommandDetector, CommandDisparity, DisparityFolder
+from pseudolidar.case_study.clouds import FolderData
+from pseudolidar.case_study.detectors import CommandDetector
+from pseudolidar.case_study.disparity import Checkpoint, CommandDisparity, DisparityFolder, MatchingDisparity
 from pseudolidar.case_study.scores import PrecisionChoice
 from pseudolidar.detectors.boxes2d import Detector2dTraining
 from pseudolidar.detectors.frustum_pointnet import FrustumTraining
@@ -28,42 +30,7 @@ KINDS = ("P-RCNN", "F-PTNET")
 FILE_NAMES: Mapping[Source, str] = {"u": "u", "u'": "u-prime", "SGM": "semi-global-matching", "y": "y-oracle"}
 
 
-@dataclass(frozen=True)
-class FolderData:
-    """A data set of the user's in KITTI's object layout, with ImageSets/train.txt and ImageSets/val.txt."""
-
-    root: str | Path
-
-    def __post_init__(self) -> None:
-        # A relative name would be another folder for the same study elsewhere.
-        object.__setattr__(self, "root", Path(self.root).resolve())
-
-
-@dataclass(frozen=True)
-class SemiGlobalMatchingChoice:
-    """Semi-global matching as u or u'; `max_disparity` of its search in px, a multiple of 16."""
-
-    max_disparity: int
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """A PSMNet, or an ensemble of them, that is trained already, as u or u'.
-
-    Attributes:
-        path: any file that `load_psmnet` reads, or an ensemble's checkpoint.
-        align_corners: see `load_psmnet`; None for files that record it.
-        max_disparity: px; None: the recorded one, or 192.
-        device: where it predicts.
-    """
-
-    path: str | Path
-    align_corners: bool | None
-    max_disparity: int | None
-    device: str
-
-
-DisparityChoice = StereoTraining | SemiGlobalMatchingChoice | Checkpoint | DisparityFolder | CommandDisparity
+DisparityChoice = StereoTraining | MatchingDisparity | Checkpoint | DisparityFolder | CommandDisparity
 """What can be u or u': a PSMNet or an ensemble to train, matching without training, weights, a folder of maps, a
 command."""
 
@@ -95,20 +62,20 @@ class DiagnosisChoice:
 
     Attributes:
         kinds: of detectors, some of `KINDS`; those that the study trains on whole clouds.
-        data_shares: shares of the training frames, below 1, for the learning curve; empty: none.
+        data_fractions: of the training frames, below 1, for the learning curve; empty: none.
         widths: factors of the networks' channels, without 1, for the capacity; empty: none.
     """
 
     kinds: tuple[str, ...]
-    data_shares: tuple[float, ...]
+    data_fractions: tuple[float, ...]
     widths: tuple[float, ...]
 
     def __post_init__(self) -> None:
         for kind in self.kinds:
             if kind not in KINDS:
                 raise InputError(f"kinds: found {kind!r}, expected some of {', '.join(KINDS)}")
-        if not all(0 < share < 1 for share in self.data_shares):
-            raise InputError(f"data_shares: found {list(self.data_shares)}, expected shares between 0 and 1")
+        if not all(0 < fraction < 1 for fraction in self.data_fractions):
+            raise InputError(f"data_fractions: found {list(self.data_fractions)}, expected fractions between 0 and 1")
         if not all(width > 0 and width != 1 for width in self.widths):
             raise InputError(f"widths: found {list(self.widths)}, expected factors above 0, without 1")
 
@@ -165,7 +132,7 @@ class CaseStudySettings:
         for name, choice in (("u", self.u), ("u_prime", self.u_prime)):
             if not isinstance(choice, DisparityChoice):
                 expected = "a disparity model: stereo@study.NAME=sgm, checkpoint, folder, command or a training"
-                raise InputError(f"{name}: found {_said(choice)}, expected {expected.replace('NAME', name)}")
+                raise InputError(f"{name}: found {_described(choice)}, expected {expected.replace('NAME', name)}")
         if isinstance(self.pretraining, EnsembleTraining):
             # Its file is no network's; a member could start from it, but which?
             raise InputError("pretraining: found an ensemble, expected the training of one network, or a checkpoint")
@@ -177,7 +144,7 @@ class CaseStudySettings:
             for key, value in choices.items():
                 if not isinstance(value, expected_type):
                     # Settings that are left of a detector that was taken out, for instance.
-                    found = _said(value)
+                    found = _described(value)
                     raise InputError(f"{name}.{key}: found {found}, expected {expected_type.__name__}, or nothing")
         for name in self.commands:
             if not re.fullmatch(r"[A-Za-z0-9._-]+", name) or name.upper() in KINDS:
@@ -190,7 +157,7 @@ class CaseStudySettings:
         return tuple(range(self.seed, self.seed + self.seeds))
 
 
-def _said(value: object) -> str:
+def _described(value: object) -> str:
     """Settings without a type as they are, all else by its type."""
     return repr(value) if isinstance(value, dict) else type(value).__name__
 
@@ -203,25 +170,25 @@ class DetectorPlace:
         kind: P-RCNN (PointRCNN), F-PTNET (Frustum PointNet), as the paper's tables call them, or a command's name.
         class_name: KITTI's.
         near_only: trained without objects and points beyond the study's `near_m`.
-        data_share: of the training frames.
+        data_fraction: of the training frames.
         width: factor of its channels.
     """
 
     kind: str
     class_name: str
     near_only: bool = False
-    data_share: float = 1.0
+    data_fraction: float = 1.0
     width: float = 1.0
 
     @property
     def vertex(self) -> str:
         """Name of the detector's vertex, e.g. pedestrian-p-rcnn-near."""
-        share = "" if self.data_share == 1 else f"-share-{self.data_share:g}"
+        fraction = "" if self.data_fraction == 1 else f"-fraction-{self.data_fraction:g}"
         width = "" if self.width == 1 else f"-width-{self.width:g}"
-        return f"{self.class_name.lower()}-{self.kind.lower()}{'-near' if self.near_only else ''}{share}{width}"
+        return f"{self.class_name.lower()}-{self.kind.lower()}{'-near' if self.near_only else ''}{fraction}{width}"
 
     def __str__(self) -> str:
         near = ", near only" if self.near_only else ""
-        share = "" if self.data_share == 1 else f", {100 * self.data_share:g} % of the frames"
+        fraction = "" if self.data_fraction == 1 else f", {100 * self.data_fraction:g} % of the frames"
         width = "" if self.width == 1 else f", {self.width:g} x the channels"
-        return f"{self.class_name}, {self.kind}{near}{share}{width}"
+        return f"{self.class_name}, {self.kind}{near}{fraction}{width}"

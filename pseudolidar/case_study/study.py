@@ -7,30 +7,21 @@ from pathlib import Path
 
 import numpy as np
 
-from pseudolidar.case_study.clouds import DEPTH, FolderTask, PointCloudGenerator
+from pseudolidar.case_study.clouds import FolderData, FolderTask, PointCloudGenerator
 from pseudolidar.case_study.detectors import BOXES2D, Detector2d, TrainedDetector, widened
 from pseudolidar.case_study.disparity import (
+    DISPARITY,
+    ERRORS_FILE,
     WEIGHTS,
-    CheckpointDisparity,
+    Checkpoint,
     MatchingDisparity,
+    Oracle,
     PretrainedWeights,
     TrainedDisparity,
 )
-from pseudolidar.case_study.disparity_errors import read_errors
-from pseudolidar.case_study.oracle import Oracle
 from pseudolidar.case_study.requirements import require_inputs
 from pseudolidar.case_study.scores import evaluate_results
-from pseudolidar.case_study.settings import (
-    UPDATE,
-    CaseStudySettings,
-    Checkpoint,
-    DetectionsFile,
-    DetectorPlace,
-    DisparityChoice,
-    FolderData,
-    SemiGlobalMatchingChoice,
-    Source,
-)
+from pseudolidar.case_study.settings import UPDATE, CaseStudySettings, DetectionsFile, DetectorPlace, Source
 from pseudolidar.detectors.boxes2d import Detector2dTraining
 from pseudolidar.evaluation import Evaluation
 from pseudolidar.files import InputError
@@ -67,6 +58,7 @@ class CaseStudy:
         FormatError: a folder of the user's that lacks something for some frame, see `require_inputs`.
 
     Attributes:
+        seeds: of the trainings; each gives one trained system.
         upstream: the disparity models whose errors are measured.
         sources: those whose clouds detectors are trained on, the oracle last.
         places: the study's detectors: on whole clouds, pedestrians on near ones too, as in the paper's Table 3.
@@ -86,6 +78,7 @@ class CaseStudy:
             self.sources = (*self.upstream, "y")
         self.places = _places(settings)
         self.variants = _variants(settings)
+        self.seeds = settings.training_seeds
         self.result = RunResult()
         before = System(self._data_stage(), [*self._upstream_vertices("u"), *self._downstream_vertices()], "u")
         self.systems: dict[Source, System] = {"u": before}
@@ -93,17 +86,12 @@ class CaseStudy:
             if source != "u":
                 self.systems[source] = before.replaced(self._depth_vertex(source), name=source)
 
-    @property
-    def seeds(self) -> tuple[int, ...]:
-        """The training seeds of the settings: each gives one trained system."""
-        return self.settings.training_seeds
-
     def wanted(self) -> list[Stage]:
         """The last stages, from which all others follow: every test, seed by seed."""
         stages = []
         for seed in self.seeds:
             for source in self.upstream:
-                stages.append(self.stage(source, DEPTH, "test", seed))
+                stages.append(self.stage(source, DISPARITY, "test", seed))
             for place in (*self.places, *self.variants):
                 stages += [self.stage(source, place.vertex, "test", seed) for source in self.sources_of(place)]
                 # For the report's pictures; a command that takes disparity asks for none.
@@ -117,7 +105,7 @@ class CaseStudy:
         if place not in self.places:
             return UPDATE
         command = self.settings.commands.get(place.kind)
-        if command is not None and DEPTH in command.parents and not self._has_exact_disparity:
+        if command is not None and DISPARITY in command.parents and not self._has_exact_disparity:
             # An oracle that is LiDAR has no disparity to show to it.
             return tuple(source for source in self.sources if source != "y")
         return self.sources
@@ -171,7 +159,7 @@ class CaseStudy:
     @cache  # noqa: B019
     def errors(self, source: Source, seed: int) -> StereoMetrics:
         """The errors of a disparity model on the validation split."""
-        return read_errors(self.folder(source, DEPTH, "test", seed))
+        return StereoMetrics.load(self.folder(source, DISPARITY, "test", seed) / ERRORS_FILE)
 
     @cache  # noqa: B019
     def evaluation(self, source: Source, place: DetectorPlace, seed: int, loose: bool = False) -> Evaluation:
@@ -206,10 +194,10 @@ class CaseStudy:
     @cached_property
     def verdict(self) -> UpdateVerdict | None:
         """What the update did to u and to the detectors that are there; None if u or u' is missing."""
-        if not self.is_compared(DEPTH):
+        if not self.is_compared(DISPARITY):
             return None
         there = [place for place in self.places if self.is_compared(place.vertex)]
-        own = self.change(DEPTH, "the disparity model")
+        own = self.change(DISPARITY, "the disparity model")
         return UpdateVerdict(own, {str(place): self.change(place.vertex, str(place)) for place in there})
 
     def random(self, name: str) -> np.random.Generator:
@@ -233,7 +221,7 @@ class CaseStudy:
 
     def _depth_vertex(self, source: Source) -> Vertex:
         parents: tuple[str, ...] = ()
-        model: Model
+        model: Model | StereoTraining
         if source == "y":
             model = Oracle()
         elif source == "SGM":
@@ -242,18 +230,26 @@ class CaseStudy:
             # Without detectors nobody asks for the training split.
             model = MatchingDisparity(matching.max_disparity, ("train", "val") if matching.detectors else ("val",))
         else:
-            choice = self.settings.u if source == "u" else self.settings.u_prime
-            model = _disparity_model(choice, self.settings.pretraining)
-            if isinstance(choice, StereoTraining) and isinstance(self.settings.pretraining, StereoTraining):
-                parents = (WEIGHTS,)
-        return Vertex(DEPTH, model, parents, title=source)
+            model = self.settings.u if source == "u" else self.settings.u_prime
+            if isinstance(model, StereoTraining):
+                model, parents = self._trained(model)
+        return Vertex(DISPARITY, model, parents, title=source)
+
+    def _trained(self, training: StereoTraining) -> tuple[TrainedDisparity, tuple[str, ...]]:
+        """The model to train, and its parents: the weights that it starts from, if the study makes them."""
+        initial = self.settings.pretraining
+        if isinstance(initial, Checkpoint):
+            if training.align_corners is None:
+                training = dataclasses.replace(training, align_corners=initial.align_corners)
+            return TrainedDisparity(training, initial), ()
+        return TrainedDisparity(training), () if initial is None else (WEIGHTS,)
 
     def _downstream_vertices(self) -> list[Vertex]:
         settings = self.settings
         vertices: dict[str, Vertex] = {}
         for place in (*self.places, *self.variants):
             cloud = self.cloud(place)
-            vertices[cloud.vertex] = Vertex(cloud.vertex, cloud, (DEPTH,), cloud.vertex.replace("-", " "))
+            vertices[cloud.vertex] = Vertex(cloud.vertex, cloud, (DISPARITY,), cloud.vertex.replace("-", " "))
             parents: tuple[str, ...] = (cloud.vertex,)
             model: Model
             if place.kind in settings.commands:
@@ -274,28 +270,15 @@ class CaseStudy:
         training = settings.pointrcnn if place.kind == "P-RCNN" else settings.frustum_pointnet
         boxes = settings.boxes2d
         return TrainedDetector(
-            widened(training[place.class_name], place.width),
-            place.class_name,
-            cloud.vertex,
-            settings.near_m,
-            settings.test_loss,
-            cloud.max_depth_m,
-            place.data_share,
-            boxes.path if isinstance(boxes, DetectionsFile) and place.kind == "F-PTNET" else None,
+            training=widened(training[place.class_name], place.width),
+            class_name=place.class_name,
+            cloud=cloud.vertex,
+            near_m=settings.near_m,
+            loss=settings.test_loss,
+            max_depth_m=cloud.max_depth_m,
+            data_fraction=place.data_fraction,
+            boxes_file=boxes.path if isinstance(boxes, DetectionsFile) and place.kind == "F-PTNET" else None,
         )
-
-
-def _disparity_model(choice: DisparityChoice, pretraining: StereoTraining | Checkpoint | None) -> Model:
-    if isinstance(choice, StereoTraining):
-        initial = pretraining if isinstance(pretraining, Checkpoint) else None
-        if initial is not None and choice.align_corners is None:
-            choice = dataclasses.replace(choice, align_corners=initial.align_corners)
-        return TrainedDisparity(choice, initial)
-    if isinstance(choice, SemiGlobalMatchingChoice):
-        return MatchingDisparity(choice.max_disparity)
-    if isinstance(choice, Checkpoint):
-        return CheckpointDisparity(choice)
-    return choice
 
 
 def _places(settings: CaseStudySettings) -> tuple[DetectorPlace, ...]:
@@ -316,8 +299,8 @@ def _variants(settings: CaseStudySettings) -> tuple[DetectorPlace, ...]:
     for place in _places(settings):
         if place.kind not in diagnosis.kinds or place.near_only:
             continue
-        for share in diagnosis.data_shares:
-            variants.append(DetectorPlace(place.kind, place.class_name, data_share=share))
+        for fraction in diagnosis.data_fractions:
+            variants.append(DetectorPlace(place.kind, place.class_name, data_fraction=fraction))
         for width in diagnosis.widths:
             variants.append(DetectorPlace(place.kind, place.class_name, width=width))
     return tuple(variants)

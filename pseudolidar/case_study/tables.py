@@ -7,25 +7,23 @@ from typing import Any
 import numpy as np
 
 from pseudolidar.case_study import paper
-from pseudolidar.case_study.clouds import DEPTH
-from pseudolidar.case_study.commands import CommandDisparity, DisparityFolder
+from pseudolidar.case_study.disparity import (
+    DISPARITY,
+    Checkpoint,
+    CommandDisparity,
+    DisparityFolder,
+    MatchingDisparity,
+    region_loss,
+)
 from pseudolidar.case_study.disparity_table import REGION_NAMES
 from pseudolidar.case_study.scores import AveragePrecisionLoss
-from pseudolidar.case_study.settings import (
-    UPDATE,
-    CaseStudySettings,
-    Checkpoint,
-    DetectionsFile,
-    DetectorPlace,
-    SemiGlobalMatchingChoice,
-    Source,
-)
+from pseudolidar.case_study.settings import UPDATE, CaseStudySettings, DetectionsFile, DetectorPlace, Source
 from pseudolidar.case_study.study import CaseStudy
 from pseudolidar.ensembles import EnsembleTraining
 from pseudolidar.statistics import Estimate, Interval
-from pseudolidar.stereo import RANGES_M, REGIONS
-from pseudolidar.stereo.metrics import FARTHEST_PREDICTION_M, StereoMetrics
-from pseudolidar.systems import Change, ItemLosses, MeanLoss
+from pseudolidar.stereo import RANGES_M
+from pseudolidar.stereo.metrics import FARTHEST_PREDICTION_M
+from pseudolidar.systems import Change, ItemLosses
 from pseudolidar.tables import Heading, Row, Table, Value
 
 RANGE_NAMES = ("0-max", "0-20", "20-40", "40-max")
@@ -43,7 +41,7 @@ def source_name(settings: CaseStudySettings, source: Source) -> str:
     if source == "SGM":
         return "SGM (not trained)"
     choice = settings.u if source == "u" else settings.u_prime
-    if isinstance(choice, SemiGlobalMatchingChoice):
+    if isinstance(choice, MatchingDisparity):
         return f"{source} (semi-global matching)"
     if isinstance(choice, Checkpoint):
         return f"{source} ({Path(choice.path).name})"
@@ -220,25 +218,18 @@ def _detectors_note(study: CaseStudy) -> str:
     return " ".join(parts)
 
 
-def region_losses(metrics: StereoMetrics, region: str, depth: int) -> MeanLoss:
-    """Disparity MAE over the pixels of a region at a range of depth, by frame."""
-    place = REGIONS.index(region)
-    total, count = metrics.disparity_error[:, place, depth], metrics.pixels[:, place, depth]
-    return MeanLoss(metrics.frame_ids, total, count.astype(np.float64), "px")
-
-
 def table_2(study: CaseStudy) -> Table:
     """Table 2: disparity MAE by ground-truth depth; all pixels, those of cars, those of pedestrians."""
-    there = [source for source in study.upstream if study.is_there(source, DEPTH)]
+    there = [source for source in study.upstream if study.is_there(source, DISPARITY)]
     rows = []
     for region, name in REGION_NAMES.items():
         losses: dict[tuple[str, int], list[ItemLosses]] = {
-            (source, depth): [region_losses(study.errors(source, seed), region, depth) for seed in study.seeds]
+            (source, depth): [region_loss(study.errors(source, seed), region, depth) for seed in study.seeds]
             for source in there
             for depth in range(len(RANGES_M))
         }
         for source in there:
-            trained = study.systems[source].is_trained(DEPTH)
+            trained = study.systems[source].is_trained(DISPARITY)
             cells: list[Value] = []
             for depth, range_name in enumerate(RANGE_NAMES):
                 level = study.level(f"{source} {region} {range_name}", losses[source, depth], trained)
@@ -249,7 +240,7 @@ def table_2(study: CaseStudy) -> Table:
                 changes = []
                 for depth, range_name in enumerate(RANGE_NAMES):
                     before, after = (losses[which, depth] for which in UPDATE)
-                    trained = study.is_trained(DEPTH)
+                    trained = study.is_trained(DISPARITY)
                     changes.append(_signed(study.difference(f"{region} {range_name}", before, after, trained)))
                 rows.append(Row(("", _DIFFERENCE, *changes), compared=False))
     if there:
@@ -278,7 +269,7 @@ def depth_error_table(study: CaseStudy) -> Table:
     """What stereo benchmarks rank by: depth MAE and D1 over all pixels, by depth; means over the seeds."""
     rows = []
     for source in study.upstream:
-        if not study.is_there(source, DEPTH):
+        if not study.is_there(source, DISPARITY):
             continue
         errors = [study.errors(source, seed) for seed in study.seeds]
         values: list[Any] = [np.mean([error.depth_mae()[0] for error in errors], axis=0)]

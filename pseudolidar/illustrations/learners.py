@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from pseudolidar.files import replacing, write_npy
 from pseudolidar.illustrations.distributions import Examples
@@ -18,7 +19,7 @@ from pseudolidar.illustrations.optimal import (
     best_half_plane,
     quadratic_features,
 )
-from pseudolidar.systems import Inputs, MeanLoss, Resources, Step
+from pseudolidar.systems import Inputs, MeanLoss, Model, Step
 
 Parameters = Mapping[str, NDArray[np.float64]]
 """What a learner keeps of its training: arrays by name."""
@@ -208,48 +209,45 @@ def _row(bits: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 @dataclass(frozen=True)
-class LearnerModel:
+class LearnerModel(Model):
     """A learner as the model of a vertex: it sees x, or what its parents predict, side by side in the order of names.
 
     No seed changes it: the distributions are known, and expectations over draws are exact.
     """
 
     learner: Learner
+    versions: ClassVar[Mapping[Step, int]] = {"train": 1, "predict": 1, "test": 1}
 
     @property
+    @override
     def steps(self) -> tuple[Step, ...]:
-        """Training if there is anything to fit, prediction and test."""
         return ("train", "predict", "test") if self.learner.trained else ("predict", "test")
 
+    @override
     def settings(self, step: Step) -> Mapping[str, Any]:
-        """Name of the learner's class, and its attributes."""
         return {"learner": type(self.learner).__name__, **vars(self.learner)}
 
-    def version(self, step: Step) -> int:
-        """Version of the learners' code, one for all steps."""
-        return 1
-
-    def resources(self, step: Step) -> Resources:
-        """One processor thread, no GPU."""
-        return Resources()
-
-    def run(self, step: Step, inputs: Inputs, folder: Path) -> None:
-        """Fill `folder`: model.npz, predictions.npy or losses.npz."""
+    def run_train(self, inputs: Inputs, folder: Path) -> None:
+        """Write model.npz."""
         examples = Examples.read(inputs.data)
-        if step == "train":
-            parameters = self.learner.fit(seen(inputs, examples), examples)
-            with replacing(folder / "model.npz") as temporary, temporary.open("wb") as file:
-                np.savez(file, **parameters)  # type: ignore[arg-type]
-        elif step == "predict":
-            predictions = self.learner.predict(read_parameters(inputs.model), seen(inputs, examples))
-            write_npy(folder / "predictions.npy", predictions)
-        else:
-            assert inputs.predictions is not None
-            losses = self.learner.losses(read_predictions(inputs.predictions), examples)
-            MeanLoss(examples.names(), losses, np.ones(len(losses)), self.learner.unit).save(folder / "losses.npz")
+        parameters = self.learner.fit(seen(inputs, examples), examples)
+        with replacing(folder / "model.npz") as temporary, temporary.open("wb") as file:
+            np.savez(file, **parameters)  # type: ignore[arg-type]
 
+    def run_predict(self, inputs: Inputs, folder: Path) -> None:
+        """Write predictions.npy."""
+        predictions = self.learner.predict(read_parameters(inputs.model), seen(inputs, Examples.read(inputs.data)))
+        write_npy(folder / "predictions.npy", predictions)
+
+    def run_test(self, inputs: Inputs, folder: Path) -> None:
+        """Write losses.npz."""
+        assert inputs.predictions is not None
+        examples = Examples.read(inputs.data)
+        losses = self.learner.losses(read_predictions(inputs.predictions), examples)
+        MeanLoss(examples.names(), losses, np.ones(len(losses)), self.learner.unit).save(folder / "losses.npz")
+
+    @override
     def test_loss(self, inputs: Inputs) -> MeanLoss:
-        """The mean of the learner's loss over all examples."""
         assert inputs.tested is not None
         return MeanLoss.load(inputs.tested / "losses.npz")
 

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pseudolidar.files import InputError
 from pseudolidar.synthetic.preset import PRESETS
@@ -35,11 +35,7 @@ class TownTask:
 
     data: TownData
     seed: int
-
-    @property
-    def version(self) -> int:
-        """Version of the renderer: it changes with the pictures of the same settings."""
-        return RENDERER_VERSION
+    version: ClassVar[int] = RENDERER_VERSION
 
     def settings(self) -> Mapping[str, Any]:
         """The town's preset and numbers of frames, and the seed."""

@@ -1,4 +1,4 @@
-"""Other people's programs: templates of their command lines, the files that determine them, how they are run."""
+"""Other people's programs as models: templates of command lines, the files that determine them, how they are run."""
 
 import glob
 import os
@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from typing_extensions import override
 
 from pseudolidar.files import FormatError, InputError, UserError, file_digest
 from pseudolidar.systems import supervisor
 from pseudolidar.systems.stages import Resources
-from pseudolidar.systems.system import Inputs, Step
+from pseudolidar.systems.system import Inputs, Model, Step
 
 COMMAND_LOG = "command.log"
 """Name of the file, in a stage's folder, to which every attempt of the command appends what it prints."""
@@ -33,8 +34,8 @@ CHANGED = "another content than when the study started"
 AS_BEFORE = "the same; start the study again, so that it knows its stages by what is there now"
 """What an error says it found and expected of a file that determines a result."""
 
-# Raised when commands are called in another way.
-_VERSION = 1
+COMMAND_VERSION = 1
+"""Raised when commands are called in another way."""
 
 _COMMON = ("data", "train_split", "val_split", "output")
 _TAIL_LINES = 20
@@ -46,8 +47,8 @@ class CommandError(UserError):
 
 
 @dataclass(frozen=True)
-class Command:
-    """What a detector and a disparity model have in common.
+class Command(Model):
+    """What the commands of all kinds of models have in common; the test of a kind calls none.
 
     Attributes:
         train: template of the command that trains; None: there is nothing to train.
@@ -85,17 +86,53 @@ class Command:
         return in_train | require_template("predict", self.predict, (*known, "model"), ("output", "model"))
 
     @property
+    @override
     def steps(self) -> tuple[Step, ...]:
-        """Prediction and test, and training if there is a template for it."""
         return ("predict", "test") if self.train is None else ("train", "predict", "test")
 
-    def version(self, step: Step) -> int:
-        """Version of how commands are called."""
-        return _VERSION
-
+    @override
     def resources(self, step: Step) -> Resources:
-        """`cpus` and `gpus` for the commands; one thread for the test, which calls none."""
         return Resources() if step == "test" else Resources(self.cpus, self.gpus)
+
+    @override
+    def settings(self, step: Step) -> Mapping[str, Any]:
+        if step == "test":
+            return {}
+        return {"command": self.train if step == "train" else self.predict, "files": self._digests}
+
+    def placeholders(self, inputs: Inputs) -> Mapping[str, str | Path]:
+        """The values of this kind's own placeholders."""
+        return {}
+
+    def run_train(self, inputs: Inputs, folder: Path) -> None:
+        """Call the command that trains.
+
+        Raises:
+            CommandError: see `run_command`.
+            FormatError: files that have changed since the study started; a training that left nothing.
+        """
+        assert self.train is not None
+        output = self.call(self.train, inputs, folder)
+        if not any(output.iterdir()):
+            raise FormatError(output, "folder", "nothing in it", "the model that the training command writes: {output}")
+
+    def call(self, template: str, inputs: Inputs, folder: Path) -> Path:
+        """Call a command; returns its {output}.
+
+        Raises:
+            CommandError: see `run_command`.
+            FormatError: files that have changed since the study started.
+        """
+        now = self._digests_now()
+        for name in sorted(self._digests.keys() | now.keys()):
+            if now.get(name) != self._digests.get(name):
+                raise FormatError(Path(self.directory) / name, "file", CHANGED, AS_BEFORE)
+        data = inputs.data.resolve()
+        values: dict[str, str | Path | int] = {"data": data, "seed": inputs.seed, **self.placeholders(inputs)}
+        values |= {f"{split}_split": data / "ImageSets" / f"{split}.txt" for split in SPLITS}
+        if inputs.model is not None:
+            values["model"] = inputs.model.resolve() / OUTPUT
+        return run_command(template, values, folder, Path(self.directory), self.cpus, self.resumes)
 
     @cached_property
     def _digests(self) -> dict[str, str]:
@@ -105,33 +142,6 @@ class Command:
     def _digests_now(self) -> dict[str, str]:
         directory = Path(self.directory)
         return {name: file_digest(directory / name) for name in matching_files(self.files, directory)}
-
-    def command_settings(self, step: Step) -> dict[str, Any]:
-        """What determines a command's result: its template and its files."""
-        return {"command": self.train if step == "train" else self.predict, "files": self._digests}
-
-    def call(self, step: Step, inputs: Inputs, others: Mapping[str, str | Path], folder: Path) -> Path:
-        """Call the command of a step, `others` being the values of this kind's placeholders; returns its {output}.
-
-        Raises:
-            CommandError: see `run_command`.
-            FormatError: files that have changed since the study started; a training that left nothing.
-        """
-        now = self._digests_now()
-        for name in sorted(self._digests.keys() | now.keys()):
-            if now.get(name) != self._digests.get(name):
-                raise FormatError(Path(self.directory) / name, "file", CHANGED, AS_BEFORE)
-        data = inputs.data.resolve()
-        values: dict[str, str | Path | int] = {"data": data, "seed": inputs.seed, **others}
-        values |= {f"{split}_split": data / "ImageSets" / f"{split}.txt" for split in SPLITS}
-        if inputs.model is not None:
-            values["model"] = inputs.model.resolve() / OUTPUT
-        template = self.predict if step == "predict" else self.train
-        assert template is not None
-        output = run_command(template, values, folder, Path(self.directory), self.cpus, self.resumes)
-        if step == "train" and not any(output.iterdir()):
-            raise FormatError(output, "folder", "nothing in it", "the model that the training command writes: {output}")
-        return output
 
 
 def require_template(what: str, template: str, known: Collection[str], required: Collection[str]) -> set[str]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal
 
 import networkx as nx
 
@@ -36,38 +36,43 @@ class Inputs:
     tested: Path | None = None
 
 
-class Model(Protocol):
-    """How to train and how to predict: a frozen dataclass at the top of its module."""
+class Model:
+    """How to train, to predict and to test: a base for frozen dataclasses at the top of their modules.
+
+    For each of its steps a model has a method, `run_train`, `run_predict` or `run_test`, of `Inputs` and the folder to
+    fill. Called again after a kill, it goes on from what is there.
+
+    Attributes:
+        versions: of the code of each step that the model has, in the order of `STEPS`, raised when the same settings
+            give another result. A model without training has no "train", one that is not scored by itself no "test".
+    """
+
+    versions: ClassVar[Mapping[Step, int]]
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        """The steps that the model has: without training no "train"; only a `TestedModel` has "test"."""
-        ...
+        """The steps that the model has."""
+        return tuple(self.versions)
+
+    def version(self, step: Step) -> int:
+        """Of the step's code."""
+        return self.versions[step]
 
     def settings(self, step: Step) -> Mapping[str, Any]:
         """JSON-able: what determines the step's result beside data, parents, seed and the steps before it."""
-        ...
-
-    def version(self, step: Step) -> int:
-        """Raised by the model's code when the same settings give another result."""
-        ...
+        return {}
 
     def resources(self, step: Step) -> Resources:
         """Processor threads and GPUs that the step takes."""
-        ...
+        return Resources()
 
     def run(self, step: Step, inputs: Inputs, folder: Path) -> None:
-        """Do one step: fill `folder`. Called again after a kill, go on from what is there."""
-        ...
-
-
-@runtime_checkable
-class TestedModel(Model, Protocol):
-    """A model that is scored by itself."""
+        """Do one step."""
+        getattr(self, f"run_{step}")(inputs, folder)
 
     def test_loss(self, inputs: Inputs) -> ItemLosses:
         """The test loss, item by item, once "test" is done."""
-        ...
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -76,7 +81,7 @@ class Vertex:
 
     Attributes:
         name: letters, digits, dots, dashes and underscores.
-        model: the one that stands there.
+        model: of the vertex.
         parents: names of the vertices whose predictions it is trained on and fed with.
         title: for people.
     """
@@ -106,7 +111,7 @@ class StepTask:
 
     @property
     def version(self) -> int:
-        """The version that the model declares for this step."""
+        """Of the model's code for this step."""
         return self.model.version(self.step)
 
     def settings(self) -> Mapping[str, Any]:
@@ -114,7 +119,7 @@ class StepTask:
         return {**self.model.settings(self.step), **({} if self.seed is None else {"seed": self.seed})}
 
     def run(self, folder: Path, parents: Mapping[str, Path]) -> None:
-        """Do the step; roles that name no step are the data or parents of the vertex."""
+        """Do the step; roles are `data`, names of steps, and parents of the vertex."""
         self.model.run(self.step, _inputs(parents, self.seed or 0), folder)
 
 
@@ -132,7 +137,7 @@ class System:
         graph: their names, an edge for every parent.
 
     Raises:
-        ValueError: two vertices of one name, an unknown parent, a circle.
+        ValueError: two vertices of one name, one called data or as a step, an unknown parent, a circle.
     """
 
     def __init__(self, data: Stage, vertices: Sequence[Vertex], name: str = "") -> None:
@@ -143,6 +148,9 @@ class System:
             names = [vertex.name for vertex in vertices]
             twice = next(name for name in names if names.count(name) > 1)
             raise ValueError(f"vertices: found {twice!r} twice, expected each name once")
+        for name in ("data", *STEPS):
+            if name in self.vertices:
+                raise ValueError(f"vertices: found the name {name!r}, expected none of data, {', '.join(STEPS)}")
         self.graph: nx.DiGraph = nx.DiGraph()
         self.graph.add_nodes_from(self.vertices)
         for vertex in vertices:
@@ -162,9 +170,9 @@ class System:
         return list(nx.lexicographical_topological_sort(self.graph, key=places.__getitem__))
 
     def descendants(self, name: str) -> list[str]:
-        """What stands behind a vertex, nearest first."""
-        behind = nx.descendants(self.graph, name)
-        return [other for other in self.order if other in behind]
+        """The vertices that depend on one, nearest first."""
+        descendants = nx.descendants(self.graph, name)
+        return [other for other in self.order if other in descendants]
 
     def replaced(self, *vertices: Vertex, name: str = "") -> "System":
         """The system after an update: other models at the places of those of the same names.
@@ -189,9 +197,7 @@ class System:
         for name in self.order:
             vertex = self.vertices[name]
             inputs = {"data": self.data, **{parent: stages[parent, "predict"] for parent in vertex.parents}}
-            for step in STEPS:
-                if step not in vertex.model.steps:
-                    continue
+            for step in vertex.model.steps:
                 stages[name, step] = Stage(
                     f"{step}-{name}",
                     StepTask(vertex.model, step, seed if step == "train" else None),
@@ -200,13 +206,13 @@ class System:
                     f"{step} {vertex} [{self.name}{', ' if self.name else ''}seed {seed}]",
                 )
                 # A test needs no more than what was predicted; a prediction no more than the model and its parents.
-                inputs[f"{_ROLE}{step}"] = stages[name, step]
+                inputs[step] = stages[name, step]
         return stages
 
     def is_trained(self, name: str) -> bool:
-        """Whether chance takes part in what a vertex predicts: it or one that it stands on is trained."""
-        behind_it = {name, *nx.ancestors(self.graph, name)}
-        return any("train" in self.vertices[other].model.steps for other in behind_it)
+        """Whether chance takes part in what a vertex predicts: it or one that it depends on is trained."""
+        upstream = {name, *nx.ancestors(self.graph, name)}
+        return any("train" in self.vertices[other].model.steps for other in upstream)
 
     def test_loss(self, store: ArtifactStore, name: str, seed: int) -> ItemLosses:
         """The test loss of a vertex whose stages are finished.
@@ -215,19 +221,13 @@ class System:
             ValueError: a vertex without one.
         """
         model = self.vertices[name].model
-        if not isinstance(model, TestedModel):
+        if "test" not in model.steps:
             raise ValueError(f"test loss: found a vertex without one, {name!r}, expected one that is tested")
         tested = self.stages(seed)[name, "test"]
-        folders = {role: store.folder(stage) for role, stage in tested.parents.items()}
-        folders[f"{_ROLE}test"] = store.folder(tested)
+        folders = {role: store.folder(stage) for role, stage in (*tested.parents.items(), ("test", tested))}
         return model.test_loss(_inputs(folders, seed))
 
 
-# Before a step's name in the roles of a stage's parents, so that a vertex may be called "train".
-_ROLE = "own "
-
-
 def _inputs(folders: Mapping[str, Path], seed: int) -> Inputs:
-    parents = {role: folder for role, folder in folders.items() if role != "data" and not role.startswith(_ROLE)}
-    own = {step: folders.get(f"{_ROLE}{step}") for step in STEPS}
-    return Inputs(folders["data"], parents, seed, own["train"], own["predict"], own["test"])
+    parents = {role: folder for role, folder in folders.items() if role not in ("data", *STEPS)}
+    return Inputs(folders["data"], parents, seed, *(folders.get(step) for step in STEPS))

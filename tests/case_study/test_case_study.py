@@ -61,7 +61,7 @@ study:
   frustum_pointnet:
     Car: {FRUSTUM}
     Pedestrian: {FRUSTUM}
-  diagnosis: {{kinds: [F-PTNET], data_shares: [0.5], widths: [2]}}
+  diagnosis: {{kinds: [F-PTNET], data_fractions: [0.5], widths: [2]}}
   boxes2d: {{steps: 3, image_height: 128, crop: [64, 64], batch_size: 2, precision: float32, checkpoint_every: 2}}
 """
 
@@ -162,7 +162,7 @@ def test_results_hold_every_number(finished: tuple[Path, str]) -> None:
     assert math.isfinite(errors["disparity_mae_px"])
     assert len(results["average_precision"]) == 6 + 4
     for name, detector in results["average_precision"].items():
-        of_diagnosis = "share" in name or "width" in name
+        of_diagnosis = "fraction" in name or "width" in name
         assert set(detector) == ({"u", "u'"} if of_diagnosis else {"u", "u'", "SGM", "y"})
         for by_seed in detector.values():
             for overlap in ("official", "loose"):
@@ -300,7 +300,7 @@ def test_the_diagnosis_trains_more_of_one_kind_on_u_and_on_its_update(tmp_path: 
     diagnosis = DiagnosisChoice(("F-PTNET",), (0.5,), (0.5, 2.0))
     names = changed(settings(), dataclasses.replace(settings(), diagnosis=diagnosis), tmp_path)
     places = [
-        f"{name}-f-ptnet-{kind}" for name in ("car", "pedestrian") for kind in ("share-0.5", "width-0.5", "width-2")
+        f"{name}-f-ptnet-{kind}" for name in ("car", "pedestrian") for kind in ("fraction-0.5", "width-0.5", "width-2")
     ]
     assert names == sorted(f"{step}-{place}" for step in STEPS for place in places for _ in range(2))
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from pseudolidar.case_study.clouds import PointCloudGenerator
-from pseudolidar.case_study.commands import CommandDetector, DisparityFolder
-from pseudolidar.case_study.oracle import Oracle
+from pseudolidar.case_study.detectors import CommandDetector
+from pseudolidar.case_study.disparity import DisparityFolder, Oracle
 from pseudolidar.files import FormatError
 from pseudolidar.kitti import ObjectDataset, read_disparity
 from pseudolidar.systems import ArtifactStore, Model, Stage, System, Vertex, make_stages

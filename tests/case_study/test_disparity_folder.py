@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pseudolidar.case_study.commands import DisparityFolder
+from pseudolidar.case_study.disparity import DisparityFolder
 from pseudolidar.files import FormatError
 from pseudolidar.kitti import ObjectDataset, read_disparity, write_disparity
 from pseudolidar.systems import ArtifactStore, System, Vertex, make_stages

@@ -5,8 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pseudolidar.case_study.clouds import FolderTask
-from pseudolidar.case_study.settings import FolderData
+from pseudolidar.case_study.clouds import FolderData, FolderTask
 from pseudolidar.kitti import ObjectDataset, write_disparity, write_image, write_objects
 from pseudolidar.systems import ArtifactStore, RunResult, Stage, System, make_stages
 from tests.detectors.street_of_boxes import CAMERA_HEIGHT_M, HEIGHT, WIDTH, depth_of_boxes, labels_of, make_calibration

@@ -34,7 +34,7 @@ class StageClass:
 
     Attributes:
         name: module and class.
-        versions: what its `version` can return, by the name of the constant or the text of the number.
+        versions: a task's `version`; of a model those of its steps, and constants that a `version` of its own names.
         modules: of the package that it stands on.
     """
 
@@ -53,8 +53,8 @@ def stage_classes() -> list[StageClass]:
                 continue
             one = getattr(importlib.import_module(name), node.name)
             if all(hasattr(one, member) for member in ("version", "settings", "run")) and Protocol not in one.__bases__:
-                versions = _versions(inspect.getattr_static(one, "version"))
-                # A step's task has its model's version.
+                versions = _versions(one)
+                # A step's task has its model's version, and a base class none.
                 if versions:
                     found.append(StageClass(f"{name}.{node.name}", versions, tuple(sorted(_closure(name)))))
     return found
@@ -88,13 +88,14 @@ def complaints() -> list[str]:
     return lines
 
 
-def _versions(member: object) -> dict[str, int]:
-    """What a member called `version` can be: a number, a property or a method."""
+def _versions(one: type) -> dict[str, int]:
+    """What the version of a stage of this class can be."""
+    versions = dict(getattr(one, "versions", {}))
+    member = inspect.getattr_static(one, "version")
     if isinstance(member, int):
         return {"version": member}
     function = member.fget if isinstance(member, property) else member
     assert isinstance(function, FunctionType)
-    versions = {}
     for node in ast.walk(ast.parse(textwrap.dedent(inspect.getsource(function)))):
         if isinstance(node, ast.Name) and type(function.__globals__.get(node.id)) is int:
             versions[node.id] = function.__globals__[node.id]

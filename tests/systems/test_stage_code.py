@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from pseudolidar.case_study.disparity import TrainedDisparity
 from tests.systems import stage_code
 from tests.systems.stage_code import LISTING, complaints, listing, module_digest, stage_classes
 
@@ -48,5 +49,5 @@ def test_changed_code_is_complained_of_until_the_version_is_raised(monkeypatch: 
     lines = complaints()
     assert any("raise the version of pseudolidar.case_study.disparity.TrainedDisparity, or say" in line
                and name in line for line in lines)  # fmt: skip
-    monkeypatch.setattr("pseudolidar.case_study.disparity._TRAINING_VERSION", 10_000)
+    monkeypatch.setattr(TrainedDisparity, "versions", {**TrainedDisparity.versions, "train": 10_000})
     assert not any("TrainedDisparity," in line for line in complaints())

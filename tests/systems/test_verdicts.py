@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ from pseudolidar.systems import (
     Change,
     Inputs,
     MeanLoss,
-    Resources,
+    Model,
     Stage,
     Step,
     System,
@@ -296,7 +296,7 @@ class Measurements:
 
 
 @dataclass(frozen=True)
-class Regression:
+class Regression(Model):
     """Least squares from measurements and from what the parents predict, on a seed's choice of training items.
 
     The first half of the items is for training, the second for testing.
@@ -305,16 +305,10 @@ class Regression:
     target: str
     measurements: tuple[str, ...] = ()
     other_seeds: int = 0
-    steps: tuple[Step, ...] = ("train", "predict", "test")
+    versions: ClassVar[Mapping[Step, int]] = {"train": 1, "predict": 1, "test": 1}
 
     def settings(self, step: Step) -> Mapping[str, Any]:
         return {"target": self.target, "measurements": self.measurements, "other_seeds": self.other_seeds}
-
-    def version(self, step: Step) -> int:
-        return 1
-
-    def resources(self, step: Step) -> Resources:
-        return Resources()
 
     def run(self, step: Step, inputs: Inputs, folder: Path) -> None:
         data = np.load(inputs.data / "data.npz")

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -118,11 +118,7 @@ class TrainEnsemble:
     training: EnsembleTraining
     seed: int
     snapshots: tuple[int, ...]
-
-    @property
-    def version(self) -> int:
-        """Version of the ensembles' training (`train_ensemble`)."""
-        return 1
+    version: ClassVar[int] = 1
 
     def settings(self) -> Mapping[str, Any]:
         """Settings and seed of the training, and the steps of its snapshots."""
@@ -147,11 +143,7 @@ class MeasureEnsemble:
     training: EnsembleTraining
     steps: tuple[int, ...]
     frames: int
-
-    @property
-    def version(self) -> int:
-        """Version of the measurements that are taken."""
-        return 2
+    version: ClassVar[int] = 2
 
     def settings(self) -> Mapping[str, Any]:
         """The steps at which it is measured, the number of frames and the loss."""

@@ -1,15 +1,20 @@
-"""Every number of a case study as one JSON file."""
+"""What a case study leaves beside its report: every number as one JSON file, and its trained models."""
 
 import dataclasses
 import json
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
-from pseudolidar.case_study.clouds import DEPTH
+from pseudolidar.case_study.detectors import BOXES2D
+from pseudolidar.case_study.disparity import DISPARITY, MODEL_FILE
+from pseudolidar.case_study.settings import FILE_NAMES
 from pseudolidar.case_study.study import CaseStudy
 from pseudolidar.files import replacing
-from pseudolidar.systems import Change
+from pseudolidar.systems import Change, Step
+
+_PREFIXES = {"P-RCNN": "pointrcnn", "F-PTNET": "frustum"}
 
 
 def write_results(study: CaseStudy, path: Path) -> None:
@@ -23,7 +28,7 @@ def write_results(study: CaseStudy, path: Path) -> None:
         "disparity": {
             source: {seed: study.errors(source, seed).to_dict() for seed in study.seeds}
             for source in study.upstream
-            if study.is_there(source, DEPTH)
+            if study.is_there(source, DISPARITY)
         },
         "average_precision": {
             place.vertex: {
@@ -68,3 +73,33 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(part) for part in value]
     return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def write_model_folders(study: CaseStudy, folder: Path) -> list[Path]:
+    """Copy the models of a finished study to `folder`/SOURCE/, named as `pipeline.Models` expects them.
+
+    One folder for each source that detectors were trained on, of the first seed: its disparity model, the 2D detector
+    if the study has one, the detectors trained on whole clouds. The oracle's folder has no disparity model. Models that
+    an earlier study left there go: a folder holds those of one system.
+
+    Returns:
+        the folders.
+    """
+    folders = []
+    for name in FILE_NAMES.values():
+        for left in (folder / name).glob("*.pt"):
+            left.unlink()
+    for source in study.sources:
+        target = folder / FILE_NAMES[source]
+        steps: dict[str, tuple[str, Step]] = {"disparity.pt": (DISPARITY, "train"), "boxes2d.pt": (BOXES2D, "predict")}
+        for place in study.places:
+            if place.kind in _PREFIXES and not place.near_only:
+                name = f"{_PREFIXES[place.kind]}_{place.class_name.lower()}.pt"
+                steps[name] = (place.vertex, "train")
+        stages = study.systems[source].stages(study.seeds[0])
+        for name, step in steps.items():
+            if step in stages and (model := study.store.folder(stages[step]) / MODEL_FILE).is_file():
+                with replacing(target / name) as temporary:
+                    shutil.copyfile(model, temporary)
+        folders.append(target)
+    return folders

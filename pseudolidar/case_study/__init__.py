@@ -3,7 +3,6 @@
 from pseudolidar.case_study.clouds import FolderData
 from pseudolidar.case_study.detectors import CommandDetector
 from pseudolidar.case_study.disparity import Checkpoint, CommandDisparity, DisparityFolder, MatchingDisparity
-from pseudolidar.case_study.disparity_table import disparity_table
 from pseudolidar.case_study.outputs import write_model_folders, write_results
 from pseudolidar.case_study.report import case_study_report
 from pseudolidar.case_study.scores import AveragePrecisionLoss, PrecisionChoice
@@ -15,6 +14,7 @@ from pseudolidar.case_study.settings import (
     SemiGlobalMatchingRow,
 )
 from pseudolidar.case_study.study import CaseStudy
+from pseudolidar.case_study.tables import disparity_table
 
 __all__ = [
     "AveragePrecisionLoss",

@@ -107,9 +107,9 @@ def _growth(one: Evidence) -> float:
 
 
 def _way(gap: OracleGap) -> str:
-    if np.isnan(gap.share):
+    if np.isnan(gap.fraction):
         return "undecided"
-    return f"the update goes {100 * gap.share:.0f} % of the way".replace("-", "−")
+    return f"the update goes {100 * gap.fraction:.0f} % of the way".replace("-", "−")
 
 
 def _variants(study: CaseStudy, place: DetectorPlace, what: str) -> list[DetectorPlace]:
@@ -138,12 +138,7 @@ def _gap(study: CaseStudy, place: DetectorPlace) -> OracleGap | None:
 
 
 def upstream_changes(
-    before: Sequence[StereoMetrics],
-    after: Sequence[StereoMetrics],
-    random: np.random.Generator,
-    trained: bool,
-    replicates: int = 1000,
-    confidence: float = 0.95,
+    before: Sequence[StereoMetrics], after: Sequence[StereoMetrics], random: np.random.Generator, trained: bool
 ) -> dict[tuple[str, str], Change]:
     """Change of the disparity MAE by region and depth range, as `verdicts.change`.
 
@@ -151,7 +146,6 @@ def upstream_changes(
         before, after: metrics of u and u', one a training seed, on the same frames.
         random: draws frames.
         trained: whether either is trained.
-        replicates, confidence: of the intervals.
 
     Returns:
         by (region of `REGIONS`, name of a range of `RANGES_M`); cells without a pixel are undecided.
@@ -161,7 +155,7 @@ def upstream_changes(
         for depth, bounds in enumerate(RANGES_M):
             u, new = ([region_loss(metrics, region, depth) for metrics in version] for version in (before, after))
             name = range_name(bounds)
-            changes[region, name] = change(f"{region}, {name} m", u, new, random, trained, replicates, confidence)
+            changes[region, name] = change(f"{region}, {name} m", u, new, random, trained)
     return changes
 
 

@@ -1,7 +1,7 @@
 """The case study's report: verdict first, then what it rests on."""
 
 from pseudolidar.case_study.diagnosis import diagnosis_blocks
-from pseudolidar.case_study.disparity import DISPARITY, region_loss
+from pseudolidar.case_study.disparity import DISPARITY
 from pseudolidar.case_study.pictures import cloud_blocks, curve_blocks, depth_blocks, disparity_blocks, flip_blocks
 from pseudolidar.case_study.settings import UPDATE
 from pseudolidar.case_study.study import CaseStudy
@@ -65,13 +65,7 @@ def upstream_sentence(study: CaseStudy) -> str:
     if not study.is_compared(DISPARITY):
         return "The disparity models are missing."
     names = [source_name(study.settings, source) for source in UPDATE]
-    changes = []
-    for depth, name in enumerate(RANGE_NAMES):
-        before, after = (
-            [region_loss(study.errors(source, seed), "all", depth) for seed in study.seeds] for source in UPDATE
-        )
-        trained = study.is_trained(DISPARITY)
-        changes.append(study.difference(f"all {name}", list(before), list(after), trained))
+    changes = [study.region_change("all", depth) for depth in range(len(RANGE_NAMES))]
     overall = changes[0]
     losses = f"{overall.before:.3f} px by {names[0]}, {overall.after:.3f} px by {names[1]}"
     if not overall.difference:

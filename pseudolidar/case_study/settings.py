@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -192,3 +192,19 @@ class DetectorPlace:
         fraction = "" if self.data_fraction == 1 else f", {100 * self.data_fraction:g} % of the frames"
         width = "" if self.width == 1 else f", {self.width:g} x the channels"
         return f"{self.class_name}, {self.kind}{near}{fraction}{width}"
+
+
+def detector_places(settings: CaseStudySettings) -> tuple[tuple[DetectorPlace, ...], tuple[DetectorPlace, ...]]:
+    """The study's detectors, and the variants that the diagnosis trains beside them."""
+    places: list[DetectorPlace] = []
+    for kind, trainings in zip(KINDS, (settings.pointrcnn, settings.frustum_pointnet), strict=True):
+        places += [DetectorPlace(kind, name) for name in trainings]
+        places += [DetectorPlace(kind, name, near_only=True) for name in trainings if name == "Pedestrian"]
+    places += [DetectorPlace(name, command.class_name) for name, command in settings.commands.items()]
+    variants: list[DetectorPlace] = []
+    if (diagnosis := settings.diagnosis) is not None:
+        for place in places:
+            if place.kind in diagnosis.kinds and not place.near_only:
+                variants += [replace(place, data_fraction=fraction) for fraction in diagnosis.data_fractions]
+                variants += [replace(place, width=width) for width in diagnosis.widths]
+    return tuple(places), tuple(variants)

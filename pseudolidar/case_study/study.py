@@ -1,7 +1,7 @@
 """The paper's case study as systems of models: disparity, clouds, detectors, before and after the update of u."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from functools import cache, cached_property
 from pathlib import Path
 
@@ -18,14 +18,23 @@ from pseudolidar.case_study.disparity import (
     Oracle,
     PretrainedWeights,
     TrainedDisparity,
+    region_loss,
 )
 from pseudolidar.case_study.requirements import require_inputs
 from pseudolidar.case_study.scores import evaluate_results
-from pseudolidar.case_study.settings import UPDATE, CaseStudySettings, DetectionsFile, DetectorPlace, Source
+from pseudolidar.case_study.settings import (
+    UPDATE,
+    CaseStudySettings,
+    DetectionsFile,
+    DetectorPlace,
+    Source,
+    detector_places,
+)
 from pseudolidar.detectors.boxes2d import Detector2dTraining
 from pseudolidar.evaluation import Evaluation
 from pseudolidar.files import InputError
 from pseudolidar.kitti import ObjectDataset
+from pseudolidar.statistics import Estimate
 from pseudolidar.stereo import StereoMetrics, StereoTraining
 from pseudolidar.synthetic import TownData, TownTask
 from pseudolidar.systems import (
@@ -42,9 +51,7 @@ from pseudolidar.systems import (
     Vertex,
     change,
 )
-
-# All intervals are from the same drawn frames: one quantity has one interval, wherever it stands.
-_FRAMES = "frames"
+from pseudolidar.systems.external import SPLITS
 
 
 class CaseStudy:
@@ -64,6 +71,7 @@ class CaseStudy:
         places: the study's detectors: on whole clouds, pedestrians on near ones too, as in the paper's Table 3.
         variants: detectors of the diagnosis, trained on u and on u' alone.
         systems: by source of depth; they differ in the vertex u.
+        data: the stage that provides the frames of both splits.
         result: of the last run: which stages are missing, and why.
     """
 
@@ -71,20 +79,22 @@ class CaseStudy:
         require_inputs(settings)
         self.settings = settings
         self.store = store
+        self.seeds = settings.training_seeds
         matching = settings.semi_global_matching
         self.upstream: tuple[Source, ...] = UPDATE if matching is None else (*UPDATE, "SGM")
-        self.sources: tuple[Source, ...] = (*UPDATE, "y")
-        if matching is not None and matching.detectors:
-            self.sources = (*self.upstream, "y")
-        self.places = _places(settings)
-        self.variants = _variants(settings)
-        self.seeds = settings.training_seeds
+        self.sources: tuple[Source, ...] = (*(self.upstream if matching and matching.detectors else UPDATE), "y")
+        self.places, self.variants = detector_places(settings)
         self.result = RunResult()
-        before = System(self._data_stage(), [*self._upstream_vertices("u"), *self._downstream_vertices()], "u")
+        if isinstance(settings.data, TownData):
+            task = TownTask(settings.data, settings.seed)
+            self.data = Stage(f"town-{settings.data.preset}", task, title="make the town")
+        else:
+            self.data = Stage("kitti-folder", FolderTask(settings.data), title="check the data")
+        before = System(self.data, [*self._upstream_vertices(), *self._downstream_vertices()], "u")
         self.systems: dict[Source, System] = {"u": before}
         for source in dict.fromkeys((*self.upstream, *self.sources)):
             if source != "u":
-                self.systems[source] = before.replaced(self._depth_vertex(source), name=source)
+                self.systems[source] = before.replaced(self._disparity_vertex(source), name=source)
 
     def wanted(self) -> list[Stage]:
         """The last stages, from which all others follow: every test, seed by seed."""
@@ -105,37 +115,41 @@ class CaseStudy:
         if place not in self.places:
             return UPDATE
         command = self.settings.commands.get(place.kind)
-        if command is not None and DISPARITY in command.parents and not self._has_exact_disparity:
+        if command is not None and DISPARITY in command.parents and not self._has_exact_disparity():
             # An oracle that is LiDAR has no disparity to show to it.
             return tuple(source for source in self.sources if source != "y")
         return self.sources
-
-    @cached_property
-    def _has_exact_disparity(self) -> bool:
-        data = self.settings.data
-        return isinstance(data, TownData) or ObjectDataset(data.root, "val")[0].has_exact_disparity()
 
     def cloud(self, place: DetectorPlace) -> PointCloudGenerator:
         """The clouds that a detector is trained on."""
         near_m = self.settings.near_m if place.near_only else None
         return PointCloudGenerator(self.settings.max_height_m, near_m, sparse=place.kind == "P-RCNN")
 
-    @property
-    def data(self) -> Stage:
-        """The stage that provides the frames of both splits."""
-        return self.systems["u"].data
+    @cache  # noqa: B019 - a study lives as long as its program
+    def _has_exact_disparity(self) -> bool:
+        data = self.settings.data
+        return isinstance(data, TownData) or ObjectDataset(data.root, "val")[0].has_exact_disparity()
 
     def stage(self, source: Source, vertex: str, step: Step, seed: int) -> Stage:
-        """A step of a vertex of the system that stands on a source of depth."""
+        """A step of a vertex of the system of a source of depth."""
         return self._stages(source, seed)[vertex, step]
 
-    @cache  # noqa: B019 - a study lives as long as its program
+    @cache  # noqa: B019
     def _stages(self, source: Source, seed: int) -> dict[tuple[str, Step], Stage]:
         return self.systems[source].stages(seed)
 
     def is_there(self, source: Source, vertex: str) -> bool:
         """Whether a vertex' tests are finished for every seed."""
         return all(self.store.is_finished(self.stage(source, vertex, "test", seed)) for seed in self.seeds)
+
+    def sources_there(self, place: DetectorPlace) -> list[Source]:
+        """The sources of depth on which a detector's tests are finished."""
+        return [source for source in self.sources_of(place) if self.is_there(source, place.vertex)]
+
+    @property
+    def upstream_there(self) -> list[Source]:
+        """The disparity models whose tests are finished."""
+        return [source for source in self.upstream if self.is_there(source, DISPARITY)]
 
     def is_compared(self, vertex: str) -> bool:
         """Whether a vertex is there before the update and after it."""
@@ -179,56 +193,64 @@ class CaseStudy:
     def change(self, vertex: str, title: str) -> Change:
         """The change of a vertex' test loss when u' takes the place of u."""
         before, after = (self.losses(source, vertex) for source in UPDATE)
-        return change(title, before, after, self.random(_FRAMES), self.is_trained(vertex))
+        return self.difference(before, after, self.is_trained(vertex), title)
 
-    def difference(self, name: str, before: list[ItemLosses], after: list[ItemLosses], trained: bool) -> Change:
+    def difference(
+        self, before: Sequence[ItemLosses], after: Sequence[ItemLosses], trained: bool, title: str = ""
+    ) -> Change:
         """The change between any two test losses, seed by seed."""
-        return change(name, before, after, self.random(_FRAMES), trained)
+        # All intervals are from the same drawn frames: one quantity has one interval, wherever it stands.
+        return change(title, before, after, self.random("frames"), trained)
 
-    def level(self, name: str, losses: list[ItemLosses], trained: bool) -> Change:
-        """A test loss by itself, as the change from none: its interval over test items and training seeds."""
+    def level(self, losses: Sequence[ItemLosses], trained: bool) -> Estimate:
+        """A test loss by itself, as the change from none, with an interval over test items and training seeds."""
         items = losses[0].items
         none = MeanLoss(items, np.zeros(len(items)), np.ones(len(items)))
-        return change(name, [none] * len(losses), losses, self.random(_FRAMES), trained)
+        found = self.difference([none] * len(losses), losses, trained)
+        return Estimate(found.after, found.interval)
+
+    @cache  # noqa: B019
+    def region_losses(self, source: Source, region: str, depth: int) -> list[MeanLoss]:
+        """Disparity MAE of a model over a region in a range of `RANGES_M`, one per seed."""
+        return [region_loss(self.errors(source, seed), region, depth) for seed in self.seeds]
+
+    def region_change(self, region: str, depth: int) -> Change:
+        """The change of that error when u' takes the place of u."""
+        before, after = (self.region_losses(source, region, depth) for source in UPDATE)
+        return self.difference(before, after, self.is_trained(DISPARITY))
 
     @cached_property
     def verdict(self) -> UpdateVerdict | None:
         """What the update did to u and to the detectors that are there; None if u or u' is missing."""
         if not self.is_compared(DISPARITY):
             return None
-        there = [place for place in self.places if self.is_compared(place.vertex)]
         own = self.change(DISPARITY, "the disparity model")
-        return UpdateVerdict(own, {str(place): self.change(place.vertex, str(place)) for place in there})
+        compared = [place for place in self.places if self.is_compared(place.vertex)]
+        return UpdateVerdict(own, {str(place): self.change(place.vertex, str(place)) for place in compared})
 
     def random(self, name: str) -> np.random.Generator:
         """Random numbers for one interval, known by its name."""
         # The same for every run, and another for every name, whatever else is asked for.
         return np.random.default_rng([self.settings.seed, *name.encode()])
 
-    def _data_stage(self) -> Stage:
-        data = self.settings.data
-        if isinstance(data, TownData):
-            return Stage(f"town-{data.preset}", TownTask(data, self.settings.seed), title="make the town")
-        return Stage("kitti-folder", FolderTask(data), title="check the data")
+    def _upstream_vertices(self) -> Iterator[Vertex]:
+        settings = self.settings
+        if isinstance(settings.pretraining, StereoTraining):
+            yield Vertex(WEIGHTS, PretrainedWeights(settings.pretraining, settings.seed), (), "weights to start from")
+        if isinstance(settings.boxes2d, Detector2dTraining) and settings.frustum_pointnet:
+            yield Vertex(BOXES2D, Detector2d(settings.boxes2d, settings.seed), (), "2D detector")
+        yield self._disparity_vertex("u")
 
-    def _upstream_vertices(self, source: Source) -> Iterator[Vertex]:
-        pretraining = self.settings.pretraining
-        if isinstance(pretraining, StereoTraining):
-            yield Vertex(WEIGHTS, PretrainedWeights(pretraining, self.settings.seed), title="weights to start from")
-        if isinstance(self.settings.boxes2d, Detector2dTraining) and self.settings.frustum_pointnet:
-            yield Vertex(BOXES2D, Detector2d(self.settings.boxes2d, self.settings.seed), title="2D detector")
-        yield self._depth_vertex(source)
-
-    def _depth_vertex(self, source: Source) -> Vertex:
-        parents: tuple[str, ...] = ()
+    def _disparity_vertex(self, source: Source) -> Vertex:
+        matching = self.settings.semi_global_matching
         model: Model | StereoTraining
+        parents: tuple[str, ...] = ()
         if source == "y":
             model = Oracle()
         elif source == "SGM":
-            matching = self.settings.semi_global_matching
             assert matching is not None
             # Without detectors nobody asks for the training split.
-            model = MatchingDisparity(matching.max_disparity, ("train", "val") if matching.detectors else ("val",))
+            model = MatchingDisparity(matching.max_disparity, SPLITS if matching.detectors else ("val",))
         else:
             model = self.settings.u if source == "u" else self.settings.u_prime
             if isinstance(model, StereoTraining):
@@ -250,57 +272,25 @@ class CaseStudy:
         for place in (*self.places, *self.variants):
             cloud = self.cloud(place)
             vertices[cloud.vertex] = Vertex(cloud.vertex, cloud, (DISPARITY,), cloud.vertex.replace("-", " "))
-            parents: tuple[str, ...] = (cloud.vertex,)
-            model: Model
-            if place.kind in settings.commands:
-                command = settings.commands[place.kind]
-                model = dataclasses.replace(command, near_m=settings.near_m, loss=settings.test_loss)
-                parents = model.parents
-            else:
-                model = self._detector(place, cloud)
-                if place.kind == "F-PTNET" and isinstance(settings.boxes2d, Detector2dTraining):
-                    parents = (*parents, BOXES2D)
             if place.vertex in vertices:
                 raise InputError(f"commands: found {place.kind!r}, expected another name than other detectors'")
-            vertices[place.vertex] = Vertex(place.vertex, model, parents, str(place))
+            if place.kind in settings.commands:
+                command = settings.commands[place.kind]
+                command = dataclasses.replace(command, near_m=settings.near_m, loss=settings.test_loss)
+                vertices[place.vertex] = Vertex(place.vertex, command, command.parents, str(place))
+                continue
+            training = settings.pointrcnn if place.kind == "P-RCNN" else settings.frustum_pointnet
+            boxes = settings.boxes2d if place.kind == "F-PTNET" else None
+            detector = TrainedDetector(
+                training=widened(training[place.class_name], place.width),
+                class_name=place.class_name,
+                cloud=cloud.vertex,
+                near_m=settings.near_m,
+                loss=settings.test_loss,
+                max_depth_m=cloud.max_depth_m,
+                data_fraction=place.data_fraction,
+                boxes_file=boxes.path if isinstance(boxes, DetectionsFile) else None,
+            )
+            parents = (cloud.vertex, BOXES2D) if isinstance(boxes, Detector2dTraining) else (cloud.vertex,)
+            vertices[place.vertex] = Vertex(place.vertex, detector, parents, str(place))
         return list(vertices.values())
-
-    def _detector(self, place: DetectorPlace, cloud: PointCloudGenerator) -> TrainedDetector:
-        settings = self.settings
-        training = settings.pointrcnn if place.kind == "P-RCNN" else settings.frustum_pointnet
-        boxes = settings.boxes2d
-        return TrainedDetector(
-            training=widened(training[place.class_name], place.width),
-            class_name=place.class_name,
-            cloud=cloud.vertex,
-            near_m=settings.near_m,
-            loss=settings.test_loss,
-            max_depth_m=cloud.max_depth_m,
-            data_fraction=place.data_fraction,
-            boxes_file=boxes.path if isinstance(boxes, DetectionsFile) and place.kind == "F-PTNET" else None,
-        )
-
-
-def _places(settings: CaseStudySettings) -> tuple[DetectorPlace, ...]:
-    places = []
-    trainings: Mapping[str, Mapping[str, object]] = {"P-RCNN": settings.pointrcnn, "F-PTNET": settings.frustum_pointnet}
-    for kind, by_class in trainings.items():
-        places += [DetectorPlace(kind, name) for name in by_class]
-        places += [DetectorPlace(kind, name, near_only=True) for name in by_class if name == "Pedestrian"]
-    places += [DetectorPlace(name, command.class_name) for name, command in settings.commands.items()]
-    return tuple(places)
-
-
-def _variants(settings: CaseStudySettings) -> tuple[DetectorPlace, ...]:
-    diagnosis = settings.diagnosis
-    if diagnosis is None:
-        return ()
-    variants = []
-    for place in _places(settings):
-        if place.kind not in diagnosis.kinds or place.near_only:
-            continue
-        for fraction in diagnosis.data_fractions:
-            variants.append(DetectorPlace(place.kind, place.class_name, data_fraction=fraction))
-        for width in diagnosis.widths:
-            variants.append(DetectorPlace(place.kind, place.class_name, width=width))
-    return tuple(variants)

@@ -1,37 +1,30 @@
 """The paper's Tables 1, 2 and 3 with intervals, the verdict's table, beside the paper's own figures."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from pseudolidar.case_study import paper
-from pseudolidar.case_study.disparity import (
-    DISPARITY,
-    Checkpoint,
-    CommandDisparity,
-    DisparityFolder,
-    MatchingDisparity,
-    region_loss,
-)
-from pseudolidar.case_study.disparity_table import REGION_NAMES
+from pseudolidar.case_study.disparity import DISPARITY, Checkpoint, CommandDisparity, DisparityFolder, MatchingDisparity
 from pseudolidar.case_study.scores import AveragePrecisionLoss
 from pseudolidar.case_study.settings import UPDATE, CaseStudySettings, DetectionsFile, DetectorPlace, Source
 from pseudolidar.case_study.study import CaseStudy
 from pseudolidar.ensembles import EnsembleTraining
 from pseudolidar.statistics import Estimate, Interval
-from pseudolidar.stereo import RANGES_M
+from pseudolidar.stereo import RANGES_M, REGIONS, StereoMetrics, range_name
 from pseudolidar.stereo.metrics import FARTHEST_PREDICTION_M
-from pseudolidar.systems import Change, ItemLosses
+from pseudolidar.systems import Change
 from pseudolidar.tables import Heading, Row, Table, Value
 
-RANGE_NAMES = ("0-max", "0-20", "20-40", "40-max")
+RANGE_NAMES = tuple(range_name(bounds) for bounds in RANGES_M)
 """Depth ranges in m, as the paper writes them."""
 
 VIEWS = {"3d": "AP3D", "bev": "APBEV"}
 """How the paper calls average precision in each view."""
 
+_REGION_NAMES = {"all": "all pixels", "car": "cars", "pedestrian": "pedestrians"}
 _MATCHING_NOTE = "SGM: semi-global matching (Hirschmüller 2008), filled from the background."
 _DIFFERENCE = "u' − u"
 
@@ -115,15 +108,10 @@ def _average_precision_table(study: CaseStudy, places: Sequence[DetectorPlace], 
     for place in places:
         published = paper.AP_NEAR_ONLY if place.near_only else paper.AP
         for source in study.sources:
-            cells = [
-                cell
-                for view in VIEWS
-                for cell in (
-                    _precision(study, source, place, view, loose=False),
-                    _precision(study, source, place, view, loose=True),
-                    published.get((place.class_name, place.kind, view), {}).get(source),
-                )
-            ]
+            cells: list[Value] = []
+            for view in VIEWS:
+                cells += [_precision(study, source, place, view, loose) for loose in (False, True)]
+                cells.append(published.get((place.class_name, place.kind, view), {}).get(source))
             # Near-only detectors have a table of their own, whose caption says so.
             name = f"{place.class_name}, {place.kind}" if source == "u" else ""
             rows.append(Row((name, source, *cells), source in UPDATE, rule_above=source == "u"))
@@ -146,9 +134,9 @@ def _average_precision_table(study: CaseStudy, places: Sequence[DetectorPlace], 
     )
 
 
-def precision_losses(
+def _losses(
     study: CaseStudy, source: Source, place: DetectorPlace, view: str, loose: bool
-) -> list[ItemLosses] | None:
+) -> list[AveragePrecisionLoss] | None:
     """100 - AP40 of a detector, one per seed; None where the detector is missing or there is no object to find."""
     if not study.is_there(source, place.vertex):
         return None
@@ -156,44 +144,32 @@ def precision_losses(
         AveragePrecisionLoss(study.evaluation(source, place, seed, loose), place.class_name, view, "moderate")
         for seed in study.seeds
     ]
-    return None if any(np.isnan(loss.value()) for loss in losses) else list(losses)
+    return None if any(np.isnan(loss.value()) for loss in losses) else losses
 
 
 def _precision(study: CaseStudy, source: Source, place: DetectorPlace, view: str, loose: bool) -> Value:
-    losses = precision_losses(study, source, place, view, loose)
+    losses = _losses(study, source, place, view, loose)
     if losses is None:
         return None
-    level = study.level(f"{source} {place.vertex} {view} {loose}", losses, study.is_trained(place.vertex))
-    # An interval of few frames may reach beyond what there is.
-    return Estimate(
-        100 - level.after, Interval(_at_least_0(100 - level.interval.high), 100 - _at_least_0(level.interval.low))
-    )
+    return _at_least_0(_at_least_0(study.level(losses, study.is_trained(place.vertex))).scaled(-1, 100))
 
 
-def _at_least_0(value: float) -> float:
-    return 0.0 if value < 0 else value
+def _at_least_0(estimate: Estimate) -> Estimate:
+    """An interval of few frames may reach beyond what there is; `max` leaves NaN as it is."""
+    return replace(estimate, interval=Interval(max(estimate.interval.low, 0.0), estimate.interval.high))
 
 
-def _differences(study: CaseStudy, place: DetectorPlace) -> list[Value]:
-    cells: list[Value] = []
+def _differences(study: CaseStudy, place: DetectorPlace) -> Iterator[Value]:
     for view in VIEWS:
         for loose in (False, True):
-            before, after = (precision_losses(study, source, place, view, loose) for source in UPDATE)
+            before, after = (_losses(study, source, place, view, loose) for source in UPDATE)
             if before is None or after is None:
-                cells.append(None)
-                continue
-            name = f"{place.vertex} {view} {loose}"
-            # Of precision, not of loss: the other way round.
-            cells.append(_signed(study.difference(name, after, before, study.is_trained(place.vertex))))
-        cells.append(_published_difference(place, view))
-    return cells
-
-
-def _published_difference(place: DetectorPlace, view: str) -> Value:
-    published = (paper.AP_NEAR_ONLY if place.near_only else paper.AP).get((place.class_name, place.kind, view))
-    if published is None:
-        return None
-    return Estimate(published["u'"] - published["u"], signed=True)
+                yield None
+            else:
+                # Of precision, not of loss: the other way round.
+                yield _signed(study.difference(after, before, study.is_trained(place.vertex)))
+        published = (paper.AP_NEAR_ONLY if place.near_only else paper.AP).get((place.class_name, place.kind, view))
+        yield None if published is None else Estimate(published["u'"] - published["u"], signed=True)
 
 
 def _signed(change: Change) -> Estimate:
@@ -220,28 +196,17 @@ def _detectors_note(study: CaseStudy) -> str:
 
 def table_2(study: CaseStudy) -> Table:
     """Table 2: disparity MAE by ground-truth depth; all pixels, those of cars, those of pedestrians."""
-    there = [source for source in study.upstream if study.is_there(source, DISPARITY)]
+    there, depths = study.upstream_there, range(len(RANGES_M))
     rows = []
-    for region, name in REGION_NAMES.items():
-        losses: dict[tuple[str, int], list[ItemLosses]] = {
-            (source, depth): [region_loss(study.errors(source, seed), region, depth) for seed in study.seeds]
-            for source in there
-            for depth in range(len(RANGES_M))
-        }
+    for region, name in _REGION_NAMES.items():
         for source in there:
             trained = study.systems[source].is_trained(DISPARITY)
-            cells: list[Value] = []
-            for depth, range_name in enumerate(RANGE_NAMES):
-                level = study.level(f"{source} {region} {range_name}", losses[source, depth], trained)
-                cells.append(Estimate(level.after, Interval(_at_least_0(level.interval.low), level.interval.high)))
-            label = source_name(study.settings, source)
-            rows.append(Row((name if source == there[0] else "", label, *cells), source in UPDATE, source == there[0]))
+            levels = (study.level(study.region_losses(source, region, depth), trained) for depth in depths)
+            first, label = source == there[0], source_name(study.settings, source)
+            cells: tuple[Value, ...] = (name if first else "", label, *map(_at_least_0, levels))
+            rows.append(Row(cells, compared=source in UPDATE, rule_above=first))
             if source == UPDATE[1] and UPDATE[0] in there:
-                changes = []
-                for depth, range_name in enumerate(RANGE_NAMES):
-                    before, after = (losses[which, depth] for which in UPDATE)
-                    trained = study.is_trained(DISPARITY)
-                    changes.append(_signed(study.difference(f"{region} {range_name}", before, after, trained)))
+                changes = (_signed(study.region_change(region, depth)) for depth in depths)
                 rows.append(Row(("", _DIFFERENCE, *changes), compared=False))
     if there:
         mean = study.errors(there[0], study.seeds[0]).mean_predictor_mae()[0]
@@ -268,24 +233,51 @@ def table_2(study: CaseStudy) -> Table:
 def depth_error_table(study: CaseStudy) -> Table:
     """What stereo benchmarks rank by: depth MAE and D1 over all pixels, by depth; means over the seeds."""
     rows = []
-    for source in study.upstream:
-        if not study.is_there(source, DISPARITY):
-            continue
+    for source in study.upstream_there:
         errors = [study.errors(source, seed) for seed in study.seeds]
-        values: list[Any] = [np.mean([error.depth_mae()[0] for error in errors], axis=0)]
+        values = [np.mean([error.depth_mae()[0] for error in errors], axis=0)]
         values.append(np.mean([error.d1()[0] for error in errors], axis=0))
         cells = (float(value) for column in values for value in column)
         rows.append(Row((source_name(study.settings, source), *cells), compared=source in UPDATE))
+    columns = len(RANGE_NAMES)
     return Table(
         "Depth MAE and D1 by ground-truth depth (m), all pixels",
-        (
-            ("", Heading("depth MAE (m)", len(RANGE_NAMES)), Heading("D1 (%)", len(RANGE_NAMES))),
-            ("", *RANGE_NAMES, *RANGE_NAMES),
-        ),
+        (("", Heading("depth MAE (m)", columns), Heading("D1 (%)", columns)), ("", *RANGE_NAMES, *RANGE_NAMES)),
         tuple(rows),
         notes=(
             "D1: pixels whose disparity is wrong by more than 3 px and more than 5 %, as on KITTI 2015. "
             f"Depths beyond {FARTHEST_PREDICTION_M:g} m count as that far. The lower value of u and u' is marked.",
         ),
         best="lowest",
+    )
+
+
+def disparity_table(metrics: StereoMetrics, name: str) -> Table:
+    """Disparity MAE, depth MAE and D1 of a model; regions without a pixel are left out.
+
+    Args:
+        metrics: of the model.
+        name: what was measured, for the caption.
+    """
+    counts = metrics.pixels.sum(axis=0)
+    columns = (metrics.disparity_mae(), metrics.depth_mae(), metrics.d1())
+    rows = []
+    for place, region in enumerate(REGIONS):
+        if region != "all" and not counts[place].any():
+            continue
+        for depth, bounds in enumerate(RANGES_M):
+            cells = (float(values[place, depth]) for values in columns)
+            label = _REGION_NAMES[region] if depth == 0 else ""
+            rows.append(
+                Row((label, range_name(bounds), *cells, int(counts[place, depth])), rule_above=depth == 0 and place > 0)
+            )
+    return Table(
+        f"Errors of the disparity of {name}",
+        (("", "depth (m)", "disparity MAE (px)", "depth MAE (m)", "D1 (%)", "pixels"),),
+        tuple(rows),
+        notes=(
+            "Over the pixels whose true disparity is known. The disparity MAE is also called end-point error.",
+            "D1: pixels whose disparity is wrong by more than 3 px and more than 5 %, as on KITTI 2015.",
+        ),
+        digits=3,
     )

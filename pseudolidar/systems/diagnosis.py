@@ -7,19 +7,19 @@ decided.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pseudolidar.statistics import NO_INTERVAL, Interval
+from pseudolidar.statistics import NO_INTERVAL, Interval, percentile_interval
 from pseudolidar.systems.learning_curve import (
     DRAWS,
     checked_losses,
     drawn_errors,
     drawn_means,
-    interval_of,
     learning_curve,
+    widest_interval,
 )
 from pseudolidar.systems.losses import ItemLosses, resampled_losses
 from pseudolidar.systems.verdicts import Change
@@ -27,7 +27,7 @@ from pseudolidar.systems.verdicts import Change
 Term = Literal["upstream", "downstream", "approximation", "estimation"]
 """A term of the error; downstream: approximation or estimation, or both."""
 
-TERMS: tuple[Term, ...] = ("upstream", "downstream", "approximation", "estimation")
+TERMS: tuple[Term, ...] = get_args(Term)
 
 
 @dataclass(frozen=True)
@@ -52,26 +52,21 @@ class Evidence:
 
 
 def estimation_growth(
-    sizes: Sequence[float],
-    before: NDArray[np.float64],
-    after: NDArray[np.float64],
-    random: np.random.Generator,
-    confidence: float = 0.95,
+    sizes: Sequence[float], before: NDArray[np.float64], after: NDArray[np.float64], random: np.random.Generator
 ) -> Evidence:
     """Growth of the downstream estimation error from u to u', by the learning curves of the model behind them.
 
     Args:
-        sizes: K numbers of training examples, or shares of all.
+        sizes: K numbers of training examples, or fractions of all.
         before, after: (K, S) test losses of the downstream model on u and on u'.
         random: draws mean losses.
-        confidence: of the interval.
 
     Raises:
         ValueError: as `learning_curve`.
     """
-    curves = [learning_curve(sizes, losses, random, confidence) for losses in (before, after)]
+    curves = [learning_curve(sizes, losses, random) for losses in (before, after)]
     here, there = (drawn_errors(curve.sizes, curve.losses, random) for curve in curves)
-    interval = interval_of(there - here, confidence)
+    interval = widest_interval(there - here)
     care = ""
     if len(sizes) == 2:
         care = " Two sizes: c is taken as 0.5, and the interval holds for every c in [0.3, 1] that both share."
@@ -100,7 +95,6 @@ def capacity_growth(
     after: NDArray[np.float64],
     own: int,
     random: np.random.Generator,
-    confidence: float = 0.95,
 ) -> Evidence:
     """Growth of the downstream approximation error from u to u', by models of more capacity.
 
@@ -112,7 +106,6 @@ def capacity_growth(
         before, after: (K, S) test losses of the downstream model on u and on u', at each capacity.
         own: index of the capacity of the model in the system.
         random: draws mean losses.
-        confidence: of the interval.
 
     Raises:
         ValueError: as `learning_curve`; `own` is the largest.
@@ -134,7 +127,7 @@ def capacity_growth(
             "smallest to own before": float(sides[0][0].mean() - sides[0][own].mean()),
             "smallest to own after": float(sides[1][0].mean() - sides[1][own].mean()),
         },
-        interval_of(growth, confidence),
+        percentile_interval(growth),
         "A larger model fits no worse and estimates no better, so that the fall is a lower bound of the approximation "
         "error; it speaks of growth where what the largest model still lacks is the same on both inputs. On these test "
         "items.",
@@ -191,13 +184,13 @@ class OracleGap:
     Attributes:
         gap: loss on u - loss on the oracle: all that a perfect input brings this downstream model.
         gap_interval: of the gap.
-        share: of the way that the update goes; negative: backwards. NaN where the gap's interval holds 0.
-        interval: of the share.
+        fraction: of the way that the update goes; negative: backwards. NaN where the gap's interval holds 0.
+        interval: of the fraction.
     """
 
     gap: float
     gap_interval: Interval
-    share: float
+    fraction: float
     interval: Interval
 
 
@@ -207,15 +200,13 @@ def oracle_gap(
     oracle: Sequence[ItemLosses],
     random: np.random.Generator,
     trained: bool,
-    confidence: float = 0.95,
 ) -> OracleGap:
     """The oracle y as the end of the scale, with intervals over test items and training seeds.
 
     Args:
         before, after, oracle: downstream test losses on u, u' and y, one a training seed, all on the same items.
         random: draws items and mean losses.
-        trained: whether anything on the way is trained; if so, one seed gives no intervals and no share.
-        confidence: of the intervals.
+        trained: whether anything on the way is trained; if so, one seed gives no intervals and no fraction.
     """
     sides = (before, after, oracle)
     by_seed = [np.array([[loss.value() for loss in side]]) for side in sides]
@@ -224,11 +215,11 @@ def oracle_gap(
     if trained:
         drawn += np.stack([drawn_means(values, random)[:, 0] - values.mean() for values in by_seed])
     drawn = drawn[:, ~np.isnan(drawn).any(axis=0)]
-    gap_interval = interval_of(drawn[0] - drawn[2], confidence)
+    gap_interval = percentile_interval(drawn[0] - drawn[2])
     if not gap_interval.excludes_zero:
         return OracleGap(u - y, gap_interval, float("nan"), NO_INTERVAL)
-    share = (drawn[0] - drawn[1]) / (drawn[0] - drawn[2])
-    return OracleGap(u - y, gap_interval, (u - new) / (u - y), interval_of(share, confidence))
+    fraction = (drawn[0] - drawn[1]) / (drawn[0] - drawn[2])
+    return OracleGap(u - y, gap_interval, (u - new) / (u - y), percentile_interval(fraction))
 
 
 def conclude(evidence: Sequence[Evidence]) -> list[str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pseudolidar.statistics import NO_INTERVAL, Interval
+from pseudolidar.statistics import Interval, percentile_interval
 
 EXPONENTS = np.linspace(0.3, 1.0, 36)
 """c of a learning curve: 1 in classical statistics, 0.5 in distribution-free bounds, less in deep networks."""
@@ -25,7 +25,7 @@ class LearningCurve:
     """Loss against the number of training examples: asymptote + error (n / largest n)^-exponent.
 
     Attributes:
-        sizes: (K,) numbers of examples, or shares of all.
+        sizes: (K,) numbers of examples, or fractions of all.
         losses: (K, S), one a training seed.
         asymptote: the loss with examples without end.
         estimation_error: how far the loss at the largest size lies above it.
@@ -47,9 +47,7 @@ class LearningCurve:
         return is_fitted and self.exponent in (EXPONENTS[0], EXPONENTS[-1])
 
 
-def learning_curve(
-    sizes: Sequence[float], losses: NDArray[np.float64], random: np.random.Generator, confidence: float = 0.95
-) -> LearningCurve:
+def learning_curve(sizes: Sequence[float], losses: NDArray[np.float64], random: np.random.Generator) -> LearningCurve:
     """Fit a learning curve by least squares over all seeds; its error is at least 0, its exponent in [0.3, 1].
 
     With two sizes the exponent can't be fitted: it is set to 0.5, and the interval is as wide as all exponents in
@@ -60,10 +58,9 @@ def learning_curve(
     the error for larger than it is.
 
     Args:
-        sizes: K numbers of training examples, or shares of all, rising.
+        sizes: K numbers of training examples, or fractions of all, rising.
         losses: (K, S) test losses, one a training seed.
         random: draws mean losses.
-        confidence: of the interval.
 
     Raises:
         ValueError: fewer than two sizes, sizes that are not positive or don't rise, losses of another shape or not
@@ -72,7 +69,7 @@ def learning_curve(
     places = checked_losses("sizes", sizes, losses)
     exponents = EXPONENTS if len(places) > 2 else np.array([0.5])
     asymptote, error, exponent = (float(values[0]) for values in _fit(places, losses.mean(axis=1)[None], exponents))
-    interval = interval_of(drawn_errors(places, losses, random), confidence)
+    interval = widest_interval(drawn_errors(places, losses, random))
     return LearningCurve(places, losses, asymptote, error, interval, exponent)
 
 
@@ -127,9 +124,7 @@ def _fit(
     return asymptote, error, exponent
 
 
-def interval_of(drawn: NDArray[np.float64], confidence: float) -> Interval:
-    """The central interval of draws (R,); of (E, R) the smallest that holds the intervals of all rows."""
-    if not drawn.size or np.isnan(drawn).any():
-        return NO_INTERVAL
-    low, high = np.quantile(drawn, ((1 - confidence) / 2, (1 + confidence) / 2), axis=-1)
-    return Interval(float(low.min()), float(high.max()))
+def widest_interval(drawn: NDArray[np.float64]) -> Interval:
+    """The smallest that holds the intervals of all rows of draws (E, R)."""
+    rows = [percentile_interval(row) for row in drawn]
+    return Interval(min(row.low for row in rows), max(row.high for row in rows))

@@ -134,7 +134,7 @@ def change(
         tail = (1 - confidence) / 2
         expansion = np.sqrt(items / (items - 1)) * student_t.ppf(tail, items - 1) / norm.ppf(tail)
         drawn = by_seed.mean() + expansion * (drawn - by_seed.mean())
-        interval = Interval(*(_quantile(drawn, error, seeds - 1, share) for share in (tail, 1 - tail)))
+        interval = Interval(*(_quantile(drawn, error, seeds - 1, level) for level in (tail, 1 - tail)))
         if trained and not over_seeds:
             reason = _ONE_SEED
         else:
@@ -252,26 +252,26 @@ def _check(before: Sequence[ItemLosses], after: Sequence[ItemLosses], replicates
     if replicates < 1:
         raise InputError(f"replicates: found {replicates}, expected one or more")
     if not 0.0 < confidence < 1.0:
-        raise InputError(f"confidence: found {confidence}, expected a share between 0 and 1")
+        raise InputError(f"confidence: found {confidence}, expected a fraction between 0 and 1")
 
 
-def _share_below(value: float, drawn: NDArray[np.float64], error: float, freedom: int) -> float:
+def _probability_below(value: float, drawn: NDArray[np.float64], error: float, freedom: int) -> float:
     """Distribution function of a replicate plus `error` times Student's t."""
     return float(student_t.cdf((value - drawn) / error, freedom).mean())
 
 
-def _quantile(drawn: NDArray[np.float64], error: float, freedom: int, share: float) -> float:
+def _quantile(drawn: NDArray[np.float64], error: float, freedom: int, level: float) -> float:
     if not error > 0.0:
-        return float(np.quantile(drawn, share))
-    beyond = error * float(student_t.ppf(share, freedom))
+        return float(np.quantile(drawn, level))
+    beyond = error * float(student_t.ppf(level, freedom))
     # Between the outermost quantiles of the distributions that are averaged, give or take rounding.
     low, high = float(drawn.min()) + beyond - error, float(drawn.max()) + beyond + error
-    return float(brentq(lambda value: _share_below(value, drawn, error, freedom) - share, low, high))
+    return float(brentq(lambda value: _probability_below(value, drawn, error, freedom) - level, low, high))
 
 
 def _p_value(drawn: NDArray[np.float64], error: float, freedom: int) -> float:
     if error > 0.0:
-        below = _share_below(0.0, drawn, error, freedom)
+        below = _probability_below(0.0, drawn, error, freedom)
         return 2 * min(below, 1 - below)
     # Counting the data themselves as one draw: no number of draws shows a probability of 0.
     rarer = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))

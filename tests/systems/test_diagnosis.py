@@ -201,7 +201,7 @@ def test_a_rise_beside_no_rise_is_no_difference() -> None:
     assert "one training seed" in intervention(worse, shifted(0.0, 0, seeds=1)).finding
 
 
-def test_share_of_the_way_to_the_oracle() -> None:
+def test_fraction_of_the_way_to_the_oracle() -> None:
     rng = np.random.default_rng(0)
     items = tuple(str(i) for i in range(100))
     hard = rng.normal(10, 5, 100)
@@ -212,17 +212,17 @@ def test_share_of_the_way_to_the_oracle() -> None:
     found = oracle_gap(model(2.0), model(1.5), model(0.0), rng, trained=True)
     assert found.gap == pytest.approx(2.0, abs=0.03)
     assert found.gap_interval.low < 2.0 < found.gap_interval.high
-    assert found.share == pytest.approx(0.25, abs=0.02)
+    assert found.fraction == pytest.approx(0.25, abs=0.02)
     assert found.interval.low < 0.25 < found.interval.high
     assert found.interval.high - found.interval.low < 0.2
-    assert oracle_gap(model(2.0), model(2.5), model(0.0), rng, trained=True).share < 0
+    assert oracle_gap(model(2.0), model(2.5), model(0.0), rng, trained=True).fraction < 0
     # Drawn items that hold nothing to score are left out.
     counts = np.array([1.0, 1, 1] + [0] * 97)
     rare = [[MeanLoss(items, loss * counts, counts)] for loss in (3.0, 2.0, 1.0)]
     assert oracle_gap(rare[0], rare[1], rare[2], rng, trained=False).interval == Interval(0.5, 0.5)
-    # No way to go, so no share of it; one seed, so no interval; nothing trained, so one is enough.
-    assert np.isnan(oracle_gap(model(0.0), model(0.5), model(0.0), rng, trained=True).share)
-    assert np.isnan(oracle_gap(model(2.0, 1), model(1.5, 1), model(0.0, 1), rng, trained=True).share)
+    # No way to go, so no fraction of it; one seed, so no interval; nothing trained, so one is enough.
+    assert np.isnan(oracle_gap(model(0.0), model(0.5), model(0.0), rng, trained=True).fraction)
+    assert np.isnan(oracle_gap(model(2.0, 1), model(1.5, 1), model(0.0, 1), rng, trained=True).fraction)
     assert oracle_gap(model(2.0, 1), model(1.5, 1), model(0.0, 1), rng, trained=False).interval.low > 0.2
 
 

@@ -46,12 +46,7 @@ _POINTRCNN_VERSION, _FRUSTUM_VERSION = 2, 4
 
 @dataclass(frozen=True)
 class Detector2d(Model):
-    """2D boxes of the validation split, by a detector trained on the training split, once for all seeds.
-
-    Attributes:
-        training: settings of the training.
-        seed: of the training.
-    """
+    """2D boxes of the validation split, by a detector trained on the training split, once for all seeds."""
 
     training: Detector2dTraining
     seed: int
@@ -77,14 +72,12 @@ class TrainedDetector(ScoredDetector):
     """A PointRCNN or Frustum PointNet of one class, on the clouds of one parent.
 
     Attributes:
-        training: settings of the training.
         cloud: the parent.
         max_depth_m: objects and points beyond are left out in training (near-only); None: none.
         data_fraction: of the training frames: the same for all seeds and for every cloud; smaller ones are parts of
             larger ones.
         boxes_file: where 2D boxes come from in testing; None: from the parent `BOXES2D` if there is one, else the
             labels.
-        class_name, near_m, loss: see `ScoredDetector`.
     """
 
     training: FrustumTraining | PointRCNNTraining
@@ -181,10 +174,6 @@ class CommandDetector(ScoredDetector, Command):
     `predict` also {model}, the folder that `train` filled. `train` writes whatever it likes into {output}; `predict`
     writes {output}/ID.txt with scores for every frame of the validation split, empty where it found nothing.
 
-    Attributes:
-        train, predict, files, directory, cpus, gpus, resumes: the commands, see `Command`.
-        class_name, near_m, loss: see `ScoredDetector`.
-
     Raises:
         InputError: a template with an unknown placeholder, without {output}, {model} or what the detector looks at.
     """
@@ -221,12 +210,7 @@ class CommandDetector(ScoredDetector, Command):
         return values
 
     def run_predict(self, inputs: Inputs, folder: Path) -> None:
-        """Call the command and take over its results.
-
-        Raises:
-            CommandError: see `run_command`.
-            FormatError: a frame without a result file, or with a broken one; files that have changed.
-        """
+        """Call the command and take over its results; FormatError for a frame without one, or with a broken one."""
         output = self.call(self.predict, inputs, folder)
         results = [output / f"{frame_id}.txt" for frame_id in ObjectDataset(inputs.data, "val").frame_ids]
         missing = [path for path in results if not path.is_file()]

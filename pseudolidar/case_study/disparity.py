@@ -76,12 +76,7 @@ class MeasuredDisparity(Model):
 
 @dataclass(frozen=True)
 class PretrainedWeights(Model):
-    """Weights to start from, the same for every seed, as the paper's are SceneFlow's: what it "predicts" is a file.
-
-    Attributes:
-        training: settings of the training that makes them.
-        seed: of that training.
-    """
+    """Weights to start from, the same for every seed, as the paper's are SceneFlow's: what it "predicts" is a file."""
 
     training: StereoTraining
     seed: int
@@ -137,12 +132,7 @@ class Checkpoint(MeasuredDisparity):
 
 @dataclass(frozen=True)
 class TrainedDisparity(MeasuredDisparity):
-    """A PSMNet or an ensemble that the study trains, started from the weights of the parent `WEIGHTS` if it has one.
-
-    Attributes:
-        training: settings of the training.
-        initial: a file to start from instead; None: none.
-    """
+    """A PSMNet or an ensemble to train, started from the file `initial`, or from the parent `WEIGHTS` if it has one."""
 
     training: StereoTraining
     initial: Checkpoint | None = None
@@ -178,12 +168,7 @@ class TrainedDisparity(MeasuredDisparity):
 
 @dataclass(frozen=True)
 class MatchingDisparity(MeasuredDisparity):
-    """Semi-global matching, which needs no training.
-
-    Attributes:
-        max_disparity: of the search, px, a multiple of 16.
-        splits: those whose maps it predicts.
-    """
+    """Semi-global matching, which needs no training; `max_disparity` of its search in px, a multiple of 16."""
 
     max_disparity: int
     splits: tuple[str, ...] = SPLITS
@@ -211,9 +196,6 @@ class CommandDisparity(Command, MeasuredDisparity):
     The templates may hold {data}, {train_split}, {val_split} and {output}; `train` also {seed}, `predict` also {model}.
     `predict` writes {output}/ID.npy (float, px), ID.png (16 bit, 256 x) or ID.pfm for every frame of both splits.
 
-    Attributes:
-        train, predict, files, directory, cpus, gpus, resumes: the commands, see `Command`.
-
     Raises:
         InputError: a template with an unknown placeholder, without {output} or {model}.
     """
@@ -226,12 +208,7 @@ class CommandDisparity(Command, MeasuredDisparity):
         self.require_templates(())
 
     def run_predict(self, inputs: Inputs, folder: Path) -> None:
-        """Call the command and take over its maps.
-
-        Raises:
-            CommandError: see `run_command`.
-            FormatError: a frame without a map, or with a broken one or one of another size; changed files.
-        """
+        """Call the command and take over its maps; FormatError for a frame without one, or with one that is unfit."""
         frames = _frames(inputs.data)
         maps = _require_maps(self.call(self.predict, inputs, folder), frames)
         for path, frame in track(list(zip(maps, frames, strict=True)), "disparity maps, checked"):
@@ -247,9 +224,6 @@ class DisparityFolder(MeasuredDisparity):
     The maps are copied, as many bytes as any other model's predictions take: through links the user's next model,
     written over this one, would change results that the study holds for finished.
 
-    Attributes:
-        path: the folder.
-
     Raises:
         FormatError: no such folder, or no map in it.
     """
@@ -259,20 +233,17 @@ class DisparityFolder(MeasuredDisparity):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", Path(self.path).resolve())
-        if not self._names:
+        if not self._maps():
             found = "none" if Path(self.path).is_dir() else "nothing there"
             raise FormatError(self.path, "folder", found, f"disparity maps: {', '.join(DISPARITY_SUFFIXES)}")
 
-    @property
-    def _names(self) -> list[str]:
-        if not Path(self.path).is_dir():
-            return []
-        return sorted(entry.name for entry in os.scandir(self.path) if entry.name.endswith(DISPARITY_SUFFIXES))
+    def _maps(self) -> list[Path]:
+        return sorted(path for path in Path(self.path).glob("*") if path.name.endswith(DISPARITY_SUFFIXES))
 
     @cached_property
     def _digests(self) -> dict[str, str]:
         # Kept, also on the way to another process: the study knows its stages by the maps as they were at its start.
-        return {name: files_digest([Path(self.path) / name]) for name in self._names}
+        return {path.name: files_digest([path]) for path in self._maps()}
 
     @override
     def settings(self, step: Step) -> Mapping[str, Any]:
@@ -280,11 +251,7 @@ class DisparityFolder(MeasuredDisparity):
         return {} if step == "test" else {"maps": combined_digest(self._digests)}
 
     def run_predict(self, inputs: Inputs, folder: Path) -> None:
-        """Copy the maps of both splits, each checked; copies that are there are kept.
-
-        Raises:
-            FormatError: a frame without a map, or with a broken one, one of another size, or one that was changed.
-        """
+        """Copy the maps of both splits; FormatError for a frame without one, or with one that is unfit or changed."""
         frames = _frames(inputs.data)
         maps = _require_maps(Path(self.path), frames)
         for path, frame in track(list(zip(maps, frames, strict=True)), "disparity maps, copied"):

@@ -20,12 +20,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class AveragePrecisionLoss:
-    """100 - AP over frames, percent.
-
-    Attributes:
-        evaluation: of the detector's results on the test frames.
-        class_name, view, difficulty, metric: which average precision; see `Evaluation.ap`.
-    """
+    """100 - AP over frames, percent, see `Evaluation.ap`."""
 
     evaluation: Evaluation
     class_name: str
@@ -35,7 +30,7 @@ class AveragePrecisionLoss:
 
     @property
     def items(self) -> tuple[str, ...]:
-        """Ids of the F frames that were evaluated."""
+        """The frames' ids."""
         return self.evaluation.frame_ids
 
     @property
@@ -51,13 +46,13 @@ class AveragePrecisionLoss:
         return 0 if tally is None else int((tally.object_count > 0).sum())
 
     def of(self, weights: NDArray[np.int64]) -> NDArray[np.float64]:
-        """100 - AP, percent, for R choices of the frames, float64 (R,), from weights (R, F)."""
+        """See `ItemLosses`."""
         return 100.0 - self.evaluation.average_precisions(
             weights, self.class_name, self.view, self.difficulty, self.metric
         )
 
     def value(self) -> float:
-        """100 - AP over all frames, percent."""
+        """See `ItemLosses`."""
         return 100.0 - self.evaluation.ap(self.class_name, self.view, self.difficulty, self.metric)
 
 
@@ -81,16 +76,10 @@ class PrecisionChoice:
 def evaluate_results(
     results_dir: Path, frames: ObjectDataset, class_name: str, near_m: float, loose: bool = False
 ) -> Evaluation:
-    """KITTI average precision of one detector's result files.
+    """KITTI average precision of one detector's result files, `results_dir`/ID.txt of every frame.
 
-    Pedestrians are scored at 0 to `near_m` m, as in the paper, everything else at any distance.
-
-    Args:
-        results_dir: ID.txt of every frame.
-        frames: with labels.
-        class_name: of the detector.
-        near_m: m.
-        loose: at the IoU of `LOOSE_OVERLAP` for 3D and BEV instead of the official one.
+    Pedestrians are scored at 0 to `near_m` m, as in the paper, everything else at any distance. `loose`: at the IoU of
+    `LOOSE_OVERLAP` for 3D and BEV instead of the official one.
 
     Raises:
         FormatError: a missing or broken file.
@@ -121,11 +110,7 @@ class ScoredDetector(Model):
     loss: PrecisionChoice = field(default=PrecisionChoice("bev", loose=False), kw_only=True)
 
     def run_test(self, inputs: Inputs, folder: Path) -> None:
-        """Write `average_precision.json`, at the official IoU and at the looser one.
-
-        Raises:
-            FormatError: a missing or broken result file.
-        """
+        """Write `average_precision.json`, at the official IoU and at the looser one."""
         assert inputs.predictions is not None
         frames = ObjectDataset(inputs.data, "val")
         found = [read_objects(inputs.predictions / f"{frame_id}.txt", scored=True) for frame_id in frames.frame_ids]

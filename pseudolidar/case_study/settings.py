@@ -167,7 +167,7 @@ class DetectorPlace:
     """A detector's place in the study, whatever it is trained on: its kind, its class, its training.
 
     Attributes:
-        kind: P-RCNN (PointRCNN), F-PTNET (Frustum PointNet), as the paper's tables call them, or a command's name.
+        kind: one of `KINDS`, or a command's name.
         class_name: KITTI's.
         near_only: trained without objects and points beyond the study's `near_m`.
         data_fraction: of the training frames.

@@ -57,10 +57,6 @@ from pseudolidar.systems.external import SPLITS
 class CaseStudy:
     """The systems of a case study and what they leave in one store: one system for each source of depth.
 
-    Args:
-        settings: what to do.
-        store: where the stages' folders are.
-
     Raises:
         FormatError: a folder of the user's that lacks something for some frame, see `require_inputs`.
 

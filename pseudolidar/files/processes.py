@@ -91,11 +91,7 @@ class ProcessPool:
     def map(
         self, function: Callable[..., Any], tasks: Mapping[str, tuple[Any, ...]]
     ) -> Iterator[tuple[tuple[Any, ...], Any]]:
-        """The arguments of each task with what the function returned, in the order in which they are done.
-
-        Args:
-            function: is called with the arguments of each task.
-            tasks: by name.
+        """The arguments of each task, tasks by name, with what the function returned for them, as they are done.
 
         Raises:
             WorkerError: a task on which workers died `MAX_ATTEMPTS` times.
@@ -156,11 +152,7 @@ def _work(connection: Connection, parent: int) -> None:
 
 @functools.cache
 def end_with(parent: int) -> None:
-    """From now on this process ends when its parent does, even one that is killed and can't tell anybody.
-
-    Args:
-        parent: the number of the process that started this one.
-    """
+    """From now on this process ends when its parent, of this number, does, even one that is killed."""
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()
 
 

@@ -32,10 +32,9 @@ TERMS: tuple[Term, ...] = get_args(Term)
 
 @dataclass(frozen=True)
 class Evidence:
-    """What one estimator says about one term.
+    """What one estimator says about one term of the error.
 
     Attributes:
-        term: the term of the error that it is about.
         finding: what was found, a clause.
         supports: whether the term grew; None: undecided.
         numbers: by name.
@@ -57,12 +56,8 @@ def estimation_growth(
     """Growth of the downstream estimation error from u to u', by the learning curves of the model behind them.
 
     Args:
-        sizes: K numbers of training examples, or fractions of all.
+        sizes, random: see `learning_curve`.
         before, after: (K, S) test losses of the downstream model on u and on u'.
-        random: draws mean losses.
-
-    Raises:
-        ValueError: as `learning_curve`.
     """
     curves = [learning_curve(sizes, losses, random) for losses in (before, after)]
     here, there = (drawn_errors(curve.sizes, curve.losses, random) for curve in curves)
@@ -108,7 +103,7 @@ def capacity_growth(
         random: draws mean losses.
 
     Raises:
-        ValueError: as `learning_curve`; `own` is the largest.
+        ValueError: see `checked_losses`; `own` is the largest.
     """
     sides = (before, after)
     for losses in sides:

@@ -105,12 +105,7 @@ class Command(Model):
         return {}
 
     def run_train(self, inputs: Inputs, folder: Path) -> None:
-        """Call the command that trains.
-
-        Raises:
-            CommandError: see `run_command`.
-            FormatError: files that have changed since the study started; a training that left nothing.
-        """
+        """Call the command that trains; FormatError if it left nothing, else as `call`."""
         assert self.train is not None
         output = self.call(self.train, inputs, folder)
         if not any(output.iterdir()):
@@ -145,16 +140,10 @@ class Command(Model):
 
 
 def require_template(what: str, template: str, known: Collection[str], required: Collection[str]) -> set[str]:
-    """The names of a template's placeholders.
-
-    Args:
-        what: the template is, for the error.
-        template: a command line with {name} for what is filled in, and {{ }} for braces.
-        known: names that may stand there.
-        required: names that must.
+    """The placeholders of a template: a command line with {name} for what is filled in, and {{ }} for braces.
 
     Raises:
-        InputError: unbalanced quotes or braces, no program, an unknown name, a missing one.
+        InputError: unbalanced quotes or braces, no program, a name that is not `known`, or a `required` one missing.
     """
     try:
         words = shlex.split(template)
@@ -177,15 +166,7 @@ def require_template(what: str, template: str, known: Collection[str], required:
 
 
 def matching_files(patterns: Sequence[str], directory: Path) -> list[str]:
-    """The files that some pattern matches, by their paths as the pattern gives them, sorted, each once.
-
-    Args:
-        patterns: globs, `**` for any depth of folders; relative ones start from `directory`.
-        directory: where.
-
-    Raises:
-        FormatError: a pattern that matches no file.
-    """
+    """The files that some glob matches, as it gives them, sorted, each once; FormatError for one without a file."""
     names: set[str] = set()
     for pattern in patterns:
         matches = glob.glob(pattern, root_dir=directory, recursive=True)
@@ -206,12 +187,9 @@ def run_command(
     `cpus`; when this process ends, however it does, the command's process group is killed.
 
     Args:
-        template: checked by `require_template`.
+        template, directory, cpus, resumes: see `Command`.
         values: for the placeholders, without `output`.
         folder: the stage's.
-        directory: the command's working directory.
-        cpus: threads.
-        resumes: whether the command goes on from what a killed run left in {output}; if not, that is removed first.
 
     Returns:
         the folder that the command filled.

@@ -63,8 +63,7 @@ def learning_curve(sizes: Sequence[float], losses: NDArray[np.float64], random: 
         random: draws mean losses.
 
     Raises:
-        ValueError: fewer than two sizes, sizes that are not positive or don't rise, losses of another shape or not
-            finite.
+        ValueError: see `checked_losses`.
     """
     places = checked_losses("sizes", sizes, losses)
     exponents = EXPONENTS if len(places) > 2 else np.array([0.5])

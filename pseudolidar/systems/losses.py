@@ -47,10 +47,9 @@ class MeanLoss:
     """A mean over parts of the items, such as an error over pixels of frames: sum(w total) / sum(w count).
 
     Attributes:
-        items: names of the F items.
         total: float64 (F,), the item's summed loss.
         count: float64 (F,), over how many parts; 0 for an item that has none.
-        unit: what the loss is measured in.
+        items, unit: see `ItemLosses`.
     """
 
     items: tuple[str, ...]
@@ -73,13 +72,13 @@ class MeanLoss:
         return int((self.count > 0).sum())
 
     def of(self, weights: NDArray[np.int64]) -> NDArray[np.float64]:
-        """The mean for R choices of the items, float64 (R,), from weights (R, F); NaN where all counts are 0."""
+        """See `ItemLosses`; NaN where all counts are 0."""
         taken = weights.astype(np.float64)
         with np.errstate(invalid="ignore"):
             return (taken @ self.total) / (taken @ self.count)
 
     def value(self) -> float:
-        """The mean over all items, each taken once; NaN where all counts are 0."""
+        """See `ItemLosses`; NaN where all counts are 0."""
         return float(self.of(np.ones((1, len(self.items)), np.int64))[0])
 
     def save(self, path: str | Path) -> None:
@@ -91,11 +90,7 @@ class MeanLoss:
 
     @classmethod
     def load(cls, path: str | Path) -> "MeanLoss":
-        """Read what `save` wrote.
-
-        Raises:
-            FormatError: no file, or not one of `save`.
-        """
+        """Read what `save` wrote; FormatError if it isn't there, or is something else."""
         expected = "losses by item: an .npz of items, total, count and unit"
         stored = read_npz(path, ("items", "total", "count", "unit"), expected)
         try:
@@ -109,12 +104,12 @@ class MeanLoss:
 def resampled_losses(
     models: Sequence[Sequence[ItemLosses]], random: np.random.Generator, replicates: int
 ) -> NDArray[np.float64]:
-    """Losses of models on test items drawn with replacement, the same items for all.
+    """Losses of M models on test items drawn R times with replacement, the same items for all.
 
     Args:
-        models: M models, of each the losses of all its training seeds, all on the same items.
+        models: of each the losses of all its training seeds, all on the same items.
         random: draws the items.
-        replicates: how many times R.
+        replicates: R.
 
     Returns:
         float64 (M, R), each the mean over the seeds; NaN where drawn items hold nothing to score.

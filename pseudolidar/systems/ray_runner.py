@@ -36,7 +36,7 @@ def make_stages_on_ray(
 
     Args:
         store: its folder has the same path on every node, on storage that they share. So have the data sets.
-        stages: what is wanted; what they depend on is made too.
+        stages: what is wanted.
         address: of a cluster that this machine belongs to: `auto`, or HOST:PORT; its nodes have the same environment
             as this process, the package included. None: a cluster of this machine alone, for this call.
         retries: how often a stage whose process died is tried again.
@@ -97,12 +97,7 @@ def _message(reference: Any, retries: int) -> str | None:
 
 
 def request(resources: Resources, nodes: Sequence[Node]) -> tuple[float, float]:
-    """Processors and cards that Ray is asked for: those of the stage, as far as one of the nodes has as many.
-
-    Args:
-        resources: of the stage.
-        nodes: as `ray.nodes()` lists them.
-    """
+    """Processors and cards that Ray is asked for: a stage's, as far as one of `ray.nodes()` has as many."""
     living = [node["Resources"] for node in nodes if node["Alive"]]
     gpus = min(resources.gpus, max((node.get("GPU", 0.0) for node in living), default=0.0))
     # The stage computes with as many threads as it asks for either way, so that its bytes are the same.

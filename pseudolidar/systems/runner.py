@@ -52,10 +52,6 @@ class RunResult:
 class Schedule:
     """Which stages can be made next, as others finish or fail.
 
-    Args:
-        store: where finished ones are found.
-        stages: what is wanted; all that they depend on is made too.
-
     Attributes:
         result: so far.
         running: stages that are being made.
@@ -139,11 +135,11 @@ class Schedule:
 
 
 def make_stages(store: ArtifactStore, stages: Sequence[Stage], workers: int = 1) -> RunResult:
-    """Make every stage that is not finished, parents first. A stage that fails stops only what depends on it.
+    """Make all stages that are not finished, and what they depend on. One that fails stops only what depends on it.
 
     Args:
         store: where they go.
-        stages: what is wanted; what they depend on is made too.
+        stages: what is wanted.
         workers: stages at once, one processor each unless they ask for more. One: in this process, with each stage's
             own progress bars. More: in processes of their own, whose output goes to `LOG_FILE` in the stage's folder;
             one that dies is replaced, and its stage goes on from where it was, up to `MAX_DEATHS` times.
@@ -215,11 +211,7 @@ def _fits(stage: Stage, running: Sequence[Stage], workers: int) -> bool:
 
 
 def make_logged(store: ArtifactStore, stage: Stage) -> str | None:
-    """Make a stage, whose parents are finished, in a worker; what it prints goes to its `LOG_FILE`.
-
-    Returns:
-        None, or why it failed, in one line.
-    """
+    """Make a stage in a worker; what it prints goes to its `LOG_FILE`. Returns None, or why it failed, in one line."""
     folder = store.folder(stage)
     folder.mkdir(parents=True, exist_ok=True)
     with _output_to(folder / LOG_FILE):

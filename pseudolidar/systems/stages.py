@@ -61,8 +61,7 @@ class Stage:
         name: what it makes, e.g. "predict-u"; letters, digits, dots, dashes and underscores.
         task: what makes it.
         parents: the stages whose folders it reads, by their role in the task.
-        resources: what it occupies; no part of the fingerprint.
-        title: for people; no part of the fingerprint.
+        resources, title: what it occupies, what people call it; no parts of the fingerprint.
     """
 
     name: str
@@ -114,11 +113,7 @@ def parents_first(stages: Sequence[Stage]) -> list[Stage]:
 class ArtifactStore:
     """A folder with one subfolder a stage. Any number of processes and machines that see the folder can share it.
 
-    Args:
-        root: the folder; made when the first stage is.
-
-    Raises:
-        FormatError: a file of that name.
+    `root` is made when the first stage is; FormatError where it is a file.
     """
 
     def __init__(self, root: str | Path) -> None:
@@ -137,10 +132,7 @@ class ArtifactStore:
         return float(json.loads((self.folder(stage) / _FINISHED).read_text())["seconds"])
 
     def make(self, stage: Stage) -> bool:
-        """Make a stage, whose parents are finished, in this process; return whether there was anything to make.
-
-        If another process is making it, wait for that one.
-        """
+        """Make a stage, whose parents are finished, here, or wait for the process that does; false if it was there."""
         folder = self.folder(stage)
         folder.mkdir(parents=True, exist_ok=True)
         with locked(folder / _LOCK):

@@ -1,4 +1,4 @@
-"""Systems of models: a graph of vertices, each trained, predicting and tested behind its parents; replacing one."""
+"""Systems of models: a graph of vertices, each trained, predicting and tested after its parents; replacing one."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,9 +23,7 @@ class Inputs:
         data: the data set's folder.
         parents: by the parent's name, the folder of its predictions.
         seed: of the training.
-        model: the folder that `train` filled; None in training, and for a model without training.
-        predictions: the folder that `predict` filled; None before.
-        tested: the folder that `test` filled; None before.
+        model, predictions, tested: the folders that train, predict and test filled; None before, and without the step.
     """
 
     data: Path
@@ -77,14 +75,7 @@ class Model:
 
 @dataclass(frozen=True)
 class Vertex:
-    """A model in its place.
-
-    Attributes:
-        name: letters, digits, dots, dashes and underscores.
-        model: of the vertex.
-        parents: names of the vertices whose predictions it is trained on and fed with.
-        title: for people.
-    """
+    """A model in its place; `parents` are the vertices whose predictions it is trained on and fed with."""
 
     name: str
     model: Model
@@ -97,13 +88,7 @@ class Vertex:
 
 @dataclass(frozen=True)
 class StepTask:
-    """One step of a vertex as a stage's task.
-
-    Attributes:
-        model: of the vertex.
-        step: train, predict or test.
-        seed: of the training; None for steps in which nothing is trained, whose result no seed can change.
-    """
+    """One step of a vertex as a stage's task; `seed` is None where nothing is trained, so that no seed matters."""
 
     model: Model
     step: Step
@@ -111,7 +96,7 @@ class StepTask:
 
     @property
     def version(self) -> int:
-        """Of the model's code for this step."""
+        """The model's, for this step."""
         return self.model.version(self.step)
 
     def settings(self) -> Mapping[str, Any]:
@@ -129,10 +114,9 @@ class System:
     Args:
         data: the stage whose folder is the data set.
         vertices: in any order.
-        name: of the system, for people.
+        name: for people.
 
     Attributes:
-        data, name: as given.
         vertices: by name.
         graph: their names, an edge for every parent.
 
@@ -175,15 +159,7 @@ class System:
         return [other for other in self.order if other in descendants]
 
     def replaced(self, *vertices: Vertex, name: str = "") -> "System":
-        """The system after an update: other models at the places of those of the same names.
-
-        Args:
-            vertices: the other models in their places.
-            name: of the new system.
-
-        Raises:
-            ValueError: no vertex of that name.
-        """
+        """The system after an update: other vertices in the places of those of the same names; ValueError if none."""
         for vertex in vertices:
             if vertex.name not in self.vertices:
                 known = ", ".join(self.vertices)

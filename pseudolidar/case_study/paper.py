@@ -2,11 +2,8 @@
 
 from typing import Final
 
-DEPTH_RANGES_M: Final = ((0.0, float("inf")), (0.0, 20.0), (20.0, 40.0), (40.0, float("inf")))
-"""The depth ranges of Table 2."""
-
 DISPARITY_MAE_PX: Final = {"u": (1.28, 1.32, 1.12, 1.11), "u'": (1.21, 1.21, 1.20, 1.20)}
-"""Table 2: disparity MAE by ground-truth depth, in the order of `DEPTH_RANGES_M`."""
+"""Table 2: disparity MAE by ground-truth depth, in the order of `stereo.RANGES_M`."""
 
 AP: Final = {
     ("Car", "P-RCNN", "3d"): {"u": 39.91, "u'": 38.75, "y": 68.06},

@@ -1,6 +1,6 @@
 """Checks, before anything is trained, that a folder of the user has what a case study will need."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -34,47 +34,46 @@ def require_inputs(settings: CaseStudySettings) -> None:
         if not any(frame.frame_id in boxes for frame in val):
             found = f"boxes of {len(boxes)} other frames"
             raise FormatError(settings.boxes2d.path, "field 1 (image_path)", found, "some of the validation frames")
-    detects = bool(settings.pointrcnn or settings.frustum_pointnet or settings.commands)
-    choices = (settings.u, settings.u_prime)
-    trains = any(isinstance(choice, StereoTraining) for choice in (*choices, settings.pretraining))
-    sees_pairs = not all(isinstance(choice, DisparityFolder | CommandDisparity) for choice in choices)
     every = [*train, *val]
+    detects = bool(settings.pointrcnn or settings.frustum_pointnet or settings.commands)
+    choices = {"u": settings.u, "u'": settings.u_prime}
+    trains = any(isinstance(choice, StereoTraining) for choice in (*choices.values(), settings.pretraining))
+    sees_pairs = not all(isinstance(choice, DisparityFolder | CommandDisparity) for choice in choices.values())
     faults = [
-        _faults("calibrations", every, lambda frame: frame.calibration),
-        _faults("left images", every, Frame.image_size),
+        *_faults("calibrations", every, lambda frame: frame.calibration),
+        *_faults("left images", every, Frame.image_size),
         # What is only scored is scored on the validation split.
-        _truth_faults(every if detects or trains else val),
+        *_truth_faults(every if detects or trains else val),
     ]
     if sees_pairs or settings.semi_global_matching is not None:
-        faults.append(_faults("right images", every, _require_right_image))
+        faults += _faults("right images", every, _require_right_image)
     if detects:
-        faults.append(_label_faults(every))
-    for name, choice in zip(("u", "u'"), choices, strict=True):
+        faults += _label_faults(every)
+    for name, choice in choices.items():
         if isinstance(choice, DisparityFolder):
-            faults.append(_faults(f"maps of {name}", every, partial(_require_map, Path(choice.path))))
-    said = [fault for one in faults for fault in one]
-    if said:
+            faults += _faults(f"maps of {name}", every, partial(_require_map, Path(choice.path)))
+    if faults:
         expected = f"every frame of the splits {' and '.join(SPLITS)} complete, before anything is trained"
-        raise FormatError(every[0].folder, "frames", "; ".join(said), expected)
+        raise FormatError(every[0].folder, "frames", "; ".join(faults), expected)
 
 
-def _faults(what: str, frames: Sequence[Frame], check: Callable[[Frame], object]) -> Iterator[str]:
-    """Lines on the frames that `check` refuses; none if it refuses none."""
-    refused: dict[str, str] = {}
+def _faults(what: str, frames: Sequence[Frame], check: Callable[[Frame], object]) -> list[str]:
+    """A line on the frames that `check` refuses; none if it refuses none."""
+    refused: dict[str, FormatError] = {}
     for frame in frames:
         try:
             check(frame)
         except FormatError as error:
-            refused[frame.frame_id] = str(error)
-    if refused:
-        named = ", ".join([*list(refused)[:_NAMED], *["..."] * (len(refused) > _NAMED)])
-        first = next(iter(refused.values()))
-        yield f"{what} of {len(refused)} of {len(frames)} frames missing or broken ({named}): {first}"
+            refused[frame.frame_id] = error
+    if not refused:
+        return []
+    named = ", ".join([*list(refused)[:_NAMED], *["..."] * (len(refused) > _NAMED)])
+    first = next(iter(refused.values()))
+    return [f"{what} of {len(refused)} of {len(frames)} frames missing or broken ({named}): {first}"]
 
 
 def _require_right_image(frame: Frame) -> None:
-    right = read_image_size(frame.path("image_3"))
-    _require_size(frame, frame.path("image_3"), right)
+    _require_size(frame, frame.path("image_3"), read_image_size(frame.path("image_3")))
 
 
 def _require_map(folder: Path, frame: Frame) -> None:
@@ -92,12 +91,11 @@ def _require_size(frame: Frame, path: Path, size: tuple[int, int]) -> None:
         raise FormatError(path, "size", f"{size[1]} x {size[0]} px", f"{width} x {height} px, as the left image")
 
 
-def _truth_faults(frames: Sequence[Frame]) -> Iterator[str]:
+def _truth_faults(frames: Sequence[Frame]) -> list[str]:
     """The oracle and the targets are the exact maps where there are some; a study has one truth for all frames."""
     if any(frame.has_exact_disparity() for frame in frames):
-        yield from _faults("exact disparity maps", frames, partial(_require_map, frames[0].folder / "disparity"))
-    else:
-        yield from _faults("sweeps, as no frame has an exact disparity map,", frames, _require_sweep)
+        return _faults("exact disparity maps", frames, partial(_require_map, frames[0].folder / "disparity"))
+    return _faults("sweeps, as no frame has an exact disparity map,", frames, _require_sweep)
 
 
 def _require_sweep(frame: Frame) -> None:
@@ -107,13 +105,13 @@ def _require_sweep(frame: Frame) -> None:
         raise FormatError(path, "file", f"{size} bytes", "16 bytes a point, and some points")
 
 
-def _label_faults(frames: Sequence[Frame]) -> Iterator[str]:
-    missing = list(_faults("labels", frames, lambda frame: require_file(frame.path("label_2"), "KITTI labels")))
+def _label_faults(frames: Sequence[Frame]) -> list[str]:
+    missing = _faults("labels", frames, lambda frame: require_file(frame.path("label_2"), "KITTI labels"))
     if missing:
-        yield from missing
-        return
+        return missing
     try:
         # Thousands in a moment.
         read_frames([str(frame.path("label_2")) for frame in frames], scored=False)
     except FormatError:
-        yield from _faults("labels", frames, Frame.objects)
+        return _faults("labels", frames, Frame.objects)
+    return []

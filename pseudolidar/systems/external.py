@@ -32,7 +32,7 @@ SPLITS = ("train", "val")
 
 CHANGED = "another content than when the study started"
 AS_BEFORE = "the same; start the study again, so that it knows its stages by what is there now"
-"""What an error says it found and expected of a file that determines a result."""
+"""What an error says of a file that determines a result: what was found, and what was expected."""
 
 COMMAND_VERSION = 1
 """Raised when commands are called in another way."""

@@ -33,10 +33,9 @@ from pseudolidar.ops import (
     three_nearest,
 )
 from pseudolidar.stereo import FrozenPSMNet, PSMNet, lidar_disparity
-from pseudolidar.stereo.lidar_projection import lidar_projection
-from pseudolidar.stereo.losses import disparity_loss
 from pseudolidar.stereo.psmnet import channels_last
-from pseudolidar.stereo.targets import by_torch
+from pseudolidar.stereo.targets import by_torch, lidar_projection
+from pseudolidar.stereo.train import disparity_loss
 from pseudolidar.tables import Table, print_tables
 
 POINTS, CENTRES, NEIGHBOURS = 16_384, 4_096, 32

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pseudolidar.files import FormatError, InputError, track
 from pseudolidar.kitti import ObjectDataset, disparity_path, read_disparity
 from pseudolidar.stereo import target_disparity
-from pseudolidar.stereo.losses import MIN_DISPARITY_PX
+from pseudolidar.stereo.metrics import MIN_DISPARITY_PX
 
 
 @dataclass(frozen=True, eq=False)

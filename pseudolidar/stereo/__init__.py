@@ -2,12 +2,9 @@
 
 from pseudolidar.stereo.augmentation import Crops
 from pseudolidar.stereo.checkpoints import PSMNetWeights, load_psmnet, save_psmnet
-from pseudolidar.stereo.data import ObjectPairs, StereoBatch, StereoBatches, target_disparity
-from pseudolidar.stereo.disparity_model import DisparityModel
+from pseudolidar.stereo.data import StereoBatch, StereoBatches
 from pseudolidar.stereo.frozen import FrozenPSMNet
-from pseudolidar.stereo.inference import TrainedPSMNet, predict_disparities
-from pseudolidar.stereo.kitti_stereo import KittiStereoPairs
-from pseudolidar.stereo.losses import disparity_loss
+from pseudolidar.stereo.inference import DisparityModel, TrainedPSMNet, predict_disparities
 from pseudolidar.stereo.metrics import (
     RANGES_M,
     REGIONS,
@@ -17,12 +14,11 @@ from pseudolidar.stereo.metrics import (
     mean_disparity_of,
     range_name,
 )
-from pseudolidar.stereo.pairs import StereoPair, StereoPairs
+from pseudolidar.stereo.pairs import KittiStereoPairs, ObjectPairs, SceneFlowPairs, StereoPair, StereoPairs
 from pseudolidar.stereo.psmnet import PSMNet
-from pseudolidar.stereo.scene_flow import SceneFlowPairs
 from pseudolidar.stereo.semi_global_matching import SemiGlobalMatching
-from pseudolidar.stereo.targets import lidar_disparity
-from pseudolidar.stereo.train import StereoTraining, train_stereo
+from pseudolidar.stereo.targets import lidar_disparity, target_disparity
+from pseudolidar.stereo.train import StereoTraining, disparity_loss, train_stereo
 
 __all__ = [
     "RANGES_M",

@@ -2,9 +2,8 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,10 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pseudolidar.files import FormatError
-from pseudolidar.kitti import Frame, ObjectDataset
 from pseudolidar.stereo.augmentation import Crops
-from pseudolidar.stereo.pairs import StereoPair, StereoPairs
-from pseudolidar.stereo.targets import lidar_disparity
+from pseudolidar.stereo.pairs import StereoPairs
 from pseudolidar.training import WHOLE_BATCH, BatchShard
 
 # Statistics of ImageNet, RGB in 0..1, by which PSMNet's input is normalised.
@@ -23,7 +20,6 @@ _MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 _DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)
 # Kept disparities are whole numbers of 1/256 px, as in KITTI's PNGs.
 _DISPARITY_SCALE = 256
-_OBJECT_CLASSES = ("Car", "Pedestrian")
 
 
 @dataclass(frozen=True)
@@ -44,8 +40,7 @@ class StereoBatch:
     camera_constant: Tensor
 
 
-@dataclass(frozen=True, eq=False)
-class _StoredPair:
+class _StoredPair(NamedTuple):
     """What a crop is cut from, small enough to keep: 8-bit images, 16-bit disparity (256 x), boxes of the objects."""
 
     left: NDArray[np.uint8]
@@ -54,60 +49,9 @@ class _StoredPair:
     boxes: NDArray[np.float64]
     camera_constant: float
 
-    @classmethod
-    def from_pair(cls, pair: StereoPair) -> "_StoredPair":
-        scaled = np.rint(pair.disparity * np.float32(_DISPARITY_SCALE))
-        # Disparities of 256 px and more, which synthetic data has, count as unknown.
-        stored = np.where(scaled < 2**16, scaled, 0).astype(np.uint16)
-        constant = pair.camera_constant_px_m
-        return cls(pair.left, pair.right, stored, pair.boxes, np.nan if constant is None else constant)
-
     @property
     def size_bytes(self) -> int:
         return self.left.nbytes + self.right.nbytes + self.disparity.nbytes
-
-
-class ObjectPairs:
-    """The pairs of a data set in KITTI's object layout, with exact disparity (synthetic data) or the LiDAR's.
-
-    Args:
-        dataset: with right images.
-
-    Raises:
-        FormatError: no frames.
-    """
-
-    def __init__(self, dataset: ObjectDataset) -> None:
-        if not len(dataset):
-            raise FormatError(dataset.root, f"split {dataset.split}", "no frames", "frames to train on")
-        self._dataset = dataset
-
-    @classmethod
-    def from_folder(cls, root: str | Path, split: str | None) -> "ObjectPairs":
-        """The pairs of a split of a folder, see `ObjectDataset`."""
-        return cls(ObjectDataset(root, split))
-
-    @property
-    def names(self) -> Sequence[str]:
-        """Frame ids, in the order of the split."""
-        return self._dataset.frame_ids
-
-    def read(self, index: int) -> StereoPair:
-        """The pair of a frame, with the boxes of its cars and pedestrians where it has labels."""
-        frame = self._dataset[index]
-        left, right = frame.stereo_pair()
-        disparity, constant = target_disparity(frame), frame.calibration.camera_constant_px_m
-        boxes = np.zeros((0, 4))
-        if frame.path("label_2").is_file():
-            objects = frame.objects()
-            boxes = objects.box2d[np.isin(objects.class_name, _OBJECT_CLASSES)]
-        return StereoPair(frame.path("image_2"), left, right, disparity, constant, boxes)
-
-    def files(self, index: int) -> Sequence[Path]:
-        """Images, calibration, labels, and the exact disparity or the LiDAR's sweep."""
-        frame = self._dataset[index]
-        truth = "disparity" if frame.has_exact_disparity() else "velodyne"
-        return [frame.path(kind) for kind in ("image_2", "image_3", "calib", "label_2", truth)]
 
 
 class StereoBatches:
@@ -195,7 +139,11 @@ class StereoBatches:
         if self._metric and pair.camera_constant_px_m is None:
             expected = "focal length and baseline, which the depth loss and max_depth_m need"
             raise FormatError(pair.source, "calibration", "none", expected)
-        stored = _StoredPair.from_pair(pair)
+        scaled = np.rint(pair.disparity * np.float32(_DISPARITY_SCALE))
+        # Disparities of 256 px and more, which synthetic data has, count as unknown.
+        disparity = np.where(scaled < 2**16, scaled, 0).astype(np.uint16)
+        constant = np.nan if pair.camera_constant_px_m is None else pair.camera_constant_px_m
+        stored = _StoredPair(pair.left, pair.right, disparity, pair.boxes, constant)
         with self._lock:
             self._cache[index] = stored
             self._cache_bytes += stored.size_bytes
@@ -213,14 +161,6 @@ def normalised(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"image: found {image.dtype} {image.shape}, expected uint8 (H, W, 3) RGB")
     return _standardised(image.astype(np.float32))
-
-
-def target_disparity(frame: Frame) -> NDArray[np.float32]:
-    """The frame's exact disparity where it has one, otherwise the LiDAR's in the left image; (H, W) px, 0 unknown."""
-    if frame.has_exact_disparity():
-        return frame.disparity()
-    height, width = frame.left_image().shape[:2]
-    return lidar_disparity(frame.velodyne(), frame.calibration, (height, width))
 
 
 def _standardised(image: NDArray[np.float32]) -> NDArray[np.float32]:

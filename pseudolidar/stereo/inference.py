@@ -1,8 +1,8 @@
-"""Disparity maps of a data set, one file a frame; a trained PSMNet as a disparity model."""
+"""Disparity models, a trained PSMNet among them, and the maps that they predict of a data set, one file a frame."""
 
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -12,16 +12,42 @@ from pseudolidar.files import InputError, track
 from pseudolidar.kitti import ObjectDataset, require_disparity_output, write_disparity
 from pseudolidar.stereo.checkpoints import PSMNetWeights
 from pseudolidar.stereo.data import normalised
-from pseudolidar.stereo.disparity_model import DisparityModel, UncertainDisparityModel, require_pair
 from pseudolidar.stereo.frozen import FrozenPSMNet
 from pseudolidar.stereo.pairs import StereoPairs
-from pseudolidar.stereo.psmnet import PSMNet, require_bfloat16
+from pseudolidar.stereo.psmnet import require_bfloat16
 from pseudolidar.training import Precision, arithmetic_of, arithmetic_threads, require_device
 
 InferencePrecision = Precision | Literal["float16"]
 
-VARIANCE_FOLDER = "variance"
-"""Beside disparity maps, the folder of their predictive variances."""
+
+class DisparityModel(Protocol):
+    """A disparity model, trained or not: upstream of the clouds."""
+
+    def predict(self, left: NDArray[np.uint8], right: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The left image's disparity, float32 (H, W) px, of a rectified pair, uint8 (H, W, 3) RGB of any size.
+
+        Raises:
+            ValueError: images of two sizes or of another type.
+        """
+
+
+@runtime_checkable
+class UncertainDisparityModel(DisparityModel, Protocol):
+    """A disparity model that says how far it is to be trusted, pixel by pixel."""
+
+    def predict_with_variance(
+        self, left: NDArray[np.uint8], right: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """What `predict` returns, and the predictive variance, float32 (H, W) px^2."""
+
+
+def require_pair(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> None:
+    """Raise a ValueError unless two images can be a rectified pair: uint8 (H, W, 3), of one size."""
+    for side, image in (("left", left), ("right", right)):
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+            raise ValueError(f"{side} image: found {image.dtype} {image.shape}, expected uint8 (H, W, 3) RGB")
+    if left.shape != right.shape:
+        raise InputError(f"right image: found shape {right.shape}, expected the left's, {left.shape}")
 
 
 class TrainedPSMNet:
@@ -57,7 +83,7 @@ class TrainedPSMNet:
         self._compile = compile
 
     def predict(self, left: NDArray[np.uint8], right: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """The left image's disparity, float32 (H, W) px, of a rectified pair, uint8 (H, W, 3) RGB of any size.
+        """The left image's disparity, see `DisparityModel`.
 
         Raises:
             FormatError: a file that `load_psmnet` refuses.
@@ -77,36 +103,22 @@ class TrainedPSMNet:
 
     @cached_property
     def _networks(self) -> list[FrozenPSMNet]:
-        return [
-            _frozen_network(
-                weights.network(self._align_corners, self._max_disparity),
-                self._precision or weights.precision,
-                self._device,
-                self._compile,
-            )
-            for weights in self._read(self._checkpoint)
-        ]
+        return [self._frozen(weights) for weights in self._read(self._checkpoint)]
 
     def _read(self, checkpoint: Path) -> list[PSMNetWeights]:
         """The weights of each network that is run: here one."""
         return [PSMNetWeights.from_file(checkpoint)]
 
-
-def _frozen_network(model: PSMNet, precision: InferencePrecision, device_name: str, compile: bool) -> FrozenPSMNet:
-    """A trained network made fast, on the device and in the precision asked for: see `TrainedPSMNet`."""
-    device = require_device(device_name)
-    dtype = _dtype(precision, device)
-    if dtype == torch.bfloat16 and device.type == "cpu":
-        require_bfloat16(model.width, model.max_disparity)
-    return FrozenPSMNet(model.to(device), dtype, compile)
-
-
-def _dtype(precision: InferencePrecision, device: torch.device) -> torch.dtype:
-    if precision != "float16":
-        return {"float32": torch.float32, "bfloat16": torch.bfloat16}[arithmetic_of(precision, device)]
-    if device.type == "cpu":
-        raise InputError("precision: found 'float16' on a processor, expected 'float32', 'bfloat16' or 'auto'")
-    return torch.float16
+    def _frozen(self, weights: PSMNetWeights) -> FrozenPSMNet:
+        model = weights.network(self._align_corners, self._max_disparity)
+        device = require_device(self._device)
+        precision = self._precision or weights.precision
+        if precision == "float16" and device.type == "cpu":
+            raise InputError("precision: found 'float16' on a processor, expected 'float32', 'bfloat16' or 'auto'")
+        dtype: torch.dtype = getattr(torch, precision if precision == "float16" else arithmetic_of(precision, device))
+        if dtype == torch.bfloat16 and device.type == "cpu":
+            require_bfloat16(model.width, model.max_disparity)
+        return FrozenPSMNet(model.to(device), dtype, self._compile)
 
 
 def predict_disparities(
@@ -131,7 +143,12 @@ def predict_disparities(
     if not missing:
         return
     for index in track(missing, description):
-        left, right = _images(data, index)
+        if isinstance(data, ObjectDataset):
+            # A frame to predict on need not have a known disparity.
+            left, right = data[index].stereo_pair()
+        else:
+            pair = data.read(index)
+            left, right = pair.left, pair.right
         write_prediction(model, left, right, output_dir / f"{names[index]}.npy")
 
 
@@ -153,17 +170,9 @@ def write_prediction(
     require_disparity_output(path)
     if isinstance(model, UncertainDisparityModel):
         disparity, variance = model.predict_with_variance(left, right)
-        folder = path.parent / VARIANCE_FOLDER
+        folder = path.parent / "variance"
         folder.mkdir(parents=True, exist_ok=True)
         write_disparity(folder / f"{path.stem}.npy", variance)
     else:
         disparity = model.predict(left, right)
     write_disparity(path, disparity)
-
-
-def _images(data: ObjectDataset | StereoPairs, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    if isinstance(data, ObjectDataset):
-        # A frame to predict on need not have a known disparity.
-        return data[index].stereo_pair()
-    pair = data.read(index)
-    return pair.left, pair.right

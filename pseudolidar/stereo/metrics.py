@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from pseudolidar.files import FormatError, read_npz, replacing, track
 from pseudolidar.kitti import Calibration, ObjectDataset, Objects, disparity_path, read_disparity
 from pseudolidar.ops import points_in_box
-from pseudolidar.stereo.data import target_disparity
-from pseudolidar.stereo.losses import MIN_DISPARITY_PX
 from pseudolidar.stereo.pairs import StereoPairs
+from pseudolidar.stereo.targets import target_disparity
 
 REGIONS = ("all", "car", "pedestrian")
 """Which pixels: all valid ones, or those on the surface of an object of a class."""
@@ -22,10 +21,13 @@ RANGES_M: tuple[tuple[float, float], ...] = ((0.0, np.inf), (0.0, 20.0), (20.0, 
 """(near, far] of the true depth, metres: the paper's Table 2."""
 
 FARTHEST_PREDICTION_M = 200.0
-"""Predicted depths beyond it count as this far, m."""
+"""Predicted depths beyond it count as this far, m, so that a few disparities near 0 don't decide the error of all."""
 
-_REGION_CLASSES = {"car": "Car", "pedestrian": "Pedestrian"}
-_D1_PX, _D1_SHARE = 3.0, 0.05
+MIN_DISPARITY_PX = 1e-8
+"""Predicted disparities are clamped here before they are inverted, as in the paper's runs (Wu et al., 2021)."""
+
+_REGION_CLASSES = ("Car", "Pedestrian")
+_D1_PX, _D1_FRACTION = 3.0, 0.05
 _ARRAYS = ("pixels", "disparity_error", "depth_error", "outliers", "mean_error")
 
 
@@ -88,9 +90,10 @@ class StereoMetrics:
             table[region] = {}
             for column, bounds in enumerate(RANGES_M):
                 cells = {name: float(values[row, column]) for name, values in columns.items()}
-                known: dict[str, Any] = {name: None if np.isnan(cell) else cell for name, cell in cells.items()}
-                known["pixels"] = int(self.pixels[:, row, column].sum())
-                table[region][range_name(bounds)] = known
+                table[region][range_name(bounds)] = {
+                    **{name: None if np.isnan(cell) else cell for name, cell in cells.items()},
+                    "pixels": int(self.pixels[:, row, column].sum()),
+                }
         return table
 
     def save(self, path: str | Path) -> None:
@@ -116,10 +119,7 @@ class StereoMetrics:
 
 
 def disparity_metrics(
-    predicted_dir: Path,
-    data: ObjectDataset | StereoPairs,
-    mean_disparity: float | None = None,
-    max_depth_m: float = FARTHEST_PREDICTION_M,
+    predicted_dir: Path, data: ObjectDataset | StereoPairs, mean_disparity: float | None = None
 ) -> StereoMetrics:
     """Compare the maps of a folder, see `disparity_path`, with the true disparity of every frame of a data set.
 
@@ -128,7 +128,6 @@ def disparity_metrics(
         data: in KITTI's object layout, with exact disparity or LiDAR, where a frame without labels has neither cars nor
             pedestrians; or pairs of another data set, which have no labels.
         mean_disparity: what a model that learns nothing answers: see `mean_disparity_of`.
-        max_depth_m: see `map_metrics`.
 
     Raises:
         FormatError: a frame's file is missing, broken or of another size; no frame at all; a pair whose camera constant
@@ -138,19 +137,16 @@ def disparity_metrics(
     frames = []
     truths = track(_truths(data), "disparity errors", len(names))
     for name, (truth, constant, regions) in zip(names, truths, strict=True):
-        predicted = _read_prediction(predicted_dir, name, truth.shape)
-        frames.append(map_metrics(predicted, truth, constant, name, regions, mean_disparity, max_depth_m))
+        path = disparity_path(predicted_dir, name)
+        predicted = read_disparity(path)
+        if predicted.shape != truth.shape:
+            found, expected = (f"{shape[1]} x {shape[0]} px" for shape in (predicted.shape, truth.shape))
+            raise FormatError(path, "size", found, f"{expected}, the size of the frame")
+        frames.append(map_metrics(predicted, truth, constant, name, regions, mean_disparity))
     if not frames:
         raise FormatError(predicted_dir, "data set", "no frames", "frames to compare with")
-    return StereoMetrics(
-        tuple(names),
-        np.concatenate([frame.pixels for frame in frames]),
-        np.concatenate([frame.disparity_error for frame in frames]),
-        np.concatenate([frame.depth_error for frame in frames]),
-        np.concatenate([frame.outliers for frame in frames]),
-        np.concatenate([frame.mean_error for frame in frames]),
-        frames[0].mean_disparity,
-    )
+    arrays = {name: np.concatenate([getattr(frame, name) for frame in frames]) for name in _ARRAYS}
+    return StereoMetrics(tuple(names), **arrays, mean_disparity=frames[0].mean_disparity)
 
 
 def map_metrics(
@@ -160,7 +156,6 @@ def map_metrics(
     name: str,
     regions: NDArray[np.bool_] | None = None,
     mean_disparity: float | None = None,
-    max_depth_m: float = FARTHEST_PREDICTION_M,
 ) -> StereoMetrics:
     """Compare one disparity map with the true one, over the pixels whose true disparity is known.
 
@@ -172,8 +167,6 @@ def map_metrics(
         regions: (R, N) bool, which of the N pixels with known disparity, in row-major order, lie in each of `REGIONS`;
             None: all in the first, none in the others.
         mean_disparity: what a model that learns nothing answers, px.
-        max_depth_m: a predicted depth counts as this at most, so that a few pixels of a disparity near 0 don't decide
-            the depth error of all.
 
     Returns:
         the metrics of this one frame.
@@ -192,8 +185,8 @@ def map_metrics(
     errors = np.stack(
         [
             error_px,
-            np.abs(np.minimum(camera_constant_px_m / found_px, max_depth_m) - depth_m),
-            (error_px > _D1_PX) & (error_px > _D1_SHARE * true_px),
+            np.abs(np.minimum(camera_constant_px_m / found_px, FARTHEST_PREDICTION_M) - depth_m),
+            (error_px > _D1_PX) & (error_px > _D1_FRACTION * true_px),
             np.abs(baseline - true_px),
         ]
     )
@@ -234,9 +227,8 @@ def object_pixels(
     """Which pixels lie on an object of a class: inside its 2D box, their true 3D point inside its 3D box.
 
     Args:
-        objects: labels of the frame.
+        objects, calibration: of the frame.
         class_name: KITTI's name.
-        calibration: of the frame.
         column, row, depth_m: (N,) pixels and their true depth.
 
     Returns:
@@ -271,16 +263,5 @@ def _truths(data: ObjectDataset | StereoPairs) -> Iterator[tuple[NDArray[np.floa
 def _regions(objects: Objects, calibration: Calibration, truth: NDArray[np.floating]) -> NDArray[np.bool_]:
     row, column = np.nonzero(truth > 0)
     depth_m = calibration.camera_constant_px_m / truth[row, column].astype(np.float64)
-    masks = [np.ones(len(row), bool)]
-    for region in REGIONS[1:]:
-        masks.append(object_pixels(objects, _REGION_CLASSES[region], calibration, column, row, depth_m))
-    return np.stack(masks)
-
-
-def _read_prediction(folder: Path, frame_id: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    path = disparity_path(folder, frame_id)
-    predicted = read_disparity(path)
-    if predicted.shape != shape:
-        expected = f"{shape[1]} x {shape[0]} px, the size of the frame"
-        raise FormatError(path, "size", f"{predicted.shape[1]} x {predicted.shape[0]} px", expected)
-    return predicted
+    on_objects = [object_pixels(objects, name, calibration, column, row, depth_m) for name in _REGION_CLASSES]
+    return np.stack([np.ones(len(row), bool), *on_objects])

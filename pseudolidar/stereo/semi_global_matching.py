@@ -5,7 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pseudolidar.files import InputError
-from pseudolidar.stereo.disparity_model import require_pair
+from pseudolidar.stereo.inference import require_pair
 
 # One setting for all sizes of images, chosen on frames of the town's training split and on a real KITTI pair.
 # Grey values match as well as colours do.

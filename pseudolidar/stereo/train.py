@@ -1,4 +1,4 @@
-"""Training of u and u': one network, one schedule, two losses."""
+"""Training of u and u': one network, one schedule, two losses (Wu et al., Fixes That Fail, 2021, section 4)."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -6,15 +6,16 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pseudolidar.files import InputError, combined_digest, file_digest
 from pseudolidar.kitti import ObjectDataset
 from pseudolidar.stereo.augmentation import Crops
 from pseudolidar.stereo.checkpoints import PSMNetWeights, arguments_of
-from pseudolidar.stereo.data import ObjectPairs, StereoBatch, StereoBatches
-from pseudolidar.stereo.losses import Loss, disparity_loss
-from pseudolidar.stereo.pairs import StereoPairs, digests_of
+from pseudolidar.stereo.data import StereoBatch, StereoBatches
+from pseudolidar.stereo.metrics import MIN_DISPARITY_PX
+from pseudolidar.stereo.pairs import ObjectPairs, StereoPairs, digests_of
 from pseudolidar.stereo.psmnet import PSMNet, channels_last, require_bfloat16, start_comparing
 from pseudolidar.training import (
     TrainingSettings,
@@ -26,6 +27,8 @@ from pseudolidar.training import (
     step_decay,
     training_record,
 )
+
+Loss = Literal["disparity", "depth"]
 
 # Weights of the outputs in training, the last hourglass's last (PSMNet, section 3.5).
 OUTPUT_WEIGHTS = (0.5, 0.7, 1.0)
@@ -202,6 +205,50 @@ def fit_stereo(
         seed=seed,
         snapshots=snapshots,
     )
+
+
+def disparity_loss(
+    predicted: Tensor,
+    target: Tensor,
+    loss: Loss,
+    camera_constant: Tensor,
+    smooth: bool = True,
+    max_disparity: float | None = None,
+) -> Tensor:
+    """Mean error over the valid pixels: those with a target above 0 and, if given, below `max_disparity`.
+
+    Args:
+        predicted: (B, H, W) disparity, px.
+        target: (B, H, W) disparity, px; 0 where unknown.
+        loss: `disparity` for the error in px, `depth` for the error of depth = C / disparity in metres.
+        camera_constant: (B,) C = focal length x baseline, px m.
+        smooth: smooth L1 (beta 1 px or 1 m), as the paper's runs; plain L1 otherwise.
+        max_disparity: what the network can express at most, px.
+
+    Returns:
+        A scalar; 0, still with a gradient of 0, where no pixel is valid.
+
+    Raises:
+        InputError: an unknown loss, or shapes that do not fit.
+    """
+    if predicted.shape != target.shape or camera_constant.shape != predicted.shape[:1]:
+        raise InputError(
+            f"found predicted {tuple(predicted.shape)}, target {tuple(target.shape)}, camera constants "
+            f"{tuple(camera_constant.shape)}, expected (B, H, W), (B, H, W) and (B,)"
+        )
+    valid = target > 0
+    if max_disparity is not None:
+        valid &= target < max_disparity
+    if loss == "depth":
+        constant = camera_constant[:, None, None].expand_as(target)[valid]
+        found = constant / predicted[valid].clamp(min=MIN_DISPARITY_PX)
+        wanted = constant / target[valid]
+    elif loss == "disparity":
+        found, wanted = predicted[valid], target[valid]
+    else:
+        raise InputError(f"loss: found {loss!r}, expected 'disparity' or 'depth'")
+    error = F.smooth_l1_loss(found, wanted, reduction="sum") if smooth else F.l1_loss(found, wanted, reduction="sum")
+    return error / valid.sum().clamp(min=1)
 
 
 def training_loss(model: PSMNet, batch: StereoBatch, loss: Loss, smooth: bool = True) -> Tensor:

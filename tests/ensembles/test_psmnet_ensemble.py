@@ -32,7 +32,8 @@ from pseudolidar.stereo import (
     train_stereo,
 )
 from pseudolidar.stereo.augmentation import Crops
-from pseudolidar.stereo.data import ObjectPairs, StereoBatch, StereoBatches
+from pseudolidar.stereo.data import StereoBatch, StereoBatches
+from pseudolidar.stereo.pairs import ObjectPairs
 from pseudolidar.stereo.train import training_loss
 from pseudolidar.training import load_checkpoint, save_checkpoint, snapshot_path
 from tests.conftest import settings_of

@@ -9,7 +9,7 @@ import pytest
 from pseudolidar.files import FormatError
 from pseudolidar.kitti import Calibration, ObjectDataset, Objects, box3d_corners, write_disparity
 from pseudolidar.stereo import RANGES_M, REGIONS, disparity_metrics, map_metrics, mean_disparity_of
-from pseudolidar.stereo.metrics import object_pixels, range_name
+from pseudolidar.stereo.metrics import FARTHEST_PREDICTION_M, object_pixels, range_name
 
 
 def write_predictions(scene: ObjectDataset, folder: Path) -> None:
@@ -83,8 +83,8 @@ def test_perfect_predictions_have_no_error(scene: ObjectDataset) -> None:
 def test_predictions_near_zero_are_cut_at_the_largest_depth(scene: ObjectDataset, tmp_path: Path) -> None:
     for frame in scene:
         write_disparity(tmp_path / f"{frame.frame_id}.npy", np.zeros((40, 72), np.float32))
-    metrics = disparity_metrics(tmp_path, scene, max_depth_m=100)
-    assert metrics.depth_mae()[REGIONS.index("all"), 2] == pytest.approx(70)
+    metrics = disparity_metrics(tmp_path, scene)
+    assert metrics.depth_mae()[REGIONS.index("all"), 2] == pytest.approx(FARTHEST_PREDICTION_M - 30)
     assert metrics.disparity_mae()[REGIONS.index("all"), 2] == pytest.approx(3)
 
 

@@ -24,9 +24,8 @@ from pseudolidar.stereo import (
     train_stereo,
 )  # fmt: skip
 from pseudolidar.stereo.data import normalised
-from pseudolidar.stereo.losses import Loss
 from pseudolidar.stereo.psmnet import start_comparing
-from pseudolidar.stereo.train import training_loss
+from pseudolidar.stereo.train import Loss, training_loss
 from pseudolidar.training import load_checkpoint, save_checkpoint
 from tests.conftest import settings_of
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pseudolidar.evaluation import Evaluation, StackedObjects, ap_intervals, compare, evaluate
-from pseudolidar.evaluation.stacked import starts_of
+from pseudolidar.evaluation import Evaluation, StackedObjects, ap_intervals, compare, evaluate, starts_of
 from pseudolidar.files import track
 from pseudolidar.kitti import Objects
 from pseudolidar.tables import Row, Table, print_tables

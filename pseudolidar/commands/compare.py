@@ -1,22 +1,19 @@
 """Two sets of result files and the interval of their difference: python scripts/compare.py labels=DIR a=DIR b=DIR."""
 
-import sys
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 
 from pseudolidar.evaluation import (
-    METRICS,
     compare,
-    comparison_note,
-    comparison_table,
+    comparison_tables,
     evaluate_folders,
     require_table_paths,
     write_comparison_csv,
     write_comparison_json,
 )
+from pseudolidar.tables import print_tables
 
 
 def main(
@@ -51,11 +48,8 @@ def main(
         official_grid=official_grid,
     )
     comparison = compare(evaluate(a), evaluate(b), np.random.default_rng(seed), bootstrap, confidence)
-    # Wide enough for the whole table when the output goes into a file.
-    console = Console(width=None if sys.stdout.isatty() else 140)
-    for metric in METRICS:
-        console.print(comparison_table(comparison, metric))
-    print(f"{comparison_note(comparison)}\na: {a}\nb: {b}")
+    print_tables(comparison_tables(comparison))
+    print(f"a: {a}\nb: {b}")
     if output is not None:
         write_comparison_json(comparison, output)
         print(f"written to {output}")

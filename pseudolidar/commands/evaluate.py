@@ -1,10 +1,8 @@
 """KITTI average precision of result files: python scripts/evaluate.py labels=DIR results=DIR output=FILE.json."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 
 from pseudolidar.evaluation import (
     ap_intervals,
@@ -17,6 +15,7 @@ from pseudolidar.evaluation import (
     write_json,
     write_outcomes,
 )
+from pseudolidar.tables import print_tables
 
 
 def main(
@@ -56,13 +55,12 @@ def main(
         min_overlap=min_overlap,
         official_grid=official_grid,
     )
-    # Wide enough for the whole table when the output goes into a file.
-    console = Console(width=None if sys.stdout.isatty() else 140)
-    console.print(evaluation_table(evaluation))
+    tables = [evaluation_table(evaluation)]
     intervals = None
     if bootstrap is not None:
         intervals = ap_intervals(evaluation, np.random.default_rng(seed), bootstrap, confidence)
-        console.print(interval_table(evaluation, intervals, confidence))
+        tables.append(interval_table(evaluation, intervals, confidence))
+    print_tables(tables)
     write_json(evaluation, output, intervals)
     if csv is not None:
         write_csv(evaluation, csv, intervals)

@@ -1,29 +1,21 @@
-"""KITTI average precision: overlaps, matching, precision and recall, intervals."""
+"""KITTI average precision: IoU, matching, precision and recall, intervals. `average_precision` says what it is."""
 
-from pseudolidar.evaluation.average_precision import (
-    METRICS,
+from pseudolidar.evaluation.average_precision import METRICS, PrecisionCurve, average_precision, tally_scenes
+from pseudolidar.evaluation.evaluator import (
     Evaluation,
-    PrecisionCurve,
+    Outcome,
     evaluate,
+    evaluate_folders,
     evaluate_scenes,
-    precision_curves,
+    left_out,
+    object_outcomes,
 )
-from pseudolidar.evaluation.folders import evaluate_folders, left_out, read_folders
 from pseudolidar.evaluation.intervals import Comparison, ap_intervals, compare
-from pseudolidar.evaluation.outcomes import Outcome, object_outcomes
-from pseudolidar.evaluation.overlap import bbox_iou, bev_iou, iou_3d
-from pseudolidar.evaluation.protocol import CLASSES, DIFFICULTIES, LOOSE_OVERLAP, OVERLAP_SETS, STANDARD_OVERLAP, VIEWS
-from pseudolidar.evaluation.reading import read_frames
+from pseudolidar.evaluation.iou import bbox_iou, bev_iou, iou_3d
+from pseudolidar.evaluation.protocol import CLASSES, DIFFICULTIES, LOOSE_OVERLAP, NEUTRAL, STANDARD_OVERLAP, VIEWS
+from pseudolidar.evaluation.reading import StackedObjects, read_folders, read_frames, starts_of
 from pseudolidar.evaluation.scenes import Scenes, build_scenes
-from pseudolidar.evaluation.stacked import StackedObjects
-from pseudolidar.evaluation.tables import (
-    comparison_note,
-    comparison_table,
-    evaluation_table,
-    interval_table,
-    precision_panels,
-)
-from pseudolidar.evaluation.tally import recall_thresholds
+from pseudolidar.evaluation.tables import comparison_tables, evaluation_table, interval_table, precision_panels
 from pseudolidar.evaluation.writing import (
     require_table_paths,
     write_comparison_csv,
@@ -38,7 +30,7 @@ __all__ = [
     "DIFFICULTIES",
     "LOOSE_OVERLAP",
     "METRICS",
-    "OVERLAP_SETS",
+    "NEUTRAL",
     "STANDARD_OVERLAP",
     "VIEWS",
     "Comparison",
@@ -48,12 +40,12 @@ __all__ = [
     "Scenes",
     "StackedObjects",
     "ap_intervals",
+    "average_precision",
     "bbox_iou",
     "bev_iou",
     "build_scenes",
     "compare",
-    "comparison_note",
-    "comparison_table",
+    "comparison_tables",
     "evaluate",
     "evaluate_folders",
     "evaluate_scenes",
@@ -62,12 +54,12 @@ __all__ = [
     "iou_3d",
     "left_out",
     "object_outcomes",
-    "precision_curves",
     "precision_panels",
     "read_folders",
     "read_frames",
-    "recall_thresholds",
     "require_table_paths",
+    "starts_of",
+    "tally_scenes",
     "write_comparison_csv",
     "write_comparison_json",
     "write_csv",

@@ -1,20 +1,62 @@
-"""KITTI average precision of one set of results."""
+"""KITTI's average precision (AP): from matched frames to a number.
 
-from collections.abc import Mapping, Sequence
+For one class, difficulty and view (`protocol`), with the official tool's rules (KITTI's object development kit,
+`evaluate_object.cpp`; Geiger et al., "Are we ready for Autonomous Driving?", CVPR 2012):
+
+1. *Who takes part.* Objects of the class count, or are ignored where they are too low in the image, too occluded or
+   too truncated for the difficulty. Objects of the neighbouring class (Van, Person_sitting) are ignored, too.
+   Detections of the class count; those lower than the difficulty's least height, of any class, are ignored. To find an
+   ignored object, or to be an ignored detection, is neither right nor wrong. (`scenes`)
+2. *Matching.* In each frame, in the order of the label file, an object takes the free detection of the largest IoU
+   among those above the class's least IoU, an ignored one only where there is no other. A detection that counts and is
+   left over is false, unless a DontCare region covers more of it than that least IoU. (`matching`)
+3. *Recall grid.* All detections kept, each object takes the free detection of the highest score. These scores, falling,
+   give up to 41 thresholds at which the recall comes closest to 0, 1/40, 2/40, ..., 1. The official tool gives one
+   recall point at most to each found object, so that with fewer than 41 objects not even a perfect detector reaches
+   recall 1 (ten objects, all found: AP40 22.5). There, unless `official_grid` asks for the tool's grid, each recall
+   point takes the highest score that reaches it, and a perfect detector has 100.
+4. *Precision.* At each threshold all frames are matched anew with the detections of at least that score; precision is
+   true / (true + false). Of a recall point stands the best precision at this recall or beyond; 0 beyond the recall that
+   is reached. For `aos`, the sum of (1 + cos(alpha - alpha')) / 2 over the true positives takes the place of their
+   number.
+5. *AP11* is the mean at recall 0, 0.1, ..., 1, *AP40* that at 1/40, 2/40, ..., 1 (Simonelli et al., "Disentangling
+   Monocular 3D Object Detection", ICCV 2019), in percent.
+
+The official tool matches every frame 41 times, at thresholds that depend on all frames. But what is true or false in a
+frame changes only at the scores of its own detections: matched once at each of these (`Tally`), it is known for every
+threshold, and for every choice of frames, as a bootstrap draws them.
+"""
+
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pseudolidar.evaluation.protocol import CLASSES, DIFFICULTIES, VIEWS, resolve_overlap
-from pseudolidar.evaluation.scenes import Scenes, build_scenes
-from pseudolidar.evaluation.tally import Tally, tally_scenes
+from pseudolidar.evaluation.matching import COUNTS, tally_frames
+from pseudolidar.evaluation.protocol import DIFFICULTIES, GEOMETRY, RECALL_POINTS
+from pseudolidar.evaluation.reading import starts_of
+from pseudolidar.evaluation.scenes import Scenes
 from pseudolidar.files import InputError
-from pseudolidar.kernels import in_chunks
-from pseudolidar.kitti import Objects
+from pseudolidar.kernels import cpu_kernel, in_chunks
 
 METRICS = ("AP11", "AP40")
-"""Mean precision, in percent, at recall 0, 0.1, ..., 1 (AP11) and at recall 1/40, 2/40, ..., 1 (AP40)."""
+
+_SMALLEST_CHUNK = 8
+"""Choices of frames for which a thread is worth its start."""
+
+
+def average_precision(
+    precision: NDArray[np.float64], object_count: int | NDArray[np.int64], metric: str
+) -> NDArray[np.float64]:
+    """AP11 or AP40, percent, from precision (..., 41) at recall 0, 1/40, ..., 1: float64 (...), NaN without objects.
+
+    Raises:
+        InputError: another metric.
+    """
+    if metric not in METRICS:
+        raise InputError(f"metric: found {metric!r}, expected one of {', '.join(METRICS)}")
+    sampled = precision[..., ::4] if metric == "AP11" else precision[..., 1:]
+    return np.where(np.asarray(object_count) > 0, 100.0 * sampled.mean(axis=-1), np.nan)
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,192 +72,159 @@ class PrecisionCurve:
     precision: NDArray[np.float64]
     object_count: int
 
-    @property
-    def ap11(self) -> float:
-        """Mean over recall 0, 0.1, ..., 1, percent; NaN where there is no object."""
-        return float(self.precision[::4].mean()) * 100.0 if self.object_count else float("nan")
+    def ap(self, metric: str) -> float:
+        """AP11 or AP40, percent; NaN where there is no object."""
+        return float(average_precision(self.precision, self.object_count, metric))
 
     @property
     def ap40(self) -> float:
-        """Mean over recall 1/40, 2/40, ..., 1, percent; NaN where there is no object."""
-        return float(self.precision[1:].mean()) * 100.0 if self.object_count else float("nan")
+        """AP40, percent; NaN where there is no object."""
+        return self.ap("AP40")
 
 
 @dataclass(frozen=True, eq=False)
-class Evaluation:
-    """Average precision of one set of results.
-
-    A class that has no object at a difficulty has no average precision there: NaN here, null in JSON, never 0. The
-    same goes for `aos` where a detection of the class gives no angle (alpha -10), and for `bev` and `3d` where all
-    detections of the class are 2D boxes only (x -1000): the official tool leaves these out, too.
+class Tally:
+    """What average precision needs to know of F frames, whatever the thresholds and whichever frames are chosen.
 
     Attributes:
-        classes, difficulties: names, in the order of the tables.
-        depth_range: (near, far] in m, None for any depth.
-        min_overlap: by class and view (bbox, bev, 3d).
-        official_grid: see `recall_thresholds`.
-        frame_ids: of the frames that were evaluated.
-        scenes: these frames.
-        curves: by (class, view, difficulty); what the official tool leaves out has no curve.
-        tallies: by (class, view, difficulty), the view being bbox, bev or 3d: the same for any choice of the frames.
+        object_count: int64 (F,), objects that count.
+        found_score: float64 (N,), falling: the score with which each found object is found.
+        found_frame: int64 (N,), its frame.
+        score: float64 (E,), falling: at each of these scores what is true and false in one frame changes.
+        frame: int64 (E,), that frame.
+        change: float64 (E, 3), by how much: true positives, false positives, orientation similarity.
     """
 
-    classes: tuple[str, ...]
-    difficulties: tuple[str, ...]
-    depth_range: tuple[float, float] | None
-    min_overlap: dict[str, dict[str, float]]
-    official_grid: bool
-    frame_ids: tuple[str, ...]
-    scenes: Scenes
-    curves: dict[tuple[str, str, str], PrecisionCurve]
-    tallies: dict[tuple[str, str, str], Tally]
+    object_count: NDArray[np.int64]
+    found_score: NDArray[np.float64]
+    found_frame: NDArray[np.int64]
+    score: NDArray[np.float64]
+    frame: NDArray[np.int64]
+    change: NDArray[np.float64]
 
-    @property
-    def frame_count(self) -> int:
-        """Number of frames that were evaluated."""
-        return len(self.frame_ids)
-
-    def ap(self, class_name: str, view: str, difficulty: str, metric: str = "AP40") -> float:
-        """Average precision, percent, or NaN; `metric` is AP40 or AP11."""
-        if metric not in METRICS:
-            raise InputError(f"metric: found {metric!r}, expected one of {', '.join(METRICS)}")
-        curve = self.curves.get((class_name, view, difficulty))
-        if curve is None:
-            return float("nan")
-        return curve.ap40 if metric == "AP40" else curve.ap11
-
-    def average_precisions(
-        self, weights: NDArray[np.int64], class_name: str, view: str, difficulty: str, metric: str = "AP40"
-    ) -> NDArray[np.float64]:
-        """Average precision of many choices of the frames.
+    def curves(
+        self, weights: NDArray[np.int64], official_grid: bool = False
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+        """Precision and orientation similarity at recall i/40 or more, for many choices of the frames.
 
         Args:
             weights: int64 (R, F), how often each frame is taken in each choice.
-            class_name, view, difficulty, metric: as for `ap`.
+            official_grid: also with fewer than 41 objects the official tool's recall grid.
 
         Returns:
-            float64 (R,), percent; NaN where a choice holds no object, everywhere where `ap` is NaN.
+            precision (R, 41) and similarity (R, 41), 0 where a recall is not reached, and the number of objects (R,).
         """
-        if metric not in METRICS:
-            raise InputError(f"metric: found {metric!r}, expected one of {', '.join(METRICS)}")
-        if weights.ndim != 2 or weights.shape[1] != self.frame_count:
-            raise ValueError(f"weights: found shape {weights.shape}, expected (R, {self.frame_count})")
-        if (class_name, view, difficulty) not in self.curves:
-            return np.full(len(weights), np.nan)
-        is_similarity = view == "aos"
-        tally = self.tallies[class_name, "bbox" if is_similarity else view, difficulty]
-        return tally.average_precisions(weights, self.official_grid)[:, int(is_similarity), METRICS.index(metric)]
+        curves = np.zeros((2, RECALL_POINTS, len(weights)))
+        object_count = weights @ self.object_count
+        columns = (self.found_score, self.found_frame, self.score, self.frame, self.change)
 
-    def to_dict(self) -> dict[str, dict[str, dict[str, list[float | None]]]]:
-        """{class: {view: {"AP11": [one number a difficulty], "AP40": [...]}}}, None where there is no number."""
-        return {
-            class_name: {
-                view: {
-                    metric: [
-                        None if np.isnan(value) else value
-                        for value in (self.ap(class_name, view, name, metric) for name in self.difficulties)
-                    ]
-                    for metric in METRICS
-                }
-                for view in VIEWS
-            }
-            for class_name in self.classes
-        }
+        def fill(chunk: int, chunks: int) -> None:
+            first, end = len(weights) * chunk // chunks, len(weights) * (chunk + 1) // chunks
+            _fill_curves(first, end, weights, official_grid, curves, object_count, *columns)
+
+        in_chunks(fill, len(weights) // _SMALLEST_CHUNK, None)
+        return curves[0].T, curves[1].T, object_count
 
 
-def precision_curves(
-    scenes: Scenes,
-    class_name: str,
-    difficulty: str,
-    view: str,
-    min_overlap: float,
-    frames: NDArray[np.int64] | None = None,
-    official_grid: bool = False,
-) -> tuple[PrecisionCurve, PrecisionCurve]:
-    """Curves of precision and of orientation similarity.
+def tally_scenes(scenes: Scenes, class_name: str, difficulty: str, view: str, min_overlap: float) -> Tally:
+    """Match every frame at each of its own scores.
 
     Args:
-        scenes: frames with their overlaps.
+        scenes: frames with their IoU.
         class_name, difficulty, view: what is scored.
-        min_overlap: intersection over union that a match must exceed.
-        frames: int64, the frames to score, a frame as often as it is named; None for each frame once.
-        official_grid: see `recall_thresholds`.
+        min_overlap: IoU that a match must exceed.
     """
-    weights = None if frames is None else np.bincount(frames, minlength=len(scenes))
-    tally = tally_scenes(scenes, class_name, difficulty, view, min_overlap)
-    (precision, similarity), object_count = tally.curves(weights, official_grid)
-    return PrecisionCurve(precision, object_count), PrecisionCurve(similarity, object_count)
+    label_state = scenes.label_states(class_name, DIFFICULTIES[difficulty])
+    detection_state = scenes.detection_states(class_name, DIFFICULTIES[difficulty])
+    labels, detections, geometry = scenes.labels, scenes.detections, GEOMETRY[view]
+    score = detections.objects.score
+    assert score is not None
+    found, true, false, similarity = tally_frames(
+        labels.start, detections.start, scenes.pair_start, scenes.iou[geometry], scenes.by_score,
+        label_state, detection_state, score, scenes.region_cover[geometry] > min_overlap,
+        labels.objects.alpha, detections.objects.alpha, min_overlap,
+    )  # fmt: skip
+    is_found = np.flatnonzero(~np.isnan(found))
+    is_found = is_found[np.argsort(-found[is_found], kind="stable")]
+    changes = np.flatnonzero((true != 0) | (false != 0) | (similarity != 0.0))
+    changes = changes[np.argsort(-score[changes], kind="stable")]
+    return Tally(
+        np.diff(starts_of(label_state == COUNTS)[labels.start]),
+        found[is_found],
+        labels.frame[is_found],
+        score[changes],
+        detections.frame[changes],
+        np.stack([true[changes], false[changes], similarity[changes]], axis=1).astype(np.float64),
+    )
 
 
-def evaluate(
-    labels: Sequence[Objects],
-    results: Sequence[Objects],
-    classes: Sequence[str] = CLASSES,
-    difficulties: Sequence[str] = ("easy", "moderate", "hard"),
-    depth_range: tuple[float, float] | None = None,
-    min_overlap: str | Mapping[str, Mapping[str, float]] | None = None,
-    official_grid: bool = False,
-    frame_ids: Sequence[str] | None = None,
-) -> Evaluation:
-    """Average precision as KITTI's official tool computes it.
-
-    Args:
-        labels: ground truth, one per frame.
-        results: detections with scores, one per frame in the same order.
-        classes: of Car, Pedestrian, Cyclist.
-        difficulties: of easy, moderate, hard, all.
-        depth_range: (near, far] in m; only objects and detections with near < z <= far take part.
-        min_overlap: by class and view (bbox, bev, 3d), intersection over union that a match must exceed; what is left
-            out is as in the benchmark. Or "loose", the second set that KITTI tools print.
-        official_grid: also with fewer than 41 objects the official tool's recall grid (see `recall_thresholds`).
-        frame_ids: by which the frames are known, for instance in `object_outcomes`; None numbers them from 0.
-
-    Raises:
-        ValueError: an unknown class or difficulty, a range or overlap that makes no sense, unequal numbers of frames.
-    """
-    scenes = build_scenes(labels, results, depth_range)
-    return evaluate_scenes(scenes, classes, difficulties, min_overlap, official_grid, frame_ids)
-
-
-def evaluate_scenes(
-    scenes: Scenes,
-    classes: Sequence[str] = CLASSES,
-    difficulties: Sequence[str] = ("easy", "moderate", "hard"),
-    min_overlap: str | Mapping[str, Mapping[str, float]] | None = None,
-    official_grid: bool = False,
-    frame_ids: Sequence[str] | None = None,
-) -> Evaluation:
-    """`evaluate` for frames whose overlaps are there already, as `build_scenes` makes them."""
-    chosen = _names_of("classes", classes, CLASSES)
-    levels = _names_of("difficulties", difficulties, tuple(DIFFICULTIES))
-    limits = resolve_overlap(chosen, min_overlap)
-    wanted = [
-        (class_name, view, level)
-        for class_name in chosen
-        for level in levels
-        for view in ("bbox", "bev", "3d")
-        if view == "bbox" or not scenes.lacks_boxes_3d(class_name)
-    ]
-
-    def tally(chunk: int, chunks: int) -> list[Tally]:
-        mine = wanted[chunk::chunks]
-        return [tally_scenes(scenes, name, level, view, limits[name][view]) for name, view, level in mine]
-
-    by_chunk = in_chunks(tally, len(wanted), None)
-    tallies, curves = {}, {}
-    for i, (class_name, view, level) in enumerate(wanted):
-        found = by_chunk[i % len(by_chunk)][i // len(by_chunk)]
-        (precision, similarity), count = found.curves(official_grid=official_grid)
-        tallies[class_name, view, level] = found
-        curves[class_name, view, level] = PrecisionCurve(precision, count)
-        if view == "bbox" and not scenes.lacks_angles(class_name):
-            curves[class_name, "aos", level] = PrecisionCurve(similarity, count)
-    ids = tuple(frame_ids) if frame_ids is not None else tuple(str(i) for i in range(len(scenes)))
-    return Evaluation(chosen, levels, scenes.depth_range, limits, official_grid, ids, scenes, curves, tallies)
+@cpu_kernel
+def _pick_thresholds(
+    weights: np.ndarray,
+    found_score: np.ndarray,
+    found_frame: np.ndarray,
+    object_count: int,
+    official_grid: bool,
+    thresholds: np.ndarray,
+) -> int:
+    """Fill the scores of the recall grid, falling, and return how many there are; a score counts as its frame does."""
+    count = 0
+    for frame in found_frame:
+        count += weights[frame]
+    picked, passed = 0, 0
+    if object_count < RECALL_POINTS and not official_grid:
+        for i in range(len(found_score)):
+            passed += weights[found_frame[i]]
+            # Whole numbers: found / object_count >= point / 40.
+            while passed > 0 and picked < RECALL_POINTS and passed * (RECALL_POINTS - 1) >= picked * object_count:
+                thresholds[picked] = found_score[i]
+                picked += 1
+        return picked
+    recall = 0.0
+    for i in range(len(found_score)):
+        for _ in range(weights[found_frame[i]]):
+            passed += 1
+            is_last = passed == count
+            left = passed / object_count
+            right = left if is_last else (passed + 1) / object_count
+            if (is_last or right - recall >= recall - left) and picked < RECALL_POINTS:
+                thresholds[picked] = found_score[i]
+                picked += 1
+                recall += 1.0 / (RECALL_POINTS - 1.0)
+    return picked
 
 
-def _names_of(what: str, names: Sequence[str], known: tuple[str, ...]) -> tuple[str, ...]:
-    is_list = isinstance(names, Sequence) and not isinstance(names, str)
-    if not is_list or not names or len(set(names)) < len(names) or not set(names) <= set(known):
-        raise InputError(f"{what}: found {names}, expected a list of some of {', '.join(known)}, each once")
-    return tuple(names)
+@cpu_kernel
+def _fill_curves(
+    first: int,
+    end: int,
+    weights: np.ndarray,
+    official_grid: bool,
+    curves: np.ndarray,
+    object_count: np.ndarray,
+    found_score: np.ndarray,
+    found_frame: np.ndarray,
+    score: np.ndarray,
+    frame: np.ndarray,
+    change: np.ndarray,
+) -> None:
+    """Fill curves[:, :, r], precision and similarity, for the choices of frames first <= r < end."""
+    thresholds = np.zeros(RECALL_POINTS)
+    for r in range(first, end):
+        picked = _pick_thresholds(weights[r], found_score, found_frame, object_count[r], official_grid, thresholds)
+        true, false, similarity = 0.0, 0.0, 0.0
+        i = 0
+        for t in range(picked):
+            while i < len(score) and score[i] >= thresholds[t]:
+                weight = weights[r, frame[i]]
+                true += weight * change[i, 0]
+                false += weight * change[i, 1]
+                similarity += weight * change[i, 2]
+                i += 1
+            kept = max(true + false, 1.0)
+            curves[0, t, r] = true / kept
+            curves[1, t, r] = similarity / kept
+        # The best value at this recall or beyond.
+        for t in range(picked - 2, -1, -1):
+            curves[0, t, r] = max(curves[0, t, r], curves[0, t + 1, r])
+            curves[1, t, r] = max(curves[1, t, r], curves[1, t + 1, r])

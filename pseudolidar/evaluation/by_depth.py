@@ -51,7 +51,7 @@ def sums_by_depth(
         frames: how many there are, F.
         frame: (N,) the frame of each value, 0 to F - 1.
         depth_m: (N,).
-        values: (N,); of a mask the mean is a share.
+        values: (N,); of a mask the mean is the fraction that it holds.
         edges_m: see `SumsByDepth`.
     """
     edges = np.asarray(edges_m, np.float64)
@@ -80,7 +80,7 @@ def disparity_error_by_depth(
         FormatError: a frame's map is missing, broken or of another size.
     """
     totals, counts = [], []
-    for frame in track(data, "disparity errors by depth", len(data)):
+    for frame in track(data, "disparity errors by depth"):
         truth = target_disparity(frame)
         path = disparity_path(predicted_dir, frame.frame_id)
         predicted = read_disparity(path)

@@ -7,14 +7,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pseudolidar.evaluation import Evaluation, evaluate, object_outcomes
 from pseudolidar.evaluation.by_depth import SumsByDepth, sums_by_depth
+from pseudolidar.evaluation.evaluator import Evaluation, evaluate, object_outcomes
+from pseudolidar.evaluation.protocol import VIEWS
 from pseudolidar.files import InputError
 from pseudolidar.kitti import Objects
 from pseudolidar.systems import FATES, Fate, Flips
 from pseudolidar.tables import Heading, Row, Table
-
-_VIEW_NAMES = {"bbox": "2D", "bev": "BEV", "3d": "3D"}
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,7 @@ class Criterion:
         class_name: Car, Pedestrian or Cyclist.
         view: bbox, bev or 3d.
         difficulty: easy, moderate, hard or all.
-        min_overlap: intersection over union that a match must exceed; None: the benchmark's.
+        min_overlap: IoU that a match must exceed; None: the benchmark's.
         depth_range: (near, far] in m, outside of which nothing counts; None: any depth.
     """
 
@@ -49,7 +48,7 @@ class Criterion:
         limits = "" if self.min_overlap is None else f", IoU > {self.min_overlap:g}"
         if self.depth_range is not None:
             limits += f", {self.depth_range[0]:g} to {self.depth_range[1]:g} m"
-        return f"{self.class_name}, {_VIEW_NAMES[self.view]}, {self.difficulty}{limits}"
+        return f"{self.class_name}, {VIEWS[self.view]}, {self.difficulty}{limits}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,12 +77,12 @@ class FoundObjects:
 
     @property
     def recall(self) -> float:
-        """Share of the objects that are found; NaN without objects."""
+        """Fraction of the objects that are found; NaN without objects."""
         return float(self.is_found.mean()) if len(self.is_found) else float("nan")
 
     @property
     def precision(self) -> float:
-        """Share of the kept detections that match an object; NaN where none is kept."""
+        """Fraction of the kept detections that match an object; NaN where none is kept."""
         found = int(self.is_found.sum())
         return found / (found + self.false_count) if found + self.false_count else float("nan")
 

@@ -1,12 +1,14 @@
 """Intervals for average precision and for the difference of two, by resampling frames."""
 
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pseudolidar.evaluation.average_precision import METRICS, Evaluation
+from pseudolidar.evaluation.average_precision import METRICS, average_precision
+from pseudolidar.evaluation.evaluator import Evaluation
 from pseudolidar.files import InputError
 from pseudolidar.statistics import CONFIDENCE, Interval, percentile_interval
 
@@ -50,7 +52,7 @@ def ap_intervals(
         evaluation: as `evaluate` returns it.
         random: draws the frames.
         replicates: how many times.
-        confidence: share of the replicates that lies between low and high.
+        confidence: fraction of the replicates that lies between low and high.
 
     Returns:
         an interval for each number that there is.
@@ -92,30 +94,28 @@ def _replicates(
     if replicates < 1:
         raise InputError(f"replicates: found {replicates}, expected one or more")
     if not 0.0 < confidence < 1.0:
-        raise InputError(f"confidence: found {confidence}, expected a share between 0 and 1")
+        raise InputError(f"confidence: found {confidence}, expected a number between 0 and 1")
     frames = evaluations[0].frame_count
     if not frames:
         raise InputError("frames: found none, expected one or more to draw from")
-    averages: list[dict[Key, NDArray[np.float64]]] = [
-        {(*curve, metric): np.full(replicates, np.nan) for curve in evaluation.curves for metric in METRICS}
-        for evaluation in evaluations
-    ]
-    for first, weights in _drawn(random, frames, replicates):
-        for evaluation, of_one in zip(evaluations, averages, strict=True):
-            for (class_name, view, level), tally in evaluation.tallies.items():
-                found = tally.average_precisions(weights, evaluation.official_grid)
-                for k, of_view in enumerate((view, "aos")):
-                    if (class_name, of_view, level) not in evaluation.curves or (k and view != "bbox"):
-                        continue
-                    for m, metric in enumerate(METRICS):
-                        of_one[class_name, of_view, level, metric][first : first + len(weights)] = found[:, k, m]
-    return averages
-
-
-def _drawn(random: np.random.Generator, frames: int, replicates: int) -> Iterator[tuple[int, NDArray[np.int64]]]:
-    """How often each frame is drawn, int64 (some, frames), beside the number of the first replicate among them."""
+    averages: list[defaultdict[Key, list[NDArray[np.float64]]]] = [defaultdict(list) for _ in evaluations]
     step = max(1, _NUMBERS_AT_ONCE // frames)
     for first in range(0, replicates, step):
         count = min(step, replicates - first)
         drawn = random.integers(0, frames, (count, frames)) + frames * np.arange(count)[:, None]
-        yield first, np.bincount(drawn.ravel(), minlength=count * frames).reshape(count, frames)
+        weights = np.bincount(drawn.ravel(), minlength=count * frames).reshape(count, frames)
+        for evaluation, of_one in zip(evaluations, averages, strict=True):
+            for key, values in _averages(evaluation, weights):
+                of_one[key].append(values)
+    return [{key: np.concatenate(values) for key, values in of_one.items()} for of_one in averages]
+
+
+def _averages(evaluation: Evaluation, weights: NDArray[np.int64]) -> Iterator[tuple[Key, NDArray[np.float64]]]:
+    """Every average precision (R,) of R choices of the frames; each tally makes its curves once."""
+    for (class_name, view, level), tally in evaluation.tallies.items():
+        precision, similarity, object_count = tally.curves(weights, evaluation.official_grid)
+        for of_view, curve in ((view, precision), ("aos", similarity))[: 2 if view == "bbox" else 1]:
+            if (class_name, of_view, level) in evaluation.curves:
+                for metric in METRICS:
+                    key = class_name, of_view, level, metric
+                    yield key, average_precision(curve, object_count, metric)

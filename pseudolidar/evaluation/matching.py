@@ -1,7 +1,7 @@
 """Which detection finds which object, frame by frame, in the official tool's order: the kernels.
 
 All arrays are flat over the frames: the objects of frame f are the rows label_start[f] to label_start[f + 1], its
-detections detection_start[f] to detection_start[f + 1], and its overlaps (objects x detections, row-major) begin at
+detections detection_start[f] to detection_start[f + 1], and their IoU (objects x detections, row-major) begin at
 pair_start[f].
 
 States, of objects and detections alike: COUNTS takes part; IGNORED may be matched, but is neither right nor wrong;
@@ -22,19 +22,19 @@ def _list_candidates(
     first: int,
     end: int,
     row: int,
-    pairs: np.ndarray,
+    iou: np.ndarray,
     label_state: np.ndarray,
     detection_state: np.ndarray,
     min_overlap: float,
     candidate: np.ndarray,
     candidate_end: np.ndarray,
 ) -> None:
-    """Detections that overlap enough with each object of a frame, in the order of the file."""
+    """Detections whose IoU with each object of a frame is large enough, in the order of the file."""
     listed = 0
     for i in range(first_label, end_label):
         if label_state[i] != ABSENT:
             for j in range(first, end):
-                if detection_state[j] != ABSENT and pairs[row + j - first] > min_overlap:
+                if detection_state[j] != ABSENT and iou[row + j - first] > min_overlap:
                     candidate[listed] = j
                     listed += 1
         candidate_end[i - first_label] = listed
@@ -48,7 +48,7 @@ def _match(
     first: int,
     end: int,
     row: int,
-    pairs: np.ndarray,
+    iou: np.ndarray,
     detection_state: np.ndarray,
     score: np.ndarray,
     candidate: np.ndarray,
@@ -59,22 +59,22 @@ def _match(
 ) -> None:
     """Give each object of a frame its detection, of those with at least a score; -1 where it has none.
 
-    An object takes the free candidate of the largest overlap; a detection that is ignored only where there is no other.
+    An object takes the free candidate of the largest IoU; a detection that is ignored only where there is no other.
     """
     for j in range(first, end):
         taken[j] = False
     listed = 0
     for i in range(first_label, end_label):
-        best, best_overlap, best_is_ignored = -1, 0.0, False
+        best, best_iou, best_is_ignored = -1, 0.0, False
         while listed < candidate_end[i - first_label]:
             j = candidate[listed]
             listed += 1
             if taken[j] or score[j] < threshold:
                 continue
-            overlap = pairs[row + j - first]
+            found_iou = iou[row + j - first]
             counts = detection_state[j] == COUNTS
-            if counts and (overlap > best_overlap or best_is_ignored):
-                best, best_overlap, best_is_ignored = j, overlap, False
+            if counts and (found_iou > best_iou or best_is_ignored):
+                best, best_iou, best_is_ignored = j, found_iou, False
             elif not counts and best < 0:
                 best, best_is_ignored = j, True
         partner[i] = best
@@ -88,7 +88,7 @@ def tally_frames(
     label_start: np.ndarray,
     detection_start: np.ndarray,
     pair_start: np.ndarray,
-    pairs: np.ndarray,
+    iou: np.ndarray,
     by_score: np.ndarray,
     label_state: np.ndarray,
     detection_state: np.ndarray,
@@ -133,7 +133,7 @@ def tally_frames(
         first_label, end_label = label_start[frame], label_start[frame + 1]
         first, end, row = detection_start[frame], detection_start[frame + 1], pair_start[frame]
         _list_candidates(
-            first_label, end_label, first, end, row, pairs, label_state, detection_state, min_overlap,
+            first_label, end_label, first, end, row, iou, label_state, detection_state, min_overlap,
             candidate, candidate_end,
         )  # fmt: skip
         listed = 0
@@ -166,7 +166,7 @@ def tally_frames(
                 continue
             if anew:
                 _match(
-                    first_label, end_label, first, end, row, pairs, detection_state, score, candidate, candidate_end,
+                    first_label, end_label, first, end, row, iou, detection_state, score, candidate, candidate_end,
                     level, partner, taken,
                 )  # fmt: skip
                 excused, hits, alike = 0, 0, 0.0
@@ -190,7 +190,7 @@ def match_frames(
     label_start: np.ndarray,
     detection_start: np.ndarray,
     pair_start: np.ndarray,
-    pairs: np.ndarray,
+    iou: np.ndarray,
     label_state: np.ndarray,
     detection_state: np.ndarray,
     score: np.ndarray,
@@ -200,13 +200,12 @@ def match_frames(
 
     Returns:
         partner: int64 (G,), the row of the detection, -1 where there is none.
-        label_overlap: float64 (G,), the object's overlap with it; without one, its largest with a detection that
-            counts.
-        detection_overlap: float64 (D,), each detection's largest overlap with an object that is not absent.
+        label_iou: float64 (G,), the object's IoU with it; without one, its largest with a detection that counts.
+        detection_iou: float64 (D,), each detection's largest IoU with an object that is not absent.
     """
     partner = np.full(len(label_state), -1)
-    label_overlap = np.zeros(len(label_state))
-    detection_overlap = np.zeros(len(score))
+    label_iou = np.zeros(len(label_state))
+    detection_iou = np.zeros(len(score))
     taken = np.zeros(len(score), np.bool_)
     for frame in range(len(label_start) - 1):
         first_label, end_label = label_start[frame], label_start[frame + 1]
@@ -214,21 +213,21 @@ def match_frames(
         candidate = np.zeros(pair_start[frame + 1] - row, np.int64)
         candidate_end = np.zeros(end_label - first_label, np.int64)
         _list_candidates(
-            first_label, end_label, first, end, row, pairs, label_state, detection_state, min_overlap,
+            first_label, end_label, first, end, row, iou, label_state, detection_state, min_overlap,
             candidate, candidate_end,
         )  # fmt: skip
         _match(
-            first_label, end_label, first, end, row, pairs, detection_state, score, candidate, candidate_end,
+            first_label, end_label, first, end, row, iou, detection_state, score, candidate, candidate_end,
             -np.inf, partner, taken,
         )  # fmt: skip
         for i in range(first_label, end_label):
             if label_state[i] != ABSENT:
                 for j in range(first, end):
-                    overlap = pairs[row + j - first]
-                    detection_overlap[j] = max(detection_overlap[j], overlap)
+                    found_iou = iou[row + j - first]
+                    detection_iou[j] = max(detection_iou[j], found_iou)
                     if partner[i] == j:
-                        label_overlap[i] = overlap
+                        label_iou[i] = found_iou
                     elif partner[i] < 0 and detection_state[j] == COUNTS:
-                        label_overlap[i] = max(label_overlap[i], overlap)
+                        label_iou[i] = max(label_iou[i], found_iou)
             row += end - first
-    return partner, label_overlap, detection_overlap
+    return partner, label_iou, detection_iou

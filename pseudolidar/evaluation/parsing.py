@@ -1,15 +1,13 @@
 """Label and result files of many frames as one stretch of bytes, read in one pass: the kernels.
 
-They read the plain text that every tool writes, and leave a file with anything else in it to
-`pseudolidar.kitti.read_objects`, which takes it after all or says what is wrong with it.
+Beside `pseudolidar.kitti.read_objects`, which reads one file word by word, this is a second parser of the same format:
+an evaluation of thousands of frames would spend most of its time in the first. It reads the plain text that every tool
+writes; a file with anything else in it is left to `read_objects`, which takes it after all or says what is wrong.
 """
-
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pseudolidar.evaluation.stacked import StackedObjects
 from pseudolidar.kernels import cpu_kernel
 from pseudolidar.kitti import CLASSES, Objects
 
@@ -27,23 +25,9 @@ for _code, _name in enumerate(CLASSES):
     _CLASS_BYTES[_code, : len(_name)] = np.frombuffer(_name.lower().encode(), np.uint8)
 
 
-class _Columns(NamedTuple):
-    """What the kernel fills, a row an object: as in `Objects`; classes as codes with the places of their words."""
-
-    line: NDArray[np.int64]
-    code: NDArray[np.int64]
-    word: NDArray[np.int64]
-    truncation: NDArray[np.float64]
-    occlusion: NDArray[np.int64]
-    alpha: NDArray[np.float64]
-    box2d: NDArray[np.float64]
-    box3d: NDArray[np.float64]
-    score: NDArray[np.float64]
-
-
 def parse_files(
     text: NDArray[np.uint8], file_start: NDArray[np.int64], scored: bool
-) -> tuple[StackedObjects, NDArray[np.bool_]]:
+) -> tuple[Objects, NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
     """Read files that lie one after the other.
 
     Args:
@@ -52,32 +36,29 @@ def parse_files(
         scored: result files (16 fields a line) instead of label files (15).
 
     Returns:
-        the objects, a frame a file, and bool (F,): files that hold something else than plain lines with numbers as
-        they should be; their rows mean nothing.
+        N objects; int64 (F + 1,), where each file's rows begin; int64 (N,), each object's line in its file, from 1;
+        bool (F,), files that hold something else than plain lines with numbers as they should be: their rows mean
+        nothing.
     """
     start = _row_starts(text, file_start)
     rows = int(start[-1])
-    columns = _Columns(
-        line=np.zeros(rows, np.int64),
-        code=np.zeros(rows, np.int64),
-        word=np.zeros((rows, 2), np.int64),
-        truncation=np.zeros(rows),
-        occlusion=np.zeros(rows, np.int64),
-        alpha=np.zeros(rows),
-        box2d=np.zeros((rows, 4)),
-        box3d=np.zeros((rows, 7)),
-        score=np.zeros(rows),
-    )
+    line, code, occlusion = np.zeros((3, rows), np.int64)
+    word = np.zeros((rows, 2), np.int64)
+    truncation, alpha, score = np.zeros((3, rows))
+    box2d, box3d = np.zeros((rows, 4)), np.zeros((rows, 7))
     doubtful = np.zeros(len(file_start) - 1, np.bool_)
-    _parse_lines(text, file_start, start, 16 if scored else 15, doubtful, *columns)
-    names = np.array((*CLASSES, ""))[columns.code]
-    own = np.flatnonzero(columns.code == len(CLASSES))
+    _parse_lines(
+        text, file_start, start, 16 if scored else 15, doubtful,
+        line, code, word, truncation, occlusion, alpha, box2d, box3d, score,
+    )  # fmt: skip
+    names = np.array((*CLASSES, ""))[code]
+    own = np.flatnonzero(code == len(CLASSES))
     if len(own):
-        words = [text[first:end].tobytes().decode("ascii", "replace") for first, end in columns.word[own]]
-        names = names.astype(f"U{max(len(word) for word in [*words, *CLASSES])}")
+        words = [text[first:end].tobytes().decode("ascii", "replace") for first, end in word[own]]
+        names = names.astype(f"U{max(len(name) for name in [*words, *CLASSES])}")
         names[own] = words
-    objects = Objects(names, *columns[3:8], columns.score if scored else None)
-    return StackedObjects(objects, start, columns.line), doubtful
+    objects = Objects(names, truncation, occlusion, alpha, box2d, box3d, score if scored else None)
+    return objects, start, line, doubtful
 
 
 @cpu_kernel

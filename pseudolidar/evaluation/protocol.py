@@ -1,9 +1,9 @@
-"""The rules of KITTI's object benchmark: classes and their neighbours, views, difficulties, overlaps, recall grid."""
+"""The rules of KITTI's object benchmark: classes and their neighbours, views, difficulties, least IoU, recall grid."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pseudolidar.evaluation.overlap import BBOX, BEV, BOX_3D
+from pseudolidar.evaluation.iou import BBOX, BEV, BOX_3D
 from pseudolidar.files import InputError
 
 CLASSES = ("Car", "Pedestrian", "Cyclist")
@@ -12,11 +12,12 @@ CLASSES = ("Car", "Pedestrian", "Cyclist")
 NEUTRAL = {"Car": "Van", "Pedestrian": "Person_sitting"}
 """To find an object of the neighbouring class is neither right nor wrong."""
 
-VIEWS = ("bbox", "aos", "bev", "3d")
-"""2D box, 2D box weighted with the orientation (average orientation similarity), bird's eye view, 3D box."""
+VIEWS = {"bbox": "2D", "aos": "AOS", "bev": "BEV", "3d": "3D"}
+"""2D box, 2D box weighted with the orientation (average orientation similarity), bird's eye view, 3D box: the names in
+files and settings, and those in tables."""
 
-GEOMETRY = {"bbox": BBOX, "aos": BBOX, "bev": BEV, "3d": BOX_3D}
-"""Which overlap decides whether a detection matches in a view."""
+GEOMETRY = {"bbox": BBOX, "bev": BEV, "3d": BOX_3D}
+"""Which IoU decides whether a detection matches in a view; `aos` weights the matches of `bbox`."""
 
 RECALL_POINTS = 41
 """Recall 0, 1/40, ..., 1."""
@@ -29,7 +30,7 @@ class Difficulty:
     Attributes:
         min_height_px: objects, and detections, of less height in the image are ignored.
         max_occlusion: objects of a higher occlusion level are ignored.
-        max_truncation: objects of which a larger share lies outside of the image are ignored.
+        max_truncation: objects of which a larger fraction lies outside of the image are ignored.
     """
 
     min_height_px: float
@@ -50,7 +51,7 @@ STANDARD_OVERLAP = {
     "Pedestrian": {"bbox": 0.5, "bev": 0.5, "3d": 0.5},
     "Cyclist": {"bbox": 0.5, "bev": 0.5, "3d": 0.5},
 }
-"""Intersection over union that a match must exceed, as the benchmark has it."""
+"""IoU that a match must exceed, as the benchmark has it (MIN_OVERLAP in the official tool)."""
 
 LOOSE_OVERLAP = {
     "Car": {"bbox": 0.7, "bev": 0.5, "3d": 0.5},
@@ -59,36 +60,37 @@ LOOSE_OVERLAP = {
 }
 """The second, looser set that KITTI tools print beside the benchmark's."""
 
-OVERLAP_SETS = {"standard": STANDARD_OVERLAP, "loose": LOOSE_OVERLAP}
-"""Both by name."""
+_OVERLAP_SETS = {"standard": STANDARD_OVERLAP, "loose": LOOSE_OVERLAP}
 
 
 def resolve_overlap(
     classes: tuple[str, ...], min_overlap: str | Mapping[str, Mapping[str, float]] | None
 ) -> dict[str, dict[str, float]]:
-    """Fill what `min_overlap`, IoUs or the name of a set, leaves out from `STANDARD_OVERLAP`; `aos` goes with `bbox`.
+    """Fill what `min_overlap`, IoUs or the name of a set, leaves out from `STANDARD_OVERLAP`.
 
     Raises:
         InputError: an unknown name, an unknown class, an unknown view, a number outside of [0, 1).
     """
     if isinstance(min_overlap, str):
-        if min_overlap not in OVERLAP_SETS:
-            expected = f"{', '.join(OVERLAP_SETS)} or IoUs by class and view"
+        if min_overlap not in _OVERLAP_SETS:
+            expected = f"{', '.join(_OVERLAP_SETS)} or IoUs by class and view"
             raise InputError(f"min_overlap: found {min_overlap!r}, expected {expected}")
-        min_overlap = OVERLAP_SETS[min_overlap]
-    resolved = {name: dict(STANDARD_OVERLAP[name]) for name in classes}
-    if not isinstance(min_overlap or {}, Mapping):
+        min_overlap = _OVERLAP_SETS[min_overlap]
+    given = min_overlap or {}
+    if not isinstance(given, Mapping):
         raise InputError(f"min_overlap: found {min_overlap!r}, expected IoUs by class and view")
-    for class_name, by_view in (min_overlap or {}).items():
+    resolved = {name: dict(STANDARD_OVERLAP[name]) for name in classes}
+    for class_name, by_view in given.items():
         if class_name not in CLASSES:
             raise InputError(f"min_overlap: found class {class_name!r}, expected one of {', '.join(CLASSES)}")
+        place = f"min_overlap of {class_name}"
         if not isinstance(by_view, Mapping):
-            raise InputError(f"min_overlap of {class_name}: found {by_view!r}, expected IoUs by view (bbox, bev, 3d)")
+            raise InputError(f"{place}: found {by_view!r}, expected IoUs by view (bbox, bev, 3d)")
         for view, value in by_view.items():
-            if view not in STANDARD_OVERLAP[class_name]:
-                raise InputError(f"min_overlap of {class_name}: found view {view!r}, expected bbox, bev or 3d")
+            if view not in GEOMETRY:
+                raise InputError(f"{place}: found view {view!r}, expected bbox, bev or 3d")
             if not (isinstance(value, int | float) and 0.0 <= value < 1.0):
-                raise InputError(f"min_overlap of {class_name}, {view}: found {value!r}, expected a number in [0, 1)")
+                raise InputError(f"{place}, {view}: found {value!r}, expected a number in [0, 1)")
             if class_name in resolved:
                 resolved[class_name][view] = float(value)
     return resolved

@@ -1,4 +1,4 @@
-"""Labels and detections of many frames in flat arrays, with every overlap computed once."""
+"""Labels and detections of many frames in flat arrays, with every IoU computed once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,36 +6,32 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pseudolidar.evaluation.iou import fill_iou
 from pseudolidar.evaluation.matching import ABSENT, COUNTS, IGNORED
-from pseudolidar.evaluation.overlap import fill_overlaps
 from pseudolidar.evaluation.protocol import NEUTRAL, Difficulty
-from pseudolidar.evaluation.stacked import StackedObjects, starts_of
+from pseudolidar.evaluation.reading import StackedObjects, starts_of
 from pseudolidar.files import InputError
 from pseudolidar.kernels import in_chunks
 from pseudolidar.kitti import Objects
 
-NO_ANGLE = -10.0
-"""KITTI's mark for an observation angle that is not given."""
-
-NO_PLACE = -1000.0
-"""KITTI's mark, in x, for a 3D box that is not given."""
-
+# KITTI's marks for an observation angle that is not given, and, in x, for a 3D box that is not given.
+_NO_ANGLE = -10.0
+_NO_PLACE = -1000.0
 _SMALLEST_CHUNK = 4096
 """Pairs of boxes for which a thread is worth its start."""
 
 
 @dataclass(frozen=True, eq=False)
 class Scenes:
-    """F frames: objects (without DontCare regions), detections, and their overlaps.
+    """F frames: objects (without DontCare regions), detections, and their IoU.
 
     Attributes:
         labels: G objects of all frames.
         detections: D detections of all frames.
         by_score: int64 (D,), each frame's detections by falling score.
-        pair_start: int64 (F + 1,), where each frame's matrix of overlaps begins.
-        overlaps: float64 (3, P), by geometry (BBOX, BEV, BOX_3D): intersection over union of each object with each
-            detection of its frame, row-major.
-        region_cover: float64 (3, D), the largest share of each detection that one DontCare region covers.
+        pair_start: int64 (F + 1,), where each frame's matrix of IoU, row-major, begins.
+        iou: float64 (3, P), by geometry (BBOX, BEV, BOX_3D): of each object with each detection of its frame.
+        region_cover: float64 (3, D), the largest part of each detection that one DontCare region covers, 0 to 1.
         depth_range: (near, far] in m, what lies beyond is left out; None for any depth.
     """
 
@@ -43,7 +39,7 @@ class Scenes:
     detections: StackedObjects
     by_score: NDArray[np.int64]
     pair_start: NDArray[np.int64]
-    overlaps: NDArray[np.float64]
+    iou: NDArray[np.float64]
     region_cover: NDArray[np.float64]
     depth_range: tuple[float, float] | None
 
@@ -76,19 +72,19 @@ class Scenes:
     def lacks_angles(self, class_name: str) -> bool:
         """Whether a detection of a class comes without its observation angle: no orientation similarity then."""
         detections = self.detections.objects
-        return bool((detections.alpha[detections.class_name == class_name] == NO_ANGLE).any())
+        return bool((detections.alpha[detections.class_name == class_name] == _NO_ANGLE).any())
 
     def lacks_boxes_3d(self, class_name: str) -> bool:
         """Whether there are detections of a class, and none of them has a 3D box."""
         detections = self.detections.objects
         of_class = detections.class_name == class_name
-        return bool(of_class.any() and (detections.box3d[of_class, 0] == NO_PLACE).all())
+        return bool(of_class.any() and (detections.box3d[of_class, 0] == _NO_PLACE).all())
 
 
 def build_scenes(
     labels: Sequence[Objects], results: Sequence[Objects], depth_range: tuple[float, float] | None
 ) -> Scenes:
-    """Lay out frames and compute their overlaps.
+    """Lay out frames and compute their IoU.
 
     Args:
         labels: ground truth by frame.
@@ -121,17 +117,11 @@ def build_scenes(
                 raise ValueError(f"{what}: found NaN or infinity in {name}, expected finite numbers")
     score = detections.objects.score
     assert score is not None
-    pair_start, overlaps = _overlaps(truth, detections, over_first=False)
-    _, cover = _overlaps(detections, regions, over_first=True)
-    return Scenes(
-        truth,
-        detections,
-        np.lexsort((-score, detections.frame)),
-        pair_start,
-        overlaps,
-        _largest(cover, detections.start, np.diff(regions.start)),
-        depth_range,
-    )
+    pair_start, iou = _pairs(truth, detections, over_first=False)
+    _, cover = _pairs(detections, regions, over_first=True)
+    largest_cover = _largest(cover, detections.start, np.diff(regions.start))
+    by_score = np.lexsort((-score, detections.frame))
+    return Scenes(truth, detections, by_score, pair_start, iou, largest_cover, depth_range)
 
 
 def _within(stacked: StackedObjects, depth_range: tuple[float, float]) -> StackedObjects:
@@ -140,18 +130,18 @@ def _within(stacked: StackedObjects, depth_range: tuple[float, float]) -> Stacke
     return stacked.where((near < z) & (z <= far))
 
 
-def _overlaps(a: StackedObjects, b: StackedObjects, over_first: bool) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def _pairs(a: StackedObjects, b: StackedObjects, over_first: bool) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     pair_start = starts_of(np.diff(a.start) * np.diff(b.start))
     pairs = int(pair_start[-1])
-    overlaps = np.empty((3, pairs))
+    iou = np.empty((3, pairs))
     boxes = (a.start, a.objects.box2d, a.objects.box3d, b.start, b.objects.box2d, b.objects.box3d)
 
     def fill(chunk: int, chunks: int) -> None:
         first, end = np.searchsorted(pair_start, (pairs * chunk // chunks, pairs * (chunk + 1) // chunks))
-        fill_overlaps(over_first, first, end, *boxes, pair_start, overlaps)
+        fill_iou(over_first, first, end, *boxes, pair_start, iou)
 
     in_chunks(fill, pairs // _SMALLEST_CHUNK, None)
-    return pair_start, overlaps
+    return pair_start, iou
 
 
 def _largest(

@@ -1,144 +1,101 @@
-"""Evaluations and comparisons as aligned tables for the terminal."""
+"""Evaluations and comparisons as tables and curves to show."""
 
 from collections.abc import Iterator, Mapping
 
-import numpy as np
-from rich.table import Table
-
-from pseudolidar.evaluation.average_precision import METRICS, Evaluation, PrecisionCurve
+from pseudolidar.evaluation.average_precision import METRICS, PrecisionCurve
+from pseudolidar.evaluation.evaluator import Evaluation
 from pseudolidar.evaluation.intervals import Comparison, Key
-from pseudolidar.evaluation.protocol import GEOMETRY, VIEWS
+from pseudolidar.evaluation.protocol import VIEWS
 from pseudolidar.files import InputError
-from pseudolidar.statistics import Interval
-
-_NAMES = {"bbox": "2D", "aos": "AOS", "bev": "BEV", "3d": "3D"}
+from pseudolidar.statistics import NO_INTERVAL, Estimate, Interval
+from pseudolidar.tables import Heading, Row, Table
 
 
 def evaluation_table(evaluation: Evaluation) -> Table:
-    """A row for each class and view; AP11 and AP40 at each difficulty, percent, a dash where there is no number."""
-    table = _table(f"Average precision, percent\n{_frames(evaluation)}")
-    table.add_column("IoU >", justify="right")
-    for metric in METRICS:
-        for difficulty in evaluation.difficulties:
-            table.add_column(f"{metric}\n{difficulty}", justify="right", no_wrap=True)
-    table.add_column("objects", justify="right")
+    """A row for each class and view; AP11, AP40 (percent) and the number of objects at each difficulty."""
+    levels, rows = evaluation.difficulties, []
     for class_name in evaluation.classes:
-        for view in VIEWS:
-            values = [
-                evaluation.ap(class_name, view, difficulty, metric)
-                for metric in METRICS
-                for difficulty in evaluation.difficulties
-            ]
-            table.add_row(
-                class_name if view == VIEWS[0] else "",
-                _NAMES[view],
-                f"{least_overlap(evaluation, class_name, view):g}",
-                *(_number(value) for value in values),
-                " / ".join(_objects(evaluation, class_name, view, name) for name in evaluation.difficulties),
-                end_section=view == VIEWS[-1],
-            )
-    return table
+        for view, name in VIEWS.items():
+            averages = (evaluation.ap(class_name, view, level, metric) for metric in METRICS for level in levels)
+            counts = (_object_count(evaluation, class_name, view, level) for level in levels)
+            is_first = view == next(iter(VIEWS))
+            heads = class_name if is_first else "", name, f"{evaluation.least_overlap(class_name, view):g}"
+            rows.append(Row((*heads, *averages, *counts), rule_above=is_first))
+    groups = (Heading("", 3), *(Heading(name, len(levels)) for name in (*METRICS, "objects")))
+    header = groups, ("class", "view", "IoU >", *levels * 3)
+    return Table(_caption("Average precision, percent", evaluation), header, tuple(rows))
 
 
 def interval_table(evaluation: Evaluation, intervals: Mapping[Key, Interval], confidence: float) -> Table:
     """A row for each class, view and difficulty: AP11 and AP40 with their intervals."""
-    table = _table(f"Average precision, percent, with {confidence:.0%} intervals\n{_frames(evaluation)}")
-    table.add_column("difficulty")
-    for metric in METRICS:
-        table.add_column(metric, justify="right", no_wrap=True)
-        table.add_column("interval", justify="right", no_wrap=True)
-    table.add_column("objects", justify="right")
-    for heads, (class_name, view, level), ends in _rows(evaluation):
-        cells = []
-        for metric in METRICS:
-            key = class_name, view, level, metric
-            cells += [_number(evaluation.ap(*key)), _ends(intervals.get(key))]
-        table.add_row(*heads, *cells, _objects(evaluation, class_name, view, level), end_section=ends)
-    return table
+    rows = []
+    for heads, key, is_first in _lines(evaluation):
+        averages = (
+            Estimate(evaluation.ap(*key, metric), intervals.get((*key, metric), NO_INTERVAL)) for metric in METRICS
+        )
+        rows.append(Row((*heads, _object_count(evaluation, *key), *averages), rule_above=is_first))
+    caption = _caption(f"Average precision, percent, with {confidence:.0%} intervals", evaluation)
+    return Table(caption, (("class", "view", "difficulty", "objects", *METRICS),), tuple(rows))
 
 
-def comparison_table(comparison: Comparison, metric: str) -> Table:
-    """A row for each class, view and difficulty: a, b, b - a with its interval, marked where that excludes 0."""
+def comparison_tables(comparison: Comparison) -> list[Table]:
+    """AP11 and AP40, a row for each class, view and difficulty: a, b, b - a with its interval, marked without 0."""
     a, b = comparison.a, comparison.b
-    table = _table(f"{metric}, percent\n{_frames(a)}")
-    for name in ("difficulty", "objects", "a", "b", "b - a", f"{comparison.confidence:.0%} interval", ""):
-        table.add_column(name, justify="left" if name in ("difficulty", "") else "right", no_wrap=True)
-    for heads, (class_name, view, level), ends in _rows(a):
-        of_a, of_b = (one.ap(class_name, view, level, metric) for one in (a, b))
-        interval = comparison.differences.get((class_name, view, level, metric))
-        numbers = [_number(of_a), _number(of_b), _number(of_b - of_a, "+"), _ends(interval, "+")]
-        mark = "*" if interval is not None and interval.excludes_zero else ""
-        table.add_row(*heads, _objects(a, class_name, view, level), *numbers, mark, end_section=ends)
-    return table
-
-
-def comparison_note(comparison: Comparison) -> str:
-    """How the intervals were made and what a mark says."""
-    chance = 1 - comparison.confidence
-    return (
-        f"* the interval excludes 0. Paired bootstrap over frames, {comparison.replicates} replicates.\n"
-        f"Each interval stands for itself: of many differences that are nothing but chance, {chance:.0%} get a mark."
-    )
+    tables = []
+    for metric in METRICS:
+        rows = []
+        for heads, key, is_first in _lines(a):
+            of_a, of_b = (one.ap(*key, metric) for one in (a, b))
+            interval = comparison.differences.get((*key, metric), NO_INTERVAL)
+            difference = Estimate(of_b - of_a, interval, signed=True)
+            mark = "*" if interval.excludes_zero else ""
+            cells = (*heads, _object_count(a, *key), of_a, of_b, difference, mark)
+            rows.append(Row(cells, rule_above=is_first))
+        header = "class", "view", "difficulty", "objects", "a", "b", f"b - a [{comparison.confidence:.0%} interval]", ""
+        notes = (
+            f"* the interval excludes 0. Paired bootstrap over frames, {comparison.replicates} replicates.",
+            "Each interval stands for itself: of many differences that are nothing but chance, "
+            f"{1 - comparison.confidence:.0%} get a mark.",
+        )
+        tables.append(Table(_caption(f"{metric}, percent", a), (header,), tuple(rows), notes))
+    return tables
 
 
 def precision_panels(evaluation: Evaluation) -> dict[str, dict[str, PrecisionCurve]]:
-    """Curves by title (class, view, overlap) and difficulty, for `pseudolidar.viewing.precision_recall_figure`.
+    """Curves by title (class, view, IoU) and difficulty, for `pseudolidar.viewing.precision_recall_figure`.
 
     Raises:
         InputError: no class has an object to find.
     """
     panels: dict[str, dict[str, PrecisionCurve]] = {}
     for class_name in evaluation.classes:
-        for view in VIEWS:
+        for view, name in VIEWS.items():
             curves = {level: evaluation.curves.get((class_name, view, level)) for level in evaluation.difficulties}
             drawn = {level: curve for level, curve in curves.items() if curve and curve.object_count}
             if drawn:
-                overlap = least_overlap(evaluation, class_name, view)
-                panels[f"{class_name}, {_NAMES[view]}, IoU {overlap:g}"] = drawn
+                panels[f"{class_name}, {name}, IoU {evaluation.least_overlap(class_name, view):g}"] = drawn
     if not panels:
         raise InputError("curves: found no objects to detect, expected some")
     return panels
 
 
-def least_overlap(evaluation: Evaluation, class_name: str, view: str) -> float:
-    """The overlap that a match must exceed in a view; `aos` goes with `bbox`."""
-    return evaluation.min_overlap[class_name]["bbox" if GEOMETRY[view] == GEOMETRY["bbox"] else view]
-
-
-def _table(title: str) -> Table:
-    table = Table(title=title, title_justify="left")
-    table.add_column("class")
-    table.add_column("view")
-    return table
-
-
-def _rows(evaluation: Evaluation) -> Iterator[tuple[tuple[str, str, str], tuple[str, str, str], bool]]:
-    """Class, view and difficulty as written and as they are, and whether a section ends."""
+def _lines(evaluation: Evaluation) -> Iterator[tuple[tuple[str, str, str], tuple[str, str, str], bool]]:
+    """Class, view and difficulty as written, each once, and as they are, and whether a class begins."""
     for class_name in evaluation.classes:
-        for view in VIEWS:
+        for view, name in VIEWS.items():
             for level in evaluation.difficulties:
-                first = level == evaluation.difficulties[0]
-                heads = (class_name if first and view == VIEWS[0] else "", _NAMES[view] if first else "", level)
-                last = level == evaluation.difficulties[-1] and view == VIEWS[-1]
-                yield heads, (class_name, view, level), last
+                is_view = level == evaluation.difficulties[0]
+                is_class = is_view and view == next(iter(VIEWS))
+                heads = class_name if is_class else "", name if is_view else "", level
+                yield heads, (class_name, view, level), is_class
 
 
-def _frames(evaluation: Evaluation) -> str:
+def _caption(what: str, evaluation: Evaluation) -> str:
     near_far = evaluation.depth_range
     depth = f", {near_far[0]:g} < z <= {near_far[1]:g} m" if near_far else ""
-    return f"frames: {evaluation.frame_count}{depth}"
+    return f"{what}; {evaluation.frame_count} frames{depth}"
 
 
-def _objects(evaluation: Evaluation, class_name: str, view: str, level: str) -> str:
+def _object_count(evaluation: Evaluation, class_name: str, view: str, level: str) -> int | None:
     curve = evaluation.curves.get((class_name, view, level))
-    return "-" if curve is None else str(curve.object_count)
-
-
-def _number(value: float, sign: str = "") -> str:
-    return "-" if np.isnan(value) else f"{value:{sign}.2f}"
-
-
-def _ends(interval: Interval | None, sign: str = "") -> str:
-    if interval is None or np.isnan(interval.low):
-        return "-"
-    return f"{_number(interval.low, sign)} to {_number(interval.high, sign):>6}"
+    return None if curve is None else curve.object_count

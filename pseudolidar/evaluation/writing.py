@@ -1,17 +1,18 @@
 """Evaluations, comparisons and outcomes as JSON and CSV files."""
 
 import csv
+import io
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from pseudolidar.evaluation.average_precision import METRICS, Evaluation
+from pseudolidar.evaluation.average_precision import METRICS
+from pseudolidar.evaluation.evaluator import Evaluation, Outcome, object_outcomes
 from pseudolidar.evaluation.intervals import Comparison, Key
-from pseudolidar.evaluation.outcomes import Outcome, object_outcomes
 from pseudolidar.evaluation.protocol import VIEWS
-from pseudolidar.evaluation.tables import least_overlap
-from pseudolidar.files import replacing, require_output_file, require_suffix
+from pseudolidar.files import require_output_file, require_suffix, write_file
 from pseudolidar.statistics import Interval
 
 
@@ -33,14 +34,11 @@ def write_json(evaluation: Evaluation, path: str | Path, intervals: Mapping[Key,
 
     null where there is no number.
     """
-    table: dict[str, dict[str, dict[str, list]]] = {**evaluation.to_dict()}
+    table: dict[str, dict[str, dict[str, Any]]] = {**evaluation.to_dict()}
     if intervals is not None:
-        for class_name in evaluation.classes:
-            for view in VIEWS:
-                for metric in METRICS:
-                    keys = [(class_name, view, level, metric) for level in evaluation.difficulties]
-                    ends = [_ends(intervals.get(key)) for key in keys]
-                    table[class_name][view][f"{metric}_interval"] = ends
+        for class_name, view, level, metric in _keys(evaluation):
+            ends = table[class_name][view].setdefault(f"{metric}_interval", [])
+            ends.append(_ends(intervals.get((class_name, view, level, metric))))
     _write_json(table, path)
 
 
@@ -51,14 +49,12 @@ def write_csv(evaluation: Evaluation, path: str | Path, intervals: Mapping[Key, 
     """
     header = ["class", "view", "difficulty", "metric", "min_overlap", "objects", "ap"]
     rows = []
-    for class_name, view, level, metric in _keys(evaluation):
-        curve = evaluation.curves.get((class_name, view, level))
-        least = least_overlap(evaluation, class_name, view)
-        row = [class_name, view, level, metric, least, None if curve is None else curve.object_count]
-        row.append(_finite(evaluation.ap(class_name, view, level, metric)))
+    for key in _keys(evaluation):
+        curve = evaluation.curves.get(key[:3])
+        count = None if curve is None else curve.object_count
+        rows.append([*key, evaluation.least_overlap(*key[:2]), count, _finite(evaluation.ap(*key))])
         if intervals is not None:
-            row += _ends(intervals.get((class_name, view, level, metric)))
-        rows.append(row)
+            rows[-1] += _ends(intervals.get(key))
     _write_csv([*header, "low", "high"] if intervals is not None else header, rows, path)
 
 
@@ -67,27 +63,18 @@ def write_comparison_json(comparison: Comparison, path: str | Path) -> None:
 
     Each is a list with an entry a difficulty, null where there is no number.
     """
-    a, b = comparison.a, comparison.b
-    classes: dict[str, dict[str, dict[str, dict[str, list]]]] = {}
-    for class_name, view, level, metric in _keys(a):
-        of_view = classes.setdefault(class_name, {}).setdefault(view, {})
-        lists = of_view.setdefault(metric, {"a": [], "b": [], "difference": [], "interval": []})
-        of_a, of_b = (one.ap(class_name, view, level, metric) for one in (a, b))
-        lists["a"].append(_finite(of_a))
-        lists["b"].append(_finite(of_b))
-        lists["difference"].append(_finite(of_b - of_a))
-        lists["interval"].append(_ends(comparison.differences.get((class_name, view, level, metric))))
+    classes: dict[str, dict[str, dict[str, dict[str, list[Any]]]]] = {}
+    for (class_name, view, _, metric), values, ends in _compared(comparison):
+        lists = classes.setdefault(class_name, {}).setdefault(view, {}).setdefault(metric, {})
+        for name, value in zip(("a", "b", "difference", "interval"), (*values, ends), strict=True):
+            lists.setdefault(name, []).append(value)
     _write_json({"confidence": comparison.confidence, "replicates": comparison.replicates, "classes": classes}, path)
 
 
 def write_comparison_csv(comparison: Comparison, path: str | Path) -> None:
     """Write a line for each class, view, difficulty and metric, empty where there is no number."""
-    rows = []
-    for key in _keys(comparison.a):
-        of_a, of_b = comparison.a.ap(*key), comparison.b.ap(*key)
-        values = [_finite(of_a), _finite(of_b), _finite(of_b - of_a)]
-        rows.append([*key, *values, *_ends(comparison.differences.get(key))])
-    _write_csv(["class", "view", "difficulty", "metric", "a", "b", "difference", "low", "high"], rows, path)
+    header = ["class", "view", "difficulty", "metric", "a", "b", "difference", "low", "high"]
+    _write_csv(header, ([*key, *values, *ends] for key, values, ends in _compared(comparison)), path)
 
 
 def write_outcomes(evaluation: Evaluation, path: str | Path) -> None:
@@ -106,6 +93,13 @@ def _keys(evaluation: Evaluation) -> list[Key]:
     ]
 
 
+def _compared(comparison: Comparison) -> Iterator[tuple[Key, list[float | None], list[float | None]]]:
+    """Of every number: a, b and b - a, and the ends of its interval."""
+    for key in _keys(comparison.a):
+        of_a, of_b = comparison.a.ap(*key), comparison.b.ap(*key)
+        yield key, [_finite(value) for value in (of_a, of_b, of_b - of_a)], _ends(comparison.differences.get(key))
+
+
 def _finite(value: float) -> float | None:
     return None if math.isnan(value) else value
 
@@ -116,13 +110,11 @@ def _ends(interval: Interval | None) -> list[float | None]:
 
 def _write_json(value: object, path: str | Path) -> None:
     require_suffix(path, (".json",), "a table")
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1) + "\n")
+    write_file(path, json.dumps(value, indent=1) + "\n")
 
 
 def _write_csv(header: Sequence[str], rows: Iterable[Sequence[object]], path: str | Path) -> None:
     require_suffix(path, (".csv",), "a table")
-    with replacing(path) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([header, *rows])
+    write_file(path, text.getvalue())

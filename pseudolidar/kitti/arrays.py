@@ -60,7 +60,8 @@ def read_disparity(path: str | Path) -> NDArray[np.float32]:
 
 
 def _is_bad(disparity: NDArray[np.floating]) -> NDArray[np.bool_]:
-    return ~np.isfinite(disparity) | (disparity < 0)
+    is_bad: NDArray[np.bool_] = ~np.isfinite(disparity) | (disparity < 0)
+    return is_bad
 
 
 def read_disparity_size(path: str | Path) -> tuple[int, int]:

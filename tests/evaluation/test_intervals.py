@@ -67,12 +67,8 @@ def test_percentiles_of_the_replicates(kitti_sample: Path) -> None:
     narrow = ap_intervals(evaluation, np.random.default_rng(3), replicates=200, confidence=0.5)[key]
     assert intervals[key].low < narrow.low < narrow.high < intervals[key].high
     rng = np.random.default_rng(3)
-    values = [
-        evaluation.tallies["Pedestrian", "3d", "hard"].average_precisions(
-            np.bincount(rng.integers(0, 997, 997), minlength=997)[None]
-        )[0, 0, 1]
-        for _ in range(200)
-    ]
+    weights = [np.bincount(rng.integers(0, 997, 997), minlength=997) for _ in range(200)]
+    values = [evaluation.average_precisions(chosen[None], *key)[0] for chosen in weights]
     assert (intervals[key].low, intervals[key].high) == pytest.approx(tuple(np.quantile(values, (0.025, 0.975))))
 
 

@@ -34,7 +34,7 @@ def test_matched_missed_and_false() -> None:
         ("Pedestrian", "false", None, 5),
     ]
     assert {one.frame for one in found} == {"000007"}
-    assert [round(one.overlap, 3) for one in found] == [0.833, 0.5, 0.5, 0.0]
+    assert [round(one.iou, 3) for one in found] == [0.833, 0.5, 0.5, 0.0]
     assert [one.score for one in found] == [0.9, None, 0.8, 0.5]
 
 
@@ -49,7 +49,7 @@ def test_they_add_up_to_the_last_point_of_the_curve(seed: int) -> None:
         counts = counted.setdefault((one.class_name, one.view, one.difficulty), {})
         counts[one.outcome] = counts.get(one.outcome, 0) + 1
         least = evaluation.min_overlap[one.class_name][one.view]
-        assert one.outcome != "matched" or one.overlap > least
+        assert one.outcome != "matched" or one.iou > least
     for key, tally in evaluation.tallies.items():
         counts = counted.get(key, {})
         assert counts.get("matched", 0) + counts.get("missed", 0) == tally.object_count.sum()
@@ -74,11 +74,11 @@ def test_lines_of_the_files(tmp_path: Path) -> None:
         "outcome": "matched",
         "label_line": "4",
         "result_line": "3",
-        "overlap": "1.0",
+        "iou": "1.0",
         "score": "0.5",
     }
     assert [row["view"] for row in rows] == ["bbox", "bev", "3d"]
     missed = evaluate(labels, [dataclasses.replace(results[0], class_name=np.array(["Bus"]))], frame_ids=["000003"])
     write_outcomes(missed, tmp_path / "outcomes.csv")
     first = next(csv.DictReader((tmp_path / "outcomes.csv").open()))
-    assert (first["outcome"], first["result_line"], first["score"], first["overlap"]) == ("missed", "", "", "0.0")
+    assert (first["outcome"], first["result_line"], first["score"], first["iou"]) == ("missed", "", "", "0.0")

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pseudolidar.evaluation import LOOSE_OVERLAP, build_scenes, evaluate, precision_curves, recall_thresholds
+from pseudolidar.evaluation import LOOSE_OVERLAP, build_scenes, evaluate, tally_scenes
+from pseudolidar.evaluation.average_precision import Tally
 from pseudolidar.kitti import Objects
 from tests.evaluation import official_tool
 from tests.evaluation.scenes import AWAY, BOX, detection, label, objects, random_frame
@@ -25,11 +26,11 @@ def test_like_the_official_tool(seed: int, name: str, view: str, difficulty: str
     rng = np.random.default_rng(seed)
     labels, results = (list(side) for side in zip(*(random_frame(rng) for _ in range(4)), strict=True))
     precision, orientation, count = official_tool.curves(labels, results, name, view, difficulty, minimum)
-    scenes = build_scenes(labels, results, None)
-    found, similarity = precision_curves(scenes, name, difficulty, view, minimum, official_grid=True)
-    assert found.object_count == count
-    np.testing.assert_allclose(found.precision, precision, atol=1e-12)
-    np.testing.assert_allclose(similarity.precision, orientation, atol=1e-12)
+    tally = tally_scenes(build_scenes(labels, results, None), name, difficulty, view, minimum)
+    found, similarity, object_count = tally.curves(np.ones((1, len(labels)), np.int64), official_grid=True)
+    assert object_count.tolist() == [count]
+    np.testing.assert_allclose(found, [precision], atol=1e-12)
+    np.testing.assert_allclose(similarity, [orientation], atol=1e-12)
 
 
 def ap(labels: Objects, results: Objects, name: str = "Car", view: str = "bbox", level: str = "easy") -> float:
@@ -179,20 +180,27 @@ def test_resampled_frames_are_like_frames_given_again() -> None:
     frames = [random_frame(rng) for _ in range(40)]
     labels, results = [list(side) for side in zip(*frames, strict=True)]
     picked = rng.integers(0, 40, 300)
-    resampled = precision_curves(build_scenes(labels, results, None), "Car", "hard", "bev", 0.5, frames=picked)
-    again = build_scenes([labels[i] for i in picked], [results[i] for i in picked], None)
-    expected = precision_curves(again, "Car", "hard", "bev", 0.5)
-    assert resampled[0].object_count == expected[0].object_count > 41
-    for ours, theirs in zip(resampled, expected, strict=True):
-        np.testing.assert_allclose(ours.precision, theirs.precision, atol=1e-12)
+    scored = ("Car", "hard", "bev", 0.5)
+    tally = tally_scenes(build_scenes(labels, results, None), *scored)
+    again = tally_scenes(build_scenes([labels[i] for i in picked], [results[i] for i in picked], None), *scored)
+    resampled = tally.curves(np.bincount(picked, minlength=40)[None])
+    expected = again.curves(np.ones((1, 300), np.int64))
+    assert resampled[2] == expected[2] > 41
+    for ours, theirs in zip(resampled[:2], expected[:2], strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-12)
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 39, 40, 41, 42, 60, 100, 12345])
 def test_recall_grid_of_a_perfect_detector_is_whole(count: int) -> None:
-    scores = np.linspace(0, 1, count)
-    assert len(recall_thresholds(scores, count)) == 41
-    half = recall_thresholds(scores[: count // 2], count)
-    assert abs(len(half) - 21) <= 1 + 40 / count
+    def recall_points(found: int) -> int:
+        """At how many points the precision of a detector is 1 that finds some of the objects, in one frame."""
+        scores, frame = np.linspace(1, 0, found), np.zeros(found, np.int64)
+        change = np.tile([1.0, 0.0, 1.0], (found, 1))
+        tally = Tally(np.array([count]), scores, frame, scores, frame, change)
+        return int((tally.curves(np.ones((1, 1), np.int64))[0] == 1).sum())
+
+    assert recall_points(count) == 41
+    assert abs(recall_points(count // 2) - 21) <= 1 + 40 / count
 
 
 @pytest.mark.parametrize(

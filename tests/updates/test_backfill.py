@@ -191,7 +191,7 @@ def test_versions_of_a_configuration() -> None:
     mistakes: list[dict[str, object]] = [{"u": 3}, {"u": {"folder": "a"}}, {"u": []}, {"../u": "a"}, {"u": no_class}]
     for wrong in mistakes:
         with pytest.raises(ValueError, match="expected"):
-            versions_from(wrong)
+            versions_from(wrong, None)
 
 
 def test_where_no_detection_matches_all_are_false() -> None:

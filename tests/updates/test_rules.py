@@ -23,8 +23,8 @@ from pseudolidar.updates import (
     PredictionStore,
     Replace,
     Rule,
-    reference,
 )
+from tests.updates import reference
 
 RULES = [MaxBelief(), MaxBeliefMinEntropy(), CostRatio(0.5), CostRatio(2.0), Replace(), MajorityVote(), Never()]
 

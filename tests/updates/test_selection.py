@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 
-from pseudolidar.updates import reference
 from pseudolidar.updates.selection import most_uncertain, random_items
+from tests.updates import reference
 
 # Equal ones, neighbours that differ in the last bit, numbers below the normal range.
 _ENTROPIES = st.sampled_from([0.0, 1e-45, 1e-40, 0.5, 0.50000006, 1.0, 1.3862944, 10.397]) | st.floats(0, 11, width=32)

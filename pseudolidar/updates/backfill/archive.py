@@ -39,17 +39,14 @@ class Waiting:
 
 @dataclass(frozen=True, eq=False)
 class Archive:
-    """Stored labels of the candidates of an archive, and the versions that they come from; closed by `with`.
+    """Stored labels of an archive's candidates, and the versions that they come from; closed by `with`.
 
     Attributes:
         folder: of the state; made if missing.
         candidates: of the archive.
         labelled: frames outside of the archive that no version was trained on.
-        versions: in the order of their arrival; the labels of the first are those stored at the beginning.
-        min_iou: of a detection and the candidate that it labels, in the image.
-
-    Raises:
-        InputError: no version, two of one name, an IoU outside 0 to 1, or a labelled frame in the archive.
+        versions: in the order of their arrival, names unique; the labels of the first are stored at the beginning.
+        min_iou: of a detection and the candidate that it labels, in the image, 0 to 1.
     """
 
     folder: Path
@@ -78,7 +75,7 @@ class Archive:
 
     @cached_property
     def store(self) -> PredictionStore:
-        """The prediction store; a new one has the frequencies of the labels on labelled frames as its prior.
+        """The prediction store, its prior the frequencies of the labels on labelled frames.
 
         Raises:
             FormatError: a store of other candidates.
@@ -97,11 +94,7 @@ class Archive:
 
     @cached_property
     def classifiers(self) -> tuple[Classifier, ...]:
-        """The versions taken in, and those after them with results on all labelled frames, up to the first without.
-
-        Raises:
-            FormatError: missing results of the first version, or of one that was taken in.
-        """
+        """The versions taken in, and those after them with results on all labelled frames, up to the first without."""
         ready: list[Classifier] = []
         for version in self.versions:
             if len(ready) >= max(self.finished, 1) and version.missing(self.labelled.candidates.frame_ids):

@@ -39,7 +39,7 @@ class Candidates:
 
     @property
     def digest(self) -> str:
-        """16 hex digits that stand for frames and boxes: equal candidates have the same."""
+        """16 hex digits for frames and boxes."""
         text = "\n".join(self.frame_ids).encode()
         return hashlib.sha256(text + self.frame.tobytes() + self.box2d.tobytes()).hexdigest()[:16]
 
@@ -93,15 +93,7 @@ def distinct_boxes(boxes: Boxes2d, max_iou: float, min_score: float) -> NDArray[
 
 
 def frame_count(budget: float, frames: int) -> int:
-    """How many of the archive's frames a budget pays for.
-
-    Args:
-        budget: up to 1 a fraction of the frames, rounded up; above 1 a number of them.
-        frames: in the archive.
-
-    Raises:
-        InputError: a budget of zero or less, above the number of frames, or a number that is not whole.
-    """
+    """How many frames a budget is: up to 1 a fraction of all, rounded up; above 1 a whole number of them."""
     if not 0 < budget <= max(frames, 1) or (budget > 1 and budget != int(budget)):
         raise InputError(f"budget: found {budget:g}, expected a fraction above 0, up to 1, or 2 to {frames} frames")
     # Without the last digits, or 0.07 of 100 frames were 8.
@@ -120,8 +112,8 @@ def frames_to_run(
         candidates: N items.
         entropy: (N,) of their posteriors, nats.
         count: the most frames to choose.
-        selection: the frames of the largest sums, ties in a random order; or all at random.
-        seed: of that order.
+        selection: the frames of the largest sums, ties in a random order of this seed; or all at random.
+        seed: see `selection`.
     """
     frames = np.random.default_rng(seed).permutation(np.unique(candidates.frame))
     if selection == "entropy":

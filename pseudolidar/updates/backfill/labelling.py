@@ -16,8 +16,6 @@ LABELS = ("background", *CLASSES)
 """The K labels of an item; background is 0."""
 BACKGROUND = 0
 
-_REGION = "DontCare"
-
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
@@ -54,14 +52,7 @@ class Truth:
 
 @dataclass(frozen=True, eq=False)
 class LabelledFrames:
-    """Candidates of frames with labels.
-
-    Attributes:
-        candidates: N boxes.
-        labels: of the same frames.
-        truth: of the candidates.
-        digest: of the labels' files.
-    """
+    """Candidates of frames with labels, `truth` by these labels, and a digest of the labels' files."""
 
     candidates: Candidates
     labels: StackedObjects
@@ -76,29 +67,20 @@ class LabelledFrames:
 
     @classmethod
     def read(cls, dataset: ObjectDataset, candidates: Candidates, min_iou: float) -> "LabelledFrames":
-        """Read the labels of the candidates' frames; `min_iou` as for `matching_rows`.
-
-        Raises:
-            FormatError: a missing or broken label file.
-        """
+        """Read the labels of the candidates' frames; FormatError for a missing or broken label file."""
         paths = [dataset.frame(name).path("label_2") for name in candidates.frame_ids]
         labels = read_frames([str(path) for path in paths], scored=False)
         return cls(candidates, labels, truth(candidates, labels, min_iou), files_digest(paths))
 
 
 def matching_rows(candidates: Candidates, objects: StackedObjects, min_iou: float) -> NDArray[np.int64]:
-    """Match candidates and objects one-to-one, pairs of the largest IoU first.
+    """Match N candidates and objects of the same frames one-to-one, pairs of the largest IoU in the image first.
 
     By IoU and not by score: it tells which box a detection belongs to, and scores of different detectors (log
-    probabilities, logits) are not on one scale.
-
-    Args:
-        candidates: N boxes.
-        objects: of the same frames.
-        min_iou: of a match, in the image. Of equal IoUs the earlier candidate, then the earlier object is matched.
+    probabilities, logits) are not on one scale. Of equal IoUs the earlier candidate, then the earlier object goes first.
 
     Returns:
-        int64 (N,), a row of `objects.objects`, or -1.
+        int64 (N,), a row of `objects.objects`, or -1 where no IoU reaches `min_iou`.
     """
     rows = np.full(len(candidates), -1)
     start = candidates.start
@@ -128,7 +110,7 @@ def truth(candidates: Candidates, labels: StackedObjects, min_iou: float) -> Tru
     rows = matching_rows(candidates, things, min_iou)
     label = _labels_of(things)[rows]
     is_neutral = (rows >= 0) & (label == BACKGROUND)
-    in_region = (rows < 0) & _in_regions(candidates, labels.where(name == _REGION))
+    in_region = (rows < 0) & _in_regions(candidates, labels.where(name == "DontCare"))
     return Truth(
         label,
         ~(is_neutral | in_region),

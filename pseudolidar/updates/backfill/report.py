@@ -108,15 +108,13 @@ def backfill_report(
     facts: Mapping[str, str],
     configuration: str,
 ) -> Report:
-    """What was run, what it changed and, on a labelled archive, what that did.
+    """The report on an archive after `Archive.advance`.
 
     Args:
-        archive: after `Archive.advance`.
-        waiting: what is to be run next.
+        archive, waiting: what was run, and what is to be run next.
         stored: the labels at the beginning first.
         truth: of the candidates, None without.
-        trials: budgets compared; empty where not every version has results on the whole archive.
-        figure: of the trials.
+        trials, figure: budgets compared; empty and None where not every version has results on the whole archive.
         facts: under the first paragraph.
         configuration: resolved, as text.
     """

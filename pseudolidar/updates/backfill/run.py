@@ -70,8 +70,8 @@ def run_backfill(settings: BackfillSettings, configuration: str) -> BackfillResu
         configuration: the same, as text, for the report.
 
     Raises:
-        FormatError: missing or broken files, see `Archive` and `read_candidates`.
-        InputError: settings that make no sense, a file in place of the output folder.
+        FormatError: missing or broken files, see `Archive` and `read_candidates`; a file for the output folder.
+        InputError: settings that make no sense.
     """
     require_output_folder(settings.output, "the archive")
     frames, labelled = (ObjectDataset(settings.data, split) for split in (settings.archive, settings.labelled))
@@ -112,7 +112,7 @@ def _report(
         for one in archive.classifiers:
             if one.version.missing(archive.candidates.frame_ids):
                 break
-            complete.append((one, one.classify(archive.candidates)))
+            complete.append((one, one.classify(archive.candidates, archive.candidates.frame_ids)))
     if truth is not None and len(complete) == len(archive.versions) > 1 and settings.budgets:
         rules = dict.fromkeys([settings.rule, MaxBelief()])
         policies: list[tuple[Rule, Selection]] = [(rule, "entropy") for rule in rules]

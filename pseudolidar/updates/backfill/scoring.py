@@ -61,14 +61,7 @@ def accuracy_change(
     truth: Truth,
     random: np.random.Generator,
 ) -> Change:
-    """How the percentage of wrong labels (N,) among the items that count changes, with its interval over frames.
-
-    Args:
-        candidates: N boxes.
-        before, after: labels (N,).
-        truth: of the candidates.
-        random: draws frames, see `systems.change`.
-    """
+    """How the percentage of wrong labels (N,) among the items that count changes, with its interval over frames."""
     frames = len(candidates.frame_ids)
     count: NDArray[np.float64] = np.bincount(candidates.frame, truth.counts, frames).astype(np.float64)
     losses = []
@@ -88,8 +81,7 @@ def object_flips(
     """Flips of objects by their place on the ground, whether a candidate covers them or not.
 
     Args:
-        candidates: N boxes.
-        labels: of the archive's frames.
+        candidates, labels: of the archive's frames.
         before, after: labels (N,), and the predictions behind them, oldest first, as for `stored_objects`.
 
     Returns:
@@ -151,12 +143,10 @@ def compare_policies(
     """Take the archive through all versions under each policy and budget; nothing stored is touched.
 
     Args:
-        candidates: N boxes of the archive.
+        candidates, truth: of the archive.
         labelled: for the prior.
-        truth: of the candidates.
         versions: with their predictions of all candidates, oldest first.
-        policies: to compare.
-        budgets: see `frame_count`.
+        policies, budgets: to compare; budgets as for `frame_count`.
         seeds: a run for each where frames are chosen at random; otherwise the first one alone.
     """
     tasks = [(*policy, budget) for policy in policies for budget in budgets]

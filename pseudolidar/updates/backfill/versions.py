@@ -1,6 +1,6 @@
 """Versions of a detection system as classifiers of candidate boxes: results, operating points, confusion matrices."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,20 +19,17 @@ from pseudolidar.updates.backfill.labelling import LABELS, LabelledFrames, Predi
 
 @dataclass(frozen=True)
 class Version:
-    """One version of the system, as its result files.
+    """One version of the system, as its result files; InputError for a bad name, no folder or an unknown class.
 
     Attributes:
         name: e.g. u, or ensemble; part of file names.
         folders: of KITTI result files ID.txt; several where each detector has its own, e.g. one per class.
         min_score: by class, detections of lower scores are left out. None: the scores of `best_scores`.
-
-    Raises:
-        InputError: a name that is no file name, no folder, a class that KITTI does not score.
     """
 
     name: str
     folders: tuple[Path, ...]
-    min_score: Mapping[str, float] | None = None
+    min_score: Mapping[str, float] | None
 
     def __post_init__(self) -> None:
         if not self.name.replace("-", "").replace("_", "").replace(".", "").isalnum():
@@ -53,17 +50,14 @@ class Version:
             {name: files_digest([folder / f"{name}.txt" for folder in self.folders]) for name in frame_ids}
         )
 
-    def read(self, frame_ids: Sequence[str], run: Sequence[str] | None = None) -> StackedObjects:
-        """All detections of the classes that KITTI scores.
+    def read(self, frame_ids: Sequence[str], run: Collection[str]) -> StackedObjects:
+        """All detections of the classes that KITTI scores; FormatError for a missing or broken result file.
 
         Args:
             frame_ids: F frames.
-            run: those of them that the version was run on; the others have no detections. None: all.
-
-        Raises:
-            FormatError: a missing or broken result file.
+            run: those of them that the version was run on; the others have no detections.
         """
-        have = set(frame_ids if run is None else run)
+        have = set(run)
         folders = [
             read_frames([str(folder / f"{name}.txt") if name in have else None for name in frame_ids], scored=True)
             for folder in self.folders
@@ -73,17 +67,12 @@ class Version:
         return found.where(np.isin(found.objects.class_name, CLASSES))
 
 
-def versions_from(
-    given: Mapping[str, Any], min_score: float | Mapping[str, float] | None = None
-) -> tuple[Version, ...]:
-    """Versions as a configuration gives them, in its order.
+def versions_from(given: Mapping[str, Any], min_score: float | Mapping[str, float] | None) -> tuple[Version, ...]:
+    """Versions as a configuration gives them, in its order; InputError for another shape.
 
     Args:
         given: name -> a folder of result files, several, or {results: one or several, min_score: ...}.
         min_score: of the versions that don't say one: a number for all classes, or by class; None: `best_scores`.
-
-    Raises:
-        InputError: another shape.
     """
     versions = []
     for name, what in given.items():
@@ -101,11 +90,9 @@ def versions_from(
 
 @dataclass(frozen=True, eq=False)
 class Classifier:
-    """A version at its operating point.
+    """A version at its operating point, `min_score` by class.
 
     Attributes:
-        version: its results.
-        min_score: by class.
         min_iou: of a detection and the candidate that it labels, in the image.
         confusion: over `LABELS`, from a labelled split.
         covered: fraction of the version's detections there that match a candidate; the others belong to no item and
@@ -118,20 +105,16 @@ class Classifier:
     confusion: ConfusionMatrix
     covered: float
 
-    def classify(self, candidates: Candidates, run: Sequence[str] | None = None) -> Predictions:
-        """The version's labels of the candidates in the frames that it was run on, `run` as for `Version.read`."""
+    def classify(self, candidates: Candidates, run: Collection[str]) -> Predictions:
+        """The version's labels of the candidates in the frames that it was run on."""
         detections = self.version.read(candidates.frame_ids, run)
         return predictions(candidates, above(detections, self.min_score), self.min_iou)
 
 
 def classifier(version: Version, labelled: LabelledFrames, min_iou: float) -> Classifier:
-    """A version with its operating point and its confusion matrix (Laplace smoothing) from frames with labels.
-
-    Raises:
-        FormatError: a missing or broken result file of a labelled frame.
-    """
+    """A version with its operating point and its confusion matrix (Laplace smoothing) from frames with labels."""
     candidates, truth = labelled.candidates, labelled.truth
-    detections = version.read(candidates.frame_ids)
+    detections = version.read(candidates.frame_ids, candidates.frame_ids)
     min_score = version.min_score
     if min_score is None:
         min_score = best_scores(labelled.labels, detections, min_iou)
@@ -143,13 +126,7 @@ def classifier(version: Version, labelled: LabelledFrames, min_iou: float) -> Cl
 
 
 def best_scores(labels: Sequence[Objects], detections: StackedObjects, min_iou: float) -> dict[str, float]:
-    """For each class the score of highest F1 in the image (`best_threshold`); infinity if no detection is right.
-
-    Args:
-        labels: one per frame.
-        detections: of the same frames.
-        min_iou: that a match must exceed.
-    """
+    """For each class the score of highest F1 in the image (`best_threshold`); infinity if no detection is right."""
     criteria = (Criterion(class_name, "bbox", "all", min_iou) for class_name in CLASSES)
     return {one.class_name: best_threshold(one.evaluate(labels, detections), one) for one in criteria}
 

@@ -30,13 +30,7 @@ _SMOOTHINGS = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01)
 
 @dataclass(frozen=True)
 class Kind:
-    """A family of classifiers.
-
-    Attributes:
-        name: in full.
-        short_name: for the axis of a figure.
-        make: an unfitted classifier of a seed, after scikit-learn's interface.
-    """
+    """A family of classifiers: `make(seed)` is an unfitted one with scikit-learn's interface."""
 
     name: str
     short_name: str
@@ -77,7 +71,7 @@ class DigitsStream:
 
     Attributes:
         truth: int16 (N,), the digits; only for scores.
-        predictions: int16 (T, N), what each classifier says.
+        predictions: int16 (T, N), by each classifier.
         confusions: of each classifier, estimated on the labelled source half.
         source_accuracy: float64 (T,), percent, cross-validated on the source half.
         error_correlation: of whether two classifiers are wrong, over all pairs, likewise.
@@ -125,12 +119,8 @@ def digits_stream(kinds: Sequence[Kind], seed: int) -> DigitsStream:
 def likeliest_smoothing(predicted: NDArray[np.integer], labels: NDArray[np.integer]) -> float:
     """The Laplace smoothing of a confusion matrix under which left-out items are likeliest.
 
-    Each item in turn is left out of the counts and predicted from the others. With some ninety source images a label,
-    a whole count in every cell would make 98 % right look like 89 %.
-
-    Args:
-        predicted: integers (n,), what the classifier says.
-        labels: integers (n,), what is true.
+    Each item (n,) in turn is left out of the counts and predicted from the others. With some ninety source images a
+    label, a whole count in every cell would make 98 % right look like 89 %.
     """
     counts = np.zeros((CLASSES, CLASSES))
     np.add.at(counts, (predicted, labels), 1)

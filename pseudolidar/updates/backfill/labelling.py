@@ -77,7 +77,7 @@ def matching_rows(candidates: Candidates, objects: StackedObjects, min_iou: floa
     """Match N candidates and objects of the same frames one-to-one, pairs of the largest IoU in the image first.
 
     By IoU and not by score: it tells which box a detection belongs to, and scores of different detectors (log
-    probabilities, logits) are not on one scale. Of equal IoUs the earlier candidate, then the earlier object goes first.
+    probabilities, logits) are not on one scale. Of equal IoUs the earlier candidate, then object, goes first.
 
     Returns:
         int64 (N,), a row of `objects.objects`, or -1 where no IoU reaches `min_iou`.

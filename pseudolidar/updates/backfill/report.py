@@ -18,22 +18,17 @@ from pseudolidar.updates.backfill.labelling import LABELS, Truth
 from pseudolidar.updates.backfill.scoring import Changes, Trial
 from pseudolidar.updates.backfill.versions import Classifier
 from pseudolidar.viewing import Picture, Report, Section
-from pseudolidar.viewing.canvas import PAGE_WIDTH_IN, axes_at, drawing_style, new_figure
+from pseudolidar.viewing.canvas import Grid, drawing_style
 from pseudolidar.viewing.colours import THEME
 
 _PANELS = {
-    "objects found": lambda trial: trial.mean("positive"),
-    "objects lost": lambda trial: trial.mean("negative"),
+    "positive flips (objects)": lambda trial: trial.mean("positive"),
+    "negative flips (objects)": lambda trial: trial.mean("negative"),
     "false detections, added − removed": lambda trial: trial.mean("added") - trial.mean("removed"),
     "items right (%)": lambda trial: 100 * trial.mean("accuracy"),
 }
 _COLOURS = [THEME[name][0] for name in ("u-prime", "third", "u", "fourth")]
 _WIDTHS = (3.2, 2.3, 1.6, 1.0)
-_LEFT_IN = 0.42
-_GAP_IN = 0.5
-_TOP_IN = 0.3
-_HEIGHT_IN = 2.0
-_BOTTOM_IN = 0.68
 
 
 @dataclass
@@ -68,32 +63,32 @@ def budgets_figure(trials: Sequence[Trial], beginning: Changes, frames: int) -> 
         frames: of the archive.
     """
     policies = dict.fromkeys((trial.rule, trial.selection) for trial in trials)
-    width = (PAGE_WIDTH_IN - len(_PANELS) * _LEFT_IN - (len(_PANELS) - 1) * (_GAP_IN - _LEFT_IN) - 0.1) / len(_PANELS)
+    grid = Grid(columns=len(_PANELS), gap_in=0.5, left_in=0.42, right_in=0.1)
     with drawing_style():
-        figure = new_figure(PAGE_WIDTH_IN, _TOP_IN + _HEIGHT_IN + _BOTTOM_IN)
-        for column, (title, value) in enumerate(_PANELS.items()):
-            axes = axes_at(figure, _LEFT_IN + column * (width + _GAP_IN), _TOP_IN, width, _HEIGHT_IN)
+        figure, panels = grid.figure(len(_PANELS), height_in=2.0, bottom_in=0.68)
+        for axes, (title, value) in zip(panels, _PANELS.items(), strict=True):
             # Thinner and thinner, so that what coincides is seen.
             for policy, colour, linewidth in zip(policies, _COLOURS, _WIDTHS, strict=False):
                 own = [Trial(*policy, 0, (beginning,))]
                 own += sorted((t for t in trials if (t.rule, t.selection) == policy), key=lambda trial: trial.frames)
                 percent = [100 * trial.frames / frames for trial in own]
                 axes.plot(percent, [value(trial) for trial in own], color=colour, linewidth=linewidth, marker="o",
-                          markersize=3 + linewidth / 2, label=policy_name(*policy), clip_on=False,
+                          markersize=3 + linewidth / 2, label=_policy_name(*policy), clip_on=False,
                           zorder=3)  # fmt: skip
             axes.set_title(title)
             axes.set_xlim(0, 100)
-            axes.yaxis.set_major_locator(MaxNLocator(6, integer=column < 2))
+            are_flips = axes in panels[:2]
+            axes.yaxis.set_major_locator(MaxNLocator(6, integer=are_flips))
             axes.grid()
             axes.set_xlabel("frames run (%)", labelpad=2)
-            if column < 2:
+            if are_flips:
                 axes.set_ylim(bottom=0)
         handles, labels = axes.get_legend_handles_labels()
         figure.legend(handles, labels, loc="lower center", ncols=len(labels))
     return figure
 
 
-def policy_name(rule: Rule, selection: Selection) -> str:
+def _policy_name(rule: Rule, selection: Selection) -> str:
     """E.g. "CostRatio 3, uncertain frames"."""
     return f"{rule_name(rule)}, {'uncertain' if selection == 'entropy' else 'random'} frames"
 
@@ -220,7 +215,7 @@ def _trials_table(trials: Sequence[Trial]) -> Table:
     rows: list[Row] = []
     previous = ""
     for trial in trials:
-        name = policy_name(trial.rule, trial.selection)
+        name = _policy_name(trial.rule, trial.selection)
         values = [trial.mean(field) for field in ("positive", "negative", "added", "removed")]
         shown: Value = name if name != previous else ""
         cells = (shown, trial.frames, *values, 100 * trial.mean("accuracy"))

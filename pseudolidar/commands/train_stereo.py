@@ -29,6 +29,6 @@ def main(
     if init is not None and not init.is_file():
         expected = "weights to start from (the paper's runs start from SceneFlow's); init=null takes random ones"
         raise InputError(f"init: found no file {init}, expected {expected}")
-    train_disparity(training, pairs(root=data, split=split), output, init, seed, overwrite)
+    train_disparity(training, pairs(root=data, split=split), output, init, seed, overwrite=overwrite)
     if is_first_process():
         print(f"model: {output}")

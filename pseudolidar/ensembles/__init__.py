@@ -1,18 +1,20 @@
 """Several members as one model: the decomposition of its loss, objectives to train it on, diagnostics of diversity."""
 
-from pseudolidar.ensembles.decomposition import Decomposition, cross_entropy_decomposition, squared_error_decomposition
+from pseudolidar.ensembles.decomposition import (
+    DiversityDecomposition,
+    augmented_loss,
+    cross_entropy_decomposition,
+    squared_error_decomposition,
+)
 from pseudolidar.ensembles.diagnostics import SquaredErrorTally, bias_share, cross_entropy_codependence
-from pseudolidar.ensembles.inference import TrainedEnsemble, trained_disparity
 from pseudolidar.ensembles.members import Ensemble
-from pseudolidar.ensembles.objective import augmented_loss
-from pseudolidar.ensembles.psmnet_ensemble import PSMNetEnsemble
-from pseudolidar.ensembles.training import EnsembleTraining, train_disparity, train_ensemble
+from pseudolidar.ensembles.psmnet_ensemble import TrainedEnsemble, trained_disparity
+from pseudolidar.ensembles.training import EnsembleTraining, train_disparity
 
 __all__ = [
-    "Decomposition",
+    "DiversityDecomposition",
     "Ensemble",
     "EnsembleTraining",
-    "PSMNetEnsemble",
     "SquaredErrorTally",
     "TrainedEnsemble",
     "augmented_loss",
@@ -21,6 +23,5 @@ __all__ = [
     "cross_entropy_decomposition",
     "squared_error_decomposition",
     "train_disparity",
-    "train_ensemble",
     "trained_disparity",
 ]

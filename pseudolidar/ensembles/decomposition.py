@@ -1,4 +1,4 @@
-"""The loss of an averaged ensemble: the mean loss of its members less their diversity."""
+"""The loss of an averaged ensemble: the mean loss of its members less their diversity; what members are trained on."""
 
 import math
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Decomposition:
+class DiversityDecomposition:
     """individual - diversity = ensemble (Krogh and Vedelsby, NIPS 1994; Jeffares et al., NeurIPS 2023, Section 3).
 
     Each of the three is a sum of its own, none the difference of the others.
@@ -24,7 +24,32 @@ class Decomposition:
     ensemble: float
 
 
-def squared_error_decomposition(predictions: Tensor, target: Tensor) -> Decomposition:
+def augmented_loss(individual: Tensor, ensemble: Tensor, beta: float) -> Tensor:
+    """(1 - beta) x mean individual loss + beta x ensemble loss (Jeffares et al., NeurIPS 2023, Section 4).
+
+    The same as mean individual loss - beta x diversity.
+
+    Args:
+        individual: (M,), each member's loss.
+        ensemble: (), the loss of the averaged prediction.
+        beta: 0 trains the members independently, 1 jointly.
+
+    Returns:
+        (), to be minimised.
+
+    Raises:
+        ValueError: beta outside [0, 1], or losses of other shapes.
+    """
+    if not 0 <= beta <= 1:
+        raise ValueError(f"beta: found {beta}, expected 0 to 1")
+    if individual.ndim != 1 or individual.numel() == 0:
+        raise ValueError(f"individual: found shape {tuple(individual.shape)}, expected (M,), one loss a member")
+    if ensemble.ndim:
+        raise ValueError(f"ensemble: found shape {tuple(ensemble.shape)}, expected a single loss")
+    return (1 - beta) * individual.mean() + beta * ensemble
+
+
+def squared_error_decomposition(predictions: Tensor, target: Tensor) -> DiversityDecomposition:
     """Decompose the mean squared error; diversity is the predictive variance (over M, not M - 1).
 
     Args:
@@ -42,14 +67,14 @@ def squared_error_decomposition(predictions: Tensor, target: Tensor) -> Decompos
         raise ValueError(f"predictions: found shape {found}, expected ({expected}), with members and elements")
     residuals = predictions.double() - target.double()
     mean = residuals.mean(0)
-    return Decomposition(
+    return DiversityDecomposition(
         individual=float(residuals.square().mean()),
         diversity=float((residuals - mean).square().mean()),
         ensemble=float(mean.square().mean()),
     )
 
 
-def cross_entropy_decomposition(logits: Tensor, labels: Tensor) -> Decomposition:
+def cross_entropy_decomposition(logits: Tensor, labels: Tensor) -> DiversityDecomposition:
     """Decompose the cross-entropy of averaged probabilities; diversity is the difference of the two losses.
 
     It is the mean of log(mean of p) - mean of log(p), with p a member's probability of the label, and by Jensen's
@@ -67,7 +92,7 @@ def cross_entropy_decomposition(logits: Tensor, labels: Tensor) -> Decomposition
     """
     log_likelihoods = label_log_probabilities(logits, labels)
     mean = log_likelihoods.mean(0)
-    return Decomposition(
+    return DiversityDecomposition(
         individual=-float(mean.mean()),
         diversity=float(log_mean_exp(log_likelihoods - mean).mean().clamp(min=0)),
         ensemble=-float(log_mean_exp(log_likelihoods).mean()),

@@ -5,7 +5,7 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
-from pseudolidar.ensembles.decomposition import Decomposition, label_log_probabilities, log_mean_exp
+from pseudolidar.ensembles.decomposition import DiversityDecomposition, label_log_probabilities, log_mean_exp
 from pseudolidar.files import InputError
 
 MOST_MEMBERS = 16
@@ -14,9 +14,6 @@ MOST_MEMBERS = 16
 
 class SquaredErrorTally:
     """Sums of squared errors of M members over a stream of elements, from which every diagnostic follows.
-
-    Args:
-        members: M.
 
     Attributes:
         members: M.
@@ -59,14 +56,14 @@ class SquaredErrorTally:
         self._ensemble_squared_error += mean.square().sum().cpu()
         self.count += target.numel()
 
-    def decomposition(self) -> Decomposition:
+    def decomposition(self) -> DiversityDecomposition:
         """What `squared_error_decomposition` gives for all counted elements together.
 
         Raises:
             ValueError: nothing was counted yet; so for the other diagnostics.
         """
         self._require_elements()
-        return Decomposition(
+        return DiversityDecomposition(
             individual=float(self._squared_error.mean() / self.count),
             diversity=float(self._squared_deviation.mean() / self.count),
             ensemble=float(self._ensemble_squared_error / self.count),

@@ -1,4 +1,4 @@
-"""Networks of any kind side by side as one module: each output of theirs, stacked."""
+"""Networks of any kind as one module, their outputs stacked."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -9,16 +9,12 @@ from torch import Tensor, nn
 
 
 class Ensemble(nn.Module):
-    """M networks side by side, e.g. PSMNets or Frustum PointNets; what they say is averaged by who asks.
+    """M networks that take the same inputs, e.g. PSMNets or Frustum PointNets; who calls them averages the outputs.
 
-    A mean over members is meant for what can be averaged: disparities, probabilities, residuals of one anchor. Losses
-    of the members and of their mean go into `augmented_loss` and the decompositions.
-
-    Args:
-        members: the networks, which take the same inputs.
+    Average what can be averaged: disparities, probabilities, residuals of one anchor.
 
     Raises:
-        ValueError: none.
+        ValueError: no members.
     """
 
     def __init__(self, members: Sequence[nn.Module]) -> None:

@@ -1,54 +1,24 @@
-"""Several PSMNets as one model: a module that trains together, and its file of weights."""
+"""The file of weights of several PSMNets, and these networks as a disparity model that knows its variance."""
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from pseudolidar.ensembles.members import Ensemble
+import numpy as np
+from numpy.typing import NDArray
+from typing_extensions import override
+
 from pseudolidar.files import FormatError
-from pseudolidar.stereo import PSMNet, PSMNetWeights
-from pseudolidar.stereo.checkpoints import arguments_of
+from pseudolidar.stereo import PSMNetWeights, TrainedPSMNet
+from pseudolidar.stereo.inference import InferencePrecision
 from pseudolidar.training import load_checkpoint
 
-_MEMBERS = "members"
-
-
-class PSMNetEnsemble(Ensemble):
-    """M PSMNets of one kind; the ensemble's disparity is the mean of theirs.
-
-    Called with a pair, as `PSMNet`, it returns float32 px (M, B, H, W) in evaluation mode; in training mode a tuple of
-    such, one for each hourglass.
-
-    Args:
-        members: the networks.
-
-    Raises:
-        ValueError: none, or networks of several kinds.
-    """
-
-    def __init__(self, members: Sequence[PSMNet]) -> None:
-        super().__init__(members)
-        kinds = [arguments_of(member) for member in members]
-        if any(kind != kinds[0] for kind in kinds):
-            raise ValueError(f"members: found {kinds}, expected networks of one kind")
-
-    @property
-    def arguments(self) -> dict[str, Any]:
-        """The constructor arguments of a member, and how many there are: what a checkpoint records."""
-        member = self.members[0]
-        assert isinstance(member, PSMNet)
-        return {**arguments_of(member), _MEMBERS: len(self.members)}
-
-    @property
-    def max_disparity(self) -> int:
-        """Disparities that every member can predict lie below it, px."""
-        return int(self.arguments["max_disparity"])
+MEMBERS = "members"
+"""How many networks there are, beside a network's constructor arguments: what tells an ensemble's checkpoint."""
 
 
 def is_ensemble(path: str | Path) -> bool:
     """Whether a file of weights is an ensemble's checkpoint."""
     weights = PSMNetWeights.from_file(path)
-    return weights.arguments is not None and _MEMBERS in weights.arguments
+    return weights.arguments is not None and MEMBERS in weights.arguments
 
 
 def load_ensemble_weights(path: str | Path) -> list[PSMNetWeights]:
@@ -59,19 +29,64 @@ def load_ensemble_weights(path: str | Path) -> list[PSMNetWeights]:
     """
     path = Path(path)
     content = load_checkpoint(path)
-    arguments: Mapping[str, Any] = content["arguments"]
-    if _MEMBERS not in arguments:
-        raise FormatError(path, "arguments", ", ".join(arguments) or "nothing", f"{_MEMBERS}: how many there are")
-    own = {name: value for name, value in arguments.items() if name != _MEMBERS}
+    arguments = content["arguments"]
+    if MEMBERS not in arguments:
+        raise FormatError(path, "arguments", ", ".join(arguments) or "nothing", f"{MEMBERS}: how many there are")
+    own = {name: value for name, value in arguments.items() if name != MEMBERS}
     weights = []
-    for member in range(arguments[_MEMBERS]):
-        prefix = f"{_MEMBERS}.{member}."
+    for member in range(arguments[MEMBERS]):
+        prefix = f"{MEMBERS}.{member}."
         state = {
             name.removeprefix(prefix): tensor
             for name, tensor in content["state_dict"].items()
             if name.startswith(prefix)
         }
         if not state:
-            raise FormatError(path, f"member {member}", "no weights", f"those of {arguments[_MEMBERS]} members")
+            raise FormatError(path, f"member {member}", "no weights", f"those of {arguments[MEMBERS]} members")
         weights.append(PSMNetWeights(path, state, own, content.get("precision", "float32")))
     return weights
+
+
+class TrainedEnsemble(TrainedPSMNet):
+    """A trained ensemble, used like `TrainedPSMNet`: an `UncertainDisparityModel` whose disparity is the members' mean.
+
+    Args:
+        checkpoint: of `train_disparity`; the rest as for one network.
+    """
+
+    @override
+    def predict(self, left: NDArray[np.uint8], right: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return self.predict_with_variance(left, right)[0]
+
+    def predict_with_variance(
+        self, left: NDArray[np.uint8], right: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The members' mean disparity, float32 (H, W) px, and their variance (1/M), px^2: the ensemble's diversity."""
+        members = self.predict_members(left, right)
+        return members.mean(axis=0, dtype=np.float32), members.var(axis=0, dtype=np.float64).astype(np.float32)
+
+    def predict_members(self, left: NDArray[np.uint8], right: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The disparity of each member, float32 (M, H, W) px."""
+        return self._maps(left, right)
+
+    @override
+    def _read(self, checkpoint: Path) -> list[PSMNetWeights]:
+        return load_ensemble_weights(checkpoint)
+
+
+def trained_disparity(
+    checkpoint: Path,
+    align_corners: bool | None = None,
+    max_disparity: int | None = None,
+    precision: InferencePrecision | None = None,
+    device: str = "cpu",
+    threads: int | None = None,
+    compile: bool = False,
+) -> TrainedPSMNet:
+    """The disparity model of a file of weights, one network's or an ensemble's; arguments as of `TrainedPSMNet`.
+
+    Raises:
+        FormatError: no such file, or no weights in it.
+    """
+    kind = TrainedEnsemble if is_ensemble(checkpoint) else TrainedPSMNet
+    return kind(checkpoint, align_corners, max_disparity, precision, device, threads, compile)

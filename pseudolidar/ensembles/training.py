@@ -13,11 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pseudolidar.ensembles.objective import augmented_loss
-from pseudolidar.ensembles.psmnet_ensemble import PSMNetEnsemble
+from pseudolidar.ensembles.decomposition import augmented_loss
+from pseudolidar.ensembles.members import Ensemble
+from pseudolidar.ensembles.psmnet_ensemble import MEMBERS
 from pseudolidar.files import InputError
 from pseudolidar.kitti import ObjectDataset
 from pseudolidar.stereo import PSMNet, StereoBatch, StereoPairs, StereoTraining, disparity_loss, train_stereo
+from pseudolidar.stereo.checkpoints import arguments_of
 from pseudolidar.stereo.train import OUTPUT_WEIGHTS, fit_stereo, initial_network
 from pseudolidar.training import require_checkpoint_path, shard_weight
 
@@ -33,8 +35,7 @@ class EnsembleTraining(StereoTraining):
         members: M networks.
         beta: in [0, 1]: the objective is (1 - beta) x the mean of the members' losses + beta x the loss of their mean
             disparity. 0 trains each as if it were alone, on the same batches (only `max_gradient_norm` bounds the
-            gradient of all together), 1 the ensemble alone (Jeffares et al., Joint Training of Deep Ensembles Fails Due
-            to Learner Collusion, NeurIPS 2023).
+            gradient of all together), 1 the ensemble alone.
 
     Raises:
         InputError: fewer than two members, or another beta; or as `StereoTraining`.
@@ -57,49 +58,28 @@ def train_disparity(
     checkpoint: Path,
     init: Path | None,
     seed: int,
-    overwrite: bool = False,
-) -> None:
-    """Train what the settings are of: one PSMNet (`train_stereo`) or several (`train_ensemble`)."""
-    if isinstance(settings, EnsembleTraining):
-        train_ensemble(settings, data, checkpoint, init, seed, overwrite=overwrite)
-    else:
-        train_stereo(settings, data, checkpoint, init, seed, overwrite)
-
-
-def train_ensemble(
-    settings: EnsembleTraining,
-    data: StereoPairs | ObjectDataset,
-    checkpoint: Path,
-    init: Path | None,
-    seed: int,
     snapshots: Collection[int] = (),
     overwrite: bool = False,
 ) -> None:
-    """Train an ensemble on `data` and write `checkpoint`; a killed run goes on where it was.
+    """Train one PSMNet (`train_stereo`) or, with `EnsembleTraining`, several; a killed run goes on where it was.
 
     Members begin with random weights of their own. With `init` they share these and begin with the last layers
     (`classif*`) of their own instead: from the same weights throughout, the same batches would keep them the same.
-
-    Args:
-        settings: of the members, their number, their objective.
-        data, checkpoint, seed, overwrite: as in `train_stereo`.
-        init: weights of one network to start from; None starts from random weights.
-        snapshots: steps after which the weights are kept, as in `training.fit`.
-
-    Raises:
-        as `train_stereo`.
+    Arguments and errors are those of `train_stereo`.
     """
+    if not isinstance(settings, EnsembleTraining):
+        train_stereo(settings, data, checkpoint, init, seed, snapshots, overwrite)
+        return
     require_checkpoint_path(checkpoint)
     members = [_initial_member(settings, init, _seed_of(seed, member)) for member in range(settings.members)]
-    model = PSMNetEnsemble(members)
     if settings.max_gradient_norm is not None:
         # The gradient of a mean over M members is, in norm, the root of M smaller than one member's alone.
         settings = dataclasses.replace(settings, max_gradient_norm=settings.max_gradient_norm / settings.members**0.5)
     fit_stereo(
         settings,
-        model,
+        Ensemble(members),
         lambda network, batch: ensemble_loss(network, batch, settings),
-        model.arguments,
+        {**arguments_of(members[0]), MEMBERS: settings.members},
         data,
         checkpoint,
         init,
@@ -109,21 +89,21 @@ def train_ensemble(
     )
 
 
-def ensemble_loss(model: PSMNetEnsemble, batch: StereoBatch, settings: EnsembleTraining) -> Tensor:
+def ensemble_loss(model: Ensemble, batch: StereoBatch, settings: EnsembleTraining) -> Tensor:
     """The augmented objective on a batch, or this process's term of it: see `training.fit`."""
     outputs = model(batch.left, batch.right)
     weights = OUTPUT_WEIGHTS[-len(outputs) :]
 
     def loss_of(disparity: Tensor) -> Tensor:
         return disparity_loss(
-            disparity, batch.target, settings.loss, batch.camera_constant, settings.smooth, model.max_disparity
+            disparity, batch.target, settings.loss, batch.camera_constant, settings.smooth, settings.max_disparity
         )
 
     losses = []
     for weight, output in zip(weights, outputs, strict=True):
         individual = torch.stack([loss_of(member) for member in output])
         losses.append(weight * augmented_loss(individual, loss_of(output.mean(dim=0)), settings.beta))
-    valid = (batch.target > 0) & (batch.target < model.max_disparity)
+    valid = (batch.target > 0) & (batch.target < settings.max_disparity)
     return torch.stack(losses).sum() * shard_weight(valid.sum())
 
 

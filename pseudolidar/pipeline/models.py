@@ -59,7 +59,7 @@ class Models:
         """Load the models of a folder:
 
             disparity.pt         a PSMNet: any file that `pseudolidar.stereo.load_psmnet` reads, or an ensemble of them,
-                                 of `train_ensemble`; left out, semi-global matching takes its place
+                                 of `train_disparity`; left out, semi-global matching takes its place
             boxes2d.pt           2D boxes for frustum detectors: a checkpoint of `train_detector2d`
             frustum_NAME.pt      Frustum PointNets, one or several: checkpoints of `train_detector`
             pointrcnn_NAME.pt    PointRCNNs, likewise, or published weights

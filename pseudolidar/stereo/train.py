@@ -117,6 +117,7 @@ def train_stereo(
     checkpoint: Path,
     init: Path | None,
     seed: int,
+    snapshots: Collection[int] = (),
     overwrite: bool = False,
 ) -> None:
     """Train PSMNet on `data` and write `checkpoint`; a killed run goes on where it was.
@@ -128,6 +129,7 @@ def train_stereo(
         init: weights of the same network to start from, of any kind that `load_psmnet` reads and for any
             `max_disparity`; None starts from random weights.
         seed: of the weights, batches and everything else that is random.
+        snapshots: steps after which the weights are kept, as in `training.fit`.
         overwrite: a checkpoint of another record is replaced.
 
     Raises:
@@ -147,7 +149,8 @@ def train_stereo(
         checkpoint,
         init,
         seed,
-        overwrite=overwrite,
+        snapshots,
+        overwrite,
     )
 
 
@@ -170,8 +173,7 @@ def fit_stereo(
         model: trained in place.
         compute_loss: as in `training.fit`.
         arguments: the model's constructor arguments, kept in the checkpoint.
-        data, checkpoint, init, seed, overwrite: as in `train_stereo`.
-        snapshots: as in `training.fit`.
+        data, checkpoint, init, seed, snapshots, overwrite: as in `train_stereo`.
     """
     pairs = ObjectPairs(data) if isinstance(data, ObjectDataset) else data
     inputs = {"data": combined_digest(digests_of(pairs))}

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy, nll_loss
 
 from pseudolidar.ensembles import (
-    Decomposition,
+    DiversityDecomposition,
     augmented_loss,
     cross_entropy_decomposition,
     squared_error_decomposition,
@@ -17,7 +17,7 @@ CASES = st.tuples(st.integers(1, 6), st.integers(1, 20), st.integers(2, 5), st.i
 SCALES = st.sampled_from([1e-3, 1.0, 30.0, 1e4])
 
 
-def assert_adds_up(found: Decomposition) -> None:
+def assert_adds_up(found: DiversityDecomposition) -> None:
     scale = max(1.0, abs(found.individual))
     assert abs(found.individual - found.diversity - found.ensemble) <= 1e-6 * scale
     assert found.diversity >= 0

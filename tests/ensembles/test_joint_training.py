@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import ttest_rel
 
-from pseudolidar.ensembles import Decomposition, SquaredErrorTally, bias_share
+from pseudolidar.ensembles import DiversityDecomposition, SquaredErrorTally, bias_share
 from pseudolidar.ensembles.joint_training import (
     Design,
     Experiment,
@@ -21,18 +21,18 @@ from pseudolidar.ensembles.joint_training import (
     ObjectiveLosses,
     Snapshot,
     Training,
+    collusion_verdict,
     draw_experiment,
     joint_training_data,
     joint_training_report,
     read_training,
     run_experiments,
-    verdict,
     write_training,
 )
 from pseudolidar.ensembles.joint_training.comparison import QUANTITIES, change, mean
 from pseudolidar.ensembles.joint_training.digits import train_digits
 from pseudolidar.ensembles.joint_training.measurements import measurement_of
-from pseudolidar.ensembles.joint_training.tables import loss_table
+from pseudolidar.ensembles.joint_training.report import loss_table
 from pseudolidar.files import FormatError
 from pseudolidar.kitti import read_image
 from pseudolidar.systems import ArtifactStore, Stage
@@ -76,7 +76,7 @@ def tallies_design(betas: tuple[float, ...] = (0.0, 1.0), seeds: int = 3) -> Des
 
 
 def measurement(individual: float, diversity: float) -> Measurement:
-    return Measurement(Decomposition(individual, diversity, individual - diversity), 0.5, (individual, 0.0))
+    return Measurement(DiversityDecomposition(individual, diversity, individual - diversity), 0.5, (individual, 0.0))
 
 
 def experiment_of(changes: Mapping[str, float], seeds: int = 5, noise: float = 0.01) -> Experiment:
@@ -105,19 +105,19 @@ def experiment_of(changes: Mapping[str, float], seeds: int = 5, noise: float = 0
     ],
 )
 def test_the_verdict_follows_the_intervals(changes: dict[str, float], word: str) -> None:
-    found = verdict(experiment_of(changes))
-    assert found.word == word
+    found = collusion_verdict(experiment_of(changes))
+    assert found.collusion == word
     assert found.headline.startswith(f"Tallies: learner collusion is {word}, ")
 
 
 def test_sentences_say_which_way_things_went() -> None:
-    worse = verdict(experiment_of({"train": 0.3, "test": 0.1, "test_individual": 0.3}))
+    worse = collusion_verdict(experiment_of({"train": 0.3, "test": 0.1, "test_individual": 0.3}))
     assert "the diversity on training data grows (+0.2" in worse.reasons
     assert "makes a worse ensemble: its test loss is 1.7" in worse.headline
-    better = verdict(experiment_of({"train": -0.3, "test": 0.1, "test_individual": -0.3}))
+    better = collusion_verdict(experiment_of({"train": -0.3, "test": 0.1, "test_individual": -0.3}))
     assert "the diversity on training data shrinks (−0.3" in better.reasons
     assert "makes a better ensemble: its test loss is 1.1" in better.headline
-    same = verdict(experiment_of({"train": 0.0, "test": 0.0, "test_individual": 0.0}))
+    same = collusion_verdict(experiment_of({"train": 0.0, "test": 0.0, "test_individual": 0.0}))
     assert "the diversity on training data is not shown to change" in same.reasons
 
 
@@ -127,8 +127,8 @@ def test_a_small_change_beside_a_large_one_is_written_out() -> None:
 
 
 def test_one_seed_decides_nothing() -> None:
-    found = verdict(experiment_of({"train": 0.3, "test": 0.1, "test_individual": 0.3}, seeds=1))
-    assert found.word == "undecided"
+    found = collusion_verdict(experiment_of({"train": 0.3, "test": 0.1, "test_individual": 0.3}, seeds=1))
+    assert found.collusion == "undecided"
     assert "One seed" in found.reasons
 
 
@@ -225,7 +225,7 @@ def test_digits_and_tallies_in_one_report(tmp_path: Path) -> None:
     report = joint_training_report(experiments, figures, "seeds: 2")
     page = render_report(report)
     assert page.count("<svg") == 6
-    assert report.lead == " ".join(verdict(experiment).headline for experiment in experiments)
+    assert report.lead == " ".join(collusion_verdict(experiment).headline for experiment in experiments)
     captions = [table.caption for table in tables_of(report)]
     # Only tallies come with another loss that was trained on.
     assert [caption.split(":")[0] for caption in captions if "smooth L1" in caption] == ["Tallies"]
@@ -237,7 +237,9 @@ def test_digits_and_tallies_in_one_report(tmp_path: Path) -> None:
 
 
 def test_shares_that_are_no_number_are_left_out_of_the_data() -> None:
-    alike = Snapshot(1, *(Measurement(Decomposition(1.0, 0.0, 1.0), float("nan"), (1.0, 1.0)) for _ in range(2)))
+    alike = Snapshot(
+        1, *(Measurement(DiversityDecomposition(1.0, 0.0, 1.0), float("nan"), (1.0, 1.0)) for _ in range(2))
+    )
     trainings = {key: Training("", (alike,)) for key in tallies_design().stages}
     data = joint_training_data([Experiment(tallies_design(), trainings)])
     stored = json.loads(json.dumps(data, allow_nan=False))["tallies"]

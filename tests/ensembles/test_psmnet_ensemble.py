@@ -9,14 +9,7 @@ import pytest
 import torch
 
 import pseudolidar.ensembles.training
-from pseudolidar.ensembles import (
-    EnsembleTraining,
-    PSMNetEnsemble,
-    TrainedEnsemble,
-    train_disparity,
-    train_ensemble,
-    trained_disparity,
-)
+from pseudolidar.ensembles import Ensemble, EnsembleTraining, TrainedEnsemble, train_disparity, trained_disparity
 from pseudolidar.ensembles.psmnet_ensemble import is_ensemble, load_ensemble_weights
 from pseudolidar.ensembles.training import ensemble_loss
 from pseudolidar.files import FormatError
@@ -61,7 +54,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> ObjectDataset:
 def whole(scene: ObjectDataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An ensemble as `TINY` trains it with seed 3, with its weights after steps 1 and 2."""
     path = tmp_path_factory.mktemp("whole") / "whole.pt"
-    train_ensemble(TINY, scene, path, None, 3, snapshots=(1, 2))
+    train_disparity(TINY, scene, path, None, 3, snapshots=(1, 2))
     return path
 
 
@@ -69,12 +62,12 @@ def batch_of(scene: ObjectDataset) -> StereoBatch:
     return StereoBatches(ObjectPairs(scene), 2, Crops(32, 64), seed=0)(0)
 
 
-def ensemble_of(members: int) -> PSMNetEnsemble:
+def ensemble_of(members: int) -> Ensemble:
     torch.manual_seed(0)
-    return PSMNetEnsemble([PSMNet(**NETWORK) for _ in range(members)]).train()
+    return Ensemble([PSMNet(**NETWORK) for _ in range(members)]).train()
 
 
-def loss_at(model: PSMNetEnsemble, batch: StereoBatch, beta: float) -> torch.Tensor:
+def loss_at(model: Ensemble, batch: StereoBatch, beta: float) -> torch.Tensor:
     return ensemble_loss(model, batch, dataclasses.replace(TINY, beta=beta))
 
 
@@ -108,7 +101,7 @@ def test_beta_0_gives_each_member_its_own_gradient(scene: ObjectDataset) -> None
 
 
 def test_joint_training_lowers_the_loss_of_the_mean(scene: ObjectDataset, tmp_path: Path) -> None:
-    train_ensemble(dataclasses.replace(TINY, beta=1.0, steps=24), scene, tmp_path / "e.pt", None, seed=0)
+    train_disparity(dataclasses.replace(TINY, beta=1.0, steps=24), scene, tmp_path / "e.pt", None, seed=0)
     losses = load_checkpoint(tmp_path / "e.pt")["losses"]
     assert np.mean(losses[-5:]) < 0.6 * np.mean(losses[:5])
 
@@ -118,7 +111,7 @@ def test_a_killed_run_ends_with_the_same_bytes_and_snapshots_show_the_way(
 ) -> None:
     assert not snapshot_path(whole, 3).exists()
     short = dataclasses.replace(TINY, steps=2)
-    train_ensemble(short, scene, tmp_path / "short.pt", None, 3)
+    train_disparity(short, scene, tmp_path / "short.pt", None, 3)
     way, end = load_checkpoint(snapshot_path(whole, 2)), load_checkpoint(tmp_path / "short.pt")
     assert way["losses"] == end["losses"]
     for name, tensor in end["state_dict"].items():
@@ -126,7 +119,7 @@ def test_a_killed_run_ends_with_the_same_bytes_and_snapshots_show_the_way(
     real = pseudolidar.ensembles.training.ensemble_loss
     calls = 0
 
-    def killed(model: PSMNetEnsemble, batch: StereoBatch, settings: EnsembleTraining) -> torch.Tensor:
+    def killed(model: Ensemble, batch: StereoBatch, settings: EnsembleTraining) -> torch.Tensor:
         nonlocal calls
         calls += 1
         if calls == 4:
@@ -135,9 +128,9 @@ def test_a_killed_run_ends_with_the_same_bytes_and_snapshots_show_the_way(
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(pseudolidar.ensembles.training, "ensemble_loss", killed)
-        train_ensemble(TINY, scene, tmp_path / "broken.pt", None, 3)
+        train_disparity(TINY, scene, tmp_path / "broken.pt", None, 3)
     assert (tmp_path / "broken.pt.partial").exists()
-    train_ensemble(TINY, scene, tmp_path / "broken.pt", None, 3)
+    train_disparity(TINY, scene, tmp_path / "broken.pt", None, 3)
     assert (tmp_path / "broken.pt").read_bytes() == whole.read_bytes()
 
 
@@ -214,11 +207,3 @@ def test_files_say_what_they_are(scene: ObjectDataset, whole: Path, tmp_path: Pa
 def test_bad_settings_are_named(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(TINY, **changes)
-
-
-def test_networks_of_two_kinds_are_no_ensemble() -> None:
-    narrow = PSMNet(**{**NETWORK, "width": 4})
-    with pytest.raises(ValueError, match="expected networks of one kind"):
-        PSMNetEnsemble([PSMNet(**NETWORK), narrow])
-    with pytest.raises(ValueError, match="members: found none"):
-        PSMNetEnsemble([])

@@ -1,5 +1,6 @@
 """What training an ensemble jointly does to it: losses and diversity on training and test data, with intervals."""
 
+from pseudolidar.ensembles.joint_training.comparison import CollusionVerdict, collusion_verdict
 from pseudolidar.ensembles.joint_training.digits import DigitsEnsembles
 from pseudolidar.ensembles.joint_training.experiments import Design, Experiment, run_experiments
 from pseudolidar.ensembles.joint_training.figures import draw_experiment
@@ -13,9 +14,9 @@ from pseudolidar.ensembles.joint_training.measurements import (
 )
 from pseudolidar.ensembles.joint_training.report import joint_training_data, joint_training_report
 from pseudolidar.ensembles.joint_training.stereo import StereoEnsembles
-from pseudolidar.ensembles.joint_training.verdicts import Verdict, verdict
 
 __all__ = [
+    "CollusionVerdict",
     "Design",
     "DigitsEnsembles",
     "Experiment",
@@ -24,12 +25,11 @@ __all__ = [
     "Snapshot",
     "StereoEnsembles",
     "Training",
-    "Verdict",
+    "collusion_verdict",
     "draw_experiment",
     "joint_training_data",
     "joint_training_report",
     "read_training",
     "run_experiments",
-    "verdict",
     "write_training",
 ]

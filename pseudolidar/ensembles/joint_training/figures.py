@@ -10,12 +10,10 @@ from matplotlib.ticker import MaxNLocator
 from pseudolidar.ensembles.joint_training.comparison import QUANTITIES, change, mean, percent
 from pseudolidar.ensembles.joint_training.experiments import Experiment
 from pseudolidar.statistics import Estimate, student_interval
-from pseudolidar.viewing.canvas import PAGE_WIDTH_IN, axes_at, drawing_style, new_figure
+from pseudolidar.viewing.canvas import Grid, drawing_style, plot_estimates
 from pseudolidar.viewing.colours import MUTED, THEME
 
-_LEFT_IN, _RIGHT_IN = 0.55, 0.1
-_TOP_IN, _HEIGHT_IN, _BOTTOM_IN = 0.3, 2.2, 0.45
-_KEY_IN = 0.75
+_HEIGHT_IN = 2.2
 _BETAS = LinearSegmentedColormap.from_list("betas", [THEME[name][0] for name in ("u-prime", "third", "u")])
 _SPLITS = {"train": ("training data", THEME["u-prime"][0]), "test": ("test data", THEME["u"][0])}
 _GAPS = {"diversity_gap": ("diversity gap", THEME["third"][0]), "loss_gap": ("loss gap", THEME["fourth"][0])}
@@ -33,7 +31,8 @@ def draw_experiment(experiment: Experiment) -> dict[str, Figure]:
 
 def _over_training(experiment: Experiment) -> Figure:
     """Diversity on training and on test data, one scale, a line a beta."""
-    figure, panels = _panels(2, gap_in=0.3, key_in=_KEY_IN)
+    grid = _grid(2, gap_in=0.3, right_in=0.85)
+    figure, panels = grid.figure(2, _HEIGHT_IN)
     for axes, (split, (name, _)) in zip(panels, _SPLITS.items(), strict=True):
         for beta in experiment.betas:
             trainings = experiment.of(beta)
@@ -48,15 +47,15 @@ def _over_training(experiment: Experiment) -> Figure:
     top = max(axes.get_ylim()[1] for axes in panels)
     for axes in panels:
         axes.set_ylim(0, top)
-    panels[0].set_ylabel(experiment.design.measure)
-    panels[1].tick_params(labelleft=False)
+        axes.grid()
+    grid.name_rows(panels, experiment.design.measure)
     _key(panels[1])
     return figure
 
 
 def _against_beta(experiment: Experiment) -> Figure:
     """Losses and diversity at the end on either data, and what beta changes in the gaps."""
-    figure, panels = _panels(4, gap_in=0.58)
+    figure, panels = _grid(4, gap_in=0.58).figure(4, _HEIGHT_IN)
     for axes, part in zip(panels[:3], ("individual", "diversity", "ensemble"), strict=True):
         for split, (name, colour) in _SPLITS.items():
             values = [mean(experiment, beta, QUANTITIES[f"{split}_{part}"]) for beta in experiment.betas]
@@ -72,13 +71,14 @@ def _against_beta(experiment: Experiment) -> Figure:
     panels[3].legend()
     for axes in panels:
         axes.set_xlabel("beta", labelpad=2)
+        axes.grid()
     panels[0].set_ylabel(experiment.design.measure)
     return figure
 
 
 def _codependence(experiment: Experiment) -> Figure:
     """Test loss above the whole ensemble's against the members kept, a line a beta; the share of bias against beta."""
-    figure, panels = _panels(2, gap_in=1.35)
+    figure, panels = _grid(2, gap_in=1.35).figure(2, _HEIGHT_IN)
     for beta in experiment.betas:
         curves = [training.end.test.codependence for training in experiment.of(beta)]
         values = [student_interval([curve[i] - curve[-1] for curve in curves]) for i in range(len(curves[0]))]
@@ -96,28 +96,19 @@ def _codependence(experiment: Experiment) -> Figure:
     panels[1].set_ylim(bottom=0)
     panels[1].set_xlabel("beta", labelpad=2)
     panels[1].legend()
+    for axes in panels:
+        axes.grid()
     return figure
 
 
-def _panels(count: int, gap_in: float, key_in: float = 0.0) -> tuple[Figure, list[Axes]]:
-    """A row of axes; `key_in` inches at the right stay free."""
-    figure = new_figure(PAGE_WIDTH_IN, _TOP_IN + _HEIGHT_IN + _BOTTOM_IN)
-    width = (PAGE_WIDTH_IN - _LEFT_IN - _RIGHT_IN - key_in - (count - 1) * gap_in) / count
-    panels = [
-        axes_at(figure, _LEFT_IN + column * (width + gap_in), _TOP_IN, width, _HEIGHT_IN) for column in range(count)
-    ]
-    for axes in panels:
-        axes.grid()
-    return figure, panels
+def _grid(columns: int, gap_in: float, right_in: float = 0.1) -> Grid:
+    return Grid(columns, gap_in, left_in=0.55, right_in=right_in, below_in=0.45)
 
 
 def _line(
     axes: Axes, places: Sequence[float], values: Sequence[Estimate], colour: str, label: str, marker: str = ""
 ) -> None:
-    low, high = [value.interval.low for value in values], [value.interval.high for value in values]
-    axes.fill_between(places, low, high, color=colour, alpha=0.16, linewidth=0)
-    middle = [value.value for value in values]
-    axes.plot(places, middle, color=colour, linewidth=1.5, marker=marker, markersize=3.2, label=label, zorder=3)
+    plot_estimates(axes, places, values, colour, linewidth=1.5, marker=marker, markersize=3.2, label=label)
 
 
 def _key(axes: Axes) -> None:

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pseudolidar.ensembles import Decomposition, SquaredErrorTally
+from pseudolidar.ensembles import DiversityDecomposition, SquaredErrorTally
 from pseudolidar.files import FormatError, replacing, require_file
 
 _FILE = "measurements.json"
@@ -31,7 +31,7 @@ class Measurement:
         objective: where training was on another loss than is compared.
     """
 
-    decomposition: Decomposition
+    decomposition: DiversityDecomposition
     bias_share: float
     codependence: tuple[float, ...] = ()
     objective: ObjectiveLosses | None = None
@@ -73,21 +73,14 @@ def measurement_of(tally: SquaredErrorTally, objective: ObjectiveLosses | None =
 
 def write_training(folder: Path, training: Training) -> None:
     """Write measurements.json: the loss and, for each snapshot, its step and what was measured on either split."""
-    steps = [
-        {"step": snapshot.step, "train": _plain(snapshot.train), "test": _plain(snapshot.test)}
-        for snapshot in training.snapshots
-    ]
+    steps = []
+    for snapshot in training.snapshots:
+        plain = asdict(snapshot)
+        for split in (plain["train"], plain["test"]):
+            split |= split.pop("decomposition")
+        steps.append(plain)
     with replacing(folder / _FILE) as temporary:
         temporary.write_text(json.dumps({"loss": training.loss, "steps": steps}, indent=1))
-
-
-def _plain(measurement: Measurement) -> dict[str, Any]:
-    return {
-        **asdict(measurement.decomposition),
-        "bias_share": measurement.bias_share,
-        "codependence": list(measurement.codependence),
-        "objective": None if measurement.objective is None else asdict(measurement.objective),
-    }
 
 
 def read_training(folder: Path) -> Training:
@@ -113,6 +106,6 @@ def read_training(folder: Path) -> Training:
 
 
 def _measurement(found: Mapping[str, Any]) -> Measurement:
-    decomposition = Decomposition(*(float(found[name]) for name in ("individual", "diversity", "ensemble")))
+    decomposition = DiversityDecomposition(*(float(found[name]) for name in ("individual", "diversity", "ensemble")))
     objective = None if found["objective"] is None else ObjectiveLosses(**found["objective"])
     return Measurement(decomposition, float(found["bias_share"]), tuple(found["codependence"]), objective)

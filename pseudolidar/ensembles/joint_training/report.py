@@ -1,25 +1,26 @@
-"""What joint training did, as one report and as plain data."""
+"""What joint training did: tables, one report, plain data."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from math import isfinite
 from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
 
-from pseudolidar.ensembles.joint_training.comparison import OBJECTIVE_QUANTITIES, QUANTITIES, change, mean
-from pseudolidar.ensembles.joint_training.experiments import Experiment
-from pseudolidar.ensembles.joint_training.measurements import Snapshot
-from pseudolidar.ensembles.joint_training.tables import (
-    bias_table,
-    diversity_table,
-    end_table,
-    loss_table,
-    objective_table,
+from pseudolidar.ensembles.joint_training.comparison import (
+    OBJECTIVE_QUANTITIES,
+    QUANTITIES,
+    SPLITS,
+    change,
+    collusion_verdict,
+    mean,
+    percent,
 )
-from pseudolidar.ensembles.joint_training.verdicts import verdict
+from pseudolidar.ensembles.joint_training.experiments import Experiment
+from pseudolidar.ensembles.joint_training.measurements import Snapshot, Training
 from pseudolidar.statistics import Estimate
-from pseudolidar.tables import Table
+from pseudolidar.tables import Heading, Row, Table, Value
 from pseudolidar.viewing import Picture, Report, Section
 
 _CAPTIONS = {
@@ -32,29 +33,6 @@ _CAPTIONS = {
     "cross-entropy, of the variance of the members' probabilities) that goes when each member's constant deviation is "
     "subtracted.",
 }
-
-
-def joint_training_report(
-    experiments: Sequence[Experiment], figures: Mapping[str, Mapping[str, Figure]], configuration: str
-) -> Report:
-    """The verdicts, then each experiment with its figures and tables.
-
-    Args:
-        experiments: in the order of reading.
-        figures: by experiment's name, as `draw_experiment` made them.
-        configuration: the resolved configuration, as text.
-    """
-    return Report(
-        title="What joint training does to an ensemble",
-        lead=" ".join(verdict(experiment).headline for experiment in experiments),
-        facts=tuple((f"{one.design.title}: trainings", str(len(one.trainings))) for one in experiments),
-        sections=(
-            *(_section(experiment, figures[experiment.design.name]) for experiment in experiments),
-            Section("How it is measured", _METHOD),
-        ),
-        configuration=configuration,
-    )
-
 
 _METHOD = (
     "An averaged ensemble's loss is the mean loss of its members less their diversity. Members are trained on "
@@ -71,23 +49,158 @@ _METHOD = (
 )
 
 
+def joint_training_report(
+    experiments: Sequence[Experiment], figures: Mapping[str, Mapping[str, Figure]], configuration: str
+) -> Report:
+    """The verdicts, then each experiment with its figures and tables.
+
+    Args:
+        experiments: in the order of reading.
+        figures: by experiment's name, as `draw_experiment` made them.
+        configuration: the resolved configuration, as text.
+    """
+    return Report(
+        title="What joint training does to an ensemble",
+        lead=" ".join(collusion_verdict(experiment).headline for experiment in experiments),
+        facts=tuple((f"{one.design.title}: trainings", str(len(one.trainings))) for one in experiments),
+        sections=(
+            *(_section(experiment, figures[experiment.design.name]) for experiment in experiments),
+            Section("How it is measured", _METHOD),
+        ),
+        configuration=configuration,
+    )
+
+
 def _section(experiment: Experiment, figures: Mapping[str, Figure]) -> Section:
-    tables: tuple[Table | None, ...] = (
-        diversity_table(experiment),
+    diversity = {
+        "on training data": "train_diversity",
+        "on test data": "test_diversity",
+        "training less test": "diversity_gap",
+    }
+    tables = (
+        _changes(experiment, "diversity", diversity),
         loss_table(experiment),
-        end_table(experiment),
-        objective_table(experiment),
-        bias_table(experiment),
+        _end_table(experiment),
+        _objective_table(experiment),
+        _bias_table(experiment),
     )
     return Section(
         experiment.design.title,
         (
             experiment.design.setting,
-            verdict(experiment).reasons,
+            collusion_verdict(experiment).reasons,
             *(Picture(figure, _CAPTIONS[name]) for name, figure in figures.items()),
             *(table for table in tables if table is not None),
         ),
     )
+
+
+def loss_table(experiment: Experiment) -> Table:
+    """What each beta changes in the test losses and the gap against independent training, with intervals."""
+    columns = {
+        "individual": "test_individual",
+        "ensemble": "test_ensemble",
+        "ensemble, lowest": "lowest_test_ensemble",
+        "ensemble, test less training": "loss_gap",
+    }
+    return _changes(experiment, "test losses", columns)
+
+
+def _changes(experiment: Experiment, what: str, columns: Mapping[str, str]) -> Table:
+    return _table(
+        experiment,
+        f"change of {what} against independent training (beta 0)",
+        (("beta", *columns),),
+        lambda beta: (change(experiment, beta, QUANTITIES[name]) for name in columns.values()),
+        f"{experiment.design.measure.capitalize()}: mean [95 % interval] of the differences over "
+        f"{_seeds(experiment)}, Student's t, paired by seed; not corrected for the number of betas.",
+        experiment.betas[1:],
+        figures=2,
+    )
+
+
+def _end_table(experiment: Experiment) -> Table:
+    names = [f"{split}_{part}" for split in SPLITS for part in ("individual", "diversity", "ensemble")]
+    names += ["loss_gap", "lowest_test_ensemble"]
+    return _table(
+        experiment,
+        "losses and diversity at the end of training",
+        (
+            ("", Heading("training data", 3), Heading("test data", 3), "", ""),
+            ("beta", *(["individual", "diversity", "ensemble"] * 2), "loss gap", "lowest on test"),
+        ),
+        lambda beta: (mean(experiment, beta, QUANTITIES[name]).value for name in names),
+        f"{experiment.design.measure.capitalize()}, means over {_seeds(experiment)}. Individual loss less diversity "
+        "is the ensemble's loss. Loss gap: the ensemble's loss on test less that on training data. Lowest on test: the "
+        f"ensemble's, at its best of {len(experiment.of(0.0)[0].snapshots)} measurements, chosen by looking at the "
+        "test data.",
+        experiment.betas,
+    )
+
+
+def _bias_table(experiment: Experiment) -> Table:
+    return _table(
+        experiment,
+        "share of diversity that is only bias (%)",
+        (("beta", "training data", "test data"),),
+        lambda beta: (mean(experiment, beta, percent(QUANTITIES[f"{split}_bias_share"])) for split in SPLITS),
+        f"Means over {_seeds(experiment)} with 95 % intervals. What goes of the diversity when each member's "
+        "constant deviation, in each of its outputs, is subtracted; with cross-entropy, of the variance of the "
+        "members' probabilities.",
+        experiment.betas,
+        digits=1,
+    )
+
+
+def _objective_table(experiment: Experiment) -> Table | None:
+    """Losses at the end in the loss that was trained on; None where it is the one that is compared."""
+    first = experiment.of(0.0)[0]
+    if first.end.test.objective is None:
+        return None
+
+    def gap(training: Training) -> float:
+        return OBJECTIVE_QUANTITIES["test_ensemble"](training) - OBJECTIVE_QUANTITIES["train_ensemble"](training)
+
+    quantities = (*OBJECTIVE_QUANTITIES.values(), gap)
+    return _table(
+        experiment,
+        f"the same in the loss that was trained on ({first.loss})",
+        (
+            ("", Heading("training data", 2), Heading("test data", 2), Heading("gap", 2)),
+            ("beta", *(["individual", "ensemble"] * 2), "test less training", "against beta 0"),
+        ),
+        lambda beta: (
+            *(mean(experiment, beta, quantity) for quantity in quantities),
+            None if beta == 0 else change(experiment, beta, gap),
+        ),
+        f"Means over {_seeds(experiment)} with 95 % intervals.",
+        experiment.betas,
+    )
+
+
+def _table(
+    experiment: Experiment,
+    caption: str,
+    header: tuple[tuple[str | Heading, ...], ...],
+    values_of: Callable[[float], Iterable[Value]],
+    note: str,
+    betas: Sequence[float],
+    figures: int = 3,
+    digits: int | None = None,
+) -> Table:
+    """A row for each beta; without `digits`, every column's largest value has `figures` significant figures or more."""
+    rows = tuple(Row((f"{beta:g}", *values_of(beta))) for beta in betas)
+    if digits is None:
+        values = [[cell.value if isinstance(cell, Estimate) else cell for cell in row.cells[1:]] for row in rows]
+        largest = np.nanmax(np.abs(np.array(values, np.float64)), axis=0, initial=0.0)
+        smallest = float(np.min(largest[largest > 0], initial=1.0))
+        digits = int(np.clip(figures - 1 - np.floor(np.log10(smallest)), 0, 9))
+    return Table(f"{experiment.design.title}: {caption}", header, rows, (note,), digits)
+
+
+def _seeds(experiment: Experiment) -> str:
+    count = len(experiment.seeds)
+    return "one seed" if count == 1 else f"{count} seeds"
 
 
 def joint_training_data(experiments: Sequence[Experiment]) -> dict[str, Any]:
@@ -96,9 +209,9 @@ def joint_training_data(experiments: Sequence[Experiment]) -> dict[str, Any]:
 
 
 def _data(experiment: Experiment) -> dict[str, Any]:
-    found, design = verdict(experiment), experiment.design
+    found, design = collusion_verdict(experiment), experiment.design
     return {
-        "verdict": found.word,
+        "verdict": found.collusion,
         "headline": found.headline,
         "reasons": found.reasons,
         "compared": design.compared,

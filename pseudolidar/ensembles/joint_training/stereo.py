@@ -3,13 +3,12 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
 
-from pseudolidar.ensembles import EnsembleTraining, SquaredErrorTally, TrainedEnsemble, train_ensemble
+from pseudolidar.ensembles import EnsembleTraining, SquaredErrorTally, TrainedEnsemble, train_disparity
 from pseudolidar.ensembles.joint_training.experiments import Design
 from pseudolidar.ensembles.joint_training.measurements import (
     Measurement,
@@ -20,15 +19,13 @@ from pseudolidar.ensembles.joint_training.measurements import (
     write_training,
 )
 from pseudolidar.files import InputError, track
-from pseudolidar.kitti import Frame, ObjectDataset
+from pseudolidar.kitti import ObjectDataset
 from pseudolidar.stereo import disparity_loss, target_disparity
 from pseudolidar.synthetic import TownData, TownTask
 from pseudolidar.systems import Resources, Stage
 from pseudolidar.training import recorded_settings, snapshot_path
 
 _MODEL_FILE = "model.pt"
-# Of a snapshot: training and test.
-_SPLITS = ("train", "val")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +104,7 @@ class StereoEnsembles:
 
 @dataclass(frozen=True)
 class TrainEnsemble:
-    """Trains one ensemble and keeps its weights on the way.
+    """Trains one ensemble and keeps its weights on the way: a `Task` of the stage runner.
 
     Attributes:
         training: settings of the training.
@@ -121,18 +118,18 @@ class TrainEnsemble:
     version: ClassVar[int] = 1
 
     def settings(self) -> Mapping[str, Any]:
-        """Settings and seed of the training, and the steps of its snapshots."""
+        """Of the training, the seed, and the steps of its snapshots."""
         return {**recorded_settings(self.training), "seed": self.seed, "snapshots": list(self.snapshots)}
 
     def run(self, folder: Path, parents: Mapping[str, Path]) -> None:
         """Train on the training split and write the weights and snapshots to `folder`; a killed run is resumed."""
         frames = ObjectDataset(parents["data"], "train")
-        train_ensemble(self.training, frames, folder / _MODEL_FILE, None, self.seed, self.snapshots, overwrite=True)
+        train_disparity(self.training, frames, folder / _MODEL_FILE, None, self.seed, self.snapshots, overwrite=True)
 
 
 @dataclass(frozen=True)
 class MeasureEnsemble:
-    """Measures one ensemble at several moments of its training.
+    """Measures one ensemble at several moments of its training: a `Task` of the stage runner.
 
     Attributes:
         training: settings of the training that it went through.
@@ -147,9 +144,8 @@ class MeasureEnsemble:
 
     def settings(self) -> Mapping[str, Any]:
         """The steps at which it is measured, the number of frames and the loss."""
-        return {
-            "steps": list(self.steps), "frames": self.frames, "loss": self.training.loss, "smooth": self.training.smooth
-        }  # fmt: skip
+        loss = {"loss": self.training.loss, "smooth": self.training.smooth}
+        return {"steps": list(self.steps), "frames": self.frames, **loss}
 
     def run(self, folder: Path, parents: Mapping[str, Path]) -> None:
         """Write the measurements: squared error of disparity, px^2, beside the loss of the training.
@@ -163,7 +159,8 @@ class MeasureEnsemble:
                 model = snapshot_path(model, step)
             ensemble = TrainedEnsemble(model, device=self.training.device)
             measured = []
-            for split in _SPLITS:
+            # The training split first, as in a snapshot.
+            for split in ("train", "val"):
                 frames = ObjectDataset(parents["data"], split)
                 chosen = frames.only(frames.frame_ids[: self.frames])
                 measured.append(self._measured(ensemble, chosen, f"step {step}, {split}"))
@@ -171,25 +168,24 @@ class MeasureEnsemble:
         write_training(folder, Training(_trained_on(self.training), tuple(snapshots)))
 
     def _measured(self, ensemble: TrainedEnsemble, frames: ObjectDataset, description: str) -> Measurement:
-        tally = SquaredErrorTally(self.training.members)
+        training, tally = self.training, SquaredErrorTally(self.training.members)
         individual, whole = 0.0, 0.0
         for frame in track(list(frames), description):
             members = torch.from_numpy(ensemble.predict_members(*frame.stereo_pair()))
             target = torch.from_numpy(target_disparity(frame))
-            valid = (target > 0) & (target < self.training.max_disparity)
+            valid = (target > 0) & (target < training.max_disparity)
             tally.add(members[:, valid], target[valid])
             count = int(valid.sum())
-            loss_of = partial(self._loss, target=target, frame=frame)
-            individual += count * float(torch.stack([loss_of(member) for member in members]).mean())
-            whole += count * float(loss_of(members.mean(dim=0)))
+            constant = torch.tensor([frame.calibration.camera_constant_px_m], dtype=torch.float32)
+            *own, of_mean = (
+                disparity_loss(
+                    disparity[None], target[None], training.loss, constant, training.smooth, training.max_disparity
+                )
+                for disparity in (*members, members.mean(dim=0))
+            )
+            individual += count * float(torch.stack(own).mean())
+            whole += count * float(of_mean)
         return measurement_of(tally, ObjectiveLosses(individual / tally.count, whole / tally.count))
-
-    def _loss(self, disparity: torch.Tensor, target: torch.Tensor, frame: Frame) -> torch.Tensor:
-        training = self.training
-        constant = torch.tensor([frame.calibration.camera_constant_px_m], dtype=torch.float32)
-        return disparity_loss(
-            disparity[None], target[None], training.loss, constant, training.smooth, training.max_disparity
-        )
 
 
 def _trained_on(training: EnsembleTraining) -> str:

@@ -16,7 +16,6 @@ from pseudolidar.benchmarks.psmnet import PlainPSMNet
 from pseudolidar.cloud import LIDAR_GRID, disparity_to_points
 from pseudolidar.cloud import reference as plain_clouds
 from pseudolidar.cloud.grid import grid_cells
-from pseudolidar.cloud.projection import make_projection
 from pseudolidar.detectors.pointrcnn import PointRCNN
 from pseudolidar.files import InputError
 from pseudolidar.ops import (
@@ -180,7 +179,10 @@ def cloud_tables(limits: Limits, repetitions: int) -> Iterator[Table]:
     table = partial(gpu_table, repetitions)
     calibration, size = kitti_like_calibration(), (HEIGHT, WIDTH)
     disparity = torch.from_numpy(street_disparity()).cuda()
-    projection, cells = make_projection(calibration, size, 1.0, None, None, None, 1.0), grid_cells(LIDAR_GRID)
+    projection, cells = (
+        plain_clouds.make_projection(calibration, size, 1.0, None, None, None, 1.0),
+        grid_cells(LIDAR_GRID),
+    )
     dense = disparity_to_points(disparity, calibration, 1.0)
     sparse = disparity_to_points(disparity, calibration, 1.0, grid=LIDAR_GRID)
     sweep, to_image = dense[::4].contiguous(), lidar_projection(calibration, size)

@@ -1,24 +1,25 @@
 """Clouds on the processor: numba kernels over blocks of image rows, a thread each, without a dense cloud in between."""
 
+from collections import deque
 from collections.abc import Callable
-from functools import reduce
+from functools import partial, reduce
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pseudolidar.cloud.grid import Cells, Edges
-from pseudolidar.cloud.memory import empty_points
-from pseudolidar.cloud.projection import FLOAT32_MAX, Projection
+from pseudolidar.cloud.reference import FLOAT32_MAX, Projection
 from pseudolidar.kernels import cpu_kernel, in_chunks
 
 Disparity = NDArray[np.float32]
 Points = NDArray[np.float32]
 Row = NDArray[np.float32]
 Kept = NDArray[np.uint8]
+Indices = NDArray[np.int64]
 
 # Items that are worth a thread: it starts after some 0.1 ms, in which counting gets through 250,000 pixels.
-_SMALLEST_COUNT = 400_000
-_SMALLEST_CHUNK = 50_000
+_COUNTS_WORTH_A_THREAD = 400_000
+_WORTH_A_THREAD = 50_000
 # Image rows that a thread takes one after the other.
 _BAND = 8
 
@@ -27,41 +28,26 @@ def dense_points(disparity: Disparity, projection: Projection, threads: int | No
     """Every pixel's point within the limits, (N, 4); disparity float32 (H, W), contiguous."""
     disparity = _read_only(disparity)
     ends = np.zeros(len(disparity) + 1, np.int64)
-
-    def count(chunk: int, chunks: int) -> None:
-        _count(disparity, projection, chunk, chunks, ends[1:])
-
-    def write(chunk: int, chunks: int) -> None:
-        _write(disparity, projection, chunk, chunks, ends, points)
-
-    in_chunks(count, disparity.size // _SMALLEST_COUNT, threads)
+    in_chunks(partial(_count, disparity, projection, ends[1:]), disparity.size // _COUNTS_WORTH_A_THREAD, threads)
     np.cumsum(ends, out=ends)
     points = empty_points(int(ends[-1]))
-    in_chunks(write, disparity.size // _SMALLEST_CHUNK, threads)
+    in_chunks(partial(_write, disparity, projection, ends, points), disparity.size // _WORTH_A_THREAD, threads)
     return points
 
 
 def sparse_points(disparity: Disparity, projection: Projection, cells: Cells, threads: int | None) -> Points:
     """The last point of each cell, of those that `dense_points` gives, in their order."""
     disparity = _read_only(disparity)
-
-    def enter(chunk: int, chunks: int, last: NDArray[np.int64]) -> None:
-        _last_pixels(disparity, projection, cells, chunk, chunks, last)
-
+    enter = partial(_last_pixels, disparity, projection, cells)
     last = _last_of_each_cell(enter, cells, disparity.size, threads)
     points = np.empty((len(last), 4), np.float32)
     _write_pixels(disparity, projection, last, points)
     return points
 
 
-def last_of_each_cell(points: Points, cells: Cells, threads: int | None) -> NDArray[np.int64]:
+def last_of_each_cell(points: Points, cells: Cells, threads: int | None) -> Indices:
     """Indices of the points (N, >= 3) that are the last of their cell, increasing."""
-    points = _read_only(points)
-
-    def enter(chunk: int, chunks: int, last: NDArray[np.int64]) -> None:
-        _last_points(points, cells, chunk, chunks, last)
-
-    return _last_of_each_cell(enter, cells, len(points), threads)
+    return _last_of_each_cell(partial(_last_points, _read_only(points), cells), cells, len(points), threads)
 
 
 def _read_only(array: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -72,16 +58,16 @@ def _read_only(array: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _last_of_each_cell(
-    enter: Callable[[int, int, NDArray[np.int64]], None], cells: Cells, items: int, threads: int | None
-) -> NDArray[np.int64]:
-    def of_chunk(chunk: int, chunks: int) -> NDArray[np.int64]:
+    enter: Callable[[Indices, int, int], None], cells: Cells, items: int, threads: int | None
+) -> Indices:
+    def of_chunk(chunk: int, chunks: int) -> Indices:
         # One more for what has no cell.
         last = np.full(cells.rows * cells.columns + 1, -1, np.int64)
-        enter(chunk, chunks, last)
+        enter(last, chunk, chunks)
         return last[:-1]
 
     # The last is the one with the largest index, whatever the threads do.
-    last = reduce(np.maximum, in_chunks(of_chunk, items // _SMALLEST_CHUNK, threads))
+    last = reduce(np.maximum, in_chunks(of_chunk, items // _WORTH_A_THREAD, threads))
     return np.sort(last[last >= 0])
 
 
@@ -105,7 +91,7 @@ def _point(disparity: float, v: int, u: int, rays: Projection) -> tuple[bool, np
 
 
 @cpu_kernel
-def _count(disparity: Disparity, rays: Projection, chunk: int, chunks: int, kept_in_row: NDArray[np.int64]) -> None:
+def _count(disparity: Disparity, rays: Projection, kept_in_row: Indices, chunk: int, chunks: int) -> None:
     for first in range(chunk * _BAND, len(disparity), chunks * _BAND):
         for v in range(first, min(first + _BAND, len(disparity))):
             count = np.int64(0)
@@ -122,9 +108,7 @@ def _row(disparity: Disparity, rays: Projection, v: int, kept: Kept, x: Row, y: 
 
 
 @cpu_kernel
-def _write(
-    disparity: Disparity, rays: Projection, chunk: int, chunks: int, ends: NDArray[np.int64], points: Points
-) -> None:
+def _write(disparity: Disparity, rays: Projection, ends: Indices, points: Points, chunk: int, chunks: int) -> None:
     width = disparity.shape[1]
     kept = np.empty(width, np.uint8)
     x, y, z = np.empty(width, np.float32), np.empty(width, np.float32), np.empty(width, np.float32)
@@ -158,7 +142,7 @@ def _store(points: Points, at: int, x: np.float32, y: np.float32, z: np.float32,
 
 
 @cpu_kernel
-def _write_pixels(disparity: Disparity, rays: Projection, pixels: NDArray[np.int64], points: Points) -> None:
+def _write_pixels(disparity: Disparity, rays: Projection, pixels: Indices, points: Points) -> None:
     width = disparity.shape[1]
     for i in range(len(pixels)):
         v, u = pixels[i] // width, pixels[i] % width
@@ -191,9 +175,7 @@ def _cell(x: np.float32, y: np.float32, z: np.float32, cells: Cells) -> np.int64
 
 
 @cpu_kernel
-def _last_pixels(
-    disparity: Disparity, rays: Projection, cells: Cells, chunk: int, chunks: int, last: NDArray[np.int64]
-) -> None:
+def _last_pixels(disparity: Disparity, rays: Projection, cells: Cells, last: Indices, chunk: int, chunks: int) -> None:
     width = disparity.shape[1]
     kept = np.empty(width, np.uint8)
     x, y, z = np.empty(width, np.float32), np.empty(width, np.float32), np.empty(width, np.float32)
@@ -209,6 +191,51 @@ def _last_pixels(
 
 
 @cpu_kernel
-def _last_points(points: Points, cells: Cells, chunk: int, chunks: int, last: NDArray[np.int64]) -> None:
+def _last_points(points: Points, cells: Cells, last: Indices, chunk: int, chunks: int) -> None:
     for i in range(len(points) * chunk // chunks, len(points) * (chunk + 1) // chunks):
         last[_cell(points[i, 0], points[i, 1], points[i, 2], cells)] = i
+
+
+# Memory for clouds is used again: the system takes longer to hand out fresh memory than kernels take to fill it.
+# Smaller clouds come from numpy, whose allocator keeps what it needs for them.
+_SMALLEST_POINTS = 1 << 16
+# Blocks are whole multiples of this many points, 1 MiB, so that clouds of much the same size fit each other's.
+_STEP_POINTS = 1 << 16
+# What is kept for the next clouds, at most: this many blocks, none of more than 64 MiB.
+_MOST_BLOCKS = 4
+_LARGEST_POINTS = 1 << 22
+
+# Its single operations are atomic; a lock could be waited for by the very thread that holds it, since memory comes back
+# whenever the interpreter collects garbage.
+_kept: deque[NDArray[np.float32]] = deque(maxlen=_MOST_BLOCKS)
+
+
+class _Lent:
+    """Owner of a block; numpy arrays on it, and views and tensors of them, keep it alive; then the block comes back."""
+
+    def __init__(self, block: NDArray[np.float32]) -> None:
+        self._block = block
+        self.__array_interface__ = block.__array_interface__
+
+    def __del__(self, kept: deque[NDArray[np.float32]] = _kept) -> None:
+        if len(self._block) <= _LARGEST_POINTS:
+            kept.append(self._block)  # full: the block that has been there longest goes
+
+
+def empty_points(count: int) -> NDArray[np.float32]:
+    """An array (count, 4) of any content, in memory that an earlier cloud no longer needs, if there is some."""
+    if count < _SMALLEST_POINTS:
+        return np.empty((count, 4), np.float32)
+    block = None
+    for _ in range(len(_kept)):
+        try:
+            candidate = _kept.pop()
+        except IndexError:
+            break
+        if count <= len(candidate) <= 2 * count:
+            block = candidate
+            break
+        _kept.appendleft(candidate)
+    if block is None:
+        block = np.empty((-(-count // _STEP_POINTS) * _STEP_POINTS, 4), np.float32)
+    return np.asarray(_Lent(block))[:count]

@@ -9,7 +9,7 @@ from numba import cuda
 from torch import Tensor
 
 from pseudolidar.cloud.grid import Cells
-from pseudolidar.cloud.projection import FLOAT32_MAX, Projection
+from pseudolidar.cloud.reference import FLOAT32_MAX, Projection
 from pseudolidar.kernels.cuda import launch, rounded_product, rounded_sum
 
 

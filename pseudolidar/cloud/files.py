@@ -1,5 +1,6 @@
-"""A folder of disparity maps, or of LiDAR sweeps -> a folder of point clouds."""
+"""Clouds in files: one in any of five formats; a folder of them from disparity maps or LiDAR sweeps."""
 
+import importlib
 import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -8,14 +9,75 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pseudolidar.cloud.formats import require_format, write_cloud
+import numpy as np
+from numpy.typing import NDArray
+
 from pseudolidar.cloud.grid import AngularGrid
 from pseudolidar.cloud.points import crop_sweep, disparity_to_points
 from pseudolidar.cloud.tally import CloudTally
-from pseudolidar.files import Record, claimed, combined_digest, files_digest, require_output_folder, track
-from pseudolidar.kitti import Calibration, disparity_path, read_disparity, read_points
+from pseudolidar.files import (
+    FileError,
+    InputError,
+    Record,
+    claimed,
+    combined_digest,
+    files_digest,
+    replacing,
+    require_output_folder,
+    require_suffix,
+    track,
+    write_npy,
+)  # fmt: skip
+from pseudolidar.kitti import Calibration, disparity_path, read_disparity, read_points, write_points
 
 logger = logging.getLogger(__name__)
+
+CLOUD_FORMATS = ("bin", "npy", "npz", "ply", "pcd")
+_POINT_BYTES = 16
+
+
+def write_cloud(path: str | Path, points: NDArray[np.float32]) -> None:
+    """Write float32 (N, 4), x y z m in the velodyne frame and intensity; the suffix says the format.
+
+    `.bin` is KITTI's; `.npz` is compressed, its array is called points; `.ply` and `.pcd` are binary, with a property
+    intensity.
+
+    Raises:
+        FormatError: another suffix.
+        InputError: no points for .ply and .pcd, in which Open3D writes no empty cloud.
+        ValueError: another shape.
+        FileError: the file can't be written, or Open3D doesn't load.
+    """
+    path = Path(path)
+    suffixes = [f".{name}" for name in CLOUD_FORMATS]
+    suffix = require_suffix(path, suffixes, "a point cloud").removeprefix(".")
+    if suffix == "bin":
+        write_points(path, points)
+        return
+    if points.ndim != 2 or points.shape[1] != 4:
+        raise ValueError(f"points: found shape {points.shape}, expected (N, 4): x y z intensity")
+    points = np.ascontiguousarray(points, dtype=np.float32)
+    if suffix == "npy":
+        write_npy(path, points)
+        return
+    if suffix == "npz":
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, points=points)
+        return
+    if not len(points):
+        raise InputError(f"{path}: found no points, which a .{suffix} can't hold; .bin, .npy and .npz can")
+    # Imported only here: it takes seconds, and needs libraries of the system that a server may lack.
+    try:
+        open3d: Any = importlib.import_module("open3d")
+    except (ImportError, OSError) as error:
+        raise FileError(f"{path}: Open3D, which writes it, does not load: {error}") from error
+    cloud = open3d.t.geometry.PointCloud(open3d.core.Tensor(np.ascontiguousarray(points[:, :3])))
+    cloud.point["intensity"] = open3d.core.Tensor(np.ascontiguousarray(points[:, 3:]))
+    with replacing(path) as temporary:
+        # Of a full disk Open3D says nothing; both formats end with the last point.
+        written = open3d.t.io.write_point_cloud(str(temporary), cloud)
+        if not written or temporary.read_bytes()[-_POINT_BYTES:] != points[-1].tobytes():
+            raise OSError("Open3D could not write the cloud")
 
 
 def write_clouds(
@@ -57,7 +119,8 @@ def write_clouds(
         InputError: another format.
     """
     output = require_output_folder(output_dir, "clouds")
-    require_format(format)
+    if format not in CLOUD_FORMATS:
+        raise InputError(f"format: found {format!r}, expected one of {', '.join(CLOUD_FORMATS)}")
     settings = {
         "source": "disparity",
         "max_height": max_height,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pseudolidar.cloud import cpu, reference
 from pseudolidar.cloud.grid import LIDAR_GRID, AngularGrid, Cells, grid_cells
-from pseudolidar.cloud.projection import Projection, make_projection
+from pseudolidar.cloud.reference import Projection, make_projection
 from pseudolidar.kitti import Calibration
 
 Floats = NDArray[np.floating]
@@ -20,52 +20,28 @@ Points = NDArray[np.float32]
 # An array's type does not tell one map from a batch: with one calibration for a whole batch the result is a list too.
 @overload
 def disparity_to_points(
-    disparity: Floats,
-    calibration: Calibration,
-    max_height: float | None = ...,
-    max_depth: float | None = ...,
-    baseline: float | None = ...,
-    grid: AngularGrid | None = ...,
-    quantization: float | None = ...,
-    intensity: float = ...,
-    threads: int | None = ...,
-) -> Points: ...
+    disparity: Floats, calibration: Calibration, max_height: float | None = ..., max_depth: float | None = ...,
+    baseline: float | None = ..., grid: AngularGrid | None = ..., quantization: float | None = ...,
+    intensity: float = ..., threads: int | None = ...,
+) -> Points: ...  # fmt: skip
 @overload
 def disparity_to_points(
-    disparity: Tensor,
-    calibration: Calibration,
-    max_height: float | None = ...,
-    max_depth: float | None = ...,
-    baseline: float | None = ...,
-    grid: AngularGrid | None = ...,
-    quantization: float | None = ...,
-    intensity: float = ...,
-    threads: int | None = ...,
-) -> Tensor: ...
+    disparity: Tensor, calibration: Calibration, max_height: float | None = ..., max_depth: float | None = ...,
+    baseline: float | None = ..., grid: AngularGrid | None = ..., quantization: float | None = ...,
+    intensity: float = ..., threads: int | None = ...,
+) -> Tensor: ...  # fmt: skip
 @overload
 def disparity_to_points(
-    disparity: Floats,
-    calibration: Sequence[Calibration],
-    max_height: float | None = ...,
-    max_depth: float | None = ...,
-    baseline: float | None = ...,
-    grid: AngularGrid | None = ...,
-    quantization: float | None = ...,
-    intensity: float = ...,
-    threads: int | None = ...,
-) -> list[Points]: ...
+    disparity: Floats, calibration: Sequence[Calibration],
+    max_height: float | None = ..., max_depth: float | None = ..., baseline: float | None = ...,
+    grid: AngularGrid | None = ..., quantization: float | None = ..., intensity: float = ..., threads: int | None = ...,
+) -> list[Points]: ...  # fmt: skip
 @overload
 def disparity_to_points(
-    disparity: Tensor,
-    calibration: Sequence[Calibration],
-    max_height: float | None = ...,
-    max_depth: float | None = ...,
-    baseline: float | None = ...,
-    grid: AngularGrid | None = ...,
-    quantization: float | None = ...,
-    intensity: float = ...,
-    threads: int | None = ...,
-) -> list[Tensor]: ...
+    disparity: Tensor, calibration: Sequence[Calibration],
+    max_height: float | None = ..., max_depth: float | None = ..., baseline: float | None = ...,
+    grid: AngularGrid | None = ..., quantization: float | None = ..., intensity: float = ..., threads: int | None = ...,
+) -> list[Tensor]: ...  # fmt: skip
 
 
 def disparity_to_points(
@@ -126,13 +102,11 @@ def disparity_to_points(
         )
 
     cells = None if grid is None else grid_cells(grid)
-    clouds = []
-    for one_disparity, one_calibration in zip(maps, calibrations, strict=True):
-        height, width = one_disparity.shape
-        projection = make_projection(
-            one_calibration, (height, width), max_height, max_depth, baseline, quantization, intensity
-        )
-        clouds.append(_cloud(one_disparity, projection, cells, threads))
+    limits = max_height, max_depth, baseline, quantization, intensity
+    clouds = [
+        _cloud(one_disparity, make_projection(one_calibration, one_disparity.shape, *limits), cells, threads)
+        for one_disparity, one_calibration in zip(maps, calibrations, strict=True)
+    ]
     return clouds[0] if one_map else clouds
 
 

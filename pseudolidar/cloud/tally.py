@@ -10,10 +10,10 @@ from pseudolidar.cloud.grid import AngularGrid
 from pseudolidar.cloud.points import crop_sweep, disparity_to_points
 from pseudolidar.kitti import Calibration
 
-_MIN_SHARE = 0.05
-"""A frame is poor if less than this share becomes points; a street keeps a third and more, below a height of 1 m."""
-_MIN_KNOWN_SHARE = 0.005
-"""A map is unknown if less than this share of its pixels has a disparity; even maps from LiDAR have more."""
+_MIN_KEPT = 0.05
+"""A frame is poor if less than this fraction becomes points; a street keeps a third and more, below a height of 1 m."""
+_MIN_KNOWN = 0.005
+"""A map is unknown if less than this fraction of its pixels has a disparity; even maps from LiDAR have more."""
 
 _CAUSES = {
     "behind the LiDAR (x < 0)": "is Tr_velo_to_cam this LiDAR's?",
@@ -44,14 +44,8 @@ class CloudTally:
     unknown: int = 0
 
     def __add__(self, other: "CloudTally") -> "CloudTally":
-        return CloudTally(
-            self.frames + other.frames,
-            self.sources + other.sources,
-            self.points + other.points,
-            self.poor + other.poor,
-            self.lost + other.lost,
-            self.unknown + other.unknown,
-        )
+        pairs = zip(vars(self).values(), vars(other).values(), strict=True)
+        return CloudTally(*(mine + theirs for mine, theirs in pairs))
 
     @classmethod
     def of_map(
@@ -66,10 +60,10 @@ class CloudTally:
     ) -> "CloudTally":
         """The tally of one map, of which `points` came out; other arguments as for `disparity_to_points`."""
         known = int((disparity > 0).sum())
-        tally = cls(1, known, points, unknown=int(known < _MIN_KNOWN_SHARE * disparity.size))
+        tally = cls(1, known, points, unknown=int(known < _MIN_KNOWN * disparity.size))
         # A cell of a grid keeps one point.
         most = known if grid is None else min(known, grid.rows * grid.columns)
-        if points >= _MIN_SHARE * most:
+        if points >= _MIN_KEPT * most:
             return tally
 
         def count(height: float | None, depth: float | None) -> int:
@@ -83,7 +77,7 @@ class CloudTally:
     ) -> "CloudTally":
         """The tally of one sweep, of which `points` came out; other arguments as for `crop_sweep`."""
         tally = cls(1, len(sweep), points)
-        if points >= _MIN_SHARE * len(sweep):
+        if points >= _MIN_KEPT * len(sweep):
             return tally
         ahead, low = (len(crop_sweep(sweep, height, None)) for height in (None, max_height))
         return tally._poor(len(sweep), ahead, low, points)

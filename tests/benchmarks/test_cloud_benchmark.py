@@ -10,7 +10,8 @@ from pseudolidar.benchmarks.cloud import (
     numpy_lidar_disparity,
     street_disparity,
 )
-from pseudolidar.cloud import LIDAR_GRID, disparity_to_points, lidar_disparity
+from pseudolidar.cloud import LIDAR_GRID, disparity_to_points
+from pseudolidar.stereo import lidar_disparity
 
 
 def test_plain_numpy_computes_the_same() -> None:

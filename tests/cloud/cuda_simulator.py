@@ -12,7 +12,7 @@ import torch
 
 from pseudolidar.cloud import LIDAR_GRID, cuda, reference
 from pseudolidar.cloud.grid import grid_cells
-from pseudolidar.cloud.projection import make_projection
+from pseudolidar.cloud.reference import make_projection
 from pseudolidar.stereo.targets import Overlap, by_torch, lidar_projection
 from pseudolidar.stereo.targets_cuda import on_cuda
 from tests.cloud.frames import make_calibration, ragged_disparity

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pseudolidar.cloud import LIDAR_GRID, cpu, disparity_to_points, reference, sparsify_points
 from pseudolidar.cloud.grid import grid_cells
-from pseudolidar.cloud.projection import make_projection
+from pseudolidar.cloud.reference import make_projection
 from tests.cloud.frames import make_calibration, ragged_disparity
 
 

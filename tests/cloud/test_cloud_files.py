@@ -1,5 +1,6 @@
 """Folders of disparity maps to folders of clouds: same points, resumable, clear errors, nothing half written."""
 
+import importlib
 import re
 import subprocess
 import sys
@@ -8,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from pseudolidar.cloud import LIDAR_GRID, disparity_to_points, read_cloud, write_cloud, write_clouds, write_lidar_clouds
+from pseudolidar.cloud import LIDAR_GRID, disparity_to_points, write_cloud, write_clouds, write_lidar_clouds
 from pseudolidar.files import FormatError
 from pseudolidar.kitti import CANONICAL_VELO_TO_CAM, Calibration, read_points, write_disparity, write_points
 
@@ -161,6 +163,18 @@ def test_sparse_and_published_settings_reach_the_clouds(folders: tuple[Path, Pat
     np.testing.assert_array_equal(read_points(output_dir / "000000.bin"), expected)
 
 
+def read_cloud(path: Path) -> NDArray[np.float32]:
+    """What other people's programs find in a cloud's file."""
+    if path.suffix == ".bin":
+        return np.fromfile(path, np.float32).reshape(-1, 4)
+    if path.suffix == ".npy":
+        return np.load(path)
+    if path.suffix == ".npz":
+        return np.load(path)["points"]
+    cloud = importlib.import_module("open3d").t.io.read_point_cloud(str(path))
+    return np.concatenate([cloud.point.positions.numpy(), cloud.point.intensity.numpy()], axis=1)
+
+
 def open3d_loads() -> bool:
     # In a process of its own: this one must not pay for it.
     return subprocess.run([sys.executable, "-c", "import open3d"], capture_output=True, check=False).returncode == 0
@@ -183,25 +197,11 @@ def test_formats_keep_every_bit(tmp_path: Path, suffix: str) -> None:
             write_cloud(path, points[:0])
     with pytest.raises(ValueError, match=r"\(50, 3\)"):
         write_cloud(path, points[:, :3])
-    with pytest.raises(FormatError, match="nothing there"):
-        read_cloud(tmp_path / f"other.{suffix}")
-    path.write_bytes(b"not a cloud")
-    with pytest.raises(FormatError, match=f"cloud.{suffix}"):
-        read_cloud(path)
 
 
 def test_what_a_cloud_file_can_not_hold(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"found suffix \.txt, expected a point cloud"):
         write_cloud(tmp_path / "cloud.txt", np.zeros((1, 4), np.float32))
-    np.save(tmp_path / "doubles.npy", np.zeros((3, 4)))
-    with pytest.raises(FormatError, match="float64"):
-        read_cloud(tmp_path / "doubles.npy")
-    np.save(tmp_path / "nan.npy", np.full((3, 4), np.nan, np.float32))
-    with pytest.raises(FormatError, match="point 0"):
-        read_cloud(tmp_path / "nan.npy")
-    np.savez(tmp_path / "other.npz", cloud=np.zeros((3, 4), np.float32))
-    with pytest.raises(FormatError, match="points"):
-        read_cloud(tmp_path / "other.npz")
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -5,7 +5,7 @@ import gc
 import numpy as np
 import torch
 
-from pseudolidar.cloud.memory import empty_points
+from pseudolidar.cloud.cpu import empty_points
 
 POINTS = 100_000
 

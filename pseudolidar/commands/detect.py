@@ -8,9 +8,9 @@ from pathlib import Path
 from pseudolidar.detectors.boxes2d import ScoreKind
 from pseudolidar.files import InputError, require_output_folder
 from pseudolidar.inference import Shard, run_job
-from pseudolidar.inference.pairs import PairsToObjectsJob, merged
+from pseudolidar.inference.pairs import PairsToObjectsJob
 from pseudolidar.kitti import Frame, ObjectDataset
-from pseudolidar.pipeline import Drawing, GivenBoxes, Models, PairFrame, detection_record, raw_drive
+from pseudolidar.pipeline import Drawing, GivenBoxes, Models, PairFrame, Summary, detection_record, raw_drive
 from pseudolidar.pipeline.models import DetectorKind
 
 
@@ -50,8 +50,9 @@ def main(
     record = detection_record(loaded, drawing, given, max_height, device)
     models_of = load if workers > 1 else lambda: loaded
     job = PairsToObjectsJob(models_of, record, frames, output, drawing, given, max_height)
-    summary = merged(run_job(job, workers, part, overwrite), len(part.of(frame_ids)))
-    print(f"frames: {summary.frames}, finished before: {summary.finished_before}; found: {_listed(summary.found)}")
+    summary = sum(run_job(job, workers, part, overwrite), Summary())
+    before = len(part.of(frame_ids)) - summary.frames
+    print(f"frames: {summary.frames}, finished before: {before}; found: {_listed(summary.found)}")
     if summary.skipped:
         print(f"skipped: {_listed(summary.skipped)}")
     if summary.clouds.notice is not None:

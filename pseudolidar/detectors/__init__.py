@@ -10,7 +10,7 @@ from pseudolidar.detectors.boxes2d import (
     write_detections_file,
 )
 from pseudolidar.detectors.detection import DetectionTally, detect, load_detector, log_tallies, train_detector
-from pseudolidar.detectors.detector import Detector
+from pseudolidar.detectors.detector import Detector, frame_seed
 
 __all__ = [
     "Boxes2d",
@@ -18,6 +18,7 @@ __all__ = [
     "Detector",
     "boxes_of_frames",
     "detect",
+    "frame_seed",
     "ground_truth_boxes",
     "jittered_box",
     "load_detector",

@@ -1,14 +1,13 @@
 """Training and loading of either kind of detector, and the loop that writes KITTI result files."""
 
 import logging
-import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pseudolidar.detectors.boxes2d import Boxes2d
-from pseudolidar.detectors.detector import Detector, counted
+from pseudolidar.detectors.detector import Detector, counted, frame_seed
 from pseudolidar.detectors.frustum_pointnet import FrustumDetector, FrustumTraining, train_frustum_pointnet
 from pseudolidar.detectors.pointrcnn import PointRCNNDetector, PointRCNNTraining, train_pointrcnn
 from pseudolidar.files import FormatError, InputError, require_file, track
@@ -133,8 +132,7 @@ def detect(
             frame.calibration,
             frame.image_size(),
             (boxes or {}).get(frame.frame_id, Boxes2d.empty()),
-            # The seed is the frame's own, so that a resumed run writes the same bytes.
-            zlib.crc32(frame.frame_id.encode()),
+            frame_seed(frame.frame_id),
         )
         write_objects(output / f"{frame.frame_id}.txt", objects)
         tally.skipped += reasons

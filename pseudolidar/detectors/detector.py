@@ -1,6 +1,7 @@
 """A trained detector, and what the kinds of detectors have in common in training and detection."""
 
 import functools
+import zlib
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -92,6 +93,11 @@ def _wrapped(angle: NDArray[np.float64]) -> NDArray[np.float64]:
 def counted(verb: str, reasons: Mapping[str, int]) -> str:
     """What was left out or skipped, for the end of a message: `; VERB COUNT: REASON` for each reason."""
     return "".join(f"; {verb} {count}: {reason}" for reason, count in sorted(reasons.items()) if count)
+
+
+def frame_seed(frame_id: str) -> int:
+    """The seed of detection in a frame: the frame's own, so that a resumed run writes the same bytes."""
+    return zlib.crc32(frame_id.encode())
 
 
 @functools.lru_cache(maxsize=4)

@@ -4,24 +4,26 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from typing_extensions import override
+
 from pseudolidar.detectors.boxes2d import detect_boxes2d
 from pseudolidar.files import Record, file_digest, files_digest
+from pseudolidar.inference.workers import FrameJob
 from pseudolidar.kitti import ObjectDataset
 
 
 @dataclass(frozen=True)
-class Boxes2dJob:
+class Boxes2dJob(FrameJob[None]):
     """A KITTI result file without 3D boxes, `output`/ID.txt, of every frame; see `detect_boxes2d`.
 
     Attributes:
         model: a 2D detector's checkpoint.
         dataset: frames with left images.
-        output: made if missing.
         min_score: boxes of lower scores are left out.
         device: `cpu` or `cuda`.
     """
 
-    outputs = ("{}.txt",)
+    description = "2D boxes"
 
     model: str | Path
     dataset: ObjectDataset
@@ -29,34 +31,22 @@ class Boxes2dJob:
     min_score: float
     device: str = "cpu"
 
-    @property
-    def description(self) -> str:
-        """The title of the progress bar."""
-        return "2D boxes"
-
-    @property
+    @override
     def names(self) -> Sequence[str]:
-        """Ids of the data set's frames, in its order."""
         return self.dataset.frame_ids
 
-    @property
-    def record(self) -> Record:
-        """How boxes are made: the detector's digest, the lowest score that is kept, the device."""
+    @override
+    def made_of(self) -> Record:
         settings = {"min_score": self.min_score, "device": self.device.partition(":")[0]}
         return Record("2D boxes", settings, {"model": file_digest(self.model, "a 2D detector's checkpoint")})
 
+    @override
     def digest(self, name: str) -> str:
-        """Digest of the frame's left image."""
         return files_digest([self.dataset.frame(name).path("image_2")])
 
-    def is_finished(self, name: str) -> bool:
-        """Whether the frame's result file is there."""
-        return (self.output / f"{name}.txt").is_file()
-
+    @override
     def open(self) -> Callable[[Sequence[str]], None]:
-        """Nothing: the detector is loaded with each chunk, in a fraction of the chunk's time."""
-
-        def work(names: Sequence[str]) -> None:
-            detect_boxes2d(self.model, self.dataset.only(names), self.output, self.min_score, self.device)
-
-        return work
+        # The detector is loaded with each chunk, in a fraction of the chunk's time.
+        return lambda names: detect_boxes2d(
+            self.model, self.dataset.only(names), self.output, self.min_score, self.device
+        )

@@ -6,20 +6,21 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from typing_extensions import override
+
 from pseudolidar.files import Record, files_digest
+from pseudolidar.inference.workers import FrameJob
 from pseudolidar.kitti import ObjectDataset
 from pseudolidar.stereo import DisparityModel, StereoPair, StereoPairs, predict_disparities
 
 
 @dataclass(frozen=True)
-class DisparityJob:
-    """`output`/NAME.npy of every pair; see `predict_disparities`.
+class DisparityJob(FrameJob[None]):
+    """`output`/NAME.npy of every pair, and variance/NAME.npy from an ensemble; see `predict_disparities`.
 
     Attributes:
         model: makes the disparity model, in the process that computes.
         data: in KITTI's object layout, or pairs of another data set.
-        output: made if missing.
-        description: on the progress bar.
         settings: all that determines the maps of a pair: the weights' digest, or which method, and how it computes.
     """
 
@@ -31,18 +32,16 @@ class DisparityJob:
     description: str
     settings: Mapping[str, Any]
 
-    @property
+    @override
     def names(self) -> Sequence[str]:
-        """Names of the pairs, in the data set's order."""
         return self.data.frame_ids if isinstance(self.data, ObjectDataset) else self.data.names
 
-    @property
-    def record(self) -> Record:
-        """How maps are made: `settings`, which identify the model."""
+    @override
+    def made_of(self) -> Record:
         return Record("disparity maps", self.settings, {})
 
+    @override
     def digest(self, name: str) -> str:
-        """Digest of the pair's two images, and of its other files where `data` is `StereoPairs`."""
         if isinstance(self.data, ObjectDataset):
             frame = self.data.frame(name)
             return files_digest([frame.path("image_2"), frame.path("image_3")])
@@ -50,16 +49,15 @@ class DisparityJob:
 
     @cached_property
     def _places(self) -> dict[str, int]:
-        return {name: index for index, name in enumerate(self.names)}
+        return {name: index for index, name in enumerate(self.names())}
 
+    @override
     def is_finished(self, name: str) -> bool:
-        """Whether the pair's map is there."""
         return (self.output / f"{name}.npy").is_file()
 
+    @override
     def open(self) -> Callable[[Sequence[str]], None]:
-        """Make the model; the function returned writes the maps of the pairs it is given."""
         model = self.model()
-
         data = self.data
 
         def work(names: Sequence[str]) -> None:

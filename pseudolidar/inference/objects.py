@@ -5,28 +5,30 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from typing_extensions import override
+
 from pseudolidar.detectors import Boxes2d, DetectionTally, boxes_of_frames, detect, ground_truth_boxes, load_detector
 from pseudolidar.detectors.boxes2d import ScoreKind, read_boxes
 from pseudolidar.files import Record, file_digest, files_digest
+from pseudolidar.inference.workers import FrameJob
 from pseudolidar.kitti import ObjectDataset
 
 
 @dataclass(frozen=True)
-class ObjectsJob:
+class ObjectsJob(FrameJob[DetectionTally]):
     """A KITTI result file, `output`/ID.txt, of every frame from its cloud; see `detectors.detect`.
 
     Attributes:
         model: a detector's checkpoint.
         dataset: frames with calibration.
         clouds: folder of ID.bin.
-        output: made if missing.
         boxes: 2D boxes for detectors that start from them: a file in the published format, or a folder of KITTI
             results; None: the labels'.
         device: `cpu` or `cuda`.
         boxes_scores: what the scores of 2D boxes from files are.
     """
 
-    outputs = ("{}.txt",)
+    description = "detection"
 
     model: str | Path
     dataset: ObjectDataset
@@ -36,19 +38,12 @@ class ObjectsJob:
     device: str = "cpu"
     boxes_scores: ScoreKind = "probability"
 
-    @property
-    def description(self) -> str:
-        """The title of the progress bar."""
-        return "detection"
-
-    @property
+    @override
     def names(self) -> Sequence[str]:
-        """Ids of the data set's frames, in its order."""
         return self.dataset.frame_ids
 
-    @property
-    def record(self) -> Record:
-        """How objects are found: digests of the detector and, if it uses one file of 2D boxes, of that file."""
+    @override
+    def made_of(self) -> Record:
         settings = {"device": self.device.partition(":")[0]}
         inputs = {"model": file_digest(self.model, "a detector's checkpoint")}
         if self._starts_from_boxes2d and self.boxes is not None:
@@ -57,8 +52,8 @@ class ObjectsJob:
                 inputs["boxes"] = file_digest(self.boxes, "2D detections")
         return Record("detections", settings, inputs)
 
+    @override
     def digest(self, name: str) -> str:
-        """Digest of the frame's cloud, calibration and image, and of its own 2D boxes if the detector uses them."""
         frame = self.dataset.frame(name)
         files = [self.clouds / f"{name}.bin", frame.path("calib"), frame.path("image_2")]
         if self._starts_from_boxes2d and self.boxes is None:
@@ -71,21 +66,12 @@ class ObjectsJob:
     def _starts_from_boxes2d(self) -> bool:
         return load_detector(self.model).starts_from_boxes2d
 
-    def is_finished(self, name: str) -> bool:
-        """Whether the frame's result file is there."""
-        return (self.output / f"{name}.txt").is_file()
-
+    @override
     def open(self) -> Callable[[Sequence[str]], DetectionTally]:
-        """Load the detector, read the 2D boxes."""
         detector = load_detector(self.model, self.device)
-        boxes = self._boxes(detector.class_names) if detector.starts_from_boxes2d else None
-
-        def work(names: Sequence[str]) -> DetectionTally:
-            return detect(detector, self.dataset.only(names), self.clouds, self.output, boxes)
-
-        return work
-
-    def _boxes(self, class_names: Sequence[str]) -> dict[str, Boxes2d]:
-        if self.boxes is None:
-            return ground_truth_boxes(self.dataset, class_names)
-        return boxes_of_frames(read_boxes(self.boxes, self.dataset.frame_ids, self.boxes_scores), self.dataset)
+        boxes: dict[str, Boxes2d] | None = None
+        if detector.starts_from_boxes2d and self.boxes is None:
+            boxes = ground_truth_boxes(self.dataset, detector.class_names)
+        elif detector.starts_from_boxes2d and self.boxes is not None:
+            boxes = boxes_of_frames(read_boxes(self.boxes, self.dataset.frame_ids, self.boxes_scores), self.dataset)
+        return lambda names: detect(detector, self.dataset.only(names), self.clouds, self.output, boxes)

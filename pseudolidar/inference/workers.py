@@ -1,14 +1,16 @@
-"""Frames in worker processes: handed out in chunks; a worker that dies is replaced and its chunk done again."""
+"""Frames in shards and in worker processes, to which they are handed out in chunks; a worker that dies is replaced."""
 
 import io
 import os
+import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pseudolidar.files import InputError, ProcessPool, Record, claimed, progress_bar
-from pseudolidar.inference.shard import WHOLE, Shard
 
 # Small enough for the last chunks to end together and for the bar to move.
 _MOST_FRAMES_A_CHUNK = 8
@@ -17,45 +19,79 @@ Result = TypeVar("Result")
 ResultOfJob = TypeVar("ResultOfJob", covariant=True)
 
 
-class FrameJob(Protocol[ResultOfJob]):
-    """What is done for every frame of a data set: a dataclass that can be given to another process."""
+class FrameJob(ABC, Generic[ResultOfJob]):
+    """What is done for every frame of a data set: a dataclass that can be given to another process.
 
-    @property
-    def description(self) -> str:
-        """The title of the progress bar."""
-        ...
+    Attributes:
+        description: the title of the progress bar.
+        output: the folder that the results go into, made if missing.
+        outputs: paths of a frame's files inside of `output`, {} standing for its name.
+    """
 
-    @property
+    description: str
+    output: Path
+    outputs: tuple[str, ...] = ("{}.txt",)
+
+    @abstractmethod
     def names(self) -> Sequence[str]:
         """All frames, in order, each once."""
-        ...
 
-    @property
-    def output(self) -> Path:
-        """The folder that the results go into."""
-        ...
-
-    @property
-    def outputs(self) -> Sequence[str]:
-        """Paths of a frame's files inside of `output`, {} standing for its name."""
-        ...
-
-    @property
-    def record(self) -> Record:
+    @abstractmethod
+    def made_of(self) -> Record:
         """All that determines the output beside a frame's own files."""
-        ...
 
+    @abstractmethod
     def digest(self, name: str) -> str:
         """Digest of the files that belong to this frame alone, see `files.files_digest`."""
-        ...
 
     def is_finished(self, name: str) -> bool:
         """Whether the frame's output is there."""
-        ...
+        return all((self.output / path.format(name)).is_file() for path in self.outputs)
 
+    @abstractmethod
     def open(self) -> Callable[[Sequence[str]], ResultOfJob]:
         """Load the models: a function that writes the output of the frames it is given, but for finished ones."""
-        ...
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The frames for one of several machines, or one task of a Slurm array: every `count`-th, from the `number`-th on.
+
+    Neighbours in a drive are alike; taken in turn, every shard has its part of what is slow.
+
+    Attributes:
+        number: 1 to `count`.
+        count: shards in all.
+    """
+
+    number: int
+    count: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.number <= self.count:
+            raise InputError(f"shard: found {self.number}/{self.count}, expected 1/N to N/N, N shards in all")
+
+    @classmethod
+    def from_text(cls, text: str | None) -> "Shard":
+        """`3/16` is the third of sixteen; None all frames.
+
+        Raises:
+            InputError: anything else.
+        """
+        if text is None:
+            return WHOLE
+        match = re.fullmatch(r"(\d+)/(\d+)", str(text))
+        if match is None:
+            raise InputError(f"shard: found {text!r}, expected NUMBER/COUNT, e.g. 3/16 for the third of sixteen")
+        return cls(int(match[1]), int(match[2]))
+
+    def of(self, names: Sequence[str]) -> list[str]:
+        """The names that belong to this shard, by their places in the list, finished ones too."""
+        return list(names[self.number - 1 :: self.count])
+
+
+WHOLE = Shard(1, 1)
+"""Every frame."""
 
 
 def run_job(job: FrameJob[Result], workers: int = 1, shard: Shard = WHOLE, overwrite: bool = False) -> list[Result]:
@@ -64,7 +100,7 @@ def run_job(job: FrameJob[Result], workers: int = 1, shard: Shard = WHOLE, overw
     The job's output folder keeps a record of what made it (`files.claimed`): frames that are there are left alone if
     they were made of the same model, settings and files, and otherwise refused.
 
-    Each worker computes with its share of the threads that this process may use; with several GPUs the workers take
+    Each worker computes with its part of the threads that this process may use; with several GPUs the workers take
     turns at them. With the same number of threads per process the same bytes come out, whatever the workers and shards;
     with another number PyTorch's sums differ in their last bits.
 
@@ -84,10 +120,10 @@ def run_job(job: FrameJob[Result], workers: int = 1, shard: Shard = WHOLE, overw
     """
     if workers < 1:
         raise InputError(f"workers: found {workers}, expected 1 or more")
-    names = shard.of(job.names)
+    names = shard.of(job.names())
     if not names:
         return []
-    with claimed(job.output, job.record, {name: job.digest(name) for name in names}, job.outputs, overwrite):
+    with claimed(job.output, job.made_of(), {name: job.digest(name) for name in names}, job.outputs, overwrite):
         missing = [name for name in names if not job.is_finished(name)]
         if workers == 1 or not missing:
             # With nothing to do the job still checks what it is given.

@@ -1,6 +1,5 @@
 """From stereo pairs to objects: disparity, cloud, 2D boxes and detectors, frame by frame, results and pictures."""
 
-import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -10,12 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pseudolidar.cloud import CloudTally, disparity_to_points, sparsify_points
-from pseudolidar.detectors import Detector
+from pseudolidar.detectors import frame_seed
 from pseudolidar.detectors.boxes2d import Boxes2d, ScoreKind, clipped_to_image, read_boxes
 from pseudolidar.files import FormatError, InputError, Record, file_digest, require_file, track
 from pseudolidar.kitti import Calibration, Frame, Objects, write_image, write_objects
 from pseudolidar.pipeline.models import Models
 from pseudolidar.viewing import Detections, detections_figure, figure_to_rgb
+
+OUTPUTS = ("results/{}.txt", "pictures/{}.png")
+"""Files of a frame, {} standing for its id."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +43,6 @@ class GivenBoxes:
         """
         return cls(Path(path), read_boxes(path, frame_ids, scores), scores)
 
-    @property
-    def name(self) -> str:
-        """Name of the file or folder: the last part of its path."""
-        return self.path.name
-
     def file_of(self, frame_id: str) -> Path | None:
         """The file of one frame alone; None where one file holds the boxes of all."""
         return self.path / f"{frame_id}.txt" if self.path.is_dir() else None
@@ -54,7 +51,7 @@ class GivenBoxes:
         """A frame's boxes, clipped to its image; `skipped` counts those outside of it, and frames without an entry."""
         boxes = self.by_frame.get(frame_id)
         if boxes is None:
-            skipped[f"frames without 2D boxes in {self.name}"] += 1
+            skipped[f"frames without 2D boxes in {self.path.name}"] += 1
             return Boxes2d.empty()
         box2d, inside, _ = clipped_to_image(boxes.box2d, image_size)
         if not inside.all():
@@ -81,21 +78,27 @@ class Drawing:
 
 @dataclass
 class Summary:
-    """Counts of a run: frames, objects found, what was skipped, clouds.
+    """Counts of a run.
 
     Attributes:
         frames: detected in now; those that were finished before are not counted.
-        finished_before: how many those are.
         found: objects by class.
         skipped: what detectors passed over, by reason.
         clouds: what became of the disparity maps.
     """
 
     frames: int = 0
-    finished_before: int = 0
     found: Counter[str] = field(default_factory=Counter)
     skipped: Counter[str] = field(default_factory=Counter)
     clouds: CloudTally = field(default_factory=CloudTally)
+
+    def __add__(self, other: "Summary") -> "Summary":
+        return Summary(
+            self.frames + other.frames,
+            self.found + other.found,
+            self.skipped + other.skipped,
+            self.clouds + other.clouds,
+        )
 
 
 def detect_frames(
@@ -127,7 +130,6 @@ def detect_frames(
             images.
         InputError: no frames; no 2D boxes and no model for them, while a detector starts from them.
     """
-    output = Path(output_dir)
     if not frames:
         raise InputError("frames: found none, expected at least one")
     if models.starts_from_boxes2d and boxes is None and models.boxes2d is None:
@@ -138,83 +140,43 @@ def detect_frames(
     for frame in frames:
         for kind, what in (("image_2", "the left image"), ("image_3", "the right image"), ("calib", "calibration")):
             require_file(frame.path(kind), what)
-    missing = [frame for frame in frames if not all(path.is_file() for path in _outputs(output, frame))]
-    summary = Summary(frames=len(missing), finished_before=len(frames) - len(missing))
+    paths = {frame.frame_id: [Path(output_dir) / name.format(frame.frame_id) for name in OUTPUTS] for frame in frames}
+    missing = [frame for frame in frames if not all(path.is_file() for path in paths[frame.frame_id])]
+    summary = Summary(len(missing))
     for frame in track(missing, "detection") if missing else ():
-        _detect_one(models, frame, output, drawing, boxes, max_height, summary)
+        calibration = frame.calibration
+        left, right = frame.stereo_pair()
+        size = (left.shape[0], left.shape[1])
+        _require_calibration_of(size, calibration, frame)
+        disparity = models.disparity.predict(left, right)
+        points = disparity_to_points(disparity, calibration, max_height)
+        summary.clouds += CloudTally.of_map(disparity, len(points), calibration, max_height)
+        boxes2d = Boxes2d.empty()
+        if boxes is not None:
+            boxes2d = boxes.of_frame(frame.frame_id, size, summary.skipped)
+        elif models.boxes2d is not None:
+            boxes2d = models.boxes2d.boxes(left)
+        by_model: dict[str, Objects] = {}
+        for name, detector in models.detectors.items():
+            cloud = sparsify_points(points) if detector.wants_sparse_cloud else points
+            by_model[name], skipped = detector.objects(cloud, calibration, size, boxes2d, frame_seed(frame.frame_id))
+            summary.skipped += skipped
+        found = Objects.concatenate(list(by_model.values()))
+        summary.found += Counter(str(name) for name in found.class_name)
+        drawn, drawn_boxes = _drawn(models, by_model, boxes2d, drawing)
+        truth = frame.objects() if frame.path("label_2").is_file() else None
+        lines = _header(models, frame, size, drawing, boxes, len(found) - len(drawn))
+        sheet = Detections(left, calibration, drawn, truth, drawn_boxes, points)
+        figure = detections_figure(frame.frame_id, lines, sheet, drawing.max_depth)
+        results_path, picture_path = paths[frame.frame_id]
+        write_objects(results_path, found)
+        write_image(picture_path, figure_to_rgb(figure))
     return summary
 
 
-def _detect_one(
-    models: Models,
-    frame: Frame,
-    output: Path,
-    drawing: Drawing,
-    boxes: GivenBoxes | None,
-    max_height: float | None,
-    summary: Summary,
-) -> None:
-    calibration = frame.calibration
-    left, right = frame.stereo_pair()
-    _require_calibration_of(left, calibration, frame)
-    disparity = models.disparity.predict(left, right)
-    points = disparity_to_points(disparity, calibration, max_height)
-    summary.clouds += CloudTally.of_map(disparity, len(points), calibration, max_height)
-    size = (left.shape[0], left.shape[1])
-    boxes2d = Boxes2d.empty()
-    if boxes is not None:
-        boxes2d = boxes.of_frame(frame.frame_id, size, summary.skipped)
-    elif models.boxes2d is not None:
-        boxes2d = models.boxes2d.boxes(left)
-    by_detector = []
-    for detector in models.detectors.values():
-        # The seed is the frame's own, as in `detectors.detect`, so that a resumed run writes the same bytes.
-        seed = zlib.crc32(frame.frame_id.encode())
-        cloud = sparsify_points(points) if detector.wants_sparse_cloud else points
-        objects, skipped = detector.objects(cloud, calibration, size, boxes2d, seed)
-        by_detector.append((detector, objects))
-        summary.skipped += skipped
-    found = Objects.concatenate([objects for _, objects in by_detector])
-    summary.found += Counter(str(name) for name in found.class_name)
-    drawn, drawn_boxes = _drawn(by_detector, boxes2d, drawing)
-    truth = frame.objects() if frame.path("label_2").is_file() else None
-    lines = _header(models, frame, left, calibration, drawing, boxes, len(found) - len(drawn))
-    sheet = Detections(left, calibration, drawn, truth, drawn_boxes, points)
-    figure = detections_figure(frame.frame_id, lines, sheet, drawing.max_depth)
-    results_path, picture_path = _outputs(output, frame)
-    write_objects(results_path, found)
-    write_image(picture_path, figure_to_rgb(figure))
-
-
-def _drawn(
-    by_detector: Sequence[tuple[Detector, Objects]], boxes2d: Boxes2d, drawing: Drawing
-) -> tuple[Objects, dict[str, NDArray[np.float64]]]:
-    """The objects that reach the scores of the drawing, and the 2D boxes (N, 4) by class that do."""
-    strong = boxes2d if boxes2d.score is None else boxes2d[boxes2d.score >= drawing.box2d_score]
-    drawn: list[Objects] = []
-    drawn_boxes: dict[str, NDArray[np.float64]] = {}
-    for detector, objects in by_detector:
-        if detector.starts_from_boxes2d:
-            # An object keeps the box that it was found in.
-            has_strong_box = (objects.box2d[:, None] == strong.box2d[None]).all(axis=2).any(axis=1)
-            drawn.append(_at_least(objects[has_strong_box], drawing.frustum_score))
-            drawn_boxes |= {name: strong.of_classes((name,)).box2d for name in detector.class_names}
-        else:
-            drawn.append(_at_least(objects, drawing.pointrcnn_score))
-    return Objects.concatenate(drawn), drawn_boxes
-
-
-def _at_least(objects: Objects, score: float) -> Objects:
-    return objects if objects.score is None else objects[objects.score >= score]
-
-
-def _outputs(output: Path, frame: Frame) -> tuple[Path, Path]:
-    return output / "results" / f"{frame.frame_id}.txt", output / "pictures" / f"{frame.frame_id}.png"
-
-
-def _require_calibration_of(image: NDArray[np.uint8], calibration: Calibration, frame: Frame) -> None:
+def _require_calibration_of(image_size: tuple[int, int], calibration: Calibration, frame: Frame) -> None:
     """A camera looks at some point of its image; with a calibration for larger images the point lies outside."""
-    height, width = image.shape[:2]
+    height, width = image_size
     centre_x, centre_y = calibration.P2[:2, 2]
     if not (0 < centre_x < width and 0 < centre_y < height):
         found = f"the image centre at ({centre_x:.1f}, {centre_y:.1f}) px"
@@ -222,17 +184,34 @@ def _require_calibration_of(image: NDArray[np.uint8], calibration: Calibration, 
         raise FormatError(frame.path("calib"), "P2", found, expected)
 
 
+def _drawn(
+    models: Models, by_model: Mapping[str, Objects], boxes2d: Boxes2d, drawing: Drawing
+) -> tuple[Objects, dict[str, NDArray[np.float64]]]:
+    """The objects that reach the scores of the drawing, and the 2D boxes (N, 4) by class that do."""
+    strong = boxes2d if boxes2d.score is None else boxes2d[boxes2d.score >= drawing.box2d_score]
+    drawn: list[Objects] = []
+    drawn_boxes: dict[str, NDArray[np.float64]] = {}
+    for name, objects in by_model.items():
+        detector, lowest = models.detectors[name], drawing.pointrcnn_score
+        if detector.starts_from_boxes2d:
+            # An object keeps the box that it was found in.
+            objects = objects[(objects.box2d[:, None] == strong.box2d[None]).all(axis=2).any(axis=1)]
+            lowest = drawing.frustum_score
+            drawn_boxes |= {name: strong.of_classes((name,)).box2d for name in detector.class_names}
+        drawn.append(objects if objects.score is None else objects[objects.score >= lowest])
+    return Objects.concatenate(drawn), drawn_boxes
+
+
 def _boxes_name(models: Models, boxes: GivenBoxes | None) -> str | None:
     if not models.starts_from_boxes2d:
         return None
-    return "boxes2d.pt" if boxes is None else boxes.name
+    return "boxes2d.pt" if boxes is None else boxes.path.name
 
 
 def _header(
     models: Models,
     frame: Frame,
-    image: NDArray[np.uint8],
-    calibration: Calibration,
+    image_size: tuple[int, int],
     drawing: Drawing,
     boxes: GivenBoxes | None,
     not_drawn: int,
@@ -245,12 +224,13 @@ def _header(
         limits.append(f"Frustum PointNet {drawing.frustum_score:g} (log probability)")
         limits.append(f"2D boxes {drawing.box2d_score:g}")
     rest = f"; {not_drawn} objects below, in the result file alone" if not_drawn else ""
+    names = [f"disparity: {models.disparity_name}", f"detectors: {', '.join(models.detectors)}"]
+    if boxes_name is not None:
+        names.insert(1, f"2D boxes: {boxes_name}")
     return [
-        f"{frame.path('image_2').name}, {image.shape[1]} × {image.shape[0]} px, focal length "
-        f"{calibration.focal_px:.1f} px, baseline {calibration.baseline_m:.3f} m",
-        f"disparity: {models.disparity_name}  ·  "
-        + (f"2D boxes: {boxes_name}  ·  " if boxes_name is not None else "")
-        + f"detectors: {', '.join(models.detectors)}",
+        f"{frame.path('image_2').name}, {image_size[1]} × {image_size[0]} px, focal length "
+        f"{frame.calibration.focal_px:.1f} px, baseline {frame.calibration.baseline_m:.3f} m",
+        "  ·  ".join(names),
         f"lowest score drawn: {', '.join(limits)}{rest}".replace("-", "\N{MINUS SIGN}"),
     ]
 

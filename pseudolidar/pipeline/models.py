@@ -1,6 +1,5 @@
 """A folder of trained models, known by their names: disparity, 2D boxes, detectors."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pseudolidar.detectors import Detector, load_detector
 from pseudolidar.ensembles import trained_disparity
-from pseudolidar.files import FormatError, InputError
+from pseudolidar.files import FormatError, InputError, file_digest
 from pseudolidar.stereo import DisparityModel, SemiGlobalMatching
 from pseudolidar.training import CHECKPOINT_SUFFIXES
 
@@ -20,11 +19,6 @@ DETECTOR_KINDS: tuple[DetectorKind, ...] = ("frustum", "pointrcnn")
 """Kinds of detectors, as their files' names begin."""
 
 _LAYOUT = "disparity.pt, boxes2d.pt, frustum_NAME.pt and pointrcnn_NAME.pt (or .pth, .tar, .safetensors)"
-
-
-def kind_of(name: str) -> DetectorKind:
-    """The kind of detector that a file's name says."""
-    return "frustum" if name.startswith("frustum_") else "pointrcnn"
 
 
 @dataclass(frozen=True)
@@ -85,14 +79,14 @@ class Models:
         if not folder.is_dir():
             raise FormatError(folder, "folder", "nothing there", f"a folder of models: {_LAYOUT}")
         disparity, boxes2d, files = _sorted_by_name(folder)
-        files = [path for path in files if kind in (None, kind_of(path.name))]
+        files = [path for path in files if kind in (None, _kind_of(path.name))]
         if not files:
             found = ", ".join(sorted(path.name for path in folder.iterdir())[:8]) or "nothing"
             expected = " or ".join(f"{name}_NAME.pt" for name in DETECTOR_KINDS if kind in (None, name))
             raise FormatError(folder, "detectors", found, expected)
         detectors = {path.name: _detector(path, device) for path in files}
         _require_one_each(folder, detectors)
-        if all(kind_of(name) != "frustum" for name in detectors):
+        if all(_kind_of(name) != "frustum" for name in detectors):
             boxes2d = None
         used = [path for path in (disparity, boxes2d, *files) if path is not None]
         return cls(
@@ -101,7 +95,7 @@ class Models:
             {"align_corners": align_corners, "max_disparity": max_disparity},
             None if boxes2d is None else _detector2d(boxes2d, device),
             detectors,
-            {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in used},
+            {path.name: file_digest(path) for path in used},
         )
 
     @property
@@ -110,26 +104,24 @@ class Models:
         return any(detector.starts_from_boxes2d for detector in self.detectors.values())
 
 
+def _kind_of(name: str) -> DetectorKind:
+    return "frustum" if name.startswith("frustum_") else "pointrcnn"
+
+
 def _sorted_by_name(folder: Path) -> tuple[Path | None, Path | None, list[Path]]:
     """The files of the disparity model, of the 2D boxes, of the detectors."""
-    disparities: list[Path] = []
-    boxes2d: list[Path] = []
-    detectors: list[Path] = []
-    for path in sorted(
-        path for path in folder.iterdir() if path.suffix.lower() in CHECKPOINT_SUFFIXES and path.is_file()
-    ):
-        if path.stem == "disparity":
-            disparities.append(path)
-        elif path.stem == "boxes2d":
-            boxes2d.append(path)
-        elif path.stem.startswith(tuple(f"{kind}_" for kind in DETECTOR_KINDS)):
-            detectors.append(path)
-        else:
+    by_kind: dict[str, list[Path]] = {"disparity": [], "boxes2d": [], "detectors": []}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() not in CHECKPOINT_SUFFIXES or not path.is_file():
+            continue
+        kind = "detectors" if path.stem.startswith(tuple(f"{kind}_" for kind in DETECTOR_KINDS)) else path.stem
+        if kind not in by_kind or path.stem == "detectors":
             raise FormatError(path, "name", path.name, f"one of {_LAYOUT}, which say what a file holds")
-    for what, files in (("disparity models", disparities), ("models of 2D boxes", boxes2d)):
-        if len(files) > 1:
-            raise FormatError(folder, what, ", ".join(path.name for path in files), "one of them")
-    return disparities[0] if disparities else None, boxes2d[0] if boxes2d else None, detectors
+        by_kind[kind].append(path)
+    for kind, what in (("disparity", "disparity models"), ("boxes2d", "models of 2D boxes")):
+        if len(by_kind[kind]) > 1:
+            raise FormatError(folder, what, ", ".join(path.name for path in by_kind[kind]), "one of them")
+    return next(iter(by_kind["disparity"]), None), next(iter(by_kind["boxes2d"]), None), by_kind["detectors"]
 
 
 def _detector2d(path: Path, device: str) -> "Detector2d":
@@ -142,7 +134,7 @@ def _detector2d(path: Path, device: str) -> "Detector2d":
 def _detector(path: Path, device: str) -> Detector:
     detector = load_detector(path, device)
     found = "frustum" if detector.starts_from_boxes2d else "pointrcnn"
-    if kind_of(path.name) != found:
+    if _kind_of(path.name) != found:
         raise FormatError(path, "name", path.stem.partition("_")[0], f"{found}, which is what the file holds")
     return detector
 

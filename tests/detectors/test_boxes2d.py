@@ -123,7 +123,7 @@ def test_jitter_stays_within_its_reach(seed: int, share: float) -> None:
 
 def test_jitter_moves_boxes_both_ways() -> None:
     generator = np.random.default_rng(0)
-    boxes = np.array([jittered_box(np.array([0.0, 0.0, 10.0, 20.0]), generator) for _ in range(400)])
+    boxes = np.array([jittered_box(np.array([0.0, 0.0, 10.0, 20.0]), generator, 0.1) for _ in range(400)])
     centre = (boxes[:, :2] + boxes[:, 2:]) / 2
     # Uniform over +- 0.1 of the size: standard deviation 0.2 / sqrt(12).
     np.testing.assert_allclose(centre.std(axis=0), np.array([10, 20]) * 0.2 / np.sqrt(12), rtol=0.15)

@@ -11,7 +11,7 @@ from torchvision.models.detection import fasterrcnn_resnet50_fpn
 from torchvision.models.detection.image_list import ImageList
 
 from pseudolidar.detectors.boxes2d.networks import FasterRCNN, LightFCOS, Target, detector_network
-from pseudolidar.detectors.boxes2d.weights import load_pretrained
+from pseudolidar.detectors.boxes2d.training import load_pretrained
 from pseudolidar.files import FormatError
 
 CAR = [16.0, 16.0, 48.0, 40.0]

@@ -10,18 +10,30 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pseudolidar.detectors.boxes2d.training_data import Boxes2dBatch, Boxes2dBatches, Crops2d
+from pseudolidar.detectors.boxes2d.training_data import Boxes2dBatch, Boxes2dBatches, Detector2dTraining
 from pseudolidar.files import FormatError
 from pseudolidar.kitti import ObjectDataset
+from tests.conftest import settings_of
 from tests.detectors.painted_frames import COLOURS, HEIGHT, WIDTH, labels2d, write_frame
 
-PLAIN = Crops2d(HEIGHT, (HEIGHT, WIDTH), scale=0.0, flip=False, colour=0.0, min_box_height_px=1.0)
-CLASSES = ("Car", "Pedestrian")
+PLAIN: Detector2dTraining = settings_of(
+    "detector2d/fcos_town",
+    image_height=HEIGHT,
+    crop=(HEIGHT, WIDTH),
+    scale=0.0,
+    flip=False,
+    colour=0.0,
+    min_box_height_px=1.0,
+    classes=("Car", "Pedestrian"),
+    batch_size=1,
+)
 
 
-def one_frame(folder: Path, names: list[str], box2d: list[list[float]], crops: Crops2d = PLAIN) -> Boxes2dBatch:
+def one_frame(
+    folder: Path, names: list[str], box2d: list[list[float]], crops: Detector2dTraining = PLAIN
+) -> Boxes2dBatch:
     write_frame(folder, "000000", labels2d(names, box2d))
-    return Boxes2dBatches(ObjectDataset(folder, None), CLASSES, 1, crops, seed=0)(0)
+    return Boxes2dBatches(crops, ObjectDataset(folder, None), seed=0)(0)
 
 
 @pytest.fixture(scope="module")
@@ -34,8 +46,8 @@ def one_car(tmp_path_factory: pytest.TempPathFactory) -> ObjectDataset:
 @settings(deadline=None, max_examples=40)
 @given(seed=st.integers(0, 2**31), scale=st.floats(0, 0.5))
 def test_boxes_follow_the_pixels(one_car: ObjectDataset, seed: int, scale: float) -> None:
-    crops = Crops2d(64, (48, 96), scale=scale, flip=True, colour=0.0, min_box_height_px=1.0)
-    batch = Boxes2dBatches(one_car, CLASSES, 1, crops, seed)(0)
+    crops = dataclasses.replace(PLAIN, image_height=64, crop=(48, 96), scale=scale, flip=True)
+    batch = Boxes2dBatches(crops, one_car, seed)(0)
     red = batch.images[0, 0] - batch.images[0, 1]
     is_car = (red > 0.4).numpy()
     boxes = torch.cat([batch.boxes, batch.ignored_boxes]).numpy()
@@ -51,14 +63,14 @@ def test_a_batch_depends_on_its_step_alone(tmp_path: Path) -> None:
     for number in range(3):
         write_frame(tmp_path, f"{number:06d}", labels2d(["Car"], [[30 + 9 * number, 20, 70, 43]]))
     dataset = ObjectDataset(tmp_path, None)
-    crops = Crops2d(64, (32, 64), scale=0.3, flip=True, colour=0.3, min_box_height_px=1.0)
-    once, again = Boxes2dBatches(dataset, CLASSES, 2, crops, 5), Boxes2dBatches(dataset, CLASSES, 2, crops, 5)
+    crops = dataclasses.replace(PLAIN, image_height=64, crop=(32, 64), scale=0.3, flip=True, colour=0.3, batch_size=2)
+    once, again = Boxes2dBatches(crops, dataset, 5), Boxes2dBatches(crops, dataset, 5)
     batches = [once(step) for step in range(3)]
     # Every frame once before any comes again.
     names = [frame_id for batch in batches for frame_id in batch.frame_ids]
     assert sorted(names[:3]) == sorted(names[3:]) == dataset.frame_ids
     torch.testing.assert_close(again(2).images, batches[2].images, rtol=0, atol=0)
-    assert not torch.equal(Boxes2dBatches(dataset, CLASSES, 2, crops, 6)(2).images, batches[2].images)
+    assert not torch.equal(Boxes2dBatches(crops, dataset, 6)(2).images, batches[2].images)
 
 
 def test_what_is_neither_right_nor_wrong(tmp_path: Path) -> None:
@@ -75,8 +87,9 @@ def test_what_is_neither_right_nor_wrong(tmp_path: Path) -> None:
 
 def test_real_labels(kitti_sample: Path) -> None:
     dataset = ObjectDataset(kitti_sample / "object", None)
-    whole = Crops2d(375, (376, 1248), scale=0.0, flip=False, colour=0.0, min_box_height_px=1.0)
-    batch = Boxes2dBatches(dataset, ("Car", "Pedestrian", "Cyclist"), len(dataset), whole, seed=0)(0)
+    classes = ("Car", "Pedestrian", "Cyclist")
+    whole = dataclasses.replace(PLAIN, image_height=375, crop=(376, 1248), classes=classes, batch_size=len(dataset))
+    batch = Boxes2dBatches(whole, dataset, seed=0)(0)
     found = dict(zip(batch.frame_ids, batch.targets(0), strict=True))
     labels = {frame.frame_id: frame.objects().class_name.tolist() for frame in dataset}
     for frame_id, target in found.items():
@@ -94,9 +107,9 @@ def test_low_and_cut_objects_are_ignored_for_their_class(tmp_path: Path) -> None
     np.testing.assert_array_equal(batch.ignored_boxes, [[60, 10, 64, 17]])
     assert batch.ignored_classes.tolist() == [[False, True]]
     # Two cars side by side; a crop that is narrower than both cuts one of them.
-    narrow = dataclasses.replace(PLAIN, size=(HEIGHT, 60))
+    narrow = dataclasses.replace(PLAIN, crop=(HEIGHT, 60))
     write_frame(tmp_path / "cut", "000000", labels2d(["Car", "Car"], [[20, 20, 60, 40], [70, 20, 110, 40]]))
-    batches = Boxes2dBatches(ObjectDataset(tmp_path / "cut", None), CLASSES, 1, narrow, seed=0)
+    batches = Boxes2dBatches(narrow, ObjectDataset(tmp_path / "cut", None), seed=0)
     found = [batches(step) for step in range(30)]
     assert {round(float(side)) for batch in found for side in batch.boxes[:, 2] - batch.boxes[:, 0]} <= set(
         range(16, 41)
@@ -108,13 +121,13 @@ def test_low_and_cut_objects_are_ignored_for_their_class(tmp_path: Path) -> None
 def test_frames_without_an_object_are_background(tmp_path: Path) -> None:
     write_frame(tmp_path, "000000", labels2d([], []))
     write_frame(tmp_path, "000001", labels2d(["Car"], [[60, 20, 99, 43]]))
-    batch = Boxes2dBatches(ObjectDataset(tmp_path, None), CLASSES, 2, PLAIN, seed=0)(0)
+    batch = Boxes2dBatches(dataclasses.replace(PLAIN, batch_size=2), ObjectDataset(tmp_path, None), seed=0)(0)
     assert sorted(batch.frame_ids) == ["000000", "000001"]
     assert sorted(len(target["boxes"]) for target in batch.targets(0)) == [0, 1]
 
 
 def test_images_smaller_than_the_crop_are_filled_up(tmp_path: Path) -> None:
-    crops = Crops2d(HEIGHT, (HEIGHT + 16, WIDTH + 32), scale=0.0, flip=False, colour=0.0, min_box_height_px=1.0)
+    crops = dataclasses.replace(PLAIN, crop=(HEIGHT + 16, WIDTH + 32))
     batch = one_frame(tmp_path, ["Car"], [[60, 20, 99, 43]], crops)
     assert batch.images.shape == (1, 3, HEIGHT + 16, WIDTH + 32)
     np.testing.assert_array_equal(batch.boxes, [[60, 20, 99, 43]])

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pseudolidar.files import FormatError, Record, replacing
+from pseudolidar.inference import FrameJob
 
 
 @dataclass(frozen=True)
-class Writing:
+class Writing(FrameJob[int]):
     """Writes each frame's name into a file and returns the process' number."""
 
+    description = "writing"
     outputs = ("{}",)
 
     output: Path
@@ -23,23 +25,14 @@ class Writing:
     broken: str = ""
     seconds: float = 0.0
 
-    @property
-    def description(self) -> str:
-        return "writing"
-
-    @property
     def names(self) -> Sequence[str]:
         return [f"{number:06d}" for number in range(self.count)]
 
-    @property
-    def record(self) -> Record:
+    def made_of(self) -> Record:
         return Record("names", {}, {})
 
     def digest(self, name: str) -> str:
         return ""
-
-    def is_finished(self, name: str) -> bool:
-        return (self.output / name).is_file()
 
     def open(self) -> Callable[[Sequence[str]], int]:
         return self._work

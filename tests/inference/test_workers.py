@@ -33,11 +33,11 @@ def is_running(process: int) -> bool:
 
 def test_two_workers_do_every_frame_that_is_not_finished(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     job = Writing(tmp_path, 12, seconds=0.05)
-    with claimed(tmp_path, job.record, {job.names[3]: ""}, job.outputs):
-        (tmp_path / job.names[3]).write_text("finished before")
+    with claimed(tmp_path, job.made_of(), {job.names()[3]: ""}, job.outputs):
+        (tmp_path / job.names()[3]).write_text("finished before")
     processes = run_job(job, workers=2)
-    assert written(tmp_path) == job.names
-    assert (tmp_path / job.names[3]).read_text() == "finished before"
+    assert written(tmp_path) == job.names()
+    assert (tmp_path / job.names()[3]).read_text() == "finished before"
     assert os.getpid() not in processes
     assert not any(is_running(process) for process in processes)
     assert "11/11" in capsys.readouterr().err, "one bar, of the frames that were missing"
@@ -46,7 +46,7 @@ def test_two_workers_do_every_frame_that_is_not_finished(tmp_path: Path, capsys:
 def test_a_worker_that_dies_is_replaced_and_its_frames_are_done(tmp_path: Path) -> None:
     job = Writing(tmp_path, 9, deaths=2, deadly="000004")
     processes = run_job(job, workers=2)
-    assert written(tmp_path) == job.names
+    assert written(tmp_path) == job.names()
     assert len(list(tmp_path.glob("death-*"))) == 2
     assert len(set(processes)) > 1
 
@@ -56,7 +56,7 @@ def test_a_frame_that_kills_every_worker_is_named(tmp_path: Path) -> None:
     with pytest.raises(WorkerError, match="frames 000007: found 3 workers that died, one after the other"):
         run_job(job, workers=2)
     assert len(list(tmp_path.glob("death-*"))) == 3
-    assert written(tmp_path) == job.names[:-1]
+    assert written(tmp_path) == job.names()[:-1]
 
 
 def test_a_broken_frame_ends_the_run_with_its_own_words(tmp_path: Path) -> None:

@@ -5,14 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 from pseudolidar.detectors.boxes2d.boxes import (
     Boxes2d,
+    ScoreKind,
     boxes_of_frames,
     clipped_to_image,
     ground_truth_boxes,
     jitter_reach,
     jittered_box,
-)
-from pseudolidar.detectors.boxes2d.files import (
-    ScoreKind,
     read_boxes,
     read_detections_file,
     read_result_boxes,
@@ -21,7 +19,8 @@ from pseudolidar.detectors.boxes2d.files import (
 
 if TYPE_CHECKING:
     from pseudolidar.detectors.boxes2d.detector2d import Detector2d, detect_boxes2d
-    from pseudolidar.detectors.boxes2d.training import Detector2dTraining, train_detector2d
+    from pseudolidar.detectors.boxes2d.training import train_detector2d
+    from pseudolidar.detectors.boxes2d.training_data import Detector2dTraining
 
 __all__ = [
     "Boxes2d",
@@ -44,7 +43,7 @@ __all__ = [
 # Imported when they are asked for: most programs start from boxes and do without torchvision, slow to import.
 _MODULE_OF = {
     "Detector2d": "detector2d",
-    "Detector2dTraining": "training",
+    "Detector2dTraining": "training_data",
     "detect_boxes2d": "detector2d",
     "train_detector2d": "training",
 }

@@ -1,15 +1,32 @@
-"""2D boxes of an image: what they hold, those of the labels, fitted to a data set, clipped, jittered."""
+"""2D boxes of an image, from labels and from files; clipped to the image, jittered.
+
+Files are detections in the one-file format of Frustum PointNets, and KITTI result files.
+"""
 
 import logging
+import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pseudolidar.kitti import ObjectDataset, Objects
+from pseudolidar.files import FormatError, InputError, read_lines, replacing, require_suffix
+from pseudolidar.kitti import ObjectDataset, Objects, read_objects
 
 logger = logging.getLogger(__name__)
+
+DETECTION_CLASSES = {1: "Pedestrian", 2: "Car", 3: "Cyclist"}
+"""The class numbers of the published detections files (Frustum PointNets, rgb_detections)."""
+
+ScoreKind = Literal["probability", "logit"]
+"""What the scores of a file are: probabilities, 0 to 1; or any numbers, of which a sigmoid makes probabilities."""
+
+# Kept above 0, since the frustum's score takes the logarithm.
+_SMALLEST = 1e-300
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +52,7 @@ class Boxes2d:
 
     @classmethod
     def empty(cls) -> "Boxes2d":
-        """Zero boxes, without scores: what an image in which nothing was found has."""
+        """No boxes, as in an image in which nothing was found."""
         return cls(np.zeros(0, dtype=np.str_), np.zeros((0, 4)))
 
     @classmethod
@@ -113,22 +130,148 @@ def clipped_to_image(
     return clipped, inside, int((clipped != box2d)[inside].any(axis=1).sum())
 
 
-def jittered_box(box2d: NDArray[np.float64], generator: np.random.Generator, share: float = 0.1) -> NDArray[np.float64]:
+def jittered_box(box2d: NDArray[np.float64], generator: np.random.Generator, fraction: float) -> NDArray[np.float64]:
     """Move and resize a box (4,) at random, as in the published training.
 
-    The centre moves by up to `share` of the width and height, width and height change by up to `share` of themselves,
-    all uniformly.
+    The centre moves by up to `fraction` of the width and height, these change by up to `fraction`, all uniformly.
     """
     left, top, right, bottom = box2d
     width, height = right - left, bottom - top
-    move_x, move_y, grow_x, grow_y = generator.uniform(-share, share, 4)
+    move_x, move_y, grow_x, grow_y = generator.uniform(-fraction, fraction, 4)
     centre_x, centre_y = (left + right) / 2 + move_x * width, (top + bottom) / 2 + move_y * height
     half_width, half_height = width * (1 + grow_x) / 2, height * (1 + grow_y) / 2
     return np.array([centre_x - half_width, centre_y - half_height, centre_x + half_width, centre_y + half_height])
 
 
-def jitter_reach(box2d: NDArray[np.float64], share: float) -> NDArray[np.float64]:
+def jitter_reach(box2d: NDArray[np.float64], fraction: float) -> NDArray[np.float64]:
     """The smallest box (4,) that holds every jittered version of a box."""
     left, top, right, bottom = box2d
-    reach_x, reach_y = 1.5 * share * (right - left), 1.5 * share * (bottom - top)
+    reach_x, reach_y = 1.5 * fraction * (right - left), 1.5 * fraction * (bottom - top)
     return np.array([left - reach_x, top - reach_y, right + reach_x, bottom + reach_y])
+
+
+def read_boxes(path: str | Path, frame_ids: Sequence[str], scores: ScoreKind = "probability") -> dict[str, Boxes2d]:
+    """2D boxes from a folder of KITTI results (`read_result_boxes`) or from one file (`read_detections_file`)."""
+    return read_result_boxes(path, frame_ids, scores) if Path(path).is_dir() else read_detections_file(path, scores)
+
+
+def read_result_boxes(
+    results_dir: str | Path, frame_ids: Sequence[str], scores: ScoreKind = "probability"
+) -> dict[str, Boxes2d]:
+    """2D boxes of KITTI result files ID.txt, all classes.
+
+    Args:
+        results_dir: folder of the files.
+        frame_ids: of the frames.
+        scores: what they are; KITTI allows any number, and none shows by itself what it is.
+
+    Raises:
+        FormatError: a frame without a result file, a broken one, or a score that is no probability.
+        InputError: another kind of scores.
+    """
+    boxes = {}
+    for frame_id in frame_ids:
+        path = Path(results_dir) / f"{frame_id}.txt"
+        found = read_objects(path, scored=True)
+        assert found.score is not None
+        boxes[frame_id] = Boxes2d(found.class_name, found.box2d, _probabilities(found.score, scores, path))
+    return boxes
+
+
+def _probabilities(values: NDArray[np.float64], scores: ScoreKind, path: Path) -> NDArray[np.float64]:
+    if scores not in get_args(ScoreKind):
+        raise InputError(f"scores: found {scores!r}, expected {' or '.join(get_args(ScoreKind))}")
+    if scores == "logit":
+        values = 1 / (1 + np.exp(-np.clip(values, -500, 500)))
+    outside = (values < 0) | (values > 1)
+    if outside.any():
+        number, _ = [*read_lines(path, "KITTI results")][int(outside.argmax())]
+        place = f"line {number}, field 16 (score)"
+        expected = "a probability, 0 to 1; boxes_scores=logit takes the scores of all files through a sigmoid"
+        raise FormatError(path, place, f"{values[outside][0]:g}", expected)
+    return np.maximum(values, _SMALLEST)
+
+
+def read_detections_file(path: str | Path, scores: ScoreKind = "probability") -> dict[str, Boxes2d]:
+    """Read detections as Frustum PointNets publishes them: `image_path class_id score x1 y1 x2 y2` a line.
+
+    Class numbers: 1 pedestrian, 2 car, 3 cyclist; lines of other numbers, which detectors of more classes write, are
+    skipped and counted in the log. The frame is the image's name without its suffix.
+
+    Returns:
+        boxes of every frame that the file names.
+
+    Raises:
+        FormatError: with the line, for a wrong number of fields, a class that is no whole number, a word for a number,
+            a score that is no probability, or a box whose right or bottom doesn't lie beyond its left or top; a file
+            whose lines are all of other classes.
+    """
+    path = Path(path)
+    rows: dict[str, list[tuple[str, float, list[float]]]] = {}
+    skipped: Counter[str] = Counter()
+    known = ", ".join(f"{key} ({name})" for key, name in DETECTION_CLASSES.items())
+    for number, line in read_lines(path, "2D detections: image_path class_id score x1 y1 x2 y2 a line"):
+        words = line.split()
+        if len(words) != 7:
+            raise FormatError(
+                path, f"line {number}", f"{len(words)} fields", "7: image_path class_id score x1 y1 x2 y2"
+            )
+        if not (words[1].isascii() and words[1].isdigit()):
+            raise FormatError(path, f"line {number}, field 2 (class_id)", words[1], f"a number such as {known}")
+        values = []
+        for column, word in enumerate(words[2:], start=3):
+            try:
+                value = float(word)
+            except ValueError:
+                value = math.nan
+            if not math.isfinite(value):
+                raise FormatError(path, f"line {number}, field {column}", word, "a finite number")
+            values.append(value)
+        score, box = values[0], values[1:]
+        if scores == "probability" and not 0 <= score <= 1:
+            expected = "a probability, 0 to 1; boxes_scores=logit takes all scores through a sigmoid"
+            raise FormatError(path, f"line {number}, field 3 (score)", words[2], expected)
+        if box[2] <= box[0] or box[3] <= box[1]:
+            found = " ".join(words[3:])
+            raise FormatError(path, f"line {number}, fields 4 to 7 (box)", found, "x1 < x2 and y1 < y2")
+        found_in_frame = rows.setdefault(Path(words[0]).stem, [])
+        if int(words[1]) in DETECTION_CLASSES:
+            found_in_frame.append((DETECTION_CLASSES[int(words[1])], score, box))
+        else:
+            skipped[words[1]] += 1
+    if skipped:
+        counts = ", ".join(f"{class_id} ({count})" for class_id, count in sorted(skipped.items()))
+        if not any(rows.values()):
+            raise FormatError(path, "field 2 (class_id)", f"no other classes than {counts}", f"some of {known}")
+        logger.info("%s: lines of other classes, skipped: %s", path, counts)
+    return {
+        frame_id: Boxes2d(
+            np.array([name for name, _, _ in found], dtype=np.str_),
+            np.array([box for _, _, box in found], dtype=np.float64).reshape(-1, 4),
+            _probabilities(np.array([score for _, score, _ in found], dtype=np.float64), scores, path),
+        )
+        for frame_id, found in rows.items()
+    }
+
+
+def write_detections_file(path: str | Path, boxes: Mapping[str, Boxes2d]) -> None:
+    """Write boxes in the format that `read_detections_file` reads; frames without boxes leave no line.
+
+    Boxes of classes that have no number are left out, and counted in the log. Certain boxes get the score 1.
+
+    Raises:
+        FormatError: another suffix than .txt.
+    """
+    require_suffix(path, (".txt",), "2D detections")
+    numbers = {name: number for number, name in DETECTION_CLASSES.items()}
+    lines = []
+    for frame_id, found in boxes.items():
+        for i in np.flatnonzero(np.isin(found.class_name, list(numbers))):
+            score = 1.0 if found.score is None else found.score[i]
+            sides = " ".join(f"{side:.4f}" for side in found.box2d[i])
+            lines.append(f"image_2/{frame_id}.png {numbers[str(found.class_name[i])]} {score:.6g} {sides}\n")
+    left_out = sum(len(found) for found in boxes.values()) - len(lines)
+    logger.info("%s: %d 2D boxes; left out, of other classes than %s: %d",
+                path, len(lines), ", ".join(numbers), left_out)  # fmt: skip
+    with replacing(path) as temporary:
+        temporary.write_text("".join(lines))

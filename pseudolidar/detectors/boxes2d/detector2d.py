@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from pseudolidar.detectors.boxes2d.boxes import Boxes2d, clipped_to_image
 from pseudolidar.detectors.boxes2d.networks import MIN_SCORE, FasterRCNN, LightFCOS, detector_network
 from pseudolidar.detectors.boxes2d.training_data import resized
-from pseudolidar.files import FormatError, InputError, require_file, track
+from pseudolidar.detectors.detector import reading_checkpoint
+from pseudolidar.files import InputError, require_file, track
 from pseudolidar.kitti import ObjectDataset, write_objects
 from pseudolidar.training import Arithmetic, arithmetic_of, load_checkpoint, require_device
 
@@ -37,19 +38,15 @@ class Detector2d:
             InputError: no such device.
         """
         require_device(device)
-        content = load_checkpoint(require_file(checkpoint, "a 2D detector's checkpoint"))
-        try:
+        expected = "a 2D detector's checkpoint"
+        content = load_checkpoint(require_file(checkpoint, expected))
+        with reading_checkpoint(checkpoint, expected):
             settings: dict[str, Any] = content["arguments"]["detector2d"]
             classes = tuple(settings["classes"])
             model = detector_network(settings["network"], len(classes), settings["frozen_batch_norm"])
             model.load_state_dict(content["state_dict"])
-            arithmetic = arithmetic_of(settings["precision"], device)
-            image_height = int(settings["image_height"])
-        except (KeyError, TypeError, RuntimeError) as error:
-            found = str(error).splitlines()[0]
-            raise FormatError(checkpoint, "arguments and weights", found, "a 2D detector's checkpoint") from error
-        model = model.eval().to(device, memory_format=torch.channels_last)
-        return cls(model, classes, image_height, arithmetic)
+            model = model.eval().to(device, memory_format=torch.channels_last)
+            return cls(model, classes, int(settings["image_height"]), arithmetic_of(settings["precision"], device))
 
     @torch.inference_mode()
     def boxes(self, image: NDArray[np.uint8]) -> Boxes2d:

@@ -1,20 +1,24 @@
-"""Training of a 2D detector on the 2D labels of a split."""
+"""Training of a 2D detector on the 2D labels of a split, from random weights or from those of others."""
 
-from dataclasses import dataclass
+import logging
+import re
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torchvision.models import ResNet18_Weights
+from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights
 
 from pseudolidar.detectors.boxes2d.networks import FasterRCNN, LightFCOS, Network, detector_network
-from pseudolidar.detectors.boxes2d.training_data import Boxes2dBatch, Boxes2dBatches, Crops2d
-from pseudolidar.detectors.boxes2d.weights import DOWNLOAD, load_pretrained
-from pseudolidar.files import InputError, combined_digest, file_digest
+from pseudolidar.detectors.boxes2d.training_data import Boxes2dBatch, Boxes2dBatches, Detector2dTraining
+from pseudolidar.files import FormatError, combined_digest, file_digest
 from pseudolidar.kitti import ObjectDataset
 from pseudolidar.training import (
-    TrainingSettings,
     fit,
     is_finished,
+    load_plain,
     one_cycle,
     recorded_settings,
     require_checkpoint_path,
@@ -22,50 +26,20 @@ from pseudolidar.training import (
     training_record,
 )
 
+logger = logging.getLogger(__name__)
 
-@dataclass(frozen=True)
-class Detector2dTraining(TrainingSettings):
-    """How a 2D detector is trained.
+DOWNLOAD = "download"
+"""Asks for torchvision's weights: ImageNet's ResNet-18, or Faster R-CNN trained on COCO."""
 
-    Attributes:
-        network: `fcos_resnet18` (for processors and small images) or `faster_rcnn_resnet50` (for GPUs).
-        steps: optimizer steps.
-        image_height: rows that images are resized to, aspect ratio kept, in training and detection.
-        crop: height and width of the training crops, px of the resized images.
-        classes: to be found.
-        weights: to start from: a file of weights on disk, `download` for torchvision's own, None for random ones; see
-            `load_pretrained`.
-        frozen_batch_norm: see `detector_network`; for pretrained weights alone.
-        batch_size: crops a step.
-        learning_rate: peak of the one-cycle schedule (AdamW).
-        weight_decay: of AdamW.
-        max_gradient_norm: gradients of a larger norm are scaled down to it.
-        scale, flip, colour, min_box_height_px: of the crops, see `Crops2d`.
-    """
-
-    network: Network
-    steps: int
-    image_height: int
-    crop: tuple[int, int]
-    classes: tuple[str, ...]
-    weights: str | None
-    frozen_batch_norm: bool
-    batch_size: int
-    learning_rate: float
-    weight_decay: float
-    max_gradient_norm: float
-    scale: float
-    flip: bool
-    colour: float
-    min_box_height_px: float
-
-    def __post_init__(self) -> None:
-        if self.frozen_batch_norm and self.weights is None:
-            raise InputError(
-                "frozen_batch_norm: found true without weights, expected weights whose statistics it keeps"
-            )
-        if not self.classes or len(set(self.classes)) < len(self.classes):
-            raise InputError(f"classes: found {list(self.classes)}, expected at least one, none of them twice")
+_PUBLISHED = {
+    "fcos_resnet18": ResNet18_Weights.IMAGENET1K_V1,
+    "faster_rcnn_resnet50": FasterRCNN_ResNet50_FPN_Weights.COCO_V1,
+}
+# torchvision's files are older than the layer of normalisation that its pyramid and proposal head can have today.
+_OLD_NAMES = (
+    (re.compile(r"^(backbone\.fpn\.(?:inner|layer)_blocks\.\d+)\.(weight|bias)$"), r"\1.0.\2"),
+    (re.compile(r"^(rpn\.head\.conv)\.(weight|bias)$"), r"\1.0.0.\2"),
+)
 
 
 def train_detector2d(
@@ -103,15 +77,6 @@ def train_detector2d(
     record = training_record("a 2D detector", settings, inputs, device, weights=weights, seed=seed)
     if is_finished(checkpoint, record, overwrite):
         return
-    crops = Crops2d(
-        settings.image_height,
-        (settings.crop[0], settings.crop[1]),
-        settings.scale,
-        settings.flip,
-        settings.colour,
-        settings.min_box_height_px,
-    )
-    batches = Boxes2dBatches(dataset, settings.classes, settings.batch_size, crops, seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = detector_network(settings.network, len(settings.classes), settings.frozen_batch_norm)
@@ -120,7 +85,7 @@ def train_detector2d(
     model.to(memory_format=torch.channels_last)
     fit(
         model,
-        batches,
+        Boxes2dBatches(settings, dataset, seed),
         batch_loss,
         settings.steps,
         torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay),
@@ -144,3 +109,61 @@ def batch_loss(model: LightFCOS | FasterRCNN, batch: Boxes2dBatch) -> Tensor:
     losses: dict[str, Tensor] = model(list(batch.images), batch.targets(model.first_label))
     images = torch.tensor(len(batch.images), device=batch.images.device)
     return torch.stack(list(losses.values())).sum() * shard_weight(images)
+
+
+def load_pretrained(model: nn.Module, network: Network, weights: str) -> None:
+    """Fill a network with the weights that fit it by name and shape; the log says what was left out.
+
+    Fits are a detector of the same kind, whose class heads are left out where the number of classes differs, and a
+    plain ResNet, which becomes the body.
+
+    Args:
+        model: changed in place.
+        network: which network it is.
+        weights: a file (`.pth`, tensors by name, also under `state_dict` or `model`), or `download`.
+
+    Raises:
+        FormatError: no such file, no weights in it, or none that fit.
+    """
+    state: object
+    if weights == DOWNLOAD:
+        path = Path(_PUBLISHED[network].url.rsplit("/", 1)[1])
+        state = _PUBLISHED[network].get_state_dict(check_hash=True)
+    else:
+        path = Path(weights)
+        state = load_plain(path, "weights: tensors by name (.pth)")
+        for key in ("state_dict", "model"):
+            state = state.get(key, state) if isinstance(state, Mapping) else state
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise FormatError(path, "file", type(state).__name__, "tensors by name")
+    own = model.state_dict()
+    fitting, left_out = {}, []
+    for name, value in state.items():
+        own_name = _name_in(own, str(name))
+        if own_name is not None and own[own_name].shape == value.shape:
+            fitting[own_name] = value
+        else:
+            left_out.append(str(name).removeprefix("module."))
+    unfilled = [key for key in own if key not in fitting]
+    if not any(value.dim() > 1 for value in fitting.values()):
+        expected = f"tensors of {network} or of its ResNet"
+        raise FormatError(path, "tensors", f"{len(left_out)} of which none fits", expected)
+    model.load_state_dict(fitting, strict=False)
+    logger.info("%s: %d tensors taken; left out: %s; random: %s",
+                path.name, len(fitting), _summary(left_out), _summary(unfilled))  # fmt: skip
+
+
+def _name_in(own: Mapping[str, Tensor], name: str) -> str | None:
+    """What the network calls a tensor of a file; None if it has no such tensor."""
+    name = name.removeprefix("module.")
+    for pattern, replacement in _OLD_NAMES:
+        name = pattern.sub(replacement, name)
+    return next((key for key in (name, f"backbone.body.{name}") if key in own), None)
+
+
+def _summary(names: list[str]) -> str:
+    """Tensors counted by the part of the network that they belong to."""
+    # Counts of batches are no weights.
+    weights = [name for name in names if not name.endswith("num_batches_tracked")]
+    parts = Counter(".".join(name.split(".")[:-1][:2]) for name in weights)
+    return ", ".join(f"{part} ({count})" for part, count in parts.items()) or "nothing"

@@ -11,20 +11,21 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pseudolidar.detectors.boxes2d.boxes import clipped_to_image
-from pseudolidar.detectors.boxes2d.networks import IMAGE_MEAN, Target
-from pseudolidar.files import FormatError
+from pseudolidar.detectors.boxes2d.networks import IMAGE_MEAN, Network, Target
+from pseudolidar.detectors.detector import epoch_order
+from pseudolidar.files import FormatError, InputError
 from pseudolidar.kitti import ObjectDataset
-from pseudolidar.training import WHOLE_BATCH, BatchShard
+from pseudolidar.training import WHOLE_BATCH, BatchShard, TrainingSettings
 
 logger = logging.getLogger(__name__)
 
 NEIGHBOURS = {"Van": "Car", "Person_sitting": "Pedestrian"}
 """Labels that are neither right nor wrong for the class they resemble (KITTI's protocol); DontCare is so for all."""
 
-# Share of the crops that are centred near an object; the others lie anywhere.
+# Fraction of the crops that are centred near an object; the others lie anywhere.
 _OBJECT_PROBABILITY = 0.7
 # An object of which less lies in the crop is ignored rather than found.
-_MIN_VISIBLE_SHARE = 0.4
+_MIN_VISIBLE_FRACTION = 0.4
 # Weights of red, green and blue in the grey of a colour (ITU-R BT.601).
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
@@ -70,24 +71,51 @@ class Boxes2dBatch:
 
 
 @dataclass(frozen=True)
-class Crops2d:
-    """How crops are cut and changed.
+class Detector2dTraining(TrainingSettings):
+    """How a 2D detector is trained.
 
     Attributes:
-        image_height: rows that images are resized to, aspect ratio kept.
-        size: height and width of a crop, px; images that are smaller are filled up with grey.
-        scale: the resized image is larger or smaller by up to the factor 1 + scale.
+        network: `fcos_resnet18` (for processors and small images) or `faster_rcnn_resnet50` (for GPUs).
+        steps: optimizer steps.
+        image_height: rows that images are resized to, aspect ratio kept, in training and detection.
+        crop: height and width of the training crops, px of the resized images; smaller images are filled up with grey.
+        classes: to be found.
+        weights: to start from: a file of weights on disk, `download` for torchvision's own, None for random ones; see
+            `load_pretrained`.
+        frozen_batch_norm: see `detector_network`; for pretrained weights alone.
+        batch_size: crops a step.
+        learning_rate: peak of the one-cycle schedule (AdamW).
+        weight_decay: of AdamW.
+        max_gradient_norm: gradients of a larger norm are scaled down to it.
+        scale: a crop's image is larger or smaller by up to the factor 1 + scale.
         flip: mirror every second crop.
-        colour: brightness, contrast and saturation change by up to this share.
+        colour: brightness, contrast and saturation change by up to this fraction.
         min_box_height_px: objects lower than this in the crop are ignored.
     """
 
+    network: Network
+    steps: int
     image_height: int
-    size: tuple[int, int]
+    crop: tuple[int, int]
+    classes: tuple[str, ...]
+    weights: str | None
+    frozen_batch_norm: bool
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    max_gradient_norm: float
     scale: float
     flip: bool
     colour: float
     min_box_height_px: float
+
+    def __post_init__(self) -> None:
+        if self.frozen_batch_norm and self.weights is None:
+            raise InputError(
+                "frozen_batch_norm: found true without weights, expected weights whose statistics it keeps"
+            )
+        if not self.classes or len(set(self.classes)) < len(self.classes):
+            raise InputError(f"classes: found {list(self.classes)}, expected at least one, none of them twice")
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,56 +139,49 @@ class Boxes2dBatches:
     Every frame is seen once before any is seen again, frames without any object too: they are background.
 
     Args:
+        settings: size of a batch, how crops are cut and changed, and the classes to be found; objects of other classes
+            are background, but for `NEIGHBOURS` and DontCare.
         dataset: the labelled split.
-        classes: to be found; objects of other classes are background, but for `NEIGHBOURS` and DontCare.
-        batch_size: crops in a batch.
-        crops: how they are cut.
         seed: of every random choice.
 
     Raises:
         FormatError: a missing or broken label file, or no object of the classes in the split.
     """
 
-    def __init__(
-        self, dataset: ObjectDataset, classes: Sequence[str], batch_size: int, crops: Crops2d, seed: int
-    ) -> None:
+    def __init__(self, settings: Detector2dTraining, dataset: ObjectDataset, seed: int) -> None:
+        self._settings = settings
         self._dataset = dataset
-        self._batch_size = batch_size
-        self._crops = crops
         self._seed = seed
-        self._labels = _read_labels(dataset, classes)
+        self._labels = _read_labels(dataset, settings.classes)
 
     def __call__(self, step: int, shard: BatchShard = WHOLE_BATCH) -> Boxes2dBatch:
         """The batch of a step, or a shard of it: every crop has random numbers of its own."""
-        places = shard.of(self._batch_size)
-        indices = [self._index_at(step * self._batch_size + place) for place in places]
-        crops = [
-            self._crop(index, np.random.default_rng([self._seed, step, 0, place]))
-            for place, index in zip(places, indices, strict=True)
-        ]
-        found = [labels.class_index >= 0 for _, labels in crops]
-        boxes = [labels.boxes[mask] for (_, labels), mask in zip(crops, found, strict=True)]
-        ignored = [labels.boxes[~mask] for (_, labels), mask in zip(crops, found, strict=True)]
-        pairs = list(zip(crops, found, strict=True))
+        indices, crops = [], []
+        for place in shard.of(self._settings.batch_size):
+            epoch, turn = divmod(step * self._settings.batch_size + place, len(self._dataset))
+            # The last number keeps the order of an epoch apart from the random choices of a step.
+            indices.append(int(epoch_order(len(self._dataset), self._seed, epoch, 1)[turn]))
+            crops.append(self._crop(indices[-1], np.random.default_rng([self._seed, step, 0, place])))
+        labels = [labels for _, labels in crops]
+        boxes = torch.from_numpy(np.concatenate([each.boxes for each in labels])).float()
+        class_index = torch.from_numpy(np.concatenate([each.class_index for each in labels]))
+        ignored_classes = torch.from_numpy(np.concatenate([each.ignored_classes for each in labels]))
+        image = torch.from_numpy(np.repeat(np.arange(len(labels)), [len(each.boxes) for each in labels]))
+        found = class_index >= 0
         return Boxes2dBatch(
             tuple(self._dataset.frame_ids[index] for index in indices),
             torch.from_numpy(np.stack([image for image, _ in crops])).permute(0, 3, 1, 2).contiguous(),
-            torch.from_numpy(np.concatenate(boxes)).float(),
-            torch.from_numpy(np.concatenate([labels.class_index[mask] for (_, labels), mask in pairs])),
-            torch.from_numpy(np.repeat(np.arange(len(boxes)), [len(part) for part in boxes])),
-            torch.from_numpy(np.concatenate(ignored)).float(),
-            torch.from_numpy(np.concatenate([labels.ignored_classes[~mask] for (_, labels), mask in pairs])),
-            torch.from_numpy(np.repeat(np.arange(len(ignored)), [len(part) for part in ignored])),
+            boxes[found],
+            class_index[found],
+            image[found],
+            boxes[~found],
+            ignored_classes[~found],
+            image[~found],
         )
-
-    def _index_at(self, count: int) -> int:
-        epoch, place = divmod(count, len(self._dataset))
-        # The third number keeps the order of an epoch apart from the random choices of a step.
-        return int(np.random.default_rng([self._seed, epoch, 1]).permutation(len(self._dataset))[place])
 
     def _crop(self, index: int, random: np.random.Generator) -> tuple[NDArray[np.float32], _Labels]:
         image, labels = self._dataset[index].left_image(), self._labels[index]
-        crops = self._crops
+        crops = self._settings
         reach = np.log1p(crops.scale)
         height = max(1, round(crops.image_height * np.exp(random.uniform(-reach, reach))))
         factor = height / image.shape[0]
@@ -171,11 +192,11 @@ class Boxes2dBatches:
             image = image[:, ::-1]
             boxes = np.stack([image.shape[1] - 1 - boxes[:, 2], boxes[:, 1], image.shape[1] - 1 - boxes[:, 0],
                               boxes[:, 3]], axis=1)  # fmt: skip
-        top, left = _place(image.shape[:2], crops.size, boxes[labels.class_index >= 0],
+        top, left = _place(image.shape[:2], crops.crop, boxes[labels.class_index >= 0],
                            labels.class_index[labels.class_index >= 0], random)  # fmt: skip
-        part = _recoloured(image[top : top + crops.size[0], left : left + crops.size[1]], crops.colour, random)
+        part = _recoloured(image[top : top + crops.crop[0], left : left + crops.crop[1]], crops.colour, random)
         # Grey of the mean colour, which the normalised image has as zero.
-        filled = np.empty((*crops.size, 3), np.float32)
+        filled = np.empty((*crops.crop, 3), np.float32)
         filled[:] = IMAGE_MEAN
         filled[: part.shape[0], : part.shape[1]] = part
         return filled, _labels_in_crop(labels, boxes - [left, top, left, top], part.shape[:2], crops.min_box_height_px)
@@ -241,7 +262,7 @@ def _labels_in_crop(
     clipped, inside, _ = clipped_to_image(boxes, (size[0], size[1]))
     area = np.maximum((boxes[:, 2:] - boxes[:, :2]).prod(axis=1), 1e-9)
     visible = (clipped[:, 2:] - clipped[:, :2]).prod(axis=1) / area
-    too_little = (visible < _MIN_VISIBLE_SHARE) | (clipped[:, 3] - clipped[:, 1] < min_height_px)
+    too_little = (visible < _MIN_VISIBLE_FRACTION) | (clipped[:, 3] - clipped[:, 1] < min_height_px)
     class_index = np.where(too_little, -1, labels.class_index)
     return _Labels(clipped[inside], class_index[inside], labels.ignored_classes[inside])
 

@@ -11,17 +11,16 @@ from typing_extensions import override
 
 from pseudolidar.case_study.disparity import DISPARITY, MODEL_FILE, training_resources, truth_of
 from pseudolidar.case_study.scores import ScoredDetector
-from pseudolidar.detectors import (
+from pseudolidar.detectors import detect, load_detector, log_tallies, train_detector
+from pseudolidar.detectors.boxes2d import (
     Boxes2d,
-    detect,
+    Detector2dTraining,
+    boxes_of_frames,
     ground_truth_boxes,
-    load_detector,
-    log_tallies,
     read_detections_file,
     read_result_boxes,
-    train_detector,
+    train_detector2d,
 )
-from pseudolidar.detectors.boxes2d import Detector2dTraining, boxes_of_frames, train_detector2d
 from pseudolidar.detectors.frustum_pointnet import FrustumTraining
 from pseudolidar.detectors.pointrcnn import PointRCNNTraining
 from pseudolidar.files import FormatError, InputError, file_digest

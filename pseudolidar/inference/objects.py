@@ -7,8 +7,8 @@ from pathlib import Path
 
 from typing_extensions import override
 
-from pseudolidar.detectors import Boxes2d, DetectionTally, boxes_of_frames, detect, ground_truth_boxes, load_detector
-from pseudolidar.detectors.boxes2d import ScoreKind, read_boxes
+from pseudolidar.detectors import DetectionTally, detect, load_detector
+from pseudolidar.detectors.boxes2d import Boxes2d, ScoreKind, boxes_of_frames, ground_truth_boxes, read_boxes
 from pseudolidar.files import Record, file_digest, files_digest
 from pseudolidar.inference.workers import FrameJob
 from pseudolidar.kitti import ObjectDataset

@@ -8,13 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pseudolidar.detectors import ground_truth_boxes, jittered_box, read_detections_file, read_result_boxes
 from pseudolidar.detectors.boxes2d import (
     Boxes2d,
     boxes_of_frames,
     clipped_to_image,
+    ground_truth_boxes,
     jitter_reach,
+    jittered_box,
     read_boxes,
+    read_detections_file,
+    read_result_boxes,
     write_detections_file,
 )
 from pseudolidar.files import FormatError, InputError

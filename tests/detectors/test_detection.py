@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from pseudolidar.detectors import Boxes2d, detect, ground_truth_boxes, load_detector, log_tallies
+from pseudolidar.detectors import detect, load_detector, log_tallies
+from pseudolidar.detectors.boxes2d import Boxes2d, ground_truth_boxes
 from pseudolidar.detectors.frustum_pointnet import FrustumTraining, train_frustum_pointnet
 from pseudolidar.detectors.frustum_pointnet.box_coder import MEAN_SIZES_M
 from pseudolidar.detectors.frustum_pointnet.inference import FrustumDetector, decode

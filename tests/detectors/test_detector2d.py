@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from pseudolidar.detectors import read_detections_file, read_result_boxes
 from pseudolidar.detectors.boxes2d import (
     Detector2d,
     Detector2dTraining,
     detect_boxes2d,
+    read_detections_file,
+    read_result_boxes,
     train_detector2d,
     training_data,
 )

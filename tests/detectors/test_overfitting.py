@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from pseudolidar.detectors import detect, ground_truth_boxes, load_detector
+from pseudolidar.detectors import detect, load_detector
+from pseudolidar.detectors.boxes2d import ground_truth_boxes
 from pseudolidar.detectors.frustum_pointnet import FrustumTraining, train_frustum_pointnet
 from pseudolidar.evaluation import evaluate
 from pseudolidar.kitti import Frame, ObjectDataset, read_objects, write_objects

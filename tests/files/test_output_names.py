@@ -8,7 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from pseudolidar.cloud import write_cloud, write_clouds
-from pseudolidar.detectors import write_detections_file
+from pseudolidar.detectors.boxes2d import write_detections_file
 from pseudolidar.files import FormatError, require_output_folder
 from pseudolidar.kitti import read_disparity, read_image, read_pfm, read_points, write_disparity, write_image
 from pseudolidar.viewing import Report, save_figure, write_report

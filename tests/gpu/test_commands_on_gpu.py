@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from pseudolidar.detectors import Detector, detect, ground_truth_boxes, load_detector, train_detector
+from pseudolidar.detectors import Detector, detect, load_detector, train_detector
+from pseudolidar.detectors.boxes2d import ground_truth_boxes
 from pseudolidar.detectors.frustum_pointnet import FrustumTraining
 from pseudolidar.detectors.pointrcnn import PointRCNNTraining
 from pseudolidar.kitti import ObjectDataset, read_disparity, read_objects

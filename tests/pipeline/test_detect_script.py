@@ -12,7 +12,8 @@ import pytest
 
 from pseudolidar.cloud import write_clouds
 from pseudolidar.detectors import detect as detect_from_files
-from pseudolidar.detectors import load_detector, read_detections_file
+from pseudolidar.detectors import load_detector
+from pseudolidar.detectors.boxes2d import read_detections_file
 from pseudolidar.kitti import ObjectDataset, read_image, read_objects, write_image
 from pseudolidar.stereo import PSMNet, SemiGlobalMatching, predict_disparities, save_psmnet
 from pseudolidar.training import load_checkpoint, save_checkpoint

@@ -106,9 +106,8 @@ def detect_boxes2d(
     found = 0
     for frame in track(frames, f"2D boxes ({', '.join(detector.class_names)})"):
         boxes = detector.boxes(frame.left_image())
-        objects = boxes.to_objects()
-        assert objects.score is not None
-        objects = objects[objects.score >= min_score]
-        write_objects(output / f"{frame.frame_id}.txt", objects)
-        found += len(objects)
+        assert boxes.score is not None
+        boxes = boxes[boxes.score >= min_score]
+        write_objects(output / f"{frame.frame_id}.txt", boxes.to_objects())
+        found += len(boxes)
     logger.info("%s: %d 2D boxes in %d frames", ", ".join(detector.class_names), found, len(frames))

@@ -187,13 +187,12 @@ class Boxes2dBatches:
         factor = height / image.shape[0]
         image = resized(image, height)
         boxes = (labels.boxes + 0.5) * factor - 0.5
-        flipped = crops.flip and random.random() < 0.5
-        if flipped:
+        if crops.flip and random.random() < 0.5:
             image = image[:, ::-1]
-            boxes = np.stack([image.shape[1] - 1 - boxes[:, 2], boxes[:, 1], image.shape[1] - 1 - boxes[:, 0],
-                              boxes[:, 3]], axis=1)  # fmt: skip
-        top, left = _place(image.shape[:2], crops.crop, boxes[labels.class_index >= 0],
-                           labels.class_index[labels.class_index >= 0], random)  # fmt: skip
+            # The sides change places, and their columns are counted from the other end.
+            boxes = boxes[:, [2, 1, 0, 3]] * [-1, 1, -1, 1] + np.array([1, 0, 1, 0]) * (image.shape[1] - 1)
+        found = labels.class_index >= 0
+        top, left = _place(image.shape[:2], crops.crop, boxes[found], labels.class_index[found], random)
         part = _recoloured(image[top : top + crops.crop[0], left : left + crops.crop[1]], crops.colour, random)
         # Grey of the mean colour, which the normalised image has as zero.
         filled = np.empty((*crops.crop, 3), np.float32)

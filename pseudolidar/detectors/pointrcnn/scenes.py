@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from pseudolidar.detectors.detector import counted, epoch_order
 from pseudolidar.detectors.pointrcnn.augmentation import ObjectDatabase, SceneAugmentation
@@ -102,14 +103,6 @@ class SceneBatch:
     seed: Sequence[int]
 
 
-@dataclass(frozen=True)
-class TrainingFrame:
-    """A frame that can be trained on: float64 (M, 7) boxes of its objects."""
-
-    frame: Frame
-    boxes: NDArray[np.float64]
-
-
 class SceneSource:
     """Training scenes of one class; a batch depends on the seed, the phase and the step alone.
 
@@ -141,7 +134,8 @@ class SceneSource:
         self.augmentation = augmentation
         self.max_depth = max_depth
         self.seed = seed
-        self.frames: list[TrainingFrame] = []
+        # Frames that can be trained on, with the boxes (M, 7) of their objects.
+        self.frames: list[tuple[Frame, NDArray[np.float64]]] = []
         self.database = ObjectDatabase()
         self._collect(dataset, class_name)
         if not self.frames:
@@ -151,7 +145,7 @@ class SceneSource:
 
     def mean_size_m(self) -> list[float]:
         """Mean height, width, length of the objects trained on."""
-        sizes = np.concatenate([frame.boxes for frame in self.frames])[:, 3:6]
+        sizes = np.concatenate([boxes for _, boxes in self.frames])[:, 3:6]
         return [float(value) for value in sizes.mean(axis=0)]
 
     def batch_at(self, step: int, batch_size: int, phase: int = 1, shard: BatchShard = WHOLE_BATCH) -> SceneBatch:
@@ -159,25 +153,18 @@ class SceneSource:
 
         Every scene has random numbers of its own.
         """
-        chosen, points, boxes, seeds = [], [], [], []
+        frame_ids, points, boxes, seeds = [], [], [], []
         for place in shard.of(batch_size):
             epoch, turn = divmod(step * batch_size + place, len(self.frames))
-            frame = self.frames[epoch_order(len(self.frames), self.seed, 0, epoch)[turn]]
+            frame, objects = self.frames[epoch_order(len(self.frames), self.seed, 0, epoch)[turn]]
             generator = np.random.default_rng([self.seed, phase, step, place])
-            scene, objects = self.augmentation.apply(self._points(frame.frame), frame.boxes, self.database, generator)
+            scene, objects = self.augmentation.apply(self._points(frame), objects, self.database, generator)
             points.append(sample_scene(scene, self.points, generator))
             boxes.append(objects)
-            chosen.append(frame)
+            frame_ids.append(frame.frame_id)
             seeds.append(int(generator.integers(2**31)))
-        filled = np.zeros((len(chosen), max(map(len, boxes)), 7), dtype=np.float32)
-        for i, objects in enumerate(boxes):
-            filled[i, : len(objects)] = objects
-        return SceneBatch(
-            [frame.frame.frame_id for frame in chosen],
-            torch.from_numpy(np.stack(points)),
-            torch.from_numpy(filled),
-            seeds,
-        )
+        filled = pad_sequence([torch.from_numpy(objects.astype(np.float32)) for objects in boxes], batch_first=True)
+        return SceneBatch(frame_ids, torch.from_numpy(np.stack(points)), filled, seeds)
 
     def _points(self, frame: Frame) -> NDArray[np.float32]:
         cloud = read_points(self.clouds_dir / f"{frame.frame_id}.bin")
@@ -201,8 +188,8 @@ class SceneSource:
             if not len(points):
                 left_out["without a point"] += 1
                 continue
-            self.frames.append(TrainingFrame(frame, boxes))
+            self.frames.append((frame, boxes))
             self.database.add(points, boxes)
         reasons = counted("left out", left_out)
-        objects = sum(len(frame.boxes) for frame in self.frames)
+        objects = sum(len(boxes) for _, boxes in self.frames)
         logger.info("%s: %d objects in %d of %d frames%s", class_name, objects, len(self.frames), len(dataset), reasons)

@@ -151,7 +151,7 @@ def test_frames_to_learn_nothing_from_are_left_out_and_counted(
         source = source_of(street)
     assert "in 2 of 5 frames; left out 1: without a point; left out 2: without an object" in caplog.text
     # Vans are trained on as cars.
-    assert [frame.frame.frame_id for frame in source.frames] == street.frame_ids[3:]
+    assert [frame.frame_id for frame, _ in source.frames] == street.frame_ids[3:]
 
 
 def test_near_only_leaves_far_objects_out(tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_near_only_leaves_far_objects_out(tmp_path: Path) -> None:
     depths = np.concatenate([frame.objects().box3d[:, 2] for frame in street])
     limit = float(np.median(depths))
     source = source_of(street, max_depth=limit)
-    assert sum(len(frame.boxes) for frame in source.frames) == (depths <= limit).sum()
+    assert sum(len(boxes) for _, boxes in source.frames) == (depths <= limit).sum()
     assert float(source.batch_at(0, 4).points[..., 2].max()) < limit + 0.5
 
 

@@ -10,8 +10,16 @@ from pseudolidar.files import InputError, require_output_folder
 from pseudolidar.inference import Shard, run_job
 from pseudolidar.inference.pairs import PairsToObjectsJob
 from pseudolidar.kitti import Frame, ObjectDataset
-from pseudolidar.pipeline import Drawing, GivenBoxes, Models, PairFrame, Summary, detection_record, raw_drive
-from pseudolidar.pipeline.models import DetectorKind
+from pseudolidar.pipeline import (
+    DetectorKind,
+    Drawing,
+    GivenBoxes,
+    Models,
+    PairFrame,
+    Summary,
+    detection_record,
+    raw_drive,
+)
 
 
 def main(

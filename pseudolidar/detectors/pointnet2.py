@@ -84,7 +84,7 @@ class SharedMLP(nn.Sequential):
 
 
 class SetAbstraction(nn.Module):
-    """Features around chosen centres: neighbours within a radius, a shared MLP on each, the maximum.
+    """Features around chosen centres: a ball query for neighbours, a shared MLP on each, the maximum.
 
     With several scales this is PointNet++'s multi-scale grouping (MSG). The first layer is linear, so its product with
     the features is made once per point and gathered. Coordinates enter it relative to their centre, neighbour by
@@ -120,14 +120,9 @@ class SetAbstraction(nn.Module):
         self.mlps = nn.ModuleList([SharedMLP((3 + feature_channels, *outer), batch_norm) for outer in channels])
 
     def forward(self, points: Tensor, features: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Abstract B point sets.
+        """Centres (B, M, 3) of B point sets and their features (B, M, out_channels); for one group the origin, M = 1.
 
-        Args:
-            points: float32 (B, N, 3), m.
-            features: (B, N, feature_channels), None where there are none.
-
-        Returns:
-            the centres (B, M, 3) and their features (B, M, out_channels); for one group the origin, M being 1.
+        The points are float32 (B, N, 3) m, their features (B, N, feature_channels), if there are any.
         """
         if self.centres is None:
             (mlp,) = self._scales
@@ -209,16 +204,10 @@ class FeaturePropagation(nn.Module):
         self.mlp = SharedMLP((known_channels + own_channels, *channels))
 
     def forward(self, points: Tensor, known: Tensor, own_features: Tensor | None, known_features: Tensor) -> Tensor:
-        """Carry features from `known` to `points`.
+        """Features (B, N, channels[-1]) of points float32 (B, N, 3).
 
-        Args:
-            points: float32 (B, N, 3).
-            known: float32 (B, M, 3).
-            own_features: (B, N, own_channels), None where there are none.
-            known_features: (B, M, known_channels).
-
-        Returns:
-            (B, N, channels[-1]).
+        They are made of the features (B, M, known_channels) of the known points float32 (B, M, 3), and of the points'
+        own (B, N, own_channels), if there are any.
         """
         matrix, bias = self.mlp.first.affine()
         squared_distance, index = three_nearest(points, known)

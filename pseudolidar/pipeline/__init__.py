@@ -1,7 +1,15 @@
 """u, r and v in a row: a rectified stereo pair in, a KITTI result file and a picture out."""
 
-from pseudolidar.pipeline.detection import OUTPUTS, Drawing, GivenBoxes, Summary, detect_frames, detection_record
-from pseudolidar.pipeline.frames import PairFrame, raw_drive
+from pseudolidar.pipeline.detection import (
+    OUTPUTS,
+    Drawing,
+    GivenBoxes,
+    PairFrame,
+    Summary,
+    detect_frames,
+    detection_record,
+    raw_drive,
+)
 from pseudolidar.pipeline.models import DetectorKind, Models
 
 __all__ = [

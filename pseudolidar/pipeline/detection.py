@@ -1,5 +1,6 @@
 """From stereo pairs to objects: disparity, cloud, 2D boxes and detectors, frame by frame, results and pictures."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -7,17 +8,64 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from pseudolidar.cloud import CloudTally, disparity_to_points, sparsify_points
 from pseudolidar.detectors import frame_seed
 from pseudolidar.detectors.boxes2d import Boxes2d, ScoreKind, clipped_to_image, read_boxes
 from pseudolidar.files import FormatError, InputError, Record, file_digest, require_file, track
-from pseudolidar.kitti import Calibration, Frame, Objects, write_image, write_objects
+from pseudolidar.kitti import Calibration, Frame, Objects, RawDrive, write_image, write_objects
 from pseudolidar.pipeline.models import Models
 from pseudolidar.viewing import Detections, detections_figure, figure_to_rgb
 
 OUTPUTS = ("results/{}.txt", "pictures/{}.png")
 """Files of a frame, {} standing for its id."""
+
+
+@dataclass(frozen=True)
+class PairFrame(Frame):
+    """A frame of three files anywhere; it has no label. `folder` is the left image's, `frame_id` its name.
+
+    The pair has to be rectified: matching points lie on one row. Nothing in a pair shows that it isn't.
+    """
+
+    left: Path
+    right: Path
+    calib: Path
+
+    @classmethod
+    def from_files(cls, left: str | Path, right: str | Path, calib: str | Path) -> "PairFrame":
+        """A frame named after its left image: 8-bit colour images (PNG, JPEG) of one size and a KITTI calibration.
+
+        The calibration has P2 and P3 for images of that size. Without Tr_velo_to_cam the cloud has the camera's place
+        for its origin, see `CANONICAL_VELO_TO_CAM`.
+
+        Raises:
+            FormatError: one of them isn't there.
+        """
+        left = require_file(left, "the left image")
+        right = require_file(right, "the right image")
+        return cls(left.parent, left.stem, left, right, require_file(calib, "a KITTI calibration file"))
+
+    @override
+    def path(self, kind: str) -> Path:
+        # Paths of other kinds than these three hold nothing.
+        files = {"calib": self.calib, "image_2": self.left, "image_3": self.right}
+        return files[kind] if kind in files else super().path(kind)
+
+
+def raw_drive(folder: str | Path) -> RawDrive:
+    """The frames of a raw drive from its folder, ROOT/2011_09_26/2011_09_26_drive_0001_sync.
+
+    Raises:
+        FormatError: no such folder, one of another name, or what `RawDrive` refuses.
+    """
+    path = Path(folder).absolute()
+    match = re.fullmatch(r"(\d{4}_\d{2}_\d{2})_drive_(\d+)_sync", path.name)
+    if match is None or path.parent.name != match[1]:
+        expected = "DATE/DATE_drive_NUMBER_sync, e.g. 2011_09_26/2011_09_26_drive_0001_sync"
+        raise FormatError(folder, "name", "/".join(path.parts[-2:]), expected)
+    return RawDrive(path.parent.parent, match[1], match[2])
 
 
 @dataclass(frozen=True)

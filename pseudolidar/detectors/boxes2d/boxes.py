@@ -23,7 +23,7 @@ DETECTION_CLASSES = {1: "Pedestrian", 2: "Car", 3: "Cyclist"}
 """The class numbers of the published detections files (Frustum PointNets, rgb_detections)."""
 
 ScoreKind = Literal["probability", "logit"]
-"""What the scores of a file are: probabilities, 0 to 1; or any numbers, of which a sigmoid makes probabilities."""
+"""Kinds of scores in a file: probabilities, 0 to 1; or any numbers, of which a sigmoid makes probabilities."""
 
 # Kept above 0, since the frustum's score takes the logarithm.
 _SMALLEST = 1e-300
@@ -81,12 +81,8 @@ def ground_truth_boxes(dataset: ObjectDataset, class_names: Sequence[str]) -> di
 def boxes_of_frames(boxes: Mapping[str, Boxes2d], dataset: ObjectDataset) -> dict[str, Boxes2d]:
     """Boxes from anywhere, fitted to the frames of a data set; the log counts what was changed.
 
-    Boxes are clipped to their image, and those that lie outside of it are skipped. A frame without an entry has no
-    boxes. Boxes of frames that the data set lacks are left out.
-
-    Args:
-        boxes: by frame.
-        dataset: with left images.
+    Boxes are clipped to their left image, and those that lie outside of it are skipped. A frame without an entry has
+    no boxes. Boxes of frames that the data set lacks are left out.
 
     Raises:
         FormatError: a missing or broken image.
@@ -114,15 +110,9 @@ def boxes_of_frames(boxes: Mapping[str, Boxes2d], dataset: ObjectDataset) -> dic
 def clipped_to_image(
     box2d: NDArray[np.float64], image_size: tuple[int, int]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_], int]:
-    """Clip boxes to an image.
+    """Boxes (N, 4) px, clipped to the centres of the outermost pixels of an image of (height, width) px.
 
-    Args:
-        box2d: (N, 4) px.
-        image_size: (height, width) px.
-
-    Returns:
-        the boxes (N, 4), clipped to the centres of the outermost pixels; which of them (N,) still have an area; and how
-        many of those were changed.
+    Also which of them (N,) still have an area, and how many of those were changed.
     """
     height, width = image_size
     clipped = np.clip(box2d, 0, [width - 1, height - 1, width - 1, height - 1])
@@ -160,10 +150,7 @@ def read_result_boxes(
 ) -> dict[str, Boxes2d]:
     """2D boxes of KITTI result files ID.txt, all classes.
 
-    Args:
-        results_dir: folder of the files.
-        frame_ids: of the frames.
-        scores: what they are; KITTI allows any number, and none shows by itself what it is.
+    The kind of scores has to be told: KITTI allows any number, and none shows by itself what it is.
 
     Raises:
         FormatError: a frame without a result file, a broken one, or a score that is no probability.

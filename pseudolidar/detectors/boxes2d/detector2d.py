@@ -50,13 +50,9 @@ class Detector2d:
 
     @torch.inference_mode()
     def boxes(self, image: NDArray[np.uint8]) -> Boxes2d:
-        """The objects in one image, best first.
+        """The objects in one image, best first: boxes of at least 1 px within it, with scores from 0.05 to 1.
 
-        Args:
-            image: uint8 (H, W, 3) RGB, of any size; it is resized to the rows that the network was trained on.
-
-        Returns:
-            boxes of at least 1 px within the image, with scores from 0.05 to 1.
+        The image, uint8 (H, W, 3) RGB, may have any size; it is resized to the rows that the network was trained on.
 
         Raises:
             ValueError: another shape or type.

@@ -38,18 +38,15 @@ _LIGHT_HEAD_LAYERS = 2
 _FIRST_SIDE = 3.0
 # A logit whose focal loss is nothing.
 _CERTAINLY_NOTHING = -20.0
-# Share of a proposal or anchor that an ignored box must cover for it to be ignored.
+# Fraction of a proposal or anchor that an ignored box must cover for it to be ignored.
 _IGNORED_COVERAGE = 0.5
 
 
 def detector_network(network: Network, classes: int, frozen_batch_norm: bool) -> "LightFCOS | FasterRCNN":
-    """A network with random weights.
+    """A network with random weights for some number of classes, background not counted.
 
-    Args:
-        network: which one.
-        classes: how many, background not counted.
-        frozen_batch_norm: batch normalisation of the ResNet keeps the statistics of the weights it starts from; for
-            small batches and pretrained weights.
+    With `frozen_batch_norm` batch normalisation of the ResNet keeps the statistics of the weights it starts from; for
+    small batches and pretrained weights.
 
     Raises:
         InputError: an unknown network.

@@ -53,15 +53,8 @@ def train_detector2d(
     """Train a 2D detector and write its checkpoint; resumable, see `training.fit`.
 
     DontCare regions, Van for cars and Person_sitting for pedestrians are neither right nor wrong in the loss. Labels
-    are clipped to the image; those outside of it are skipped and counted in the log.
-
-    Args:
-        settings: of the training.
-        dataset: the labelled training split.
-        checkpoint: the file to write; `Detector2d.from_checkpoint` reads it.
-        seed: of initial weights, order and augmentation.
-        device: where to train; None: as the settings say.
-        overwrite: a checkpoint of another record is replaced.
+    are clipped to the image; those outside of it are skipped and counted in the log. `Detector2d.from_checkpoint` reads
+    the checkpoint; arguments are as in `detectors.train_detector`.
 
     Raises:
         FormatError: a missing or broken file, or no object of the classes to train on; a checkpoint or running state
@@ -115,12 +108,8 @@ def load_pretrained(model: nn.Module, network: Network, weights: str) -> None:
     """Fill a network with the weights that fit it by name and shape; the log says what was left out.
 
     Fits are a detector of the same kind, whose class heads are left out where the number of classes differs, and a
-    plain ResNet, which becomes the body.
-
-    Args:
-        model: changed in place.
-        network: which network it is.
-        weights: a file (`.pth`, tensors by name, also under `state_dict` or `model`), or `download`.
+    plain ResNet, which becomes the body. `weights` is `download`, or a file (`.pth`) with tensors by name, also under
+    `state_dict` or `model`.
 
     Raises:
         FormatError: no such file, no weights in it, or none that fit.

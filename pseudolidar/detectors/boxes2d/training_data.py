@@ -55,7 +55,7 @@ class Boxes2dBatch:
     image_of_ignored: Tensor
 
     def targets(self, first_label: int) -> list[Target]:
-        """What the networks want to know of every image; the first class has the label `first_label`."""
+        """The targets of every image as the networks take them; the first class has the label `first_label`."""
         targets = []
         for image in range(len(self.images)):
             own, ignored = self.image_of_box == image, self.image_of_ignored == image

@@ -1,4 +1,4 @@
-"""Frustum PointNet's box coder: heading bins and size clusters, both with residuals (section 4.3); corners of boxes."""
+"""Frustum PointNet's box coder: heading bins and residuals, size clusters and size residuals (section 4.3)."""
 
 import math
 

@@ -124,16 +124,10 @@ def object_mask(mask_logits: Tensor) -> Tensor:
 
 
 def masked_points(points: Tensor, mask: Tensor, keys: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Sample `count` of each cloud's masked points, without repetition as long as there are enough.
+    """Sample (B, count, 3) of each cloud's masked points (B, N, 3), and the mean (B, 3) of all masked ones.
 
-    Args:
-        points: (B, N, 3).
-        mask: (B, N) bool, at least one True a row.
-        keys: (B, N) in [0, 1); points are taken in the order of their keys, again from the start if they run out.
-        count: how many.
-
-    Returns:
-        points (B, count, 3) and the mean of all masked points (B, 3).
+    They are taken in the order of their keys (B, N) in [0, 1), again from the start if they run out. The mask (B, N)
+    has at least one True a row.
     """
     weights = mask.to(points.dtype)[..., None]
     centre = (points * weights).sum(dim=1) / weights.sum(dim=1)

@@ -13,8 +13,13 @@ from pseudolidar.detectors.frustum_pointnet.box_coder import MEAN_SIZES_M, ONE_H
 from pseudolidar.detectors.frustum_pointnet.losses import frustum_loss
 from pseudolidar.detectors.frustum_pointnet.model import FrustumPointNet
 from pseudolidar.detectors.frustum_pointnet.networks import PooledLayer
-from pseudolidar.detectors.frustum_pointnet.samples import BatchSource, FrustumBatch, FrustumSample, collect_samples
-from pseudolidar.detectors.frustum_pointnet.settings import FrustumTraining
+from pseudolidar.detectors.frustum_pointnet.samples import (
+    BatchSource,
+    FrustumBatch,
+    FrustumSample,
+    FrustumTraining,
+    collect_samples,
+)
 from pseudolidar.files import FormatError, InputError, combined_digest
 from pseudolidar.kitti import ObjectDataset
 from pseudolidar.training import (

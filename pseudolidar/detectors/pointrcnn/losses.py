@@ -54,11 +54,9 @@ def rcnn_loss(
 
 
 def segmentation_loss(logits: Tensor, foreground: Tensor) -> Tensor:
-    """Focal loss (Lin et al., ICCV 2017) of foreground logits, a scalar: its sum over the foreground points' number.
+    """Focal loss (Lin et al., ICCV 2017) of foreground logits (B, N), a scalar: its sum over the foreground's number.
 
-    Args:
-        logits: (B, N).
-        foreground: (B, N), 1, 0, or -1 for points that do not count.
+    `foreground` (B, N) is 1, 0, or -1 for points that do not count.
     """
     target = (foreground > 0).float()
     cross_entropy = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
@@ -88,10 +86,7 @@ def box_loss(coder: BoxCoder, regression: Tensor, targets: BoxCode) -> Tensor:
 def box_loss_terms(coder: BoxCoder, regression: Tensor, targets: BoxCode) -> dict[str, Tensor]:
     """Every term before its weight, each the mean over R >= 1 boxes: cross-entropy of bins, smooth L1 of residuals.
 
-    Args:
-        coder: of the stage.
-        regression: (R, channels).
-        targets: of the same boxes; residuals count at the true bin.
+    Of the regression (R, channels) residuals count at the true bin.
     """
     code = coder.split(regression)
 

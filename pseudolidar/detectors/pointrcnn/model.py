@@ -94,10 +94,7 @@ class PointRCNN(nn.Module):
         )
 
     def forward(self, points: Tensor) -> PointRCNNOutput:
-        """Find the boxes of B scenes.
-
-        Args:
-            points: float32 (B, N, 3), rectified camera frame, m; N at least 1.
+        """Find the boxes of B scenes of points float32 (B, N, 3), rectified camera frame, m; N at least 1.
 
         Raises:
             ValueError: another shape, no points, or coordinates that are not finite.

@@ -92,15 +92,9 @@ class RCNNHead(nn.Module):
         nn.init.normal_(self.reg_layer.get_parameter("3.conv.weight"), std=0.001)
 
     def forward(self, points: Tensor, rpn: RPNOutput, rois: Tensor) -> tuple[Tensor, Tensor]:
-        """Confidence and refinement of RoIs.
+        """Confidence logits float32 (B, R, 1) and refinement (B, R, channels) of RoIs float32 (B, R, 7).
 
-        Args:
-            points: float32 (B, N, 3).
-            rpn: the RPN's output for them.
-            rois: float32 (B, R, 7).
-
-        Returns:
-            float32 confidence logits (B, R, 1) and refinement (B, R, channels).
+        `rpn` is the RPN's output for the points float32 (B, N, 3).
         """
         local, features, _ = self.pool(points, rpn, rois)
         # A few RoIs at a time: the memory of all of them together is many times that of the RPN.
@@ -113,9 +107,8 @@ class RCNNHead(nn.Module):
     def pool(self, points: Tensor, rpn: RPNOutput, rois: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """RoI pooling: the points in and around RoIs (B, R, 7).
 
-        Returns:
-            local features (B, R, P, 5), features of the RPN (B, R, P, C), and whether an RoI has a point at all,
-            bool (B, R); as published, those without get zeros, before the change of frame.
+        Local features (B, R, P, 5), features of the RPN (B, R, P, C), and whether an RoI has a point at all, bool (B,
+        R); as published, those without get zeros, before the change of frame.
         """
         margin = rois.new_tensor([0, self.shape.margin_m, 0, *3 * [2 * self.shape.margin_m], 0])
         index, found = roi_pool_points(points, rois + margin, self.shape.points)

@@ -149,15 +149,9 @@ PUBLISHED_PROPOSALS = ProposalSettings(nms_pre=9000, nms_post=100, nms_threshold
 
 
 def propose(boxes: Tensor, scores: Tensor, settings: ProposalSettings) -> Tensor:
-    """Choose the RoIs of each scene.
+    """The RoIs (B, nms_post, 7) of each scene, near before far, each by falling score; zeros fill up.
 
-    Args:
-        boxes: (B, N, 7) x y z h w l ry, rectified camera frame.
-        scores: (B, N), any monotone score.
-        settings: of the choice.
-
-    Returns:
-        (B, nms_post, 7), near before far, each by falling score; zeros fill up where there are fewer.
+    They are chosen among boxes (B, N, 7) x y z h w l ry, rectified camera frame, by scores (B, N).
     """
     rois = boxes.new_zeros(len(boxes), settings.nms_post, 7)
     for scene, (all_boxes, all_scores) in enumerate(zip(boxes, scores, strict=True)):

@@ -104,16 +104,9 @@ class SceneBatch:
 
 
 class SceneSource:
-    """Training scenes of one class; a batch depends on the seed, the phase and the step alone.
+    """Training scenes of one class and those like it (`SIMILAR_CLASSES`), each with some number of points.
 
-    Args:
-        dataset: frames with labels and calibration.
-        clouds_dir: ID.bin of every frame, velodyne frame.
-        class_name: the class; see `SIMILAR_CLASSES`.
-        points: of a scene.
-        augmentation: what is changed at random.
-        max_depth: m; objects and points beyond are left out (near-only).
-        seed: of everything.
+    A batch depends on the seed, the phase and the step alone; for the other arguments see `detectors.train_detector`.
 
     Raises:
         FormatError: a missing or broken file, or no object to train on.

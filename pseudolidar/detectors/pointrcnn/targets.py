@@ -84,13 +84,9 @@ class RoITargets:
 
 
 def sample_rois(proposals: Tensor, boxes: Tensor, sampling: RoISampling, generator: torch.Generator) -> RoITargets:
-    """Choose among proposals, foreground and background by quota, move them a little, and label them.
+    """Choose among proposals (B, P, 7), foreground and background by quota, move them a little, and label them.
 
-    Args:
-        proposals: (B, P, 7), rows of zeros where there are fewer.
-        boxes: (B, M, 7) objects, rows of zeros where there are fewer.
-        sampling: the quota.
-        generator: on the CPU; of the choice and the noise.
+    Rows of zeros fill up proposals and the objects' boxes (B, M, 7); the generator is on the CPU.
     """
     scenes = [
         _sample_scene(rois[rois[:, 3] > 0], truth[truth[:, 3] > 0], sampling, generator)
@@ -188,15 +184,8 @@ def augment_rois(
 ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
     """Scale and mirror each RoI in canonical coordinates.
 
-    The published code turns it too, which changes nothing in these coordinates.
-
-    Args:
-        local: (R, P, 5), local features, coordinates first.
-        targets: of the R RoIs of all scenes.
-        generator: on the CPU.
-
-    Returns:
-        local features, and in canonical coordinates the objects' offsets (R, 3) m, sizes (R, 3) m, headings (R,) rad.
+    The published code turns it too, which changes nothing in these coordinates. The local features (R, P, 5) have the
+    coordinates first; they come back with the objects' offsets (R, 3) m, sizes (R, 3) m and headings (R,) rad.
     """
     rois, boxes = targets.rois.flatten(0, 1), targets.boxes.flatten(0, 1)
     count = len(rois)

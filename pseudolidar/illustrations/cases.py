@@ -12,9 +12,8 @@ from pseudolidar.illustrations.decomposition import (
     APPROXIMATION,
     COMPATIBILITY,
     ESTIMATION,
-    Decomposition,
+    ErrorDecomposition,
     decompose,
-    decompose_two_upstream,
 )
 from pseudolidar.illustrations.distributions import (
     WEDGE_LINES,
@@ -27,13 +26,13 @@ from pseudolidar.illustrations.distributions import (
 )
 from pseudolidar.illustrations.learners import (
     Downstream,
+    GivenLine,
     Learner,
     LearnerModel,
     LinearClassifier,
     Parameters,
     PointRegression,
     QuadraticClassifier,
-    Rule,
     TableClassifier,
     percent_wrong,
     read_parameters,
@@ -80,7 +79,7 @@ class Illustration:
         return self.before.replaced(self.update)
 
 
-_WEDGE_RULES = (Rule(*WEDGE_LINES[0]), Rule(*WEDGE_LINES[1]))
+_WEDGE = (GivenLine(*WEDGE_LINES[0]), GivenLine(*WEDGE_LINES[1]))
 
 
 def illustrations() -> tuple[Illustration, ...]:
@@ -113,7 +112,7 @@ def illustrations() -> tuple[Illustration, ...]:
             "at the other; where one is wrong the other is right, and w knows: positive is what both call positive. u' "
             "is the best of all lines, and wrong far less often than u; but where it is wrong, w can hardly ever tell.",
             corner(),
-            (Rule((1.0, 0.0), 0.0), Rule((0.0, 1.0), 0.0)),
+            (GivenLine((1.0, 0.0), 0.0), GivenLine((0.0, 1.0), 0.0)),
             LearnerModel(LinearClassifier()),
         ),
         _three_models(
@@ -123,8 +122,8 @@ def illustrations() -> tuple[Illustration, ...]:
             "everywhere. v is wrong less often than u, and u' is made equal to v: the answers that u alone gave are "
             "lost.",
             wedge(),
-            _WEDGE_RULES,
-            LearnerModel(_WEDGE_RULES[1]),
+            _WEDGE,
+            LearnerModel(_WEDGE[1]),
         ),
     )
 
@@ -138,10 +137,10 @@ def _two_models(
 
 
 def _three_models(
-    name: str, title: str, story: str, examples: Examples, rules: tuple[Rule, ...], update: LearnerModel
+    name: str, title: str, story: str, examples: Examples, lines: tuple[GivenLine, ...], update: LearnerModel
 ) -> Illustration:
     vertices = (
-        *(Vertex(vertex, LearnerModel(rule)) for vertex, rule in zip(("u", "v"), rules, strict=True)),
+        *(Vertex(vertex, LearnerModel(line)) for vertex, line in zip(("u", "v"), lines, strict=True)),
         Vertex(DOWNSTREAM, LearnerModel(TableClassifier()), ("u", "v")),
     )
     replacement = Vertex("u", update, title="u'")
@@ -167,7 +166,7 @@ class State:
     predictions: Mapping[str, NDArray[np.float64]]
     losses: Mapping[str, float]
     bayes: float
-    decomposition: Decomposition
+    decomposition: ErrorDecomposition
     error_correlation: float | None
 
 
@@ -195,7 +194,11 @@ def run_illustrations(store: ArtifactStore, cases: tuple[Illustration, ...], wor
 
 def _state(store: ArtifactStore, case: Illustration, system: System) -> State:
     stages = system.stages(_SEED)
-    learners = {name: _learner(system, name) for name in system.order}
+    learners = {}
+    for name in system.order:
+        model = system.vertices[name].model
+        assert isinstance(model, LearnerModel)
+        learners[name] = model.learner
     parameters = {
         name: read_parameters(store.folder(stages[name, "train"]) if learner.trained else None)
         for name, learner in learners.items()
@@ -203,34 +206,25 @@ def _state(store: ArtifactStore, case: Illustration, system: System) -> State:
     predictions = {name: read_predictions(store.folder(stages[name, "predict"])) for name in system.order}
     positive = case.examples.positive
     downstream = learners[DOWNSTREAM]
-    assert isinstance(downstream, LinearClassifier | QuadraticClassifier | TableClassifier)
-    fitted = downstream.losses(predictions[DOWNSTREAM], case.examples)
+    assert isinstance(downstream, Downstream)
     parents = system.vertices[DOWNSTREAM].parents
     inputs = np.concatenate([predictions[name] for name in parents], axis=1)
     w_star = best_function(case.examples.x, positive)
     answers = (w_star, best_function(inputs, positive), downstream.best_in_set(inputs, positive))
     bayes, optimal, optimal_in_set = (percent_wrong(answer.astype(np.float64), positive) for answer in answers)
-    correlation = None
-    if len(parents) == 1:
-        decomposition = decompose(bayes, optimal, optimal_in_set, fitted)
-    else:
+    partnered, correlation = None, None
+    if len(parents) > 1:
         # The best second model says outright what w* would say, whatever the first one says: v†_u.
         with_partner = np.stack([predictions[parents[0]][:, 0], w_star], axis=1)
         partnered = percent_wrong(best_function(with_partner, positive).astype(np.float64), positive)
-        decomposition = decompose_two_upstream(bayes, partnered, optimal, optimal_in_set, fitted)
         correlation = float(np.corrcoef((inputs > 0.5) != positive[:, None], rowvar=False)[0, 1])
+    fitted = downstream.losses(predictions[DOWNSTREAM], case.examples)
     return State(
         learners,
         parameters,
         predictions,
         {name: system.test_loss(store, name, _SEED).value() for name in system.order},
         float(bayes.mean()),
-        decomposition,
+        decompose(bayes, optimal, optimal_in_set, fitted, partnered),
         correlation,
     )
-
-
-def _learner(system: System, name: str) -> Learner:
-    model = system.vertices[name].model
-    assert isinstance(model, LearnerModel)
-    return model.learner

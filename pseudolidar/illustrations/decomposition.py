@@ -14,7 +14,7 @@ ESTIMATION = "downstream estimation error"
 
 
 @dataclass(frozen=True)
-class Decomposition:
+class ErrorDecomposition:
     """Terms of a downstream model's excess over the Bayes-optimal loss.
 
     Attributes:
@@ -37,67 +37,34 @@ def decompose(
     optimal: NDArray[np.float64],
     optimal_in_set: NDArray[np.float64],
     fitted: NDArray[np.float64],
-) -> Decomposition:
-    """The three terms for one upstream model v and one downstream model w.
+    optimal_with_best_partner: NDArray[np.float64] | None = None,
+) -> ErrorDecomposition:
+    """The terms for one downstream model w behind one upstream model v, or behind two, u and v.
+
+    All losses are float64 (N,), on equally likely examples.
 
     Args:
-        bayes: float64 (N,), l(w*): losses of the Bayes-optimal model, which sees x itself, on equally likely examples.
-        optimal: (N,), l(w†∘v): of the best function of v's output, whatever its form.
-        optimal_in_set: (N,), l(w†_H∘v): of the best function of v's output in w's hypothesis set H.
-        fitted: (N,), l(w∘v): of w as it was trained; its expectation where chance takes part in the training.
-
-    Raises:
-        ValueError: losses of unequal numbers of examples, or of none.
-    """
-    _check(bayes=bayes, optimal=optimal, optimal_in_set=optimal_in_set, fitted=fitted)
-    terms = {
-        UPSTREAM: _mean(optimal - bayes),
-        APPROXIMATION: _mean(optimal_in_set - optimal),
-        ESTIMATION: _mean(fitted - optimal_in_set),
-    }
-    return Decomposition(terms, _mean(fitted - bayes))
-
-
-def decompose_two_upstream(
-    bayes: NDArray[np.float64],
-    optimal_with_best_partner: NDArray[np.float64],
-    optimal: NDArray[np.float64],
-    optimal_in_set: NDArray[np.float64],
-    fitted: NDArray[np.float64],
-) -> Decomposition:
-    """The terms for two upstream models u and v, whose upstream error has two parts.
-
-    Args:
-        bayes: float64 (N,), l(w*).
-        optimal_with_best_partner: (N,), l(w†∘(u, v†_u)): v†_u is the best v for this u, whatever its form.
-        optimal: (N,), l(w†∘(u, v)).
-        optimal_in_set: (N,), l(w†_H∘(u, v)).
-        fitted: (N,), l(w∘(u, v)).
+        bayes: l(w*), of the Bayes-optimal model, which sees x itself.
+        optimal: l(w†∘v) or l(w†∘(u, v)), of the best function of the upstream outputs, whatever its form.
+        optimal_in_set: l(w†_H∘v) or l(w†_H∘(u, v)), of the best function of these in w's hypothesis set H.
+        fitted: l(w∘v) or l(w∘(u, v)), of w as it was trained; its expectation where chance takes part in the training.
+        optimal_with_best_partner: with two upstream models, whose upstream error has two parts, l(w†∘(u, v†_u)): v†_u
+            is the best v for this u, whatever its form.
 
     Raises:
         ValueError: losses of unequal numbers of examples, or of none.
     """
     partner = optimal_with_best_partner
-    _check(
-        bayes=bayes, optimal_with_best_partner=partner, optimal=optimal, optimal_in_set=optimal_in_set, fitted=fitted
-    )
-    terms = {
-        EXCESS: _mean(partner - bayes),
-        COMPATIBILITY: _mean(optimal - partner),
-        APPROXIMATION: _mean(optimal_in_set - optimal),
-        ESTIMATION: _mean(fitted - optimal_in_set),
-    }
-    return Decomposition(terms, _mean(fitted - bayes))
-
-
-def _mean(differences: NDArray[np.float64]) -> float:
-    return float(np.mean(differences))
-
-
-def _check(**losses: NDArray[np.float64]) -> None:
-    (first, expected), *others = ((name, values.shape) for name, values in losses.items())
-    if len(expected) != 1 or expected[0] == 0:
-        raise ValueError(f"{first}: found shape {expected}, expected (N,) with one example or more")
-    for name, shape in others:
-        if shape != expected:
-            raise ValueError(f"{name}: found shape {shape}, expected {expected}, the shape of {first}")
+    if bayes.ndim != 1 or not len(bayes):
+        raise ValueError(f"bayes: found shape {bayes.shape}, expected (N,) with one example or more")
+    losses = {"optimal": optimal, "optimal_in_set": optimal_in_set, "fitted": fitted}
+    for name, values in (losses | ({} if partner is None else {"optimal_with_best_partner": partner})).items():
+        if values.shape != bayes.shape:
+            raise ValueError(f"{name}: found shape {values.shape}, expected {bayes.shape}, the shape of bayes")
+    if partner is None:
+        differences = {UPSTREAM: optimal - bayes}
+    else:
+        differences = {EXCESS: partner - bayes, COMPATIBILITY: optimal - partner}
+    differences |= {APPROXIMATION: optimal_in_set - optimal, ESTIMATION: fitted - optimal_in_set}
+    terms = {name: float(difference.mean()) for name, difference in differences.items()}
+    return ErrorDecomposition(terms, float((fitted - bayes).mean()))

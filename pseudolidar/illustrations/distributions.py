@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,11 +46,7 @@ class WriteExamples:
     """The stage that puts a distribution in a folder, for the systems that are trained and tested on it."""
 
     examples: Examples
-
-    @property
-    def version(self) -> int:
-        """Version of the file that is written."""
-        return 1
+    version: ClassVar[int] = 1
 
     def settings(self) -> Mapping[str, Any]:
         """A digest of the examples' arrays."""

@@ -1,6 +1,6 @@
 """The illustrations drawn: what the upstream models answer, what w makes of it, and their losses, before and after."""
 
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pseudolidar.illustrations.cases import DOWNSTREAM, Result, State
 from pseudolidar.illustrations.learners import QuadraticClassifier
 from pseudolidar.illustrations.optimal import best_conic, quadratic_features
-from pseudolidar.viewing.canvas import PAGE_WIDTH_IN, axes_at, drawing_style, new_figure
+from pseudolidar.viewing.canvas import PAGE_WIDTH_IN, Grid, axes_at, drawing_style
 from pseudolidar.viewing.colours import INK, MUTED, THEME
 
 _POSITIVE, _NEGATIVE = THEME["fourth"][0], THEME["third"][0]
@@ -26,6 +26,7 @@ _BARS_LEFT_IN = 3 * (_SIDE_IN + _GAP_IN) + 0.32
 _BARS_WIDTH_IN = PAGE_WIDTH_IN - _BARS_LEFT_IN - 0.5
 _BARS_HEIGHT_IN = 0.55
 _KEY_IN = 0.4
+_GRID = Grid(3, _GAP_IN, right_in=PAGE_WIDTH_IN - 3 * _SIDE_IN - 2 * _GAP_IN, above_in=_TOP_IN)
 _TINT = 0.22
 # Places along a panel's side at which a classifier is asked.
 _FINE, _COARSE = 400, 64
@@ -47,16 +48,17 @@ def _states(result: Result) -> tuple[tuple[State, str, str], ...]:
 
 def _regression_figure(result: Result) -> Figure:
     """Figures 2 and 3: the targets; v's answers and w; those of v' and w'; the losses."""
-    figure = new_figure(PAGE_WIDTH_IN, _TOP_IN + _SIDE_IN + _KEY_IN)
+    figure, panels = _GRID.figure(3, _SIDE_IN, bottom_in=_KEY_IN)
     examples = result.illustration.examples
     bounds = _bounds([examples.target, result.before.predictions["v"], result.after.predictions["v"]])
-    axes = _panel(figure, 0, 0, bounds, "the targets", "what v is meant to answer", INK)
+    axes = panels[0]
+    _frame(axes, bounds, "the targets", "what v is meant to answer", INK)
     _points(axes, examples.target, examples.positive)
     few = isinstance(result.before.learners[DOWNSTREAM], QuadraticClassifier)
-    for column, (state, prime, colour) in enumerate(_states(result), start=1):
+    for axes, (state, prime, colour) in zip(panels[1:], _states(result), strict=True):
         answers = state.predictions["v"]
         subtitle = f"w{prime} is wrong for {state.losses[DOWNSTREAM]:.1f} %{' on average' if few else ''}"
-        axes = _panel(figure, column, 0, bounds, f"the answers of v{prime}", subtitle, colour)
+        _frame(axes, bounds, f"the answers of v{prime}", subtitle, colour)
         _tint(axes, bounds, _says(state, DOWNSTREAM, bounds))
         ends = np.stack([answers, examples.target], axis=1)
         axes.plot(*ends.transpose(2, 1, 0), color=MUTED, linewidth=0.5, alpha=0.5, zorder=2)
@@ -65,7 +67,8 @@ def _regression_figure(result: Result) -> Figure:
             _boundary(axes, bounds, _best(answers, examples.positive, bounds), "--")
             shown = _typical_draw(result)
             _boundary(axes, bounds, _fitted_to_draw(state, shown, bounds), "-")
-            _rings(axes, answers[state.parameters[DOWNSTREAM]["draws"][shown].astype(np.int64)])
+            drawn = answers[state.parameters[DOWNSTREAM]["draws"][shown].astype(np.int64)]
+            axes.scatter(drawn[:, 0], drawn[:, 1], s=110, facecolors="none", edgecolors=INK, linewidths=1.2, zorder=4)
         else:
             wrong = (state.predictions[DOWNSTREAM][:, 0] > 0.5) != examples.positive
             _points(axes, answers, examples.positive, wrong)
@@ -87,15 +90,15 @@ def _regression_figure(result: Result) -> Figure:
 
 def _classifiers_figure(result: Result) -> Figure:
     """Figure 4: u, v and w; below them u', v and w'; the losses."""
-    figure = new_figure(PAGE_WIDTH_IN, 2 * (_TOP_IN + _SIDE_IN) + _KEY_IN)
+    figure, panels = _GRID.figure(6, _SIDE_IN, bottom_in=_KEY_IN)
     examples = result.illustration.examples
     bounds = _bounds([examples.x])
-    for row, (state, prime, colour) in enumerate(_states(result)):
-        for column, name in enumerate(state.predictions):
+    for row, (state, prime, colour) in zip((panels[:3], panels[3:]), _states(result), strict=True):
+        for axes, name in zip(row, state.predictions, strict=True):
             label = name if name == "v" else f"{name}{prime}"
             subtitle = "sees the plane" if name != DOWNSTREAM else f"sees only what u{prime} and v say"
             wrong = f"{label} is wrong for {state.losses[name]:.1f} %"
-            axes = _panel(figure, column, row, bounds, wrong, subtitle, INK if name == "v" else colour)
+            _frame(axes, bounds, wrong, subtitle, INK if name == "v" else colour)
             says = _says(state, name, bounds)
             _tint(axes, bounds, says)
             _points(axes, examples.x, examples.positive, (state.predictions[name][:, 0] > 0.5) != examples.positive)
@@ -120,9 +123,7 @@ def _bounds(clouds: list[NDArray[np.float64]]) -> Bounds:
     return float(middle[0]), float(middle[1]), float((high - low).max()) / 2 * 1.07
 
 
-def _panel(figure: Figure, column: int, row: int, bounds: Bounds, title: str, subtitle: str, colour: str) -> Axes:
-    top = row * (_TOP_IN + _SIDE_IN) + _TOP_IN
-    axes = axes_at(figure, column * (_SIDE_IN + _GAP_IN), top, _SIDE_IN, _SIDE_IN)
+def _frame(axes: Axes, bounds: Bounds, title: str, subtitle: str, colour: str) -> None:
     x, y, half = bounds
     axes.set_xlim(x - half, x + half)
     axes.set_ylim(y - half, y + half)
@@ -131,17 +132,13 @@ def _panel(figure: Figure, column: int, row: int, bounds: Bounds, title: str, su
     for spine in axes.spines.values():
         spine.set_visible(True)
     _titles(axes, _SIDE_IN, title, subtitle, colour)
-    return axes
 
 
 def _titles(axes: Axes, height_in: float, title: str, subtitle: str, colour: str) -> None:
     """Two lines above axes of a height."""
-    lines: tuple[tuple[str, float, dict[str, Any]], ...] = (
-        (title, 0.22, {"color": colour, "fontsize": 9.5, "fontweight": "bold"}),
-        (subtitle, 0.06, {}),
-    )
-    for text, above_in, style in lines:
-        axes.text(0, 1 + above_in / height_in, text, transform=axes.transAxes, **style)
+    place, above, below = axes.transAxes, 1 + 0.22 / height_in, 1 + 0.06 / height_in
+    axes.text(0, above, title, transform=place, color=colour, fontsize=9.5, fontweight="bold")
+    axes.text(0, below, subtitle, transform=place)
 
 
 def _points(
@@ -157,10 +154,6 @@ def _points(
         axes.scatter(crossed[:, 0], crossed[:, 1], s=24, c=colour, marker="x", linewidths=1.5, zorder=4)
 
 
-def _rings(axes: Axes, points: NDArray[np.float64]) -> None:
-    axes.scatter(points[:, 0], points[:, 1], s=110, facecolors="none", edgecolors=INK, linewidths=1.2, zorder=4)
-
-
 def _grid(bounds: Bounds, count: int) -> NDArray[np.float64]:
     """Places (count^2, 2) of a grid over the panel, row by row from below."""
     x, y, half = bounds
@@ -174,7 +167,7 @@ def _says(state: State, name: str, bounds: Bounds) -> NDArray[np.float64]:
     In Figure 4 the panel is the plane that u and v see, in the others that of v's answers.
     """
     learner = state.learners[name]
-    # A share of many curves is smooth, a single classifier's step is not.
+    # The mean of many curves is smooth, a single classifier's step is not.
     inputs = _grid(bounds, _COARSE if isinstance(learner, QuadraticClassifier) else _FINE)
     if name == DOWNSTREAM and "u" in state.learners:
         inputs = np.stack([_says(state, parent, bounds).reshape(-1) for parent in ("u", "v")], axis=1)
@@ -183,16 +176,16 @@ def _says(state: State, name: str, bounds: Bounds) -> NDArray[np.float64]:
     return answers.reshape(side, side)
 
 
-def _tint(axes: Axes, bounds: Bounds, share: NDArray[np.float64]) -> None:
+def _tint(axes: Axes, bounds: Bounds, probability: NDArray[np.float64]) -> None:
     """The colour of the class that is said, the stronger the surer."""
     x, y, half = bounds
-    if np.isin(share, (0.0, 1.0)).all():
-        places = np.linspace(-half, half, len(share))
+    if np.isin(probability, (0.0, 1.0)).all():
+        places = np.linspace(-half, half, len(probability))
         colours = [to_rgba(colour, _TINT) for colour in (_NEGATIVE, _POSITIVE)]
-        axes.contourf(places + x, places + y, share, levels=[-1.0, 0.5, 2.0], colors=colours, zorder=0)
+        axes.contourf(places + x, places + y, probability, levels=[-1.0, 0.5, 2.0], colors=colours, zorder=0)
         return
-    tint = np.where(share[..., None] > 0.5, to_rgba(_POSITIVE), to_rgba(_NEGATIVE))
-    tint[..., 3] = _TINT * np.abs(2 * share - 1)
+    tint = np.where(probability[..., None] > 0.5, to_rgba(_POSITIVE), to_rgba(_NEGATIVE))
+    tint[..., 3] = _TINT * np.abs(2 * probability - 1)
     extent = (x - half, x + half, y - half, y + half)
     axes.imshow(tint, extent=extent, origin="lower", interpolation="bilinear", zorder=0)
 
@@ -285,15 +278,12 @@ def _losses(figure: Figure, result: Result, upstream: str, quantity: str, digits
         verdict = "better" if values[1] < values[0] else "worse"
         _titles(axes, _BARS_HEIGHT_IN, f"{name}′ is {verdict}", measure, _AFTER)
         top += _BARS_HEIGHT_IN + gap_in
-    lines = [f"{result.illustration.grown.replace(' ', chr(10), 1)}:", _change(result, 1)]
+    terms = (state.decomposition.terms[result.illustration.grown] for state, _, _ in _states(result))
+    grown = " → ".join(f"{term:.1f}" for term in terms)
+    lines = [f"{result.illustration.grown.replace(' ', chr(10), 1)}:", f"{grown} %"]
     if result.before.error_correlation is not None:
         before, after = (f"{state.error_correlation:.2f}".replace("-", "−") for state, _, _ in _states(result))
         lines += ["", "correlation of the", "errors of u and v:", f"{before} → {after}"]
     height = float(figure.get_size_inches()[1])
     left, below = _BARS_LEFT_IN / PAGE_WIDTH_IN, 1 - (top - gap_in + 0.2) / height
     figure.text(left, below, "\n".join(lines), va="top", fontsize=8.5, linespacing=1.35)
-
-
-def _change(result: Result, digits: int) -> str:
-    before, after = (state.decomposition.terms[result.illustration.grown] for state, _, _ in _states(result))
-    return f"{before:.{digits}f} → {after:.{digits}f} %"

@@ -1,10 +1,11 @@
 """Small models of the illustrations, upstream and downstream: how they are fitted, what they answer, their loss."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +14,13 @@ from typing_extensions import override
 from pseudolidar.files import replacing, write_npy
 from pseudolidar.illustrations.distributions import Examples
 from pseudolidar.illustrations.optimal import (
+    HalfPlane,
     best_boolean_function,
     best_conic,
     best_function,
     best_half_plane,
     quadratic_features,
+    table_rows,
 )
 from pseudolidar.systems import Inputs, MeanLoss, Model, Step
 
@@ -25,75 +28,71 @@ Parameters = Mapping[str, NDArray[np.float64]]
 """What a learner keeps of its training: arrays by name."""
 
 
-class Learner(Protocol):
-    """A way to learn from a known distribution: a frozen dataclass whose attributes determine what it does."""
-
-    trained: ClassVar[bool]
-    """Whether there is anything to fit."""
-    unit: ClassVar[str]
-    """Unit of the test loss; empty for a pure number."""
-
-    def fit(self, inputs: NDArray[np.float64], examples: Examples) -> Parameters:
-        """Learn from inputs (N, K) and what the examples say about them."""
-        ...
-
-    def predict(self, parameters: Parameters, inputs: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(N, L) for inputs (N, K): a point, or in one column the probability that it says positive."""
-        ...
-
-    def losses(self, predictions: NDArray[np.float64], examples: Examples) -> NDArray[np.float64]:
-        """(N,) the test loss of each example."""
-        ...
-
-
-class Downstream(Learner, Protocol):
-    """A learner whose hypothesis set is known well enough to find the best in it."""
-
-    def best_in_set(self, inputs: NDArray[np.float64], positive: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """What w†_H answers (N,): of all classifiers in the set the one with the fewest errors on these inputs."""
-        ...
-
-
-def percent_wrong(positive_share: NDArray[np.float64], positive: NDArray[np.bool_]) -> NDArray[np.float64]:
+def percent_wrong(probability: NDArray[np.float64], positive: NDArray[np.bool_]) -> NDArray[np.float64]:
     """The expected 0-1 loss of each example, percent, of a classifier that says positive with a probability (N,)."""
-    return 100.0 * np.abs(positive_share - positive)
+    return 100.0 * np.abs(probability - positive)
 
 
-class _Classifier:
-    """What all classifiers share: their test loss."""
+class Learner(ABC):
+    """A way to learn from a known distribution: a base for frozen dataclasses whose attributes determine all.
+
+    Attributes:
+        trained: whether there is anything to fit.
+        unit: of the test loss; empty for a pure number.
+    """
 
     trained: ClassVar[bool] = True
+    unit: ClassVar[str]
+
+    @abstractmethod
+    def fit(self, inputs: NDArray[np.float64], examples: Examples) -> Parameters:
+        """Learn from inputs (N, K) and what the examples say about them."""
+
+    @abstractmethod
+    def predict(self, parameters: Parameters, inputs: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(N, L) for inputs (N, K): a point, or in one column the probability that it says positive."""
+
+    @abstractmethod
+    def losses(self, predictions: NDArray[np.float64], examples: Examples) -> NDArray[np.float64]:
+        """The test loss of each example, (N,): squared error, or the expected 0-1 loss in percent."""
+
+
+class Classifier(Learner):
+    """Says positive or negative, or how likely it says positive."""
+
     unit: ClassVar[str] = "% wrong"
 
+    @override
     def losses(self, predictions: NDArray[np.float64], examples: Examples) -> NDArray[np.float64]:
-        """The expected 0-1 loss of each example (N,), percent."""
         return percent_wrong(predictions[:, 0], examples.positive)
 
 
-@dataclass(frozen=True)
-class PointRegression:
-    """Predicts a point by least squares on polynomials of x.
+class Downstream(Classifier):
+    """A classifier whose hypothesis set is known well enough to find the best in it."""
 
-    Attributes:
-        degree: of the polynomials.
-    """
+    @abstractmethod
+    def best_in_set(self, inputs: NDArray[np.float64], positive: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """What w†_H answers (N,): of all classifiers in the set the one with the fewest errors on these inputs."""
+
+
+@dataclass(frozen=True)
+class PointRegression(Learner):
+    """Predicts a point by least squares on polynomials of x of a degree."""
 
     degree: int
-    trained: ClassVar[bool] = True
     unit: ClassVar[str] = ""
 
+    @override
     def fit(self, inputs: NDArray[np.float64], examples: Examples) -> Parameters:
-        """Least-squares coefficients of the targets: `coefficients` (terms, 2)."""
-        return {
-            "coefficients": np.asarray(np.linalg.lstsq(self._terms(inputs), examples.target, rcond=None)[0], np.float64)
-        }
+        coefficients = np.linalg.lstsq(self._terms(inputs), examples.target, rcond=None)[0]
+        return {"coefficients": np.asarray(coefficients, np.float64)}
 
+    @override
     def predict(self, parameters: Parameters, inputs: NDArray[np.float64]) -> NDArray[np.float64]:
-        """The points (N, 2) that the polynomials give for inputs (N, 2)."""
         return np.asarray(self._terms(inputs) @ parameters["coefficients"])
 
+    @override
     def losses(self, predictions: NDArray[np.float64], examples: Examples) -> NDArray[np.float64]:
-        """Squared distance of each predicted point to its target, (N,)."""
         return np.asarray(((predictions - examples.target) ** 2).sum(axis=1))
 
     def _terms(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -102,42 +101,35 @@ class PointRegression:
 
 
 @dataclass(frozen=True)
-class Rule(_Classifier):
-    """Calls one side of a given line positive; nothing is learnt.
+class GivenLine(HalfPlane, Classifier):
+    """Calls one side of a given line positive; nothing is learnt."""
 
-    Attributes:
-        normal: towards the positive side.
-        offset: normal . p > offset is positive.
-    """
-
-    normal: tuple[float, float]
-    offset: float
     trained: ClassVar[bool] = False
 
+    @override
     def fit(self, inputs: NDArray[np.float64], examples: Examples) -> Parameters:
-        """Empty: the line is given, and nothing is learnt."""
         return {}
 
+    @override
     def predict(self, parameters: Parameters, inputs: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(N, 1): 1.0 for inputs on the positive side of the line, else 0.0."""
-        return (inputs @ np.array(self.normal) > self.offset)[:, None].astype(np.float64)
+        return self.contains(inputs)[:, None].astype(np.float64)
 
 
 @dataclass(frozen=True)
-class LinearClassifier(_Classifier):
+class LinearClassifier(Downstream):
     """The line with the fewest errors, given as many examples as it takes."""
 
+    @override
     def fit(self, inputs: NDArray[np.float64], examples: Examples) -> Parameters:
-        """The line's normal (2,) and offset ()."""
         line = best_half_plane(inputs, examples.positive)
         return {"normal": np.array(line.normal), "offset": np.array(line.offset)}
 
+    @override
     def predict(self, parameters: Parameters, inputs: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(N, 1): 1.0 for inputs on the positive side of the line, else 0.0."""
         return (inputs @ parameters["normal"] > parameters["offset"])[:, None].astype(np.float64)
 
+    @override
     def best_in_set(self, inputs: NDArray[np.float64], positive: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """What the line with the fewest errors on these inputs says, (N,); see `Downstream.best_in_set`."""
         return best_half_plane(inputs, positive).contains(inputs)
 
 
@@ -146,7 +138,7 @@ _AT_ONCE = 256
 
 
 @dataclass(frozen=True)
-class QuadraticClassifier(_Classifier):
+class QuadraticClassifier(Downstream):
     """Sees few labelled examples and fits a quadratic classifier by ridge regression; all draws of them are fitted.
 
     Attributes:
@@ -157,8 +149,8 @@ class QuadraticClassifier(_Classifier):
     shown: int = 6
     ridge: float = 0.01
 
+    @override
     def fit(self, inputs: NDArray[np.float64], examples: Examples) -> Parameters:
-        """Coefficients (draws, 6) for inputs scaled by their mean and deviation (2,), and the draws (draws, shown)."""
         draws = np.array(list(combinations(range(len(inputs)), self.shown)))
         mean, deviation = inputs.mean(axis=0), inputs.std(axis=0)
         features = quadratic_features((inputs - mean) / deviation)[draws]
@@ -173,39 +165,35 @@ class QuadraticClassifier(_Classifier):
         features = quadratic_features((inputs - parameters["mean"]) / parameters["deviation"])
         return np.asarray(parameters["coefficients"] @ features.T)
 
+    @override
     def predict(self, parameters: Parameters, inputs: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(N, 1): the share of the draws whose classifiers say positive."""
+        # The fraction of the draws whose classifiers say positive.
         parts = np.array_split(inputs, -(-len(inputs) // _AT_ONCE))
         return np.concatenate([(self.values(parameters, part) > 0).mean(axis=0) for part in parts])[:, None]
 
+    @override
     def best_in_set(self, inputs: NDArray[np.float64], positive: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """What the best conic says of these inputs, (N,); see `Downstream.best_in_set`."""
         scaled = (inputs - inputs.mean(axis=0)) / inputs.std(axis=0)
         return np.asarray(quadratic_features(scaled) @ best_conic(scaled, positive) > 0)
 
 
 @dataclass(frozen=True)
-class TableClassifier(_Classifier):
+class TableClassifier(Downstream):
     """Sees K bits and answers, for each of their 2^K values, the commoner class; positive for values never seen."""
 
+    @override
     def fit(self, inputs: NDArray[np.float64], examples: Examples) -> Parameters:
-        """The class, 0.0 or 1.0, for each value of the bits: `answers` (2^K,)."""
-        rows = _row(inputs)
         answers = np.ones(1 << inputs.shape[1])
-        answers[rows] = best_function(inputs, examples.positive)
+        answers[table_rows(inputs > 0.5)] = best_function(inputs, examples.positive)
         return {"answers": answers}
 
+    @override
     def predict(self, parameters: Parameters, inputs: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(N, 1): the table's answer to each input, 0.0 or 1.0."""
-        return parameters["answers"][_row(inputs)][:, None]
+        return parameters["answers"][table_rows(inputs > 0.5)][:, None]
 
+    @override
     def best_in_set(self, inputs: NDArray[np.float64], positive: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """What the best Boolean function says of the inputs' bits, (N,); see `Downstream.best_in_set`."""
         return best_boolean_function(inputs > 0.5, positive)
-
-
-def _row(bits: NDArray[np.float64]) -> NDArray[np.int64]:
-    return np.asarray((bits > 0.5) @ (1 << np.arange(bits.shape[1])), np.int64)
 
 
 @dataclass(frozen=True)

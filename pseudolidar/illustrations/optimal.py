@@ -9,6 +9,9 @@ from scipy.optimize import Bounds, LinearConstraint, linprog, milp
 from shapely import MultiPoint
 from shapely.ops import nearest_points
 
+_SAME_DIRECTION = 1e-9
+_SMALLEST_MARGIN = 1e-4
+
 
 def best_function(outputs: NDArray[np.float64], positive: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """What the best of all functions of an output answers: the commoner class among examples of the same output.
@@ -29,12 +32,14 @@ def best_function(outputs: NDArray[np.float64], positive: NDArray[np.bool_]) -> 
 
 def best_boolean_function(bits: NDArray[np.bool_], positive: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """What the best of the 2^(2^K) functions of K bits (N, K) answers, by trying them all."""
-    rows = bits @ (1 << np.arange(bits.shape[1]))
+    rows = table_rows(bits)
     answers = [np.array(table)[rows] for table in product([False, True], repeat=1 << bits.shape[1])]
     return min(answers, key=lambda answer: int((answer != positive).sum()))
 
 
-_SAME_DIRECTION = 1e-9
+def table_rows(bits: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """The place of each row of K bits (N, K) in a table of 2^K, (N,)."""
+    return np.asarray(bits @ (1 << np.arange(bits.shape[1])), np.int64)
 
 
 @dataclass(frozen=True)
@@ -105,9 +110,6 @@ def quadratic_features(points: NDArray[np.float64]) -> NDArray[np.float64]:
     """(N, 2) -> (N, 6): 1, p, q, p^2, pq, q^2."""
     p, q = points[:, 0], points[:, 1]
     return np.stack([np.ones(len(points)), p, q, p * p, p * q, q * q], axis=1)
-
-
-_SMALLEST_MARGIN = 1e-4
 
 
 def best_conic(points: NDArray[np.float64], positive: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 from scipy.optimize import linprog
 
 from pseudolidar.illustrations import (
-    Decomposition,
+    ErrorDecomposition,
     Result,
     decompose,
-    decompose_two_upstream,
     draw_illustration,
     illustrations,
     run_illustrations,
@@ -197,7 +196,7 @@ def test_an_expectation_over_draws_is_that_of_fits_one_by_one() -> None:
 def test_terms_of_any_losses_add_up(losses: NDArray[np.float64]) -> None:
     bayes, partnered, optimal, in_set, fitted = losses
     one = decompose(bayes, optimal, in_set, fitted)
-    two = decompose_two_upstream(bayes, partnered, optimal, in_set, fitted)
+    two = decompose(bayes, optimal, in_set, fitted, partnered)
     for decomposition in (one, two):
         assert abs(decomposition.remainder) < 1e-9
         assert decomposition.total == pytest.approx(fitted.mean() - bayes.mean(), abs=1e-9)
@@ -212,7 +211,7 @@ def test_losses_of_other_examples_are_refused() -> None:
 
 
 def test_a_remainder_shows_a_wrong_term() -> None:
-    assert Decomposition({UPSTREAM: 1.0, ESTIMATION: 2.0}, 3.5).remainder == pytest.approx(0.5)
+    assert ErrorDecomposition({UPSTREAM: 1.0, ESTIMATION: 2.0}, 3.5).remainder == pytest.approx(0.5)
 
 
 def test_the_script_leaves_tables_figures_a_report_and_numbers(

@@ -21,21 +21,19 @@ from pseudolidar.viewing import Block, Report, Section
 
 
 def case_study_report(study: CaseStudy, configuration: str) -> Report:
-    """Compose the report of a case study that has been run.
-
-    Args:
-        study: stages that failed are said to be missing, and what stands on them is left out.
-        configuration: the resolved configuration, as text.
-    """
+    """Compose the report of a case study that has been run; what failed is said, and what depends on it left out."""
     verdict = study.verdict
     # The changes themselves stand in the table.
     said = [] if verdict is None else [change.sentence() for change in (verdict.own, *verdict.descendants.values())]
     sentences = [] if verdict is None else [line for line in verdict.sentences() if line not in said]
+    detectors = [table_1(study)]
+    if any(place.near_only for place in study.places):
+        detectors.append(table_3(study))
     sections = [
         Section("Verdict", () if verdict is None else (verdict_table(study), *sentences[1:])),
         Section("What is missing", _missing(study)),
         Section("Upstream: the disparity models", (upstream_sentence(study), table_2(study), depth_error_table(study))),
-        Section("Downstream: the detectors", tuple(detector_tables(study))),
+        Section("Downstream: the detectors", tuple(detectors)),
         Section("Why: which term of the error grew", tuple(diagnosis_blocks(study))),
         Section("By depth", tuple(depth_blocks(study))),
         Section("Negative and positive flips", tuple(flip_blocks(study))),
@@ -44,20 +42,12 @@ def case_study_report(study: CaseStudy, configuration: str) -> Report:
         Section("Precision and recall", tuple(curve_blocks(study))),
     ]
     return Report(
-        title=f"Case study {study.settings.name}: u, u' and what stands behind them",
+        title=f"Case study {study.settings.name}: u, u' and what depends on them",
         lead=" ".join([*sentences[:1], upstream_sentence(study)]),
         sections=tuple(section for section in sections if section.blocks),
         facts=_facts(study),
         configuration=configuration,
     )
-
-
-def detector_tables(study: CaseStudy) -> list[Table]:
-    """Table 1, and Table 3 where pedestrians are studied."""
-    tables = [table_1(study)]
-    if any(place.near_only for place in study.places):
-        tables.append(table_3(study))
-    return tables
 
 
 def upstream_sentence(study: CaseStudy) -> str:
@@ -91,12 +81,11 @@ def _doubt(change: Change) -> str:
 
 def _missing(study: CaseStudy) -> tuple[Block, ...]:
     """What failed for good, why, and what could not be made for it."""
-    outcome = study.result
-    if not outcome.failed:
+    if not study.result.failed:
         return ()
-    rows = tuple(Row((str(failure.stage), failure.message)) for failure in outcome.failed)
-    skipped = len(outcome.skipped)
-    note = f"{skipped} {'stage that stands' if skipped == 1 else 'stages that stand'} on them could not be made either."
+    rows = tuple(Row((str(failure.stage), failure.message)) for failure in study.result.failed)
+    skipped = len(study.result.skipped)
+    note = f"{skipped} {'stage that depends' if skipped == 1 else 'stages that depend'} on them could not be made."
     return (Table("Stages that failed", (("stage", "why"),), rows, (note,) if skipped else ()),)
 
 

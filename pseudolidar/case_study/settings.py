@@ -151,11 +151,6 @@ class CaseStudySettings:
                 expected = f"letters, digits, dots, dashes and underscores, and none of {', '.join(KINDS)}"
                 raise InputError(f"commands: found the name {name!r}, expected {expected}")
 
-    @property
-    def training_seeds(self) -> tuple[int, ...]:
-        """Seeds of the trainings: `seeds` numbers from `seed` upwards."""
-        return tuple(range(self.seed, self.seed + self.seeds))
-
 
 def _described(value: object) -> str:
     """Settings without a type as they are, all else by its type."""

@@ -75,7 +75,7 @@ class CaseStudy:
         require_inputs(settings)
         self.settings = settings
         self.store = store
-        self.seeds = settings.training_seeds
+        self.seeds = tuple(range(settings.seed, settings.seed + settings.seeds))
         matching = settings.semi_global_matching
         self.upstream: tuple[Source, ...] = UPDATE if matching is None else (*UPDATE, "SGM")
         self.sources: tuple[Source, ...] = (*(self.upstream if matching and matching.detectors else UPDATE), "y")

@@ -16,6 +16,7 @@ from pseudolidar.systems.losses import ItemLosses, resampled_losses
 
 Word = Literal["improved", "worse", "undecided"]
 
+_WORDS: dict[int, Word] = {-1: "improved", 0: "undecided", 1: "worse"}
 _ONE_SEED = "since one training seed says nothing about training noise"
 
 
@@ -151,7 +152,7 @@ def change(
         by_seed=tuple(by_seed.tolist()),
         over_seeds=over_seeds,
         p_value=p_value,
-        word="undecided" if reason else _word(interval),
+        word="undecided" if reason else _WORDS[interval.direction],
         reason=reason,
         unit=before[0].unit,
     )
@@ -181,10 +182,10 @@ class UpdateVerdict:
         Among many descendants some look worse by chance alone; with it, the probability that any descendant is called
         worse that is not stays below 1 - confidence.
         """
-        by_p = sorted(self.descendants.items(), key=lambda pair: _or_one(pair[1].p_value))
+        by_p = sorted(self.descendants.items(), key=lambda pair: np.nan_to_num(pair[1].p_value, nan=1.0))
         kept = []
         for rank, (name, found) in enumerate(by_p):
-            if _or_one(found.p_value) * (len(by_p) - rank) > 1 - found.confidence:
+            if np.nan_to_num(found.p_value, nan=1.0) * (len(by_p) - rank) > 1 - found.confidence:
                 break
             kept.append(name)
         return tuple(name for name in self._called("worse") if name in kept)
@@ -209,12 +210,8 @@ class UpdateVerdict:
         if self.self_defeating:
             # With one descendant there is nothing to correct for.
             holds = len(self.descendants) == 1 or bool(self.worse_after_correction)
-            how = (
-                "Self-defeating"
-                if holds
-                else "Self-defeating by single intervals, not after correction for their number"
-            )
-            return f"{how}: {own} improves, and {_listed(worse)} behind it {_verb(worse)} worse."
+            doubt = "" if holds else " by single intervals, not after correction for their number"
+            return f"Self-defeating{doubt}: {own} improves, and {_listed(worse)} behind it {_verb(worse)} worse."
         if self.own.word != "improved":
             besides = f"; {_listed(worse)} behind it {_verb(worse)} worse" if worse else ""
             if self.own.word == "worse":
@@ -276,16 +273,6 @@ def _p_value(drawn: NDArray[np.float64], error: float, freedom: int) -> float:
     # Counting the data themselves as one draw: no number of draws shows a probability of 0.
     rarer = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
     return min(1.0, 2 * (rarer + 1) / (len(drawn) + 1))
-
-
-def _word(interval: Interval) -> Word:
-    if interval.high < 0:
-        return "improved"
-    return "worse" if interval.low > 0 else "undecided"
-
-
-def _or_one(p_value: float) -> float:
-    return 1.0 if np.isnan(p_value) else p_value
 
 
 def _verb(names: Sequence[str]) -> str:

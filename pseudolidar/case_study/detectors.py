@@ -142,17 +142,11 @@ def widened(training: FrustumTraining | PointRCNNTraining, factor: float) -> Fru
             return max(4, 4 * round(channels * factor / 4))
         return tuple(scaled(part) for part in channels)
 
-    backbone, rcnn = training.backbone, training.rcnn
-    return dataclasses.replace(
-        training,
-        backbone=dataclasses.replace(
-            backbone,
-            channels=scaled(backbone.channels),
-            propagation=scaled(backbone.propagation),
-            head=scaled(backbone.head),
-        ),
-        rcnn=dataclasses.replace(rcnn, up=scaled(rcnn.up), channels=scaled(rcnn.channels), head=scaled(rcnn.head)),
-    )
+    def wider(network: Any, *names: str) -> Any:
+        return dataclasses.replace(network, **{name: scaled(getattr(network, name)) for name in names})
+
+    backbone = wider(training.backbone, "channels", "propagation", "head")
+    return dataclasses.replace(training, backbone=backbone, rcnn=wider(training.rcnn, "up", "channels", "head"))
 
 
 def _fraction(frames: ObjectDataset, fraction: float) -> ObjectDataset:

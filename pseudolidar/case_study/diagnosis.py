@@ -23,7 +23,7 @@ from pseudolidar.systems.diagnosis import (
 from pseudolidar.tables import Row, Table
 from pseudolidar.viewing import Block
 
-# The pixels that a detector lives on, chosen before any result: cars are scored at any distance, pedestrians near.
+# The pixels that matter to a detector, chosen before any result: cars are scored at any distance, pedestrians near.
 _PIXELS = {"Car": ("car", range_name(RANGES_M[0])), "Pedestrian": ("pedestrian", range_name(RANGES_M[1]))}
 
 _SUPPORT = {True: "yes", False: "no", None: "open"}
@@ -164,7 +164,7 @@ def mismatch(changes: Mapping[tuple[str, str], Change], region: str, depth_range
 
     Args:
         changes: as `upstream_changes` returns them.
-        region, depth_range: of the pixels that the downstream model lives on, chosen before looking at the changes.
+        region, depth_range: of the pixels that matter downstream, chosen before looking at the changes.
     """
     overall, here = changes["all", range_name(RANGES_M[0])], changes[region, depth_range]
     words = {"improved": "falls", "worse": "rises", "undecided": "is not shown to fall or rise"}

@@ -1,4 +1,4 @@
-"""What a case study leaves beside its report: every number as one JSON file, and its trained models."""
+"""The files of a case study beside its report: every number as JSON, and its trained models."""
 
 import dataclasses
 import json
@@ -27,8 +27,7 @@ def write_results(study: CaseStudy, path: Path) -> None:
         "verdict": _verdict(study),
         "disparity": {
             source: {seed: study.errors(source, seed).to_dict() for seed in study.seeds}
-            for source in study.upstream
-            if study.is_there(source, DISPARITY)
+            for source in study.upstream_there
         },
         "average_precision": {
             place.vertex: {
@@ -39,8 +38,7 @@ def write_results(study: CaseStudy, path: Path) -> None:
                     }
                     for seed in study.seeds
                 }
-                for source in study.sources_of(place)
-                if study.is_there(source, place.vertex)
+                for source in study.sources_there(place)
             }
             for place in (*study.places, *study.variants)
         },
@@ -75,22 +73,17 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
-def write_model_folders(study: CaseStudy, folder: Path) -> list[Path]:
+def write_model_folders(study: CaseStudy, folder: Path) -> None:
     """Copy the models of a finished study to `folder`/SOURCE/, named as `pipeline.Models` expects them.
 
     One folder for each source that detectors were trained on, of the first seed: its disparity model, the 2D detector
     if the study has one, the detectors trained on whole clouds. The oracle's folder has no disparity model. Models that
     an earlier study left there go: a folder holds those of one system.
-
-    Returns:
-        the folders.
     """
-    folders = []
     for name in FILE_NAMES.values():
         for left in (folder / name).glob("*.pt"):
             left.unlink()
     for source in study.sources:
-        target = folder / FILE_NAMES[source]
         steps: dict[str, tuple[str, Step]] = {"disparity.pt": (DISPARITY, "train"), "boxes2d.pt": (BOXES2D, "predict")}
         for place in study.places:
             if place.kind in _PREFIXES and not place.near_only:
@@ -99,7 +92,5 @@ def write_model_folders(study: CaseStudy, folder: Path) -> list[Path]:
         stages = study.systems[source].stages(study.seeds[0])
         for name, step in steps.items():
             if step in stages and (model := study.store.folder(stages[step]) / MODEL_FILE).is_file():
-                with replacing(target / name) as temporary:
+                with replacing(folder / FILE_NAMES[source] / name) as temporary:
                     shutil.copyfile(model, temporary)
-        folders.append(target)
-    return folders

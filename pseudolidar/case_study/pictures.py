@@ -97,7 +97,7 @@ def _recall_curve(study: CaseStudy, place: DetectorPlace, source: Source) -> Dep
 
 
 def _found(study: CaseStudy, source: Source, place: DetectorPlace, seed: int) -> FoundObjects:
-    """What a detector finds at its score of highest F1, at the looser IoU."""
+    """The objects that a detector finds at its score of highest F1, at the looser IoU."""
     frames, folder = study.frames("val"), study.folder(source, place.vertex, "predict", seed)
     results = [read_objects(folder / f"{frame_id}.txt", scored=True) for frame_id in frames.frame_ids]
     reach = (0.0, study.settings.near_m) if place.class_name == "Pedestrian" else None

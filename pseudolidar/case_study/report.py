@@ -23,7 +23,7 @@ from pseudolidar.viewing import Block, Report, Section
 def case_study_report(study: CaseStudy, configuration: str) -> Report:
     """Compose the report of a case study that has been run; what failed is said, and what depends on it left out."""
     verdict = study.verdict
-    # The changes themselves stand in the table.
+    # The changes themselves are in the table.
     said = [] if verdict is None else [change.sentence() for change in (verdict.own, *verdict.descendants.values())]
     sentences = [] if verdict is None else [line for line in verdict.sentences() if line not in said]
     detectors = [table_1(study)]
@@ -80,7 +80,6 @@ def _doubt(change: Change) -> str:
 
 
 def _missing(study: CaseStudy) -> tuple[Block, ...]:
-    """What failed for good, why, and what could not be made for it."""
     if not study.result.failed:
         return ()
     rows = tuple(Row((str(failure.stage), failure.message)) for failure in study.result.failed)

@@ -1,4 +1,4 @@
-"""What determines a case study: its frames, its models, its detectors and their clouds."""
+"""The settings of a case study: its frames, its models, its detectors and their clouds."""
 
 import re
 from collections.abc import Mapping
@@ -31,8 +31,7 @@ FILE_NAMES: Mapping[Source, str] = {"u": "u", "u'": "u-prime", "SGM": "semi-glob
 
 
 DisparityChoice = StereoTraining | MatchingDisparity | Checkpoint | DisparityFolder | CommandDisparity
-"""What can be u or u': a PSMNet or an ensemble to train, matching without training, weights, a folder of maps, a
-command."""
+"""u or u': a PSMNet or an ensemble to train, matching without training, weights, a folder of maps, a command."""
 
 
 @dataclass(frozen=True)

@@ -111,26 +111,22 @@ class CaseStudy:
         if place not in self.places:
             return UPDATE
         command = self.settings.commands.get(place.kind)
-        if command is not None and DISPARITY in command.parents and not self._has_exact_disparity():
-            # An oracle that is LiDAR has no disparity to show to it.
-            return tuple(source for source in self.sources if source != "y")
-        return self.sources
+        if command is None or DISPARITY not in command.parents or isinstance(self.settings.data, TownData):
+            return self.sources
+        # An oracle that is LiDAR has no disparity to show to it.
+        is_shown = self.frames("val")[0].has_exact_disparity()
+        return tuple(source for source in self.sources if source != "y" or is_shown)
 
     def cloud(self, place: DetectorPlace) -> PointCloudGenerator:
         """The clouds that a detector is trained on."""
         near_m = self.settings.near_m if place.near_only else None
         return PointCloudGenerator(self.settings.max_height_m, near_m, sparse=place.kind == "P-RCNN")
 
-    @cache  # noqa: B019 - a study lives as long as its program
-    def _has_exact_disparity(self) -> bool:
-        data = self.settings.data
-        return isinstance(data, TownData) or ObjectDataset(data.root, "val")[0].has_exact_disparity()
-
     def stage(self, source: Source, vertex: str, step: Step, seed: int) -> Stage:
         """A step of a vertex of the system of a source of depth."""
         return self._stages(source, seed)[vertex, step]
 
-    @cache  # noqa: B019
+    @cache  # noqa: B019 - a study lives as long as its program
     def _stages(self, source: Source, seed: int) -> dict[tuple[str, Step], Stage]:
         return self.systems[source].stages(seed)
 
@@ -195,7 +191,7 @@ class CaseStudy:
         self, before: Sequence[ItemLosses], after: Sequence[ItemLosses], trained: bool, title: str = ""
     ) -> Change:
         """The change between any two test losses, seed by seed."""
-        # All intervals are from the same drawn frames: one quantity has one interval, wherever it stands.
+        # All intervals are from the same drawn frames: one quantity has one interval wherever it is shown.
         return change(title, before, after, self.random("frames"), trained)
 
     def level(self, losses: Sequence[ItemLosses], trained: bool) -> Estimate:
@@ -217,7 +213,7 @@ class CaseStudy:
 
     @cached_property
     def verdict(self) -> UpdateVerdict | None:
-        """What the update did to u and to the detectors that are there; None if u or u' is missing."""
+        """Of the update, on u and on the detectors that are there; None if u or u' is missing."""
         if not self.is_compared(DISPARITY):
             return None
         own = self.change(DISPARITY, "the disparity model")

@@ -49,7 +49,7 @@ def source_name(settings: CaseStudySettings, source: Source) -> str:
 
 
 def intervals_note(study: CaseStudy) -> str:
-    """What the intervals of every table hold for."""
+    """The note on the intervals of every table."""
     if study.settings.seeds == 1:
         return (
             "Intervals (95 %) are over validation frames alone: one training seed says nothing of the chance in "
@@ -177,7 +177,6 @@ def _signed(change: Change) -> Estimate:
 
 
 def _detectors_note(study: CaseStudy) -> str:
-    """What the detectors are, and where their 2D boxes come from."""
     parts = []
     if study.settings.pointrcnn:
         parts.append("P-RCNN: PointRCNN on sparse clouds.")
@@ -231,7 +230,7 @@ def table_2(study: CaseStudy) -> Table:
 
 
 def depth_error_table(study: CaseStudy) -> Table:
-    """What stereo benchmarks rank by: depth MAE and D1 over all pixels, by depth; means over the seeds."""
+    """The errors that stereo benchmarks rank by: depth MAE and D1 over all pixels, by depth; means over the seeds."""
     rows = []
     for source in study.upstream_there:
         errors = [study.errors(source, seed) for seed in study.seeds]

@@ -32,7 +32,7 @@ TERMS: tuple[Term, ...] = get_args(Term)
 
 @dataclass(frozen=True)
 class Evidence:
-    """What one estimator says about one term of the error.
+    """A finding about one term of the error.
 
     Attributes:
         finding: what was found, a clause.
@@ -218,7 +218,7 @@ def oracle_gap(
 
 
 def conclude(evidence: Sequence[Evidence]) -> list[str]:
-    """What the evidence supports, what it speaks against, what it leaves open, and what it can't show."""
+    """In words: the terms that grew, those that did not, those left open, and the limits of the evidence."""
     lines = []
     for term in TERMS:
         of_term = [one for one in evidence if one.term == term]

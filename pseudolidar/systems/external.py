@@ -32,7 +32,7 @@ SPLITS = ("train", "val")
 
 CHANGED = "another content than when the study started"
 AS_BEFORE = "the same; start the study again, so that it knows its stages by what is there now"
-"""What an error says of a file that determines a result: what was found, and what was expected."""
+"""Found and expected, in the error about a file that determines a result."""
 
 COMMAND_VERSION = 1
 """Raised when commands are called in another way."""
@@ -48,7 +48,7 @@ class CommandError(UserError):
 
 @dataclass(frozen=True)
 class Command(Model):
-    """What the commands of all kinds of models have in common; the test of a kind calls none.
+    """A model that is somebody else's program; kinds of models add their placeholders, and their test in this process.
 
     Attributes:
         train: template of the command that trains; None: there is nothing to train.

@@ -22,7 +22,7 @@ class ItemLosses(Protocol):
 
     @property
     def unit(self) -> str:
-        """What the loss is measured in, for people; empty for a pure number."""
+        """Of the loss, for people; empty for a pure number."""
 
     @property
     def scored(self) -> int:

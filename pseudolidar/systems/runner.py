@@ -31,7 +31,7 @@ class StageFailure:
 
 @dataclass
 class RunResult:
-    """What became of stages.
+    """The stages of a run by what became of them.
 
     Attributes:
         made: now; those that were there before are not among them.

@@ -17,7 +17,7 @@ _LOCK = ".lock"
 
 
 class Task(Protocol):
-    """What a stage does: a frozen dataclass at the top of its module, so that another process can be given it."""
+    """The work of a stage: a frozen dataclass at the top of its module, so that another process can be given it."""
 
     @property
     def version(self) -> int:
@@ -35,7 +35,7 @@ class Task(Protocol):
 
 @dataclass(frozen=True)
 class Resources:
-    """What a stage occupies while it is made.
+    """Processors and cards that a stage occupies while it is made.
 
     Attributes:
         cpus: processor threads; PyTorch computes with as many, on whatever machine, since their number can change the

@@ -17,7 +17,7 @@ STEPS: tuple[Step, ...] = ("train", "predict", "test")
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a step of a model is given.
+    """The folders and the seed that a step of a model is given.
 
     Attributes:
         data: the data set's folder.

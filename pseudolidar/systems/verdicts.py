@@ -1,4 +1,4 @@
-"""What an update did: the change of each test loss with its interval and one word, and whether it defeats itself."""
+"""The verdict on an update: the change of each test loss in one word, with its interval; is it self-defeating?"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -160,7 +160,7 @@ def change(
 
 @dataclass(frozen=True)
 class UpdateVerdict:
-    """What replacing one model did to it and to all that is fed by it.
+    """The changes by replacing one model: its own, and those of all that are fed by it.
 
     Attributes:
         own: of the vertex that was replaced.

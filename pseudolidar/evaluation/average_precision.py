@@ -93,6 +93,7 @@ class Tally:
         score: float64 (E,), falling: at each of these scores what is true and false in one frame changes.
         frame: int64 (E,), that frame.
         change: float64 (E, 3), by how much: true positives, false positives, orientation similarity.
+        partner: int64 (G,), the row of each object's detection when all are kept, -1 where it has none.
     """
 
     object_count: NDArray[np.int64]
@@ -101,6 +102,7 @@ class Tally:
     score: NDArray[np.float64]
     frame: NDArray[np.int64]
     change: NDArray[np.float64]
+    partner: NDArray[np.int64]
 
     def curves(
         self, weights: NDArray[np.int64], official_grid: bool = False
@@ -139,7 +141,7 @@ def tally_scenes(scenes: Scenes, class_name: str, difficulty: str, view: str, mi
     labels, detections, geometry = scenes.labels, scenes.detections, GEOMETRY[view]
     score = detections.objects.score
     assert score is not None
-    found, true, false, similarity = tally_frames(
+    found, true, false, similarity, partner = tally_frames(
         labels.start, detections.start, scenes.pair_start, scenes.iou[geometry], scenes.by_score,
         label_state, detection_state, score, scenes.region_cover[geometry] > min_overlap,
         labels.objects.alpha, detections.objects.alpha, min_overlap,
@@ -155,6 +157,7 @@ def tally_scenes(scenes: Scenes, class_name: str, difficulty: str, view: str, mi
         score[changes],
         detections.frame[changes],
         np.stack([true[changes], false[changes], similarity[changes]], axis=1).astype(np.float64),
+        partner,
     )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pseudolidar.evaluation.average_precision import METRICS, PrecisionCurve, Tally, average_precision, tally_scenes
-from pseudolidar.evaluation.matching import COUNTS, match_frames
+from pseudolidar.evaluation.matching import COUNTS, largest_iou
 from pseudolidar.evaluation.protocol import CLASSES, DIFFICULTIES, GEOMETRY, VIEWS, resolve_overlap
 from pseudolidar.evaluation.reading import read_folders
 from pseudolidar.evaluation.scenes import Scenes, build_scenes
@@ -261,13 +261,14 @@ def object_outcomes(evaluation: Evaluation) -> Iterator[Outcome]:
     score = detections.objects.score
     assert score is not None
     label_frame, detection_frame = labels.frame, detections.frame
-    for class_name, view, level in evaluation.tallies:
+    for (class_name, view, level), tally in evaluation.tallies.items():
         label_state = scenes.label_states(class_name, DIFFICULTIES[level])
         detection_state = scenes.detection_states(class_name, DIFFICULTIES[level])
         least, geometry = evaluation.min_overlap[class_name][view], GEOMETRY[view]
-        partner, label_iou, detection_iou = match_frames(
+        partner = tally.partner
+        label_iou, detection_iou = largest_iou(
             labels.start, detections.start, scenes.pair_start, scenes.iou[geometry],
-            label_state, detection_state, score, least,
+            label_state, detection_state, partner,
         )  # fmt: skip
         is_false = (detection_state == COUNTS) & (scenes.region_cover[geometry] <= least)
         is_false[partner[partner >= 0]] = False

@@ -16,32 +16,6 @@ COUNTS, IGNORED, ABSENT = 0, 1, -1
 
 
 @cpu_kernel
-def _list_candidates(
-    first_label: int,
-    end_label: int,
-    first: int,
-    end: int,
-    row: int,
-    iou: np.ndarray,
-    label_state: np.ndarray,
-    detection_state: np.ndarray,
-    min_overlap: float,
-    candidate: np.ndarray,
-    candidate_end: np.ndarray,
-) -> None:
-    """Detections whose IoU with each object of a frame is large enough, in the order of the file."""
-    listed = 0
-    for i in range(first_label, end_label):
-        if label_state[i] != ABSENT:
-            for j in range(first, end):
-                if detection_state[j] != ABSENT and iou[row + j - first] > min_overlap:
-                    candidate[listed] = j
-                    listed += 1
-        candidate_end[i - first_label] = listed
-        row += end - first
-
-
-@cpu_kernel
 def _match(
     first_label: int,
     end_label: int,
@@ -97,12 +71,8 @@ def tally_frames(
     label_alpha: np.ndarray,
     detection_alpha: np.ndarray,
     min_overlap: float,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """How the outcomes of each frame change with the score from which on detections are kept.
-
-    The official tool matches every frame anew for each of its 41 thresholds, and these depend on all frames. But a
-    frame's outcomes change only at the scores of its own detections: matched once at each of these, they are known for
-    every threshold, and for every choice of frames.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """How what is true and false in each frame changes with the score from which on detections are kept.
 
     Args:
         by_score: int64 (D,), each frame's detections by falling score.
@@ -114,15 +84,13 @@ def tally_frames(
             the recall grid.
         true, false: int64 (D,), and similarity: float64 (D,): by how much true positives, false positives and
             orientation similarity (the sum of (1 + cos(alpha - alpha')) / 2 over the true positives) change once
-            detections of this score are kept; where several of a frame share a score it stands at one of them.
+            detections of this score are kept; where several of a frame have one score it stands at one of them.
+        partner: int64 (G,), the row of each object's detection when all are kept, -1 where it has none.
     """
-    found = np.full(len(label_state), np.nan)
-    true = np.zeros(len(score), np.int64)
-    false = np.zeros(len(score), np.int64)
+    found, partner = np.full(len(label_state), np.nan), np.full(len(label_state), -1)
+    true, false = np.zeros(len(score), np.int64), np.zeros(len(score), np.int64)
     similarity = np.zeros(len(score))
-    taken = np.zeros(len(score), np.bool_)
-    touched = np.zeros(len(score), np.bool_)
-    partner = np.full(len(label_state), -1)
+    taken, touched = np.zeros(len(score), np.bool_), np.zeros(len(score), np.bool_)
     most_pairs, most_labels = 0, 0
     for frame in range(len(label_start) - 1):
         most_pairs = max(most_pairs, pair_start[frame + 1] - pair_start[frame])
@@ -132,10 +100,16 @@ def tally_frames(
     for frame in range(len(label_start) - 1):
         first_label, end_label = label_start[frame], label_start[frame + 1]
         first, end, row = detection_start[frame], detection_start[frame + 1], pair_start[frame]
-        _list_candidates(
-            first_label, end_label, first, end, row, iou, label_state, detection_state, min_overlap,
-            candidate, candidate_end,
-        )  # fmt: skip
+        # Detections whose IoU with each object is large enough, in the order of the file.
+        listed = 0
+        for i in range(first_label, end_label):
+            pair = row + (i - first_label) * (end - first) - first
+            if label_state[i] != ABSENT:
+                for j in range(first, end):
+                    if detection_state[j] != ABSENT and iou[pair + j] > min_overlap:
+                        candidate[listed] = j
+                        listed += 1
+            candidate_end[i - first_label] = listed
         listed = 0
         for i in range(first_label, end_label):
             best = -1
@@ -182,52 +156,38 @@ def tally_frames(
             false[last] = liable - excused - last_false
             similarity[last] = alike - last_alike
             last_hits, last_false, last_alike = hits, liable - excused, alike
-    return found, true, false, similarity
+    return found, true, false, similarity, partner
 
 
 @cpu_kernel
-def match_frames(
+def largest_iou(
     label_start: np.ndarray,
     detection_start: np.ndarray,
     pair_start: np.ndarray,
     iou: np.ndarray,
     label_state: np.ndarray,
     detection_state: np.ndarray,
-    score: np.ndarray,
-    min_overlap: float,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The detection of each object when all are kept.
+    partner: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """IoU of objects and detections with what they are matched to, or nearest to.
+
+    Args:
+        partner: as `tally_frames` returns it.
 
     Returns:
-        partner: int64 (G,), the row of the detection, -1 where there is none.
-        label_iou: float64 (G,), the object's IoU with it; without one, its largest with a detection that counts.
-        detection_iou: float64 (D,), each detection's largest IoU with an object that is not absent.
+        float64 (G,), each object's IoU with its partner; without one, its largest with a detection that counts; and
+        float64 (D,), each detection's largest with an object that is not absent.
     """
-    partner = np.full(len(label_state), -1)
-    label_iou = np.zeros(len(label_state))
-    detection_iou = np.zeros(len(score))
-    taken = np.zeros(len(score), np.bool_)
+    label_iou, detection_iou = np.zeros(len(label_state)), np.zeros(len(detection_state))
     for frame in range(len(label_start) - 1):
-        first_label, end_label = label_start[frame], label_start[frame + 1]
-        first, end, row = detection_start[frame], detection_start[frame + 1], pair_start[frame]
-        candidate = np.zeros(pair_start[frame + 1] - row, np.int64)
-        candidate_end = np.zeros(end_label - first_label, np.int64)
-        _list_candidates(
-            first_label, end_label, first, end, row, iou, label_state, detection_state, min_overlap,
-            candidate, candidate_end,
-        )  # fmt: skip
-        _match(
-            first_label, end_label, first, end, row, iou, detection_state, score, candidate, candidate_end,
-            -np.inf, partner, taken,
-        )  # fmt: skip
-        for i in range(first_label, end_label):
-            if label_state[i] != ABSENT:
-                for j in range(first, end):
-                    found_iou = iou[row + j - first]
-                    detection_iou[j] = max(detection_iou[j], found_iou)
+        pair = pair_start[frame]
+        for i in range(label_start[frame], label_start[frame + 1]):
+            for j in range(detection_start[frame], detection_start[frame + 1]):
+                if label_state[i] != ABSENT:
+                    detection_iou[j] = max(detection_iou[j], iou[pair])
                     if partner[i] == j:
-                        label_iou[i] = found_iou
+                        label_iou[i] = iou[pair]
                     elif partner[i] < 0 and detection_state[j] == COUNTS:
-                        label_iou[i] = max(label_iou[i], found_iou)
-            row += end - first
-    return partner, label_iou, detection_iou
+                        label_iou[i] = max(label_iou[i], iou[pair])
+                pair += 1
+    return label_iou, detection_iou

@@ -196,7 +196,7 @@ def test_recall_grid_of_a_perfect_detector_is_whole(count: int) -> None:
         """At how many points the precision of a detector is 1 that finds some of the objects, in one frame."""
         scores, frame = np.linspace(1, 0, found), np.zeros(found, np.int64)
         change = np.tile([1.0, 0.0, 1.0], (found, 1))
-        tally = Tally(np.array([count]), scores, frame, scores, frame, change)
+        tally = Tally(np.array([count]), scores, frame, scores, frame, change, frame)
         return int((tally.curves(np.ones((1, 1), np.int64))[0] == 1).sum())
 
     assert recall_points(count) == 41

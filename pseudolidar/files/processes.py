@@ -2,6 +2,7 @@
 
 import functools
 import os
+import pickle
 import signal
 import threading
 import time
@@ -11,9 +12,6 @@ from collections.abc import Callable, Iterator, Mapping
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from typing import Any
-
-from loky.backend import get_context  # type: ignore[import-untyped]
-from loky.backend.reduction import dumps, loads  # type: ignore[import-untyped]
 
 from pseudolidar.files.errors import WorkerError
 
@@ -58,7 +56,7 @@ class ProcessPool:
 
     def start(self, task: Any, function: Callable[..., Any], *arguments: Any) -> None:
         """Let an idle worker call a function; `task` is what `finished` calls it by."""
-        message = dumps((function, arguments))
+        message = _pickled((function, arguments))
         worker = self._idle.pop()
         try:
             worker.connection.send_bytes(message)
@@ -77,7 +75,7 @@ class ProcessPool:
             assert isinstance(connection, Connection)
             worker, task = self._busy.pop(connection)
             try:
-                value, error = loads(connection.recv_bytes())
+                value, error = pickle.loads(connection.recv_bytes())
                 died = False
             except (EOFError, OSError):
                 value, error, died = None, None, True
@@ -107,18 +105,19 @@ class ProcessPool:
                     continue
                 deaths[name] += 1
                 if deaths[name] == MAX_ATTEMPTS:
-                    found = (
-                        f"{MAX_ATTEMPTS} workers that died, one after the other (killed from outside, or out of memory)"
-                    )
-                    expected = "one that finishes; fewer workers take less memory"
                     why = "killed from outside, or out of memory"
-                    raise WorkerError(f"{name}: found {found} ({why}), expected {expected}")
+                    found = f"{MAX_ATTEMPTS} workers that died, one after the other ({why})"
+                    expected = "one that finishes; fewer workers take less memory"
+                    raise WorkerError(f"{name}: found {found}, expected {expected}")
                 waiting.appendleft(name)
 
 
 class _Worker:
     def __init__(self, number: int, environment: Mapping[str, str]) -> None:
         self.number = number
+        # Here and below, since whoever starts no processes need not wait for loky.
+        from loky.backend import get_context  # type: ignore[import-untyped]
+
         self.connection, other_end = Pipe()
         self.process = get_context("loky").Process(target=_work, args=(other_end, os.getpid()), env=dict(environment))
         # No Ctrl-C while it imports what it needs: until `_work` asks for it.
@@ -142,12 +141,19 @@ def _work(connection: Connection, parent: int) -> None:
             return
         answer: tuple[Any, Exception | None]
         try:
-            function, arguments = loads(message)
+            function, arguments = pickle.loads(message)
             answer = function(*arguments), None
         except Exception as error:
             error.add_note(f"in a worker process:\n{traceback.format_exc()}")
             answer = None, error
-        connection.send_bytes(dumps(answer))
+        connection.send_bytes(_pickled(answer))
+
+
+def _pickled(value: object) -> memoryview:
+    from loky.backend.reduction import dumps  # type: ignore[import-untyped]
+
+    message: memoryview = dumps(value)
+    return message
 
 
 @functools.cache

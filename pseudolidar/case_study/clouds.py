@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from pseudolidar.case_study.disparity import DISPARITY, truth_of
 from pseudolidar.cloud import LIDAR_GRID, write_clouds, write_lidar_clouds
-from pseudolidar.files import combined_digest, replacing
+from pseudolidar.files import combined_digest, write_file
 from pseudolidar.kitti import ObjectDataset
 from pseudolidar.systems import Inputs, Model, Step
 from pseudolidar.systems.external import SPLITS
@@ -60,8 +60,7 @@ class FolderTask:
             link = folder / name
             link.unlink(missing_ok=True)
             link.symlink_to((Path(self.data.root) / name).resolve(), target_is_directory=True)
-        with replacing(folder / "splits.json") as temporary:
-            temporary.write_text(json.dumps(self.data.frame_ids()))
+        write_file(folder / "splits.json", json.dumps(self.data.frame_ids()))
 
 
 @dataclass(frozen=True)

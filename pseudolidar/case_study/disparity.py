@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from typing_extensions import override
 
 from pseudolidar.ensembles import train_disparity, trained_disparity
-from pseudolidar.files import FormatError, combined_digest, file_digest, files_digest, replacing, track
+from pseudolidar.files import FormatError, combined_digest, file_digest, files_digest, replacing, track, write_file
 from pseudolidar.kitti import DISPARITY_SUFFIXES, Frame, ObjectDataset, disparity_path, read_disparity
 from pseudolidar.stereo import (
     REGIONS,
@@ -65,8 +65,7 @@ class MeasuredDisparity(Model):
         mean = mean_disparity_of(ObjectDataset(inputs.data, "train"))
         metrics = disparity_metrics(inputs.predictions, ObjectDataset(inputs.data, "val"), mean)
         metrics.save(folder / ERRORS_FILE)
-        with replacing(folder / "errors.json") as temporary:
-            temporary.write_text(json.dumps(metrics.to_dict(), indent=1))
+        write_file(folder / "errors.json", json.dumps(metrics.to_dict(), indent=1))
 
     @override
     def test_loss(self, inputs: Inputs) -> MeanLoss:
@@ -296,8 +295,7 @@ class Oracle(Model):
     def run_predict(self, inputs: Inputs, folder: Path) -> None:
         """Write down which truth there is."""
         truth = "disparity" if ObjectDataset(inputs.data, "val")[0].has_exact_disparity() else "velodyne"
-        with replacing(folder / _ORACLE_FILE) as temporary:
-            temporary.write_text(json.dumps({"truth": truth}))
+        write_file(folder / _ORACLE_FILE, json.dumps({"truth": truth}))
 
 
 def truth_of(predictions: Path) -> str | None:

@@ -11,7 +11,7 @@ from pseudolidar.case_study.detectors import BOXES2D
 from pseudolidar.case_study.disparity import DISPARITY, MODEL_FILE
 from pseudolidar.case_study.settings import FILE_NAMES
 from pseudolidar.case_study.study import CaseStudy
-from pseudolidar.files import replacing
+from pseudolidar.files import replacing, write_file
 from pseudolidar.systems import Change, Step
 
 _PREFIXES = {"P-RCNN": "pointrcnn", "F-PTNET": "frustum"}
@@ -44,8 +44,7 @@ def write_results(study: CaseStudy, path: Path) -> None:
         },
         "failed": {str(failure.stage): failure.message for failure in study.result.failed},
     }
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(results, indent=1))
+    write_file(path, json.dumps(results, indent=1))
 
 
 def _verdict(study: CaseStudy) -> dict[str, Any] | None:

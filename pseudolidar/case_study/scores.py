@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from pseudolidar.evaluation import LOOSE_OVERLAP, Evaluation, evaluate, left_out
-from pseudolidar.files import InputError, replacing
+from pseudolidar.files import InputError, write_file
 from pseudolidar.kitti import ObjectDataset, Objects, read_objects
 from pseudolidar.systems import Inputs, Model
 
@@ -121,8 +121,7 @@ class ScoredDetector(Model):
             name: evaluate_results(inputs.predictions, frames, self.class_name, self.near_m, loose).to_dict()
             for name, loose in (("official", False), ("loose", True))
         }
-        with replacing(folder / "average_precision.json") as temporary:
-            temporary.write_text(json.dumps(scores, indent=1))
+        write_file(folder / "average_precision.json", json.dumps(scores, indent=1))
 
     @override
     def test_loss(self, inputs: Inputs) -> AveragePrecisionLoss:

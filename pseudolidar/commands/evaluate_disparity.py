@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pseudolidar.case_study import disparity_table
-from pseudolidar.files import FormatError, InputError, replacing, require_output_file
+from pseudolidar.files import FormatError, InputError, require_output_file, write_file
 from pseudolidar.kitti import Calibration, ObjectDataset, read_disparity, read_points
 from pseudolidar.stereo import StereoMetrics, disparity_metrics, lidar_disparity, map_metrics
 from pseudolidar.stereo.pairs import StereoPairs
@@ -38,8 +38,7 @@ def main(
         raise FormatError(truth, "truth", "nothing in the image", "pixels whose disparity is known")
     print_tables([disparity_table(metrics, name)])
     if output is not None:
-        with replacing(output) as temporary:
-            temporary.write_text(json.dumps(metrics.to_dict(), indent=1) + "\n")
+        write_file(output, json.dumps(metrics.to_dict(), indent=1) + "\n")
         print(f"written to {output}")
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from pseudolidar.files import replacing
+from pseudolidar.files import write_file
 from pseudolidar.illustrations import (
     draw_illustration,
     illustrations,
@@ -26,14 +26,12 @@ def main(*, output: Path, workers: int, configuration: str) -> None:
 def run(output: Path, workers: int, configuration: str) -> None:
     """Run the illustrations in `output`, print their tables, write figure-*.png, report.html, results.json."""
     results = run_illustrations(ArtifactStore(output / "artifacts"), illustrations(), workers)
-    with replacing(output / "config.yaml") as temporary:
-        temporary.write_text(configuration)
+    write_file(output / "config.yaml", configuration)
     figures = {result.illustration.name: draw_illustration(result) for result in results}
     report = illustrations_report(results, figures, configuration)
     print_tables(tables_of(report))
     for name, figure in figures.items():
         save_figure(figure, output / f"{name}.png")
-    with replacing(output / "results.json") as temporary:
-        temporary.write_text(json.dumps(illustrations_data(results), indent=1))
+    write_file(output / "results.json", json.dumps(illustrations_data(results), indent=1))
     write_report(report, output / "report.html")
     Console().print(f"report: {output / 'report.html'}", highlight=False, soft_wrap=True)

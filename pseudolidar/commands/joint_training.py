@@ -15,7 +15,7 @@ from pseudolidar.ensembles.joint_training import (
     joint_training_report,
     run_experiments,
 )
-from pseudolidar.files import InputError, replacing
+from pseudolidar.files import InputError, write_file
 from pseudolidar.systems import ArtifactStore, default_workers
 from pseudolidar.tables import print_tables
 from pseudolidar.viewing import save_figure, tables_of, write_report
@@ -40,16 +40,14 @@ def main(
 def run(output: Path, designs: Sequence[Design], workers: int, configuration: str) -> None:
     """Train in `output`, print the tables, write NAME-*.png, report.html, results.json."""
     experiments = run_experiments(ArtifactStore(output / "artifacts"), designs, workers)
-    with replacing(output / "config.yaml") as temporary:
-        temporary.write_text(configuration)
+    write_file(output / "config.yaml", configuration)
     figures = {experiment.design.name: draw_experiment(experiment) for experiment in experiments}
     report = joint_training_report(experiments, figures, configuration)
     print_tables(tables_of(report))
     for experiment, drawn in figures.items():
         for name, figure in drawn.items():
             save_figure(figure, output / f"{experiment}-{name}.png")
-    with replacing(output / "results.json") as temporary:
-        temporary.write_text(json.dumps(joint_training_data(experiments), indent=1))
+    write_file(output / "results.json", json.dumps(joint_training_data(experiments), indent=1))
     write_report(report, output / "report.html")
     console = Console()
     for text in (report.lead, f"report: {output / 'report.html'}"):

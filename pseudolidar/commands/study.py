@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from pseudolidar.case_study import CaseStudy, CaseStudySettings, case_study_report, write_model_folders, write_results
-from pseudolidar.files import InputError, replacing
+from pseudolidar.files import InputError, write_file
 from pseudolidar.systems import ArtifactStore, RunResult, default_workers, make_stages
 from pseudolidar.tables import print_tables
 from pseudolidar.viewing import tables_of, write_report
@@ -32,8 +32,7 @@ def main(
 def run(settings: CaseStudySettings, output: Path, workers: int, ray: str | None, configuration: str) -> None:
     """Run the study in `output`, print its tables, write report.html, results.json, config.yaml, models/."""
     study = CaseStudy(settings, ArtifactStore(output / "artifacts"))
-    with replacing(output / "config.yaml") as temporary:
-        temporary.write_text(configuration)
+    write_file(output / "config.yaml", configuration)
     study.result = make_stages(study.store, study.wanted(), workers) if ray is None else on_ray(study, ray)
     if study.data.fingerprint in study.result.missing:
         raise InputError(study.result.failed[0].message)

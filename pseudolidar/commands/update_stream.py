@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from pseudolidar.files import replacing, require_output_folder
+from pseudolidar.files import require_output_folder, write_file
 from pseudolidar.tables import print_tables
 from pseudolidar.updates.digits_stream import (
     ALIKE,
@@ -37,14 +37,13 @@ def main(
 
 def write(diverse: Experiment, alike: Experiment, output: Path, configuration: str) -> None:
     """Print the tables, write a figure a selection (random.png), report.html, results.json and config.yaml."""
-    with replacing(output / "config.yaml") as temporary:
-        temporary.write_text(configuration)
+    write_file(output / "config.yaml", configuration)
     figures = {selection: stream_figure(diverse, selection) for selection in diverse.selections}
     report = stream_report(diverse, alike, figures, configuration)
     print_tables(tables_of(report))
     for name, figure in figures.items():
         save_figure(figure, output / f"{name}.png")
-    with replacing(output / "results.json") as temporary:
-        temporary.write_text(json.dumps({"diverse": stream_data(diverse), "alike": stream_data(alike)}, indent=1))
+    results = {"diverse": stream_data(diverse), "alike": stream_data(alike)}
+    write_file(output / "results.json", json.dumps(results, indent=1))
     write_report(report, output / "report.html")
     Console().print(f"report: {output / 'report.html'}", highlight=False, soft_wrap=True)

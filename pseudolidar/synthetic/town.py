@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pseudolidar.files import RECORD_FILE, FormatError, InputError, ProcessPool, Record, claimed, replacing, track
+from pseudolidar.files import RECORD_FILE, FormatError, InputError, ProcessPool, Record, claimed, track, write_file
 from pseudolidar.kitti import write_disparity, write_image, write_objects, write_points
 from pseudolidar.synthetic.camera import exposure_of, render, sample_sensors
 from pseudolidar.synthetic.labels import label
@@ -119,6 +119,5 @@ def _write_splits(folder: Path, splits: dict[str, int]) -> None:
     for name, count in splits.items():
         path, text = folder / f"{name}.txt", "".join(f"{index:06d}\n" for index in range(first, first + count))
         if not path.is_file() or path.read_text() != text:
-            with replacing(path) as temporary:
-                temporary.write_text(text)
+            write_file(path, text)
         first += count

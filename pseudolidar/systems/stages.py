@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from pseudolidar.files import Record, locked, replacing, require_output_folder
+from pseudolidar.files import Record, locked, require_output_folder, write_file
 from pseudolidar.training import arithmetic_threads
 
 _FINISHED = "stage.json"
@@ -144,6 +144,5 @@ class ArtifactStore:
                 stage.task.run(folder, parents)
             seconds = round(time.monotonic() - started, 1)
             content = {**stage.record.to_dict(), "title": str(stage), "seconds": seconds}
-            with replacing(folder / _FINISHED) as temporary:
-                temporary.write_text(json.dumps(content, indent=1, sort_keys=True))
+            write_file(folder / _FINISHED, json.dumps(content, indent=1, sort_keys=True))
         return True

@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from pseudolidar.files import FormatError, replacing, require_file, require_output_file
+from pseudolidar.files import FormatError, require_file, require_output_file, write_file
 
 CHECKPOINT_SUFFIXES = (".pt", ".pth", ".tar", ".safetensors")
 """What the name of a checkpoint ends in, in whatever case."""
@@ -76,8 +76,7 @@ def save_checkpoint(path: str | Path, content: Mapping[str, Any]) -> None:
         archive = io.BytesIO()
         torch.save(dict(content), archive)
         buffer = archive.getvalue()
-    with replacing(path) as temporary:
-        temporary.write_bytes(buffer)
+    write_file(path, buffer)
 
 
 def load_checkpoint(path: str | Path) -> dict[str, Any]:

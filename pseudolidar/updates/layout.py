@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pseudolidar.files import FormatError, InputError, replacing, require_file, saying_which_file
+from pseudolidar.files import FormatError, InputError, require_file, saying_which_file, write_file
 
 _MOST_CLASSES = int(np.iinfo(np.int16).max)
 _BYTES_AT_ONCE = 1 << 23
@@ -84,8 +84,7 @@ class State:
 
     def write(self, path: Path) -> None:
         """Write a JSON file, whole or not at all."""
-        with replacing(path) as temporary:
-            temporary.write_text(json.dumps(asdict(self)))
+        write_file(path, json.dumps(asdict(self)))
 
     def arrays(self) -> dict[str, tuple[str, tuple[int, ...], ArrayLike]]:
         """Dtype and shape of each array by its name, and the value of rows that were never evaluated."""

@@ -14,7 +14,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from pseudolidar.files import replacing, require_suffix
+from pseudolidar.files import require_suffix, write_file
 from pseudolidar.tables import Table
 from pseudolidar.viewing.canvas import figure_to_svg
 from pseudolidar.viewing.colours import THEME
@@ -105,8 +105,7 @@ def write_report(report: Report, path: str | Path) -> None:
     """
     require_suffix(path, (".html",), "a report")
     text = render_report(report)
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_file(path, text)
 
 
 def tables_of(report: Report) -> Sequence[Table]:

@@ -14,7 +14,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from pseudolidar.files import FormatError, InputError, read_lines, replacing, require_suffix
+from pseudolidar.files import FormatError, InputError, read_lines, require_suffix, write_file
 from pseudolidar.kitti import ObjectDataset, Objects, read_objects
 
 logger = logging.getLogger(__name__)
@@ -260,5 +260,4 @@ def write_detections_file(path: str | Path, boxes: Mapping[str, Boxes2d]) -> Non
     left_out = sum(len(found) for found in boxes.values()) - len(lines)
     logger.info("%s: %d 2D boxes; left out, of other classes than %s: %d",
                 path, len(lines), ", ".join(numbers), left_out)  # fmt: skip
-    with replacing(path) as temporary:
-        temporary.write_text("".join(lines))
+    write_file(path, "".join(lines))

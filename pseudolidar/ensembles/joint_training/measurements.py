@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pseudolidar.ensembles import DiversityDecomposition, SquaredErrorTally
-from pseudolidar.files import FormatError, replacing, require_file
+from pseudolidar.files import FormatError, require_file, write_file
 
 _FILE = "measurements.json"
 
@@ -79,8 +79,7 @@ def write_training(folder: Path, training: Training) -> None:
         for split in (plain["train"], plain["test"]):
             split |= split.pop("decomposition")
         steps.append(plain)
-    with replacing(folder / _FILE) as temporary:
-        temporary.write_text(json.dumps({"loss": training.loss, "steps": steps}, indent=1))
+    write_file(folder / _FILE, json.dumps({"loss": training.loss, "steps": steps}, indent=1))
 
 
 def read_training(folder: Path) -> Training:

@@ -1,5 +1,6 @@
 """PSMNet's weights on disk: published checkpoints, ours, and safetensors, checked layer by layer before use."""
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,7 +71,11 @@ class PSMNetWeights:
             InputError: arguments that no network has.
         """
         recorded = self._recorded()
-        chosen = self._chosen_align_corners(align_corners)
+        said = None if self.arguments is None else self.arguments.get("align_corners")
+        if None not in (said, align_corners) and said != align_corners:
+            expected = f"{align_corners}, as chosen (left out, the record counts)"
+            raise FormatError(self.path, "align_corners", f"a record of {said}", expected)
+        chosen = said if align_corners is None else align_corners
         model = _network({**arguments, "align_corners": bool(chosen)})
         # What network the file is of comes before the question of how to use it.
         model.load_state_dict(_checked(self.path, self.state, model.state_dict()))
@@ -93,14 +98,6 @@ class PSMNetWeights:
         except (TypeError, ValueError) as error:
             raise FormatError(self.path, "arguments", error, "the arguments of a PSMNet") from error
 
-    def _chosen_align_corners(self, chosen: bool | None) -> bool | None:
-        """The value that was chosen, else the recorded one; None if there is neither. Different values are an error."""
-        recorded = None if self.arguments is None else self.arguments.get("align_corners")
-        if None not in (recorded, chosen) and recorded != chosen:
-            expected = f"{chosen}, as chosen (left out, the record counts)"
-            raise FormatError(self.path, "align_corners", f"a record of {recorded}", expected)
-        return recorded if chosen is None else chosen
-
 
 def load_psmnet(path: str | Path, align_corners: bool | None = None, max_disparity: int | None = None) -> PSMNet:
     """The network of a file of weights, in evaluation mode on the CPU, float32.
@@ -113,10 +110,10 @@ def load_psmnet(path: str | Path, align_corners: bool | None = None, max_dispari
 
     Args:
         path: the file.
-        align_corners: how the network was trained to interpolate. Files of `train_stereo` and `save_psmnet` record it,
-            and nothing need be said; for all others a choice is required, since the weights don't show it and the wrong
-            one gives wrong disparities: True for weights trained before PyTorch 0.4, or with align_corners=True in the
-            code, which holds for the checkpoints published in 2018; False for weights trained later without it.
+        align_corners: how the network was trained to interpolate; None for files of `train_stereo` and `save_psmnet`,
+            which record it. Others demand a choice, since the weights don't show it and the wrong one gives wrong
+            disparities: True for the checkpoints published in 2018 and all trained before PyTorch 0.4 or with
+            align_corners=True in the code; False for later ones.
         max_disparity: the weights don't depend on it; a multiple of 16. None: the recorded one, or 192.
 
     Raises:
@@ -174,17 +171,14 @@ def _arguments_from_shapes(path: Path, state: Mapping[str, Tensor]) -> dict[str,
     """Constructor arguments that the tensors' names and shapes tell; the published ones where they tell nothing."""
 
     def count(pattern: str, published: int, first: int = 1) -> int:
-        found = 0
-        while pattern.format(first + found) in state:
-            found += 1
-        return found or published
+        following = next(number for number in itertools.count(first) if pattern.format(number) not in state)
+        return following - first or published
 
     stem = state.get("feature_extraction.firstconv.0.0.weight")
     branches = count("feature_extraction.branch{}.1.0.weight", 4)
     if branches != 4:
         found = f"{branches} pooling branches, and no record of their windows"
         raise FormatError(path, "feature_extraction", found, "the published four, or a file that records pool_sizes")
-    layers = ((1, 3), (2, 16), (3, 3), (4, 3))
     return {
         "max_disparity": 192,
         "width": 32 if stem is None or stem.dim() == 0 else stem.shape[0],
@@ -192,7 +186,7 @@ def _arguments_from_shapes(path: Path, state: Mapping[str, Tensor]) -> dict[str,
         "hourglasses": min(3, count("dres{}.conv1.0.0.weight", 3, first=2)),
         "blocks": [
             count(f"feature_extraction.layer{layer}.{{}}.conv1.0.0.weight", published, first=0)
-            for layer, published in layers
+            for layer, published in ((1, 3), (2, 16), (3, 3), (4, 3))
         ],
     }
 
@@ -203,29 +197,19 @@ def _checked(path: Path, found: Mapping[str, Tensor], expected: Mapping[str, Ten
     Raises:
         FormatError: shapes that differ, layers that are missing or too many, numbers that are not finite.
     """
-    shapes = [
-        (name, f"{tuple(found[name].shape)}", f"{tuple(tensor.shape)}")
-        for name, tensor in expected.items()
-        if name in found and found[name].shape != tensor.shape
-    ]
-    missing = [
-        (name, "nothing", f"{tuple(tensor.shape)}")
-        for name, tensor in expected.items()
-        # PyTorch counts batches from 0.4.1 on; nothing in PSMNet depends on the count.
-        if name not in found and not name.endswith("num_batches_tracked")
-    ]
-    unknown = [
-        (name, f"{tuple(tensor.shape)}", "no such layer") for name, tensor in found.items() if name not in expected
-    ]
-    differences = shapes + missing + unknown
-    if differences:
-        name, what, wanted = differences[0]
+    shapes = [name for name in expected if name in found and found[name].shape != expected[name].shape]
+    # PyTorch counts batches from 0.4.1 on; nothing in PSMNet depends on the count.
+    missing = [name for name in expected if name not in found and not name.endswith("num_batches_tracked")]
+    unknown = [name for name in found if name not in expected]
+    if shapes or missing or unknown:
+        name = (shapes + missing + unknown)[0]
+        there = f"{tuple(found[name].shape)}" if name in found else "nothing"
+        wanted = f"{tuple(expected[name].shape)}" if name in expected else "no such layer"
         count = f"differences in all: {len(shapes)} shapes, {len(missing)} missing, {len(unknown)} unknown"
-        raise FormatError(path, name, what, f"{wanted} for this PSMNet ({count})")
+        raise FormatError(path, name, there, f"{wanted} for this PSMNet ({count})")
     complete = {}
     for name, tensor in expected.items():
-        values = found.get(name, torch.zeros(()))
-        complete[name] = values.detach().to(tensor.dtype, copy=True)
+        complete[name] = found.get(name, torch.zeros(())).detach().to(tensor.dtype, copy=True)
         if not complete[name].isfinite().all():
             raise FormatError(path, name, "NaN or infinity", "finite numbers")
     return complete

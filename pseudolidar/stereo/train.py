@@ -44,11 +44,11 @@ class StereoTraining(TrainingSettings):
         batch_size: crops in a step.
         crop: height and width of the crops, px.
         max_disparity, width, pool_sizes, hourglasses, blocks: of the network, see `PSMNet`.
+        align_corners: likewise; None: as recorded by the weights that training starts from, False from random ones.
+            Weights that record nothing, such as the published ones, demand a choice: see `load_psmnet`.
         initialisation: of random weights: `published` (He's), or `comparing`, which is not in the paper: the first 3D
             convolution starts out subtracting the images' features, and matching sets in after half as many steps; see
             `start_comparing`.
-        align_corners: likewise; None: as recorded by the weights that training starts from, False from random ones.
-            Weights that record nothing, such as the published ones, demand a choice: see `load_psmnet`.
         smooth: smooth L1 rather than L1.
         max_depth_m: pixels farther away are not trained on; None trains on every known pixel. KITTI's LiDAR sees about
             80 m, while a town's exact map reaches the horizon, where a depth loss would put nearly all its weight.
@@ -102,13 +102,8 @@ class StereoTraining(TrainingSettings):
 
     def network(self) -> dict[str, Any]:
         """The constructor arguments of the network, all but `align_corners`."""
-        return {
-            "max_disparity": self.max_disparity,
-            "width": self.width,
-            "pool_sizes": list(self.pool_sizes),
-            "hourglasses": self.hourglasses,
-            "blocks": list(self.blocks),
-        }
+        names = ("max_disparity", "width", "pool_sizes", "hourglasses", "blocks")
+        return {name: getattr(self, name) for name in names}
 
 
 def train_stereo(
@@ -134,24 +129,17 @@ def train_stereo(
 
     Raises:
         InputError: settings that do not go together.
-        FormatError: a checkpoint or running state that was made otherwise, unless `overwrite`.
-        FormatError: `init` or the data are not what they should be.
+        FormatError: a checkpoint or running state that was made otherwise, unless `overwrite`; `init` or the data are
+            not what they should be.
         DivergenceError: the loss is not finite.
     """
     require_checkpoint_path(checkpoint)
     model = initial_network(settings, init, seed)
-    fit_stereo(
-        settings,
-        model,
-        lambda network, batch: training_loss(network, batch, settings.loss, settings.smooth),
-        arguments_of(model),
-        data,
-        checkpoint,
-        init,
-        seed,
-        snapshots,
-        overwrite,
-    )
+
+    def compute_loss(network: PSMNet, batch: StereoBatch) -> Tensor:
+        return training_loss(network, batch, settings.loss, settings.smooth)
+
+    fit_stereo(settings, model, compute_loss, arguments_of(model), data, checkpoint, init, seed, snapshots, overwrite)
 
 
 def fit_stereo(
@@ -184,18 +172,18 @@ def fit_stereo(
     batches = StereoBatches(
         pairs, settings.batch_size, crops, seed, settings.max_depth_m, metric=settings.loss == "depth"
     )
+    learning_rate_at = step_decay(settings.learning_rate, settings.milestones)
     if settings.schedule == "one_cycle":
         learning_rate_at = one_cycle(settings.learning_rate, settings.steps)
-    else:
-        learning_rate_at = step_decay(settings.learning_rate, settings.milestones)
-    optimizers = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
-    decay = {"weight_decay": settings.weight_decay} if settings.optimizer == "adamw" else {}
+    optimizer: torch.optim.Optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
+    if settings.optimizer == "adamw":
+        optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     fit(
         model,
         batches,
         compute_loss,
         settings.steps,
-        optimizers[settings.optimizer](model.parameters(), lr=settings.learning_rate, **decay),
+        optimizer,
         learning_rate_at,
         checkpoint,
         record,
@@ -249,7 +237,7 @@ def disparity_loss(
         found, wanted = predicted[valid], target[valid]
     else:
         raise InputError(f"loss: found {loss!r}, expected 'disparity' or 'depth'")
-    error = F.smooth_l1_loss(found, wanted, reduction="sum") if smooth else F.l1_loss(found, wanted, reduction="sum")
+    error = (F.smooth_l1_loss if smooth else F.l1_loss)(found, wanted, reduction="sum")
     return error / valid.sum().clamp(min=1)
 
 

@@ -70,8 +70,8 @@ class TrainedEnsemble(TrainedPSMNet):
         return self._maps(left, right)
 
     @override
-    def _read(self, checkpoint: Path) -> list[PSMNetWeights]:
-        return load_ensemble_weights(checkpoint)
+    def _weights(self) -> list[PSMNetWeights]:
+        return load_ensemble_weights(self.checkpoint)
 
 
 def trained_disparity(

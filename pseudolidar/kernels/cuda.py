@@ -188,7 +188,7 @@ def _launch_by_driver(kernel: Any, blocks: int, threads: int, arguments: Sequenc
 
 
 def _kind(argument: Argument) -> Hashable:
-    """What a kernel is compiled for: the type and axes of an array, the type of a number, the length of a tuple."""
+    """A kernel is compiled for each kind: type and axes of an array, type of a number, length of a tuple."""
     if isinstance(argument, Tensor):
         return argument.dtype, argument.ndim
     return len(argument) if isinstance(argument, tuple) else type(argument).__name__

@@ -1,4 +1,4 @@
-"""What a training crop is cut from a pair and how its look is changed: place, colours, an erased patch."""
+"""Augmentation of training pairs: where a crop is cut, changed colours, an erased patch."""
 
 from dataclasses import dataclass
 
@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from pseudolidar.files import InputError
 
-# Sides of an erased patch, as shares of the crop's.
-_PATCH_SHARE = (0.1, 0.3)
+# Sides of an erased patch, as fractions of the crop's.
+_PATCH_FRACTION = (0.1, 0.3)
 # Weights of red, green and blue in the grey of a colour (ITU-R BT.601).
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
@@ -19,11 +19,11 @@ class Crops:
 
     Attributes:
         height, width: of a crop, px.
-        object_probability: share of the crops that are centred near an object, a car or a pedestrian.
-        jitter: strength of the changes of brightness and contrast: both vary by up to this share in both images alike,
-            and by a quarter of it between them; 0 for none.
+        object_probability: fraction of the crops that are centred near an object, a car or a pedestrian.
+        jitter: strength of the changes of brightness and contrast: both vary by up to this fraction in both images
+            alike, and by a quarter of it between them; 0 for none.
         colour: the same for saturation and gamma.
-        erasing: share of the crops whose right image loses a patch to its own mean colour, as if something stood
+        erasing: fraction of the crops whose right image loses a patch to its own mean colour, as if something stood
             before it: the network has to explain the left image from around it (Yang et al., Hierarchical Deep Stereo
             Matching on High-Resolution Images, CVPR 2019, section 3.3).
     """
@@ -84,6 +84,6 @@ def _tinted(image: NDArray[np.float32], saturation: float, gamma: float) -> NDAr
 
 def _erase_patch(image: NDArray[np.float32], random: np.random.Generator) -> None:
     size = np.array(image.shape[:2])
-    patch = np.maximum(1, np.rint(size * random.uniform(*_PATCH_SHARE, 2))).astype(int)
+    patch = np.maximum(1, np.rint(size * random.uniform(*_PATCH_FRACTION, 2))).astype(int)
     top, left = random.integers(0, size - patch + 1)
     image[top : top + patch[0], left : left + patch[1]] = image.mean(axis=(0, 1))

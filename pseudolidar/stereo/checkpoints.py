@@ -25,7 +25,7 @@ _CHOICE = (
 
 @dataclass(frozen=True)
 class PSMNetWeights:
-    """What a file of weights holds.
+    """The content of a file of weights.
 
     Attributes:
         path: the file.

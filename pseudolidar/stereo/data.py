@@ -41,7 +41,7 @@ class StereoBatch:
 
 
 class _StoredPair(NamedTuple):
-    """What a crop is cut from, small enough to keep: 8-bit images, 16-bit disparity (256 x), boxes of the objects."""
+    """A pair, small enough to keep: 8-bit images, 16-bit disparity (256 x), boxes of the objects."""
 
     left: NDArray[np.uint8]
     right: NDArray[np.uint8]

@@ -154,7 +154,7 @@ def _score_taps(features: Tensor, weight: Tensor) -> Tensor:
 
 
 def _summed_taps(taps: Tensor) -> Tensor:
-    """What `_score_taps` leaves: the sum over disparity and rows, (B, 9, D, H, W) -> (B, D, H, W)."""
+    """The rest of `_score_taps`: the sum over disparity and rows, (B, 9, D, H, W) -> (B, D, H, W)."""
     levels, height = taps.shape[2:4]
     padded = F.pad(taps, (0, 0, 1, 1, 1, 1))
     parts = [

@@ -1,5 +1,6 @@
 """Disparity models, a trained PSMNet among them, and the maps that they predict of a data set, one file a frame."""
 
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
@@ -38,7 +39,7 @@ class UncertainDisparityModel(DisparityModel, Protocol):
     def predict_with_variance(
         self, left: NDArray[np.uint8], right: NDArray[np.uint8]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """What `predict` returns, and the predictive variance, float32 (H, W) px^2."""
+        """The disparity, as `predict`, and its predictive variance, float32 (H, W) px^2."""
 
 
 def require_pair(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> None:
@@ -50,10 +51,11 @@ def require_pair(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> None:
         raise InputError(f"right image: found shape {right.shape}, expected the left's, {left.shape}")
 
 
+@dataclass(eq=False)
 class TrainedPSMNet:
     """A trained PSMNet as a `DisparityModel`. The file is read when the first pair comes.
 
-    Args:
+    Attributes:
         checkpoint: any file that `load_psmnet` reads.
         align_corners: see `load_psmnet`; None for files that record it.
         max_disparity: of the search, px; None: the recorded one, or 192.
@@ -64,23 +66,13 @@ class TrainedPSMNet:
         compile: by `torch.compile`, which takes its time for the first pair of each size.
     """
 
-    def __init__(
-        self,
-        checkpoint: Path,
-        align_corners: bool | None = None,
-        max_disparity: int | None = None,
-        precision: InferencePrecision | None = None,
-        device: str = "cpu",
-        threads: int | None = None,
-        compile: bool = False,
-    ) -> None:
-        self._checkpoint = checkpoint
-        self._align_corners = align_corners
-        self._max_disparity = max_disparity
-        self._precision = precision
-        self._device = device
-        self._threads = threads
-        self._compile = compile
+    checkpoint: Path
+    align_corners: bool | None = None
+    max_disparity: int | None = None
+    precision: InferencePrecision | None = None
+    device: str = "cpu"
+    threads: int | None = None
+    compile: bool = False
 
     def predict(self, left: NDArray[np.uint8], right: NDArray[np.uint8]) -> NDArray[np.float32]:
         """The left image's disparity, see `DisparityModel`.
@@ -97,28 +89,28 @@ class TrainedPSMNet:
         """The disparity of each network, float32 (M, H, W) px."""
         require_pair(left, right)
         networks = self._networks
-        with arithmetic_threads(self._threads):
-            pair = [torch.from_numpy(normalised(image))[None].to(self._device) for image in (left, right)]
+        with arithmetic_threads(self.threads):
+            pair = [torch.from_numpy(normalised(image))[None].to(self.device) for image in (left, right)]
             return torch.cat([network(*pair) for network in networks]).cpu().numpy()
 
     @cached_property
     def _networks(self) -> list[FrozenPSMNet]:
-        return [self._frozen(weights) for weights in self._read(self._checkpoint)]
+        return [self._frozen(weights) for weights in self._weights()]
 
-    def _read(self, checkpoint: Path) -> list[PSMNetWeights]:
+    def _weights(self) -> list[PSMNetWeights]:
         """The weights of each network that is run: here one."""
-        return [PSMNetWeights.from_file(checkpoint)]
+        return [PSMNetWeights.from_file(self.checkpoint)]
 
     def _frozen(self, weights: PSMNetWeights) -> FrozenPSMNet:
-        model = weights.network(self._align_corners, self._max_disparity)
-        device = require_device(self._device)
-        precision = self._precision or weights.precision
+        model = weights.network(self.align_corners, self.max_disparity)
+        device = require_device(self.device)
+        precision = self.precision or weights.precision
         if precision == "float16" and device.type == "cpu":
             raise InputError("precision: found 'float16' on a processor, expected 'float32', 'bfloat16' or 'auto'")
         dtype: torch.dtype = getattr(torch, precision if precision == "float16" else arithmetic_of(precision, device))
         if dtype == torch.bfloat16 and device.type == "cpu":
             require_bfloat16(model.width, model.max_disparity)
-        return FrozenPSMNet(model.to(device), dtype, self._compile)
+        return FrozenPSMNet(model.to(device), dtype, self.compile)
 
 
 def predict_disparities(

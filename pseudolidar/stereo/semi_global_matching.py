@@ -60,7 +60,7 @@ class SemiGlobalMatching:
         return fill_from_background(disparity, disparity >= 0)
 
     def matches(self, left: NDArray[np.uint8], right: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """What `predict` returns, but negative where no match was found, or one that did not pass the checks."""
+        """The disparity, as `predict`, but negative where no match was found, or one that did not pass the checks."""
         require_pair(left, right)
         # OpenCV leaves out the first `max_disparity` columns, for whose pixels not every disparity lies in the right
         # image. With columns before them they are matched as far as they can be.

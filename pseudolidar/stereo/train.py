@@ -36,7 +36,7 @@ OUTPUT_WEIGHTS = (0.5, 0.7, 1.0)
 
 @dataclass(frozen=True)
 class StereoTraining(TrainingSettings):
-    """What a training run of PSMNet is made of.
+    """Settings of a training of PSMNet.
 
     Attributes:
         loss: `depth` (the paper's u) or `disparity` (the paper's u').

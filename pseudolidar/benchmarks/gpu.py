@@ -38,7 +38,7 @@ from pseudolidar.stereo.train import disparity_loss
 from pseudolidar.tables import Table, print_tables
 
 POINTS, CENTRES, NEIGHBOURS = 16_384, 4_096, 32
-PROPOSALS, REGIONS, REGION_POINTS = 9_000, 100, 512
+PROPOSALS, ROIS, ROI_POINTS = 9_000, 100, 512
 STEREO_HEIGHT, STEREO_WIDTH = 384, 1248
 CROP = (256, 512)
 
@@ -132,15 +132,15 @@ def point_set_tables(limits: Limits, repetitions: int) -> Iterator[Table]:
 
 
 def box_tables(limits: Limits, repetitions: int) -> Iterator[Table]:
-    """Suppression, overlaps, points in boxes, at the sizes of PointRCNN."""
+    """Suppression, IoU, points in boxes, at the sizes of PointRCNN."""
     random, table = torch.Generator().manual_seed(0), partial(gpu_table, repetitions)
     cloud = street_points(POINTS, seed=0).cuda()
     boxes = street_boxes(PROPOSALS, random)
     scores, corners = torch.rand(PROPOSALS, generator=random).cuda(), _corners(boxes)
-    regions = boxes[:REGIONS][None]
+    rois = boxes[:ROIS][None]
     masks = torch.empty(PROPOSALS * PROPOSALS // 8, dtype=torch.uint8, device="cuda")
     yield table(
-        f"Non-maximum suppression, axis-aligned: {PROPOSALS} boxes, overlap 0.8",
+        f"Non-maximum suppression, axis-aligned: {PROPOSALS} boxes, IoU 0.8",
         limits.moved(boxes, masks),
         {
             "torchvision": lambda: torchvision.ops.nms(corners, scores, 0.8),
@@ -149,7 +149,7 @@ def box_tables(limits: Limits, repetitions: int) -> Iterator[Table]:
         },
     )
     yield table(
-        "Rotated overlaps in bird's eye view: 512 x 512 boxes",
+        "Rotated IoU in bird's eye view: 512 x 512 boxes",
         limits.moved(boxes[:1024], torch.empty(512, 512)),
         {
             _PLAIN: lambda: boxes_reference.bev_iou(boxes[:512], boxes[512:1024]),
@@ -157,19 +157,16 @@ def box_tables(limits: Limits, repetitions: int) -> Iterator[Table]:
         },
     )
     yield table(
-        f"Points in boxes: {POINTS} points, {REGIONS} boxes",
-        limits.moved(cloud, regions, torch.empty(POINTS, dtype=torch.int64)),
-        {
-            _PLAIN: lambda: boxes_reference.points_in_boxes(cloud, regions),
-            _OURS: lambda: points_in_boxes(cloud, regions),
-        },
+        f"Points in boxes: {POINTS} points, {ROIS} boxes",
+        limits.moved(cloud, rois, torch.empty(POINTS, dtype=torch.int64)),
+        {_PLAIN: lambda: boxes_reference.points_in_boxes(cloud, rois), _OURS: lambda: points_in_boxes(cloud, rois)},
     )
     yield table(
-        f"Points of regions: {REGION_POINTS} of {POINTS} points in each of {REGIONS} boxes",
-        limits.moved(cloud, regions, torch.empty(REGIONS * REGION_POINTS, dtype=torch.int64)),
+        f"RoI pooling: {ROI_POINTS} of {POINTS} points in each of {ROIS} boxes",
+        limits.moved(cloud, rois, torch.empty(ROIS * ROI_POINTS, dtype=torch.int64)),
         {
-            _PLAIN: lambda: boxes_reference.roi_pool_points(cloud, regions, REGION_POINTS),
-            _OURS: lambda: roi_pool_points(cloud, regions, REGION_POINTS),
+            _PLAIN: lambda: boxes_reference.roi_pool_points(cloud, rois, ROI_POINTS),
+            _OURS: lambda: roi_pool_points(cloud, rois, ROI_POINTS),
         },
     )
 
@@ -302,7 +299,7 @@ def _pointrcnn(limits: Limits, repetitions: int) -> Table:
 
 
 def street_boxes(count: int, random: torch.Generator) -> Tensor:
-    """Float32 (count, 7) on the GPU: cars on a street, several for each place, as a first stage proposes them."""
+    """Float32 (count, 7) on the GPU: cars on a street, several for each place, as an RPN proposes them."""
     low = torch.tensor((-30.0, 1.5, 2.0, 1.4, 1.5, 3.5, -3.0))
     size = torch.tensor((60.0, 0.4, 70.0, 0.3, 0.3, 0.8, 6.0))
     places = low + size * torch.rand((count // 10 + 1, 7), generator=random)

@@ -50,7 +50,7 @@ def test_boxes_follow_the_pixels(one_car: ObjectDataset, seed: int, scale: float
     batch = Boxes2dBatches(crops, one_car, seed)(0)
     red = batch.images[0, 0] - batch.images[0, 1]
     is_car = (red > 0.4).numpy()
-    boxes = torch.cat([batch.boxes, batch.ignored_boxes]).numpy()
+    boxes = batch.boxes.numpy()
     assert len(boxes) == is_car.any()
     for left, top, right, bottom in boxes:
         rows, columns = np.flatnonzero(is_car.any(axis=1)), np.flatnonzero(is_car.any(axis=0))
@@ -77,12 +77,11 @@ def test_what_is_neither_right_nor_wrong(tmp_path: Path) -> None:
     names = ["Car", "Van", "Person_sitting", "DontCare", "Tram", "Pedestrian"]
     boxes = [[10.0 * i, 10, 10.0 * i + 9, 30] for i in range(6)]
     batch = one_frame(tmp_path, names, boxes)
-    np.testing.assert_array_equal(batch.boxes, [boxes[0], boxes[5]])
-    assert batch.classes.tolist() == [0, 1]
-    np.testing.assert_array_equal(batch.ignored_boxes, boxes[1:4])
-    assert batch.ignored_classes.tolist() == [[True, False], [False, True], [True, True]]
     (target,) = batch.targets(first_label=1)
+    np.testing.assert_array_equal(target["boxes"], [boxes[0], boxes[5]])
     assert target["labels"].tolist() == [1, 2]
+    np.testing.assert_array_equal(target["ignored_boxes"], boxes[1:4])
+    assert target["ignored_classes"].tolist() == [[True, False], [False, True], [True, True]]
 
 
 def test_real_labels(kitti_sample: Path) -> None:
@@ -103,19 +102,18 @@ def test_real_labels(kitti_sample: Path) -> None:
 def test_low_and_cut_objects_are_ignored_for_their_class(tmp_path: Path) -> None:
     low = dataclasses.replace(PLAIN, min_box_height_px=8.0)
     batch = one_frame(tmp_path / "low", ["Car", "Pedestrian"], [[10, 10, 40, 30], [60, 10, 64, 17]], low)
-    assert batch.classes.tolist() == [0]
-    np.testing.assert_array_equal(batch.ignored_boxes, [[60, 10, 64, 17]])
-    assert batch.ignored_classes.tolist() == [[False, True]]
+    (target,) = batch.targets(first_label=0)
+    assert target["labels"].tolist() == [0]
+    np.testing.assert_array_equal(target["ignored_boxes"], [[60, 10, 64, 17]])
+    assert target["ignored_classes"].tolist() == [[False, True]]
     # Two cars side by side; a crop that is narrower than both cuts one of them.
     narrow = dataclasses.replace(PLAIN, crop=(HEIGHT, 60))
     write_frame(tmp_path / "cut", "000000", labels2d(["Car", "Car"], [[20, 20, 60, 40], [70, 20, 110, 40]]))
     batches = Boxes2dBatches(narrow, ObjectDataset(tmp_path / "cut", None), seed=0)
-    found = [batches(step) for step in range(30)]
-    assert {round(float(side)) for batch in found for side in batch.boxes[:, 2] - batch.boxes[:, 0]} <= set(
-        range(16, 41)
-    )
-    widths = [float(side) for batch in found for side in batch.ignored_boxes[:, 2] - batch.ignored_boxes[:, 0]]
-    assert widths and max(widths) < 16
+    targets = [batches(step).targets(0)[0] for step in range(30)]
+    found, ignored = (torch.cat([target[name] for target in targets]) for name in ("boxes", "ignored_boxes"))
+    assert {round(float(side)) for side in found[:, 2] - found[:, 0]} <= set(range(16, 41))
+    assert len(ignored) and float((ignored[:, 2] - ignored[:, 0]).max()) < 16
 
 
 def test_frames_without_an_object_are_background(tmp_path: Path) -> None:
@@ -130,7 +128,7 @@ def test_images_smaller_than_the_crop_are_filled_up(tmp_path: Path) -> None:
     crops = dataclasses.replace(PLAIN, crop=(HEIGHT + 16, WIDTH + 32))
     batch = one_frame(tmp_path, ["Car"], [[60, 20, 99, 43]], crops)
     assert batch.images.shape == (1, 3, HEIGHT + 16, WIDTH + 32)
-    np.testing.assert_array_equal(batch.boxes, [[60, 20, 99, 43]])
+    np.testing.assert_array_equal(batch.targets(0)[0]["boxes"], [[60, 20, 99, 43]])
     assert (batch.images[0, :, HEIGHT:].std(dim=(1, 2)) == 0).all()
 
 
@@ -145,7 +143,7 @@ def test_labels_outside_of_the_image_are_skipped_and_counted(tmp_path: Path, cap
     boxes = [[60.0, 20, 99, 43], [-20.0, 10, 15, 40], [200.0, 10, 240, 40]]
     with caplog.at_level(logging.INFO):
         batch = one_frame(tmp_path, ["Car"] * 3, boxes)
-    np.testing.assert_array_equal(batch.boxes, [[60, 20, 99, 43], [0, 10, 15, 40]])
+    np.testing.assert_array_equal(batch.targets(0)[0]["boxes"], [[60, 20, 99, 43], [0, 10, 15, 40]])
     assert "2 in 1 frames; clipped to the image: 1; skipped, outside of it: 1" in caplog.text
 
 

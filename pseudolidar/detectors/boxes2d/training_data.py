@@ -32,38 +32,35 @@ _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 @dataclass(frozen=True)
 class Boxes2dBatch:
-    """Crops of B images with N boxes to be found and K boxes that are ignored.
+    """Crops of B images with M boxes, to be found or ignored.
 
     Attributes:
         frame_ids: the frames.
         images: float32 (B, 3, H, W), RGB in 0..1.
-        boxes: float32 (N, 4), left, top, right, bottom, px of the crop.
-        classes: int64 (N,), index into the classes asked for.
-        image_of_box: int64 (N,).
-        ignored_boxes: float32 (K, 4).
-        ignored_classes: bool (K, C), for which classes.
-        image_of_ignored: int64 (K,).
+        boxes: float32 (M, 4), left, top, right, bottom, px of the crop.
+        classes: int64 (M,), index into the classes asked for, -1 for boxes that are ignored.
+        ignored_classes: bool (M, C), for which classes a box is ignored where it is not to be found.
+        image_of_box: int64 (M,).
     """
 
     frame_ids: tuple[str, ...]
     images: Tensor
     boxes: Tensor
     classes: Tensor
-    image_of_box: Tensor
-    ignored_boxes: Tensor
     ignored_classes: Tensor
-    image_of_ignored: Tensor
+    image_of_box: Tensor
 
     def targets(self, first_label: int) -> list[Target]:
         """The targets of every image as the networks take them; the first class has the label `first_label`."""
         targets = []
         for image in range(len(self.images)):
-            own, ignored = self.image_of_box == image, self.image_of_ignored == image
+            found = (self.image_of_box == image) & (self.classes >= 0)
+            ignored = (self.image_of_box == image) & (self.classes < 0)
             targets.append(
                 {
-                    "boxes": self.boxes[own],
-                    "labels": self.classes[own] + first_label,
-                    "ignored_boxes": self.ignored_boxes[ignored],
+                    "boxes": self.boxes[found],
+                    "labels": self.classes[found] + first_label,
+                    "ignored_boxes": self.boxes[ignored],
                     "ignored_classes": self.ignored_classes[ignored],
                 }
             )
@@ -163,20 +160,13 @@ class Boxes2dBatches:
             indices.append(int(epoch_order(len(self._dataset), self._seed, epoch, 1)[turn]))
             crops.append(self._crop(indices[-1], np.random.default_rng([self._seed, step, 0, place])))
         labels = [labels for _, labels in crops]
-        boxes = torch.from_numpy(np.concatenate([each.boxes for each in labels])).float()
-        class_index = torch.from_numpy(np.concatenate([each.class_index for each in labels]))
-        ignored_classes = torch.from_numpy(np.concatenate([each.ignored_classes for each in labels]))
-        image = torch.from_numpy(np.repeat(np.arange(len(labels)), [len(each.boxes) for each in labels]))
-        found = class_index >= 0
         return Boxes2dBatch(
             tuple(self._dataset.frame_ids[index] for index in indices),
             torch.from_numpy(np.stack([image for image, _ in crops])).permute(0, 3, 1, 2).contiguous(),
-            boxes[found],
-            class_index[found],
-            image[found],
-            boxes[~found],
-            ignored_classes[~found],
-            image[~found],
+            torch.from_numpy(np.concatenate([each.boxes for each in labels])).float(),
+            torch.from_numpy(np.concatenate([each.class_index for each in labels])),
+            torch.from_numpy(np.concatenate([each.ignored_classes for each in labels])),
+            torch.from_numpy(np.repeat(np.arange(len(labels)), [len(each.boxes) for each in labels])),
         )
 
     def _crop(self, index: int, random: np.random.Generator) -> tuple[NDArray[np.float32], _Labels]:

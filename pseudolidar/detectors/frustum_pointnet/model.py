@@ -14,6 +14,9 @@ from pseudolidar.files import InputError
 Version = Literal[1, 2]
 """Version of Frustum PointNet: 1 on plain PointNets, 2 on PointNet++."""
 
+NETWORK_SETTINGS = ("version", "width", "density", "object_points", "dropout", "centre_depth")
+"""Settings of a training that the network's constructor takes too."""
+
 
 @dataclass(frozen=True)
 class FrustumOutput:

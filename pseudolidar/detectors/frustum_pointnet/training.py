@@ -11,7 +11,7 @@ from torch import Tensor
 from pseudolidar.cloud import clouds_digest
 from pseudolidar.detectors.frustum_pointnet.box_coder import MEAN_SIZES_M, ONE_HOT_CLASSES, SIZE_CLUSTERS
 from pseudolidar.detectors.frustum_pointnet.losses import frustum_loss
-from pseudolidar.detectors.frustum_pointnet.model import FrustumPointNet
+from pseudolidar.detectors.frustum_pointnet.model import NETWORK_SETTINGS, FrustumPointNet
 from pseudolidar.detectors.frustum_pointnet.networks import PooledLayer
 from pseudolidar.detectors.frustum_pointnet.samples import (
     BatchSource,
@@ -72,13 +72,8 @@ def train_frustum_pointnet(
             expected = f"at least one within {limits}, max_depth={max_depth}"
             raise FormatError(dataset.root, place, "none to train on", expected)
     network: dict[str, Any] = {
-        "version": settings.version,
         "mean_sizes_m": size_clusters(samples if settings.mean_size == "training_set" else []),
-        "width": settings.width,
-        "density": settings.density,
-        "object_points": settings.object_points,
-        "dropout": settings.dropout,
-        "centre_depth": settings.centre_depth,
+        **{name: getattr(settings, name) for name in NETWORK_SETTINGS},
     }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -1,7 +1,5 @@
 """KITTI labels of a scene: tight boxes, truncation, occlusion from the pixels that each object shows."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np
@@ -84,12 +82,12 @@ def label(scene: Scene, calibration: Calibration, thing_at: NDArray[np.int32]) -
         rows.append((str(thing.class_name), max(truncation, 0.0), occlusion, alpha, box, box3d))
     if not rows:
         return Objects.empty()
+    names, truncations, occlusions, alphas, boxes2d, boxes3d = zip(*rows, strict=True)
     return Objects(
-        class_name=np.array([row[0] for row in rows]),
-        truncation=np.array([row[1] for row in rows], np.float64),
-        occlusion=np.array([row[2] for row in rows], np.int64),
-        alpha=np.array([row[3] for row in rows], np.float64),
-        box2d=np.array([row[4] for row in rows], np.float64).reshape(-1, 4),
-        box3d=np.array([row[5] for row in rows], np.float64).reshape(-1, 7),
-        score=None,
+        np.array(names),
+        np.array(truncations, np.float64),
+        np.array(occlusions, np.int64),
+        np.array(alphas, np.float64),
+        np.array(boxes2d, np.float64),
+        np.array(boxes3d, np.float64),
     )

@@ -1,12 +1,10 @@
 """Colours of the town's materials, procedural in the frame of each thing, so that both cameras see the same pattern."""
 
-from __future__ import annotations
-
 import math
 
 from pseudolidar.kernels import cpu_kernel
 from pseudolidar.synthetic.noise import band, fractal, hash_unit, stripes
-from pseudolidar.synthetic.table import COLOUR_1, COLOUR_2, COLOUR_3, SEED, SIZE, STYLE, Row
+from pseudolidar.synthetic.things import COLOUR_1, COLOUR_2, COLOUR_3, SEED, SIZE, STYLE, Row
 
 GROUND, PAVEMENT, FACADE, ROOF, BARK, LEAF, PLAIN, CAR_BODY, CAR_CABIN, WHEEL = range(10)
 SKIN, HAIR, TOP, TROUSERS, SHOES, BAG, BICYCLE, DARK, SIGN, TRUCK_BOX = range(10, 20)

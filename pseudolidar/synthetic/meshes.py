@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 
@@ -45,31 +45,12 @@ class Mesh:
         forward, left, up = offset
         return Mesh(self.corners + np.array([forward, -up, left], np.float32), self.normals, self.material)
 
-    def scaled(self, scale: ArrayLike) -> Mesh:
-        """The mesh scaled about its origin by (x, y, z) factors; normals follow."""
-        factors = np.array(scale, np.float32)
-        normals = self.normals / factors
-        normals /= np.linalg.norm(normals, axis=2, keepdims=True) + np.array(1e-12, np.float32)
-        return Mesh(self.corners * factors, normals.astype(np.float32), self.material)
-
-    def turned(self, angle: float, axis: str = "up") -> Mesh:
-        """The mesh turned about its origin by angle (rad): about the `up`, the `forward` or the `left` axis."""
+    def leaning(self, angle: float) -> Mesh:
+        """The mesh turned about its origin and the left axis by angle (rad): forward, where it is positive."""
         cos, sin = np.cos(angle), np.sin(angle)
-        matrices = {  # in (forward, left, up) coordinates
-            "up": [[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]],
-            "forward": [[1, 0, 0], [0, cos, -sin], [0, sin, cos]],
-            "left": [[cos, 0, sin], [0, 1, 0], [-sin, 0, cos]],
-        }
-        rotation = _TO_KITTI @ np.array(matrices[axis], np.float64) @ _TO_KITTI.T
+        rotation = _TO_KITTI @ np.array([[cos, 0, sin], [0, 1, 0], [-sin, 0, cos]], np.float64) @ _TO_KITTI.T
         turn = rotation.T.astype(np.float32)
         return Mesh(self.corners @ turn, self.normals @ turn, self.material)
-
-    def fitted(self) -> Mesh:
-        """The mesh scaled into the unit box x, z in [-0.5, 0.5], y in [-1, 0], which it fills."""
-        low, high = self.bounds
-        size = high - low
-        centre = np.array([(low[0] + high[0]) / 2, high[1], (low[2] + high[2]) / 2], np.float32)
-        return Mesh(self.corners - centre, self.normals, self.material).scaled(1 / size)
 
     def settled(self) -> Mesh:
         """The mesh shifted so that its box stands on the ground, centred about the origin; its size is kept."""
@@ -77,10 +58,17 @@ class Mesh:
         centre = np.array([(low[0] + high[0]) / 2, high[1], (low[2] + high[2]) / 2], np.float32)
         return Mesh(self.corners - centre, self.normals, self.material)
 
+    def fitted(self) -> Mesh:
+        """The mesh scaled into the unit box x, z in [-0.5, 0.5], y in [-1, 0], which it fills."""
+        low, high = self.bounds
+        factors = np.array(1 / (high - low), np.float32)
+        normals = self.normals / factors
+        normals /= np.linalg.norm(normals, axis=2, keepdims=True) + np.array(1e-12, np.float32)
+        return Mesh(self.settled().corners * factors, normals.astype(np.float32), self.material)
 
-_TO_KITTI = np.array(
-    [[1, 0, 0], [0, 0, -1], [0, 1, 0]], np.float64
-)  # (forward, left, up) -> (x forward, y down, z left)
+
+# (forward, left, up) -> (x forward, y down, z left)
+_TO_KITTI = np.array([[1, 0, 0], [0, 0, -1], [0, 1, 0]], np.float64)
 
 
 def join(meshes: Iterable[Mesh]) -> Mesh:
@@ -159,14 +147,8 @@ def ellipsoid(
     latitude = np.linspace(-np.pi / 2, np.pi / 2, stacks + 1)
     latitude[[0, -1]] *= 0.985  # not quite to the pole: the caps close it
     angle = np.arange(around) * (2 * np.pi / around)
-    unit = np.stack(
-        [
-            np.cos(latitude)[:, None] * np.cos(angle),
-            np.cos(latitude)[:, None] * np.sin(angle),
-            np.broadcast_to(np.sin(latitude)[:, None], (stacks + 1, around)),
-        ],
-        -1,
-    )
+    out, height = np.cos(latitude)[:, None], np.broadcast_to(np.sin(latitude)[:, None], (stacks + 1, around))
+    unit = np.stack([out * np.cos(angle), out * np.sin(angle), height], -1)
     return loft(np.array(centre, np.float64) + unit * np.array(radii, np.float64), material)
 
 
@@ -175,12 +157,6 @@ def torus(centre: Sequence[float], radius: float, thickness: float, material: in
     angle = np.arange(around + 1) * (2 * np.pi / around)
     tube_angle = np.arange(5) * (2 * np.pi / 5)
     out = radius + thickness * np.cos(tube_angle)
-    rings = np.stack(
-        [
-            np.cos(angle)[:, None] * out,
-            np.broadcast_to(thickness * np.sin(tube_angle), (around + 1, 5)),
-            np.sin(angle)[:, None] * out,
-        ],
-        -1,
-    )
+    side = np.broadcast_to(thickness * np.sin(tube_angle), (around + 1, 5))
+    rings = np.stack([np.cos(angle)[:, None] * out, side, np.sin(angle)[:, None] * out], -1)
     return loft(np.array(centre, np.float64) + rings, material, caps=False)

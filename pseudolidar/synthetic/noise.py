@@ -1,7 +1,5 @@
 """Value noise in three dimensions, summed over octaves that a pixel can still resolve."""
 
-from __future__ import annotations
-
 import math
 
 from pseudolidar.kernels import cpu_kernel

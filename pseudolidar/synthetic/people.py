@@ -1,7 +1,5 @@
 """Meshes of people: walkers and standers in several poses, cyclists on their bicycles, persons who sit."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from functools import cache
 
@@ -29,15 +27,8 @@ class Pose:
 def _walking(phase: float, stride: float, bag: str = "") -> Pose:
     swing = stride * np.sin(phase)
     lift = [max(0.0, np.cos(phase + shift)) for shift in (0.0, np.pi)]
-    return Pose(
-        hips=(swing, -swing),
-        knees=(0.15 + 0.8 * stride * lift[0], 0.15 + 0.8 * stride * lift[1]),
-        shoulders=(-0.85 * swing, 0.85 * swing),
-        elbows=(0.45, 0.45),
-        lean=0.06,
-        spread=0.14,
-        bag=bag,
-    )
+    knees = (0.15 + 0.8 * stride * lift[0], 0.15 + 0.8 * stride * lift[1])
+    return Pose((swing, -swing), knees, (-0.85 * swing, 0.85 * swing), (0.45, 0.45), lean=0.06, spread=0.14, bag=bag)
 
 
 _BAGS = ("", "", "pack", "", "hand", "", "pack", "")
@@ -75,34 +66,32 @@ def _along(start: Point, angle: float, length: float, out: float = 0.0) -> Point
 
 def person(pose: Pose, detailed: bool) -> Mesh:
     """A person of about 1.75 m in a pose, hips at a height of 0.92 m; forward, left, up about the hips' foot."""
-    parts: list[Mesh] = []
     around, limb, joint = (10, 8, 7) if detailed else (6, 5, 4)
     stacks = 7 if detailed else 4
     hip_height, lean = 0.92, pose.lean
     neck = (0.54 * np.sin(lean), 0.0, hip_height + 0.54 * np.cos(lean))
     chest = (0.34 * np.sin(lean), 0.0, hip_height + 0.34 * np.cos(lean))
-    parts.append(ellipsoid((0.0, 0.0, hip_height + 0.02), (0.125, 0.175, 0.15), materials.TROUSERS, around, stacks - 2))
-    parts.append(
-        ellipsoid((chest[0] * 0.45, 0, hip_height + 0.17), (0.12, 0.165, 0.2), materials.TOP, around, stacks - 2)
-    )
-    parts.append(ellipsoid(chest, (0.13, 0.205, 0.23), materials.TOP, around, stacks - 1))
-    parts.append(
-        ellipsoid((neck[0] - 0.005, 0, neck[2] - 0.05), (0.085, 0.19, 0.075), materials.TOP, around, stacks - 2)
-    )
     head = (neck[0] + 0.15 * np.sin(lean) + 0.02, 0.0, neck[2] + 0.18)
-    parts.append(tube(neck, head, 0.055, materials.SKIN, joint))
-    parts.append(ellipsoid(head, (0.098, 0.08, 0.122), materials.SKIN, around, stacks))
-    parts.append(ellipsoid((head[0] - 0.02, 0, head[2] + 0.03), (0.097, 0.087, 0.112), materials.HAIR, around, stacks))
-    for side, hip, knee in ((1.0, pose.hips[0], pose.knees[0]), (-1.0, pose.hips[1], pose.knees[1])):
+    waist, shoulders = (chest[0] * 0.45, 0, hip_height + 0.17), (neck[0] - 0.005, 0, neck[2] - 0.05)
+    parts = [
+        ellipsoid((0.0, 0.0, hip_height + 0.02), (0.125, 0.175, 0.15), materials.TROUSERS, around, stacks - 2),
+        ellipsoid(waist, (0.12, 0.165, 0.2), materials.TOP, around, stacks - 2),
+        ellipsoid(chest, (0.13, 0.205, 0.23), materials.TOP, around, stacks - 1),
+        ellipsoid(shoulders, (0.085, 0.19, 0.075), materials.TOP, around, stacks - 2),
+        tube(neck, head, 0.055, materials.SKIN, joint),
+        ellipsoid(head, (0.098, 0.08, 0.122), materials.SKIN, around, stacks),
+        ellipsoid((head[0] - 0.02, 0, head[2] + 0.03), (0.097, 0.087, 0.112), materials.HAIR, around, stacks),
+    ]
+    for side, hip, knee in zip((1.0, -1.0), pose.hips, pose.knees, strict=True):
         top = (0.0, side * 0.095, hip_height)
         middle = _along(top, hip, 0.44)
         ankle = _along(middle, hip - knee, 0.42)
         parts.append(tube(top, middle, (0.088, 0.062), materials.TROUSERS, limb))
         parts.append(ellipsoid(middle, (0.064, 0.062, 0.064), materials.TROUSERS, joint, 3))
         parts.append(tube(middle, ankle, (0.061, 0.045), materials.TROUSERS, limb))
-        foot = box((0.26, 0.095, 0.085), materials.SHOES, (0.065, 0.0, -0.075)).turned(-(hip - knee) * 0.75, "left")
+        foot = box((0.26, 0.095, 0.085), materials.SHOES, (0.065, 0.0, -0.075)).leaning(-(hip - knee) * 0.75)
         parts.append(foot.moved(ankle))
-    for side, shoulder, elbow in ((1.0, pose.shoulders[0], pose.elbows[0]), (-1.0, pose.shoulders[1], pose.elbows[1])):
+    for side, shoulder, elbow in zip((1.0, -1.0), pose.shoulders, pose.elbows, strict=True):
         top = (neck[0] - 0.01, side * 0.205, neck[2] - 0.055)
         middle = _along(top, shoulder, 0.29, side * pose.spread)
         wrist = _along(middle, shoulder + elbow, 0.25, side * pose.spread * 0.3)
@@ -113,7 +102,7 @@ def person(pose: Pose, detailed: bool) -> Mesh:
         if pose.bag == "hand" and side > 0:
             parts.append(box((0.30, 0.11, 0.30), materials.BAG, (wrist[0], wrist[1] + 0.03, wrist[2] - 0.42)))
     if pose.bag == "pack":
-        pack = box((0.17, 0.30, 0.42), materials.BAG, (-0.19, 0, -0.24)).turned(lean, "left")
+        pack = box((0.17, 0.30, 0.42), materials.BAG, (-0.19, 0, -0.24)).leaning(lean)
         parts.append(pack.moved(chest))
     return join(parts)
 

@@ -1,7 +1,5 @@
 """Resolutions of the town's cameras, and KITTI's calibration scaled to them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

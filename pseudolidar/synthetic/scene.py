@@ -1,7 +1,5 @@
 """A frame's world: its street, things, weather, and their triangles ready to be traced."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,9 +11,8 @@ from numpy.typing import NDArray
 from pseudolidar.synthetic import shading
 from pseudolidar.synthetic.meshes import Mesh
 from pseudolidar.synthetic.scenery import buildings, furniture
-from pseudolidar.synthetic.street import Street, sample_street
-from pseudolidar.synthetic.table import COLOUR_1, COLOUR_2, COLUMNS, SEED, STYLE, Row
-from pseudolidar.synthetic.things import Thing
+from pseudolidar.synthetic.street import Street, carriageway, sample_street
+from pseudolidar.synthetic.things import COLOUR_1, COLOUR_2, COLUMNS, SEED, STYLE, Colour, Row, Thing
 from pseudolidar.synthetic.traffic import traffic
 
 
@@ -40,7 +37,7 @@ class Scene:
 
     @cached_property
     def _meshes(self) -> list[Mesh]:
-        ground = [self.street.ground(), self.street.pavements()]
+        ground = [carriageway(), self.street.pavements()]
         return [thing.mesh for thing in self.labelled + self.scenery] + ground
 
     @cached_property
@@ -139,21 +136,19 @@ def sample_weather(rng: np.random.Generator) -> Row:
     weather = np.zeros(16)
     elevation, azimuth = rng.uniform(0.35, 1.1), rng.uniform(-math.pi, math.pi)
     weather[:3] = math.cos(elevation) * math.sin(azimuth), -math.sin(elevation), math.cos(elevation) * math.cos(azimuth)
-    overcast = rng.random() < 0.22
-    if overcast:
-        weather[shading.ZENITH : shading.ZENITH + 3] = np.array([0.80, 0.83, 0.88], np.float64) * rng.uniform(0.9, 1.15)
-        weather[shading.HORIZON : shading.HORIZON + 3] = np.array([0.88, 0.90, 0.93], np.float64) * rng.uniform(
-            0.9, 1.1
-        )
+
+    def light(column: int, colour: Colour, low: float, high: float) -> None:
+        weather[column : column + 3] = np.array(colour, np.float64) * rng.uniform(low, high)
+
+    if rng.random() < 0.22:  # overcast
+        light(shading.ZENITH, (0.80, 0.83, 0.88), 0.9, 1.15)
+        light(shading.HORIZON, (0.88, 0.90, 0.93), 0.9, 1.1)
         weather[shading.CLOUDS] = rng.uniform(0.2, 0.5)
     else:
         warmth = 1 - min(elevation / 0.8, 1.0)
-        sunlight = np.array([1.0, 0.95 - 0.10 * warmth, 0.86 - 0.24 * warmth])
-        weather[shading.SUN_COLOUR : shading.SUN_COLOUR + 3] = sunlight * rng.uniform(1.1, 1.8)
-        weather[shading.ZENITH : shading.ZENITH + 3] = np.array([0.20, 0.38, 0.72], np.float64) * rng.uniform(0.8, 1.2)
-        weather[shading.HORIZON : shading.HORIZON + 3] = np.array([0.72, 0.82, 0.93], np.float64) * rng.uniform(
-            0.9, 1.1
-        )
+        light(shading.SUN_COLOUR, (1.0, 0.95 - 0.10 * warmth, 0.86 - 0.24 * warmth), 1.1, 1.8)
+        light(shading.ZENITH, (0.20, 0.38, 0.72), 0.8, 1.2)
+        light(shading.HORIZON, (0.72, 0.82, 0.93), 0.9, 1.1)
         weather[shading.CLOUDS] = rng.uniform(0.0, 0.8)
     weather[shading.SKY_SEED] = float(rng.integers(1, 3000))
     weather[shading.HAZE] = rng.uniform(0.0002, 0.0016)

@@ -1,7 +1,5 @@
 """Scenery: buildings, trees, hedges, poles, signs, fences, benches and what closes the horizon."""
 
-from __future__ import annotations
-
 import math
 from functools import cache
 
@@ -11,7 +9,7 @@ from pseudolidar.synthetic import materials
 from pseudolidar.synthetic.meshes import Mesh, box, ellipsoid, from_vertices, join, loft, tube
 from pseudolidar.synthetic.preset import CAMERA_HEIGHT_M
 from pseudolidar.synthetic.street import KERB_HEIGHT_M, Street
-from pseudolidar.synthetic.things import Colour, Thing
+from pseudolidar.synthetic.things import Colour, Thing, rgb
 
 _FINE_M = 32.0  # nearer than this, at KITTI's resolution, leaves are fine
 _PAVED = CAMERA_HEIGHT_M - KERB_HEIGHT_M
@@ -29,20 +27,9 @@ def _block(balconies: bool, gable: bool) -> Mesh:
     """A building in the unit box but for its roof and balconies; the front looks along +x."""
     parts = [box((1.0, 1.0, 1.0), materials.FACADE)]
     if gable:
-        ridge = np.array(
-            [
-                [0.53, -0.52, 1.0],
-                [0.53, 0.52, 1.0],
-                [-0.53, 0.52, 1.0],
-                [-0.53, -0.52, 1.0],
-                [0, -0.52, 1.34],
-                [0, 0.52, 1.34],
-            ],
-            np.float64,
-        )
-        faces = np.array(
-            [[0, 1, 5], [0, 5, 4], [2, 3, 4], [2, 4, 5], [3, 0, 4], [1, 2, 5], [0, 3, 2], [0, 2, 1]], np.int64
-        )
+        eaves = [[0.53, -0.52, 1.0], [0.53, 0.52, 1.0], [-0.53, 0.52, 1.0], [-0.53, -0.52, 1.0]]
+        ridge = np.array([*eaves, [0, -0.52, 1.34], [0, 0.52, 1.34]], np.float64)
+        faces = np.array([[0, 1, 5], [0, 5, 4], [2, 3, 4], [2, 4, 5], [3, 0, 4], [1, 2, 5], [0, 3, 2], [0, 2, 1]])
         parts.append(from_vertices(ridge, faces, materials.ROOF, False))
         parts.append(box((0.07, 0.06, 0.2), materials.CONCRETE, (0.15, 0.2, 1.18)))
     else:
@@ -56,14 +43,12 @@ def _block(balconies: bool, gable: bool) -> Mesh:
 
 
 def _pick(rng: np.random.Generator, colours: tuple[Colour, ...]) -> Colour:
-    base = (
-        np.array(colours[rng.integers(len(colours))], np.float64) * rng.uniform(0.8, 1.15) * rng.uniform(0.95, 1.05, 3)
-    )
-    return (float(base[0]), float(base[1]), float(base[2]))
+    base = np.array(colours[rng.integers(len(colours))], np.float64)
+    return rgb(base * rng.uniform(0.8, 1.15) * rng.uniform(0.95, 1.05, 3))
 
 
 def _building(street: Street, s: float, side: float, width: float, rng: np.random.Generator, far: float = 0.0) -> Thing:
-    edge = street.half_right if side > 0 else street.half_left
+    edge = street.edge(side)
     depth = rng.uniform(9, 14)
     tall = street.style in ("city", "avenue")
     storeys = int(rng.integers(3, 7)) if tall else int(rng.integers(1, 4))
@@ -78,15 +63,9 @@ def _building(street: Street, s: float, side: float, width: float, rng: np.rando
     mesh = _block(bool(tall and rng.random() < 0.3), bool(rng.random() < (0.35 if tall else 0.85)))
     style = (rng.uniform(1.7, 3.4), storey, rng.uniform(0.34, 0.62), kind, shop, contrast)
     ry = heading + (-math.pi / 2 if side > 0 else math.pi / 2)
-    return Thing(
-        mesh,
-        (x, _PAVED, z),
-        ry,
-        (depth, storeys * storey + rng.uniform(0.4, 1.0), width),
-        (wall, _pick(rng, _TRIMS), _pick(rng, _ROOFS)),
-        float(rng.integers(0, 3000)),
-        style,
-    )
+    size = (depth, storeys * storey + rng.uniform(0.4, 1.0), width)
+    colours = (wall, _pick(rng, _TRIMS), _pick(rng, _ROOFS))
+    return Thing(mesh, (x, _PAVED, z), ry, size, colours, float(rng.integers(0, 3000)), style)
 
 
 def buildings(street: Street, rng: np.random.Generator) -> list[Thing]:
@@ -95,8 +74,7 @@ def buildings(street: Street, rng: np.random.Generator) -> list[Thing]:
     found = []
     for start, end in street.blocks():
         for side in (-1.0, 1.0):
-            s = start + rng.uniform(0.2, 1.5)
-            s = max(s, -18.0)
+            s = max(start + rng.uniform(0.2, 1.5), -18.0)
             limit = min(end, 150.0)
             while s < limit - 5:
                 width = min(rng.uniform(8, 22) if street.style in ("city", "avenue") else rng.uniform(8, 15), limit - s)
@@ -107,9 +85,8 @@ def buildings(street: Street, rng: np.random.Generator) -> list[Thing]:
                 s += width
     for side in (-1.0, 1.0):  # behind the gaps and at the side street's ends
         for s in np.arange(-20, 150, 26.0):
-            found.append(
-                _building(street, float(s) + rng.uniform(-4, 4), side, rng.uniform(18, 25), rng, rng.uniform(32, 45))
-            )
+            at = float(s) + rng.uniform(-4, 4)
+            found.append(_building(street, at, side, rng.uniform(18, 25), rng, rng.uniform(32, 45)))
     return found
 
 
@@ -213,27 +190,22 @@ def _fence() -> Mesh:
 
 @cache
 def _bin() -> Mesh:
-    return join(
-        [
-            tube((0, 0, 0), (0, 0, 0.85), (0.23, 0.27), materials.PLAIN, 10),
-            ellipsoid((0, 0, 0.87), (0.28, 0.28, 0.08), materials.DARK, 10, 4),
-        ]
-    )
+    can, lid = tube((0, 0, 0), (0, 0, 0.85), (0.23, 0.27), materials.PLAIN, 10), (0.28, 0.28, 0.08)
+    return join([can, ellipsoid((0, 0, 0.87), lid, materials.DARK, 10, 4)])
 
 
 def _leaf_colour(rng: np.random.Generator) -> Colour:
     tone = rng.uniform(0.7, 1.3)
-    return (float(0.13 * tone * rng.uniform(0.8, 1.5)), float(0.19 * tone), float(0.06 * tone * rng.uniform(0.6, 1.3)))
+    return rgb((0.13 * tone * rng.uniform(0.8, 1.5), 0.19 * tone, 0.06 * tone * rng.uniform(0.6, 1.3)))
 
 
 def bench(street: Street, s: float, side: float, rng: np.random.Generator) -> Thing:
     """A bench at the back of the pavement that looks at the street."""
-    edge = street.half_right if side > 0 else street.half_left
+    edge = street.edge(side)
     x, z, heading = street.to_camera(s, side * (edge + street.pavement_width - 0.5))
     ry = heading + (-math.pi / 2 if side > 0 else math.pi / 2)
-    return Thing(
-        _bench(), (x, _PAVED, z), ry, colours=((0.2, 0.2, 0.2), (0.30, 0.19, 0.11)), seed=float(rng.integers(900))
-    )
+    colours = ((0.2, 0.2, 0.2), (0.30, 0.19, 0.11))
+    return Thing(_bench(), (x, _PAVED, z), ry, colours=colours, seed=float(rng.integers(900)))
 
 
 def furniture(street: Street, detail: float, rng: np.random.Generator) -> list[Thing]:
@@ -252,22 +224,16 @@ def furniture(street: Street, detail: float, rng: np.random.Generator) -> list[T
     for start, end in street.blocks():
         start, end = max(start, -10.0) + 2.0, min(end, 115.0) - 2.0
         for side in (-1.0, 1.0):
-            edge = street.half_right if side > 0 else street.half_left
+            edge = street.edge(side)
             inward = -math.pi / 2 if side > 0 else math.pi / 2
             if rng.random() < tree_chance:
                 for s in np.arange(start, end, rng.uniform(8, 15)):
                     if rng.random() < 0.75:
-                        size = rng.uniform(0.7, 1.3)
-                        at = side * (edge + rng.uniform(0.7, 1.0))
+                        size, at = rng.uniform(0.7, 1.3), side * (edge + rng.uniform(0.7, 1.0))
                         tree = _tree(int(rng.integers(9)), bool(s < _FINE_M * detail))
-                        stand(
-                            tree,
-                            float(s) + rng.uniform(-1, 1),
-                            at,
-                            rng.uniform(0, 6),
-                            scale=(size, size * rng.uniform(0.9, 1.15), size),
-                            colours=(_leaf_colour(rng), brown),
-                        )
+                        where, turn = float(s) + rng.uniform(-1, 1), rng.uniform(0, 6)
+                        scale = (size, size * rng.uniform(0.9, 1.15), size)
+                        stand(tree, where, at, turn, scale=scale, colours=(_leaf_colour(rng), brown))
             grey = float(rng.uniform(0.12, 0.4))
             for s in np.arange(start + rng.uniform(0, 15), end, rng.uniform(22, 32)):
                 stand(_lamp_post(), float(s), side * (edge + 0.5), inward, colours=((grey, grey, grey * 1.03),))
@@ -281,8 +247,7 @@ def furniture(street: Street, detail: float, rng: np.random.Generator) -> list[T
                 stand(_sign(shape), float(s), at, turn, colours=colour, style=(2.2, 0.34))
             for s in rng.uniform(start, max(end, start + 1), int(rng.integers(0, 4))):
                 tone = rng.uniform(0.03, 0.3, 3)
-                stand(_bin(), float(s), side * (edge + street.pavement_width - 0.4), 0.0,
-                      colours=((float(tone[0]), float(tone[1]), float(tone[2])),))  # fmt: skip
+                stand(_bin(), float(s), side * (edge + street.pavement_width - 0.4), 0.0, colours=(rgb(tone),))
             if street.setback > 2.0:  # front gardens: hedges, walls, railings, trees, bushes
                 back = edge + street.pavement_width + 0.3
                 border = rng.choice(["hedge", "wall", "fence", "none"], p=[0.4, 0.2, 0.2, 0.2])
@@ -296,34 +261,20 @@ def furniture(street: Street, detail: float, rng: np.random.Generator) -> list[T
                         material = materials.HEDGE if border == "hedge" else materials.CONCRETE
                         tint = _leaf_colour(rng) if border == "hedge" else (0.42, 0.39, 0.35)
                         scale = (0.7 if border == "hedge" else 0.25, height, 4.95)
-                        stand(
-                            _cuboid(material), float(s) + 2.5, side * back, inward, scale=scale, colours=(tint, brown)
-                        )
+                        wall = _cuboid(material)
+                        stand(wall, float(s) + 2.5, side * back, inward, scale=scale, colours=(tint, brown))
                 for s in rng.uniform(start, max(end, start + 1), int(rng.integers(3, 9))):
                     size = float(rng.uniform(0.7, 1.6))
                     at = side * (back + rng.uniform(0.8, max(street.setback - 0.5, 1.0)))
-                    fine = bool(s < _FINE_M * detail)
-                    mesh = (
-                        _tree(int(rng.integers(9)), fine) if rng.random() < 0.3 else _bush(int(rng.integers(5)), fine)
-                    )
-                    stand(
-                        mesh,
-                        float(s),
-                        at,
-                        rng.uniform(0, 6),
-                        scale=(size, size, size),
-                        colours=(_leaf_colour(rng), brown),
-                    )
+                    fine, is_tree = bool(s < _FINE_M * detail), rng.random() < 0.3
+                    mesh = _tree(int(rng.integers(9)), fine) if is_tree else _bush(int(rng.integers(5)), fine)
+                    turn, scale = rng.uniform(0, 6), (size, size, size)
+                    stand(mesh, float(s), at, turn, scale=scale, colours=(_leaf_colour(rng), brown))
     if street.crossing < 500 and rng.random() < 0.5:
         for side in (-1.0, 1.0):
-            edge = street.half_right if side > 0 else street.half_left
-            stand(
-                _traffic_light(),
-                street.crossing - street.crossing_half - 0.8,
-                side * (edge + 0.5),
-                math.pi,
-                colours=((0.2, 0.2, 0.2),),
-            )
+            edge = street.edge(side)
+            s = street.crossing - street.crossing_half - 0.8
+            stand(_traffic_light(), s, side * (edge + 0.5), math.pi, colours=((0.2, 0.2, 0.2),))
     found.append(_horizon(street, rng))
     return found
 

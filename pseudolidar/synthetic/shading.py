@@ -1,7 +1,5 @@
 """Light and colour at the points that rays hit: sun, shadows, sky, mirrored surroundings, haze."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np
@@ -12,7 +10,7 @@ from pseudolidar.synthetic import materials, skins
 from pseudolidar.synthetic.materials import Shade
 from pseudolidar.synthetic.noise import fractal, hash_unit
 from pseudolidar.synthetic.preset import CAMERA_HEIGHT_M
-from pseudolidar.synthetic.table import SIZE, STYLE, Row
+from pseudolidar.synthetic.things import SIZE, STYLE, Row
 
 # The weather's numbers: direction to the sun (3), colours of sun, zenith and horizon (3 each), clouds, seed, haze.
 SUN, SUN_COLOUR, ZENITH, HORIZON, CLOUDS, SKY_SEED, HAZE = 0, 3, 6, 9, 12, 13, 14

@@ -1,7 +1,5 @@
 """The street: a circular arc seen from the car, with its coordinates, its cross-section and its ground."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from dataclasses import dataclass
@@ -13,7 +11,7 @@ from numpy.typing import NDArray
 from pseudolidar.synthetic import materials
 from pseudolidar.synthetic.meshes import Mesh, join
 from pseudolidar.synthetic.preset import CAMERA_HEIGHT_M
-from pseudolidar.synthetic.table import Row
+from pseudolidar.synthetic.things import Row
 
 KERB_HEIGHT_M = 0.12
 
@@ -60,17 +58,15 @@ class Street:
         # A thing with ry = -pi/2 looks along +z; the street turns to the right (towards +x) by heading + yaw.
         return cos * x + sin * z, -sin * x + cos * z, -math.pi / 2 + heading + self.yaw
 
+    def edge(self, side: float) -> float:
+        """How far the carriageway reaches to a side, 1.0 to the right and -1.0 to the left."""
+        return self.half_right if side > 0 else self.half_left
+
     def row(self) -> Row:
         """The numbers that the ground's shader reads."""
         row = np.zeros(18)
-        row[:6] = [
-            self.curvature,
-            math.cos(self.yaw),
-            math.sin(self.yaw),
-            self.camera_r,
-            self.half_left,
-            self.half_right,
-        ]
+        row[:3] = self.curvature, math.cos(self.yaw), math.sin(self.yaw)
+        row[3:6] = self.camera_r, self.half_left, self.half_right
         row[6:10] = self.parking_left, self.parking_right, self.crossing, self.crossing_half
         row[10:16] = self.dash, self.seed, self.tone, self.lane_line, float(self.zebra), self.slot
         return row
@@ -81,23 +77,14 @@ class Street:
             return [(-45.0, 210.0)]
         return [(-45.0, self.crossing - self.crossing_half), (self.crossing + self.crossing_half, 210.0)]
 
-    def ground(self) -> Mesh:
-        """The carriageway as a plane, in camera coordinates."""
-        return _plane()
-
     def pavements(self) -> Mesh:
         """Pavements with their kerbs, and the ground behind them, in camera coordinates."""
         meshes = []
         for start, end in self.blocks():
             along = np.linspace(start, end, max(2, int((end - start) / 9) + 1))
             for side in (-1.0, 1.0):
-                edge = self.half_right if side > 0 else self.half_left
-                profile = [
-                    (edge, 0.0),
-                    (edge + 0.02, KERB_HEIGHT_M),
-                    (edge + 12.0, KERB_HEIGHT_M),
-                    (75.0, KERB_HEIGHT_M),
-                ]
+                edge = self.edge(side)
+                profile = ((edge, 0.0), *((r, KERB_HEIGHT_M) for r in (edge + 0.02, edge + 12.0, 75.0)))
                 grid = np.empty((len(along), len(profile), 3))
                 for row, s in enumerate(along):
                     for column, (r, height) in enumerate(profile):
@@ -112,7 +99,8 @@ class Street:
 
 
 @cache
-def _plane() -> Mesh:
+def carriageway() -> Mesh:
+    """The ground as a plane, in camera coordinates."""
     x, z = np.arange(-200.0, 201.0, 40.0), np.arange(-60.0, 341.0, 40.0)
     corners = []
     for left, right in itertools.pairwise(x):

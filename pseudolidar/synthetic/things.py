@@ -1,18 +1,27 @@
 """Things that stand in the town: a mesh, where it is, and the numbers its materials need."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from pseudolidar.kernels import cpu_kernel
 from pseudolidar.synthetic.meshes import Floats, Mesh
-from pseudolidar.synthetic.table import COLOUR_1, COLOUR_2, COLOUR_3, COLUMNS, SEED, SIZE, STYLE, TURN, Row
 
 Colour = tuple[float, float, float]
+Triple = tuple[float, float, float]
+Row = NDArray[np.float64]
+
+# A thing's row in the table that the shading kernels read: position (3), cosine and sine of ry, size l h w (3),
+# three colours (9), seed, style (14).
+TURN, SIZE, COLOUR_1, COLOUR_2, COLOUR_3, SEED, STYLE, COLUMNS = 3, 5, 8, 11, 14, 17, 18, 32
+
+
+def rgb(values: ArrayLike) -> Colour:
+    """Three numbers as a colour."""
+    red, green, blue = np.asarray(values, np.float64).tolist()
+    return red, green, blue
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,19 +66,11 @@ class Thing:
         _place(self.mesh.indexed[0], self.mesh.normals, turn, scale, position, vertices, normals)
 
 
-Triple = tuple[float, float, float]
-
-
 @cpu_kernel
 def _place(
-    mesh_vertices: Floats,
-    mesh_normals: Floats,
-    turn: tuple[float, float],
-    scale: Triple,
-    position: Triple,
-    vertices: Floats,
-    normals: Floats,
-) -> None:
+    mesh_vertices: Floats, mesh_normals: Floats, turn: tuple[float, float], scale: Triple, position: Triple,
+    vertices: Floats, normals: Floats,
+) -> None:  # fmt: skip
     cos, sin = turn
     for vertex in range(len(mesh_vertices)):
         a = mesh_vertices[vertex, 0] * scale[0]

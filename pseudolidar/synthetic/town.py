@@ -1,18 +1,18 @@
 """A procedural town written as a KITTI object data set: pictures, labels, sweeps and exact disparity."""
 
-from __future__ import annotations
-
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 
 from pseudolidar.files import RECORD_FILE, FormatError, InputError, ProcessPool, Record, claimed, track, write_file
 from pseudolidar.kitti import write_disparity, write_image, write_objects, write_points
-from pseudolidar.synthetic.camera import exposure_of, render, sample_sensors
 from pseudolidar.synthetic.labels import label
-from pseudolidar.synthetic.lidar import sweep
-from pseudolidar.synthetic.preset import TownPreset
+from pseudolidar.synthetic.preset import PRESETS, TownPreset
 from pseudolidar.synthetic.scene import sample_scene
+from pseudolidar.synthetic.sensors import exposure_of, render, sample_sensors, sweep
 
 RENDERER_VERSION = 2  # raised whenever the same seed gives other bytes
 
@@ -121,3 +121,39 @@ def _write_splits(folder: Path, splits: dict[str, int]) -> None:
         if not path.is_file() or path.read_text() != text:
             write_file(path, text)
         first += count
+
+
+@dataclass(frozen=True)
+class TownData:
+    """A synthetic town, made by the study: the preset's name, and the number of frames of both splits."""
+
+    preset: str
+    train: int
+    val: int
+
+    def __post_init__(self) -> None:
+        if self.preset not in PRESETS:
+            raise InputError(f"preset: found {self.preset!r}, expected one of {', '.join(PRESETS)}")
+
+
+@dataclass(frozen=True)
+class TownTask:
+    """Makes a synthetic town.
+
+    Attributes:
+        data: preset and numbers of frames.
+        seed: of the random scenes.
+    """
+
+    data: TownData
+    seed: int
+    version: ClassVar[int] = RENDERER_VERSION
+
+    def settings(self) -> Mapping[str, Any]:
+        """The town's preset and numbers of frames, and the seed."""
+        return {**asdict(self.data), "seed": self.seed}
+
+    def run(self, folder: Path, parents: Mapping[str, Path]) -> None:
+        """Write the frames that are missing."""
+        splits = {"train": self.data.train, "val": self.data.val}
+        write_town(folder, PRESETS[self.data.preset], splits, self.seed, overwrite=True)

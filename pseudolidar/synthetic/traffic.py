@@ -1,17 +1,14 @@
 """Who is on the street: parked and moving vehicles, pedestrians, cyclists and persons who sit."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np
 
 from pseudolidar.synthetic import people, vehicles
-from pseudolidar.synthetic.meshes import Mesh
 from pseudolidar.synthetic.preset import CAMERA_HEIGHT_M
 from pseudolidar.synthetic.scenery import bench
 from pseudolidar.synthetic.street import KERB_HEIGHT_M, Street
-from pseudolidar.synthetic.things import Colour, Thing, footprints_overlap
+from pseudolidar.synthetic.things import Colour, Thing, footprints_overlap, rgb
 
 # Mean length, width, height (m) of KITTI's classes as Frustum PointNet lists them (Qi et al., CVPR 2018), and a spread.
 _SIZES = {
@@ -43,7 +40,7 @@ def _cloth(rng: np.random.Generator) -> Colour:
     base = rng.choice([0.03, 0.08, 0.2, 0.5]) * rng.uniform(0.5, 1.5, 3)
     if rng.random() < 0.3:
         base[rng.integers(3)] += rng.uniform(0.1, 0.45)
-    return (float(base[0]), float(base[1]), float(base[2]))
+    return rgb(base)
 
 
 class Crowd:
@@ -58,23 +55,22 @@ class Crowd:
         self._count = 0
         self._take(0.0, -1.0, 9.0, 3.0, -math.pi / 2)  # the car that carries the cameras
 
-    def _take(self, x: float, z: float, length: float, width: float, ry: float) -> bool:
-        one = np.array([x, z, length, width, ry], np.float64)
+    def _take(self, *footprint: float) -> bool:
+        """Whether the rectangle x, z, length, width, ry was free; then it is taken."""
+        one = np.array(footprint, np.float64)
         if self._count == len(self._taken) or footprints_overlap(self._taken, self._count, one):
             return False
         self._taken[self._count] = one
         self._count += 1
         return True
 
-    def _add(self, thing: Thing, margin: float) -> bool:
+    def _add(self, thing: Thing, margin: float) -> None:
         length, _, width = thing.size
         x, _, z = thing.position
         if self._take(x, z, length + margin, width + margin, thing.ry):
             self.things.append(thing)
-            return True
-        return False
 
-    def vehicle(self, kind: str, s: float, r: float, turn: float, margin: float = 0.5) -> bool:
+    def vehicle(self, kind: str, s: float, r: float, turn: float, margin: float) -> None:
         """A vehicle at street coordinates, turned against the street's course."""
         rng = self.rng
         x, z, heading = self.street.to_camera(s, r)
@@ -92,9 +88,7 @@ class Crowd:
         base = np.array(_PAINTS[rng.choice(len(_PAINTS), p=_PAINT_SHARES / _PAINT_SHARES.sum())], np.float64)
         if kind != "Car" and rng.random() < 0.5:
             base = np.array((0.75, 0.75, 0.74), np.float64)
-        tint = base * rng.uniform(0.85, 1.15)
-        paint: Colour = (float(tint[0]), float(tint[1]), float(tint[2]))
-        mesh: Mesh
+        paint = rgb(base * rng.uniform(0.85, 1.15))
         if kind == "Truck":
             mesh, style = vehicles.truck(), [0.0] * 12
             style[9:12] = [-0.33, 0.36, 0.28]
@@ -104,13 +98,12 @@ class Crowd:
             cabin = shape.cabin or (0.0, 0.0, 0.0, 0.0)
             style = [shape.belt, rng.random(), shape.roof_half_width, rng.uniform(0.1, 0.9), float(rng.random() < 0.5)]
             style += [*cabin, *shape.axles, shape.wheel_height]
-        ry = heading + turn
-        ry = (ry + math.pi) % (2 * math.pi) - math.pi
+        ry = (heading + turn + math.pi) % (2 * math.pi) - math.pi
         thing = Thing(mesh, (x, CAMERA_HEIGHT_M, z), ry, (float(length), float(height), float(width)),
                       (paint, _cloth(rng), _cloth(rng)), seed, tuple(style), kind)  # fmt: skip
-        return self._add(thing, margin)
+        self._add(thing, margin)
 
-    def person(self, kind: str, x: float, z: float, ry: float, raised: bool, margin: float = 0.25) -> bool:
+    def person(self, kind: str, x: float, z: float, ry: float, raised: bool, margin: float = 0.25) -> None:
         """A pedestrian, a sitter or a cyclist at camera coordinates."""
         rng = self.rng
         fine = math.hypot(x, z) < _FINE_PERSON_M * self.detail
@@ -126,7 +119,6 @@ class Crowd:
                 walks = rng.random() < 0.75
                 first, count = (0, len(people.WALKERS)) if walks else (len(people.WALKERS), len(people.STANDERS))
                 mesh = people.walker(first + int(rng.integers(count)), fine)
-            _low, _high = mesh.bounds
             tall = float(np.clip(rng.normal(1.763, 0.10), 1.45, 2.0)) / 1.763
             stretch = tall * 1.763 / _NATURAL_HEIGHT_M
             broad = stretch * rng.uniform(0.97, 1.18)
@@ -138,12 +130,12 @@ class Crowd:
         colours = (_cloth(rng), _cloth(rng), _cloth(rng))
         ry = (ry + math.pi) % (2 * math.pi) - math.pi
         thing = Thing(mesh, (x, floor, z), ry, scale, colours, float(rng.integers(0, 4000)), style, kind)
-        return self._add(thing, margin)
+        self._add(thing, margin)
 
 
 def _park(crowd: Crowd, side: float, strip: float) -> None:
     street, rng = crowd.street, crowd.rng
-    edge = street.half_right if side > 0 else street.half_left
+    edge = street.edge(side)
     crosswise = strip > 4
     spacing = 2.8 if crosswise else street.slot
     fill = rng.uniform(0.25, 0.6) if crosswise else rng.uniform(0.2, 0.7)
@@ -162,22 +154,17 @@ def _park(crowd: Crowd, side: float, strip: float) -> None:
 
 def _drive(crowd: Crowd) -> None:
     street, rng = crowd.street, crowd.rng
-    lanes = [street.camera_r]
-    if street.lane_line > 0:
-        lanes.append(street.lane_line / 2)
-    for lane in lanes:
-        s = rng.uniform(6.5, 34)
-        while s < 75 and rng.random() < 0.62:
+
+    def lane(r: float, turn: float, s: float, end: float, chance: float, gap: tuple[float, float]) -> None:
+        while s < end and rng.random() < chance:
             kind = str(rng.choice(["Car", "Van", "Truck"], p=[0.89, 0.08, 0.03]))
-            crowd.vehicle(kind, s, lane + rng.normal(0, 0.2), rng.normal(0, 0.03), 1.0)
-            s += rng.uniform(8, 35)
-    opposite = [-street.lane_line * 1.5, -street.lane_line * 0.5] if street.lane_line > 0 else [-1.6]
-    for lane in opposite:
-        s = rng.uniform(5, 30)
-        while s < 80 and rng.random() < 0.72:
-            kind = str(rng.choice(["Car", "Van", "Truck"], p=[0.89, 0.08, 0.03]))
-            crowd.vehicle(kind, s, lane + rng.normal(0, 0.2), math.pi + rng.normal(0, 0.03), 1.0)
-            s += rng.uniform(7, 32)
+            crowd.vehicle(kind, s, r + rng.normal(0, 0.2), turn + rng.normal(0, 0.03), 1.0)
+            s += rng.uniform(*gap)
+
+    for r in [street.camera_r] + ([street.lane_line / 2] if street.lane_line > 0 else []):
+        lane(r, 0.0, rng.uniform(6.5, 34), 75, 0.62, (8, 35))
+    for r in [-street.lane_line * 1.5, -street.lane_line * 0.5] if street.lane_line > 0 else [-1.6]:
+        lane(r, math.pi, rng.uniform(5, 30), 80, 0.72, (7, 32))
     if street.crossing < 70:
         for _ in range(int(rng.integers(0, 4))):  # in the side street, to the left or to the right
             heading = rng.choice([-1.0, 1.0])
@@ -185,9 +172,8 @@ def _drive(crowd: Crowd) -> None:
             r = rng.uniform(-25, 25)
             crowd.vehicle("Car", at, r, heading * math.pi / 2 + rng.normal(0, 0.06), 0.8)
         for _ in range(int(rng.integers(0, 2))):  # turning
-            crowd.vehicle(
-                "Car", street.crossing + rng.normal(0, 2), rng.uniform(-4, 4), rng.uniform(-math.pi, math.pi), 0.8
-            )
+            at = street.crossing + rng.normal(0, 2)
+            crowd.vehicle("Car", at, rng.uniform(-4, 4), rng.uniform(-math.pi, math.pi), 0.8)
 
 
 def _walk(crowd: Crowd) -> None:
@@ -203,13 +189,12 @@ def _walk(crowd: Crowd) -> None:
             turn = float(rng.choice([-1, 1])) * math.pi / 2 + rng.normal(0, 0.2)
         else:
             side = rng.choice([-1.0, 1.0], p=[0.4, 0.6])
-            edge = street.half_right if side > 0 else street.half_left
+            edge = street.edge(side)
             r = side * (edge + rng.uniform(0.4, max(street.pavement_width, 1.0)))
-            turn = (
-                float(rng.choice([0.0, math.pi])) + rng.normal(0, 0.25)
-                if rng.random() < 0.75
-                else rng.uniform(-math.pi, math.pi)
-            )
+            if rng.random() < 0.75:
+                turn = float(rng.choice([0.0, math.pi])) + rng.normal(0, 0.25)
+            else:
+                turn = rng.uniform(-math.pi, math.pi)
             if abs(r - street.camera_r) > 0.8 * s:  # out of the cameras' sight
                 s = abs(r - street.camera_r) / 0.7 + rng.uniform(0, 6)
         raised = not on_road and abs(s - street.crossing) > street.crossing_half
@@ -263,8 +248,7 @@ def traffic(street: Street, detail: float, rng: np.random.Generator) -> tuple[li
     _drive(crowd)
     _walk(crowd)
     _ride(crowd)
-    if street.parking_left > 0:
-        _park(crowd, -1.0, street.parking_left)
-    if street.parking_right > 0:
-        _park(crowd, 1.0, street.parking_right)
+    for side, strip in ((-1.0, street.parking_left), (1.0, street.parking_right)):
+        if strip > 0:
+            _park(crowd, side, strip)
     return crowd.things, benches

@@ -1,7 +1,6 @@
 """Meshes of cars, vans and trucks: lofted bodies, cabins and wheels, each filling the unit box."""
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -30,152 +29,73 @@ class VehicleShape:
     wheel_length: float
 
 
-_SEDAN = VehicleShape(
-    body=(
-        (-0.5, 0.32, 0.58, 0.40),
-        (-0.485, 0.24, 0.645, 0.455),
-        (-0.42, 0.19, 0.675, 0.49),
-        (-0.2, 0.16, 0.65, 0.5),
-        (0.0, 0.15, 0.63, 0.5),
-        (0.2, 0.15, 0.625, 0.5),
-        (0.36, 0.16, 0.58, 0.49),
-        (0.45, 0.18, 0.53, 0.465),
-        (0.487, 0.22, 0.47, 0.43),
-        (0.5, 0.30, 0.40, 0.38),
+# fmt: off
+SHAPES = {
+    "sedan": VehicleShape(
+        body=(
+            (-0.5, 0.32, 0.58, 0.40), (-0.485, 0.24, 0.645, 0.455), (-0.42, 0.19, 0.675, 0.49), (-0.2, 0.16, 0.65, 0.5),
+            (0.0, 0.15, 0.63, 0.5), (0.2, 0.15, 0.625, 0.5), (0.36, 0.16, 0.58, 0.49), (0.45, 0.18, 0.53, 0.465),
+            (0.487, 0.22, 0.47, 0.43), (0.5, 0.30, 0.40, 0.38),
+        ),
+        cabin=(-0.41, 0.235, -0.25, 0.06), belt=0.62, roof_half_width=0.36,
+        axles=(-0.30, 0.315), wheel_height=0.44, wheel_length=0.145,
     ),
-    cabin=(-0.41, 0.235, -0.25, 0.06),
-    belt=0.62,
-    roof_half_width=0.36,
-    axles=(-0.30, 0.315),
-    wheel_height=0.44,
-    wheel_length=0.145,
-)
-_HATCHBACK = VehicleShape(
-    body=(
-        (-0.5, 0.30, 0.58, 0.42),
-        (-0.488, 0.22, 0.62, 0.465),
-        (-0.42, 0.18, 0.65, 0.49),
-        (-0.2, 0.16, 0.64, 0.5),
-        (0.05, 0.15, 0.62, 0.5),
-        (0.25, 0.15, 0.60, 0.5),
-        (0.37, 0.16, 0.57, 0.49),
-        (0.455, 0.18, 0.52, 0.46),
-        (0.49, 0.22, 0.46, 0.42),
-        (0.5, 0.30, 0.40, 0.38),
+    "hatchback": VehicleShape(
+        body=(
+            (-0.5, 0.30, 0.58, 0.42), (-0.488, 0.22, 0.62, 0.465), (-0.42, 0.18, 0.65, 0.49), (-0.2, 0.16, 0.64, 0.5),
+            (0.05, 0.15, 0.62, 0.5), (0.25, 0.15, 0.60, 0.5), (0.37, 0.16, 0.57, 0.49), (0.455, 0.18, 0.52, 0.46),
+            (0.49, 0.22, 0.46, 0.42), (0.5, 0.30, 0.40, 0.38),
+        ),
+        cabin=(-0.488, 0.275, -0.40, 0.09), belt=0.61, roof_half_width=0.37,
+        axles=(-0.315, 0.315), wheel_height=0.41, wheel_length=0.16,
     ),
-    cabin=(-0.488, 0.275, -0.40, 0.09),
-    belt=0.61,
-    roof_half_width=0.37,
-    axles=(-0.315, 0.315),
-    wheel_height=0.41,
-    wheel_length=0.16,
-)
-_ESTATE = VehicleShape(
-    body=(
-        (-0.5, 0.30, 0.58, 0.42),
-        (-0.49, 0.22, 0.63, 0.465),
-        (-0.42, 0.18, 0.65, 0.49),
-        (-0.2, 0.16, 0.64, 0.5),
-        (0.0, 0.15, 0.62, 0.5),
-        (0.2, 0.15, 0.61, 0.5),
-        (0.36, 0.16, 0.575, 0.49),
-        (0.45, 0.18, 0.53, 0.465),
-        (0.487, 0.22, 0.47, 0.43),
-        (0.5, 0.30, 0.40, 0.38),
+    "estate": VehicleShape(
+        body=(
+            (-0.5, 0.30, 0.58, 0.42), (-0.49, 0.22, 0.63, 0.465), (-0.42, 0.18, 0.65, 0.49), (-0.2, 0.16, 0.64, 0.5),
+            (0.0, 0.15, 0.62, 0.5), (0.2, 0.15, 0.61, 0.5), (0.36, 0.16, 0.575, 0.49), (0.45, 0.18, 0.53, 0.465),
+            (0.487, 0.22, 0.47, 0.43), (0.5, 0.30, 0.40, 0.38),
+        ),
+        cabin=(-0.488, 0.235, -0.42, 0.06), belt=0.61, roof_half_width=0.365,
+        axles=(-0.30, 0.315), wheel_height=0.43, wheel_length=0.142,
     ),
-    cabin=(-0.488, 0.235, -0.42, 0.06),
-    belt=0.61,
-    roof_half_width=0.365,
-    axles=(-0.30, 0.315),
-    wheel_height=0.43,
-    wheel_length=0.142,
-)
-_SUV = VehicleShape(
-    body=(
-        (-0.5, 0.33, 0.58, 0.44),
-        (-0.488, 0.25, 0.62, 0.475),
-        (-0.42, 0.21, 0.645, 0.495),
-        (-0.2, 0.19, 0.64, 0.5),
-        (0.05, 0.18, 0.62, 0.5),
-        (0.25, 0.18, 0.61, 0.5),
-        (0.38, 0.19, 0.595, 0.495),
-        (0.46, 0.21, 0.56, 0.475),
-        (0.49, 0.25, 0.50, 0.45),
-        (0.5, 0.34, 0.43, 0.42),
+    "suv": VehicleShape(
+        body=(
+            (-0.5, 0.33, 0.58, 0.44), (-0.488, 0.25, 0.62, 0.475), (-0.42, 0.21, 0.645, 0.495), (-0.2, 0.19, 0.64, 0.5),
+            (0.05, 0.18, 0.62, 0.5), (0.25, 0.18, 0.61, 0.5), (0.38, 0.19, 0.595, 0.495), (0.46, 0.21, 0.56, 0.475),
+            (0.49, 0.25, 0.50, 0.45), (0.5, 0.34, 0.43, 0.42),
+        ),
+        cabin=(-0.485, 0.25, -0.43, 0.11), belt=0.61, roof_half_width=0.40,
+        axles=(-0.31, 0.32), wheel_height=0.43, wheel_length=0.165,
     ),
-    cabin=(-0.485, 0.25, -0.43, 0.11),
-    belt=0.61,
-    roof_half_width=0.40,
-    axles=(-0.31, 0.32),
-    wheel_height=0.43,
-    wheel_length=0.165,
-)
-_PICKUP = VehicleShape(
-    body=(
-        (-0.5, 0.33, 0.56, 0.45),
-        (-0.49, 0.27, 0.60, 0.48),
-        (-0.42, 0.23, 0.61, 0.495),
-        (-0.2, 0.20, 0.61, 0.5),
-        (0.05, 0.19, 0.61, 0.5),
-        (0.25, 0.19, 0.61, 0.5),
-        (0.38, 0.20, 0.60, 0.495),
-        (0.46, 0.22, 0.57, 0.475),
-        (0.49, 0.26, 0.51, 0.45),
-        (0.5, 0.34, 0.44, 0.42),
+    "pickup": VehicleShape(
+        body=(
+            (-0.5, 0.33, 0.56, 0.45), (-0.49, 0.27, 0.60, 0.48), (-0.42, 0.23, 0.61, 0.495), (-0.2, 0.20, 0.61, 0.5),
+            (0.05, 0.19, 0.61, 0.5), (0.25, 0.19, 0.61, 0.5), (0.38, 0.20, 0.60, 0.495), (0.46, 0.22, 0.57, 0.475),
+            (0.49, 0.26, 0.51, 0.45), (0.5, 0.34, 0.44, 0.42),
+        ),
+        cabin=(-0.14, 0.25, -0.10, 0.13), belt=0.60, roof_half_width=0.40,
+        axles=(-0.30, 0.32), wheel_height=0.42, wheel_length=0.15,
     ),
-    cabin=(-0.14, 0.25, -0.10, 0.13),
-    belt=0.60,
-    roof_half_width=0.40,
-    axles=(-0.30, 0.32),
-    wheel_height=0.42,
-    wheel_length=0.15,
-)
-_VAN = VehicleShape(
-    body=(
-        (-0.5, 0.16, 0.97, 0.46),
-        (-0.49, 0.13, 0.99, 0.49),
-        (-0.3, 0.11, 1.0, 0.5),
-        (0.0, 0.10, 1.0, 0.5),
-        (0.18, 0.10, 0.99, 0.5),
-        (0.25, 0.10, 0.95, 0.5),
-        (0.34, 0.10, 0.72, 0.495),
-        (0.38, 0.11, 0.58, 0.49),
-        (0.46, 0.13, 0.51, 0.47),
-        (0.49, 0.16, 0.46, 0.45),
-        (0.5, 0.22, 0.38, 0.42),
+    "van": VehicleShape(
+        body=(
+            (-0.5, 0.16, 0.97, 0.46), (-0.49, 0.13, 0.99, 0.49), (-0.3, 0.11, 1.0, 0.5), (0.0, 0.10, 1.0, 0.5),
+            (0.18, 0.10, 0.99, 0.5), (0.25, 0.10, 0.95, 0.5), (0.34, 0.10, 0.72, 0.495), (0.38, 0.11, 0.58, 0.49),
+            (0.46, 0.13, 0.51, 0.47), (0.49, 0.16, 0.46, 0.45), (0.5, 0.22, 0.38, 0.42),
+        ),
+        cabin=None, belt=0.55, roof_half_width=0.45,
+        axles=(-0.29, 0.33), wheel_height=0.30, wheel_length=0.13,
     ),
-    cabin=None,
-    belt=0.55,
-    roof_half_width=0.45,
-    axles=(-0.29, 0.33),
-    wheel_height=0.30,
-    wheel_length=0.13,
-)
-_CAMPER = VehicleShape(
-    body=(
-        (-0.5, 0.17, 0.93, 0.44),
-        (-0.485, 0.13, 0.97, 0.48),
-        (-0.3, 0.11, 1.0, 0.5),
-        (0.0, 0.10, 1.0, 0.5),
-        (0.25, 0.10, 0.99, 0.5),
-        (0.32, 0.10, 0.95, 0.5),
-        (0.42, 0.11, 0.63, 0.49),
-        (0.47, 0.13, 0.54, 0.47),
-        (0.495, 0.16, 0.46, 0.45),
-        (0.5, 0.22, 0.40, 0.42),
+    "camper": VehicleShape(
+        body=(
+            (-0.5, 0.17, 0.93, 0.44), (-0.485, 0.13, 0.97, 0.48), (-0.3, 0.11, 1.0, 0.5), (0.0, 0.10, 1.0, 0.5),
+            (0.25, 0.10, 0.99, 0.5), (0.32, 0.10, 0.95, 0.5), (0.42, 0.11, 0.63, 0.49), (0.47, 0.13, 0.54, 0.47),
+            (0.495, 0.16, 0.46, 0.45), (0.5, 0.22, 0.40, 0.42),
+        ),
+        cabin=None, belt=0.53, roof_half_width=0.45,
+        axles=(-0.29, 0.33), wheel_height=0.31, wheel_length=0.13,
     ),
-    cabin=None,
-    belt=0.53,
-    roof_half_width=0.45,
-    axles=(-0.29, 0.33),
-    wheel_height=0.31,
-    wheel_length=0.13,
-)
-
-SHAPES: dict[str, VehicleShape] = {
-    "sedan": _SEDAN, "hatchback": _HATCHBACK, "estate": _ESTATE, "suv": _SUV, "pickup": _PICKUP,
-    "van": _VAN, "camper": _CAMPER,
-}  # fmt: skip
+}
+# fmt: on
 
 
 def _rounded(along: float, across: float, corner: int, power: float) -> NDArray[np.float64]:
@@ -204,10 +124,8 @@ def _body(shape: VehicleShape, around: int, slices: int) -> Mesh:
     return loft(np.stack(rings), materials.CAR_BODY)
 
 
-def _cabin(shape: VehicleShape, around: int, levels: int) -> Mesh:
-    if shape.cabin is None:
-        raise ValueError("the shape has no cabin")
-    rear_belt, front_belt, rear_roof, front_roof = shape.cabin
+def _cabin(shape: VehicleShape, cabin: tuple[float, float, float, float], around: int, levels: int) -> Mesh:
+    rear_belt, front_belt, rear_roof, front_roof = cabin
     rings = []
     for share in np.concatenate([np.linspace(0, 0.86, levels), [0.95, 1.0]]):
         rear = rear_belt + (rear_roof - rear_belt) * share**1.15
@@ -222,24 +140,16 @@ def _cabin(shape: VehicleShape, around: int, levels: int) -> Mesh:
     return loft(np.stack(rings), materials.CAR_CABIN)
 
 
-def _wheels(shape: VehicleShape, around: int) -> list[Mesh]:
+def _wheels(axles: Sequence[float], height: float, length: float, around: int) -> list[Mesh]:
+    """Wheels on both sides of each axle, the right one first."""
     meshes = []
     angle = np.arange(around) * (2 * np.pi / around)
-    for x in shape.axles:
+    for x in axles:
         for side in (-1.0, 1.0):
             rings = []
-            for depth in (0.38, 0.485, 0.492):
-                rim = 1.0 if depth < 0.49 else 0.93
-                rings.append(
-                    np.stack(
-                        [
-                            x + rim * shape.wheel_length / 2 * np.cos(angle),
-                            np.full(around, side * depth),
-                            shape.wheel_height / 2 * (1 + rim * np.sin(angle)),
-                        ],
-                        -1,
-                    )
-                )
+            for depth, rim in ((0.38, 1.0), (0.485, 1.0), (0.492, 0.93)):
+                across, lift = np.full(around, side * depth), height / 2 * (1 + rim * np.sin(angle))
+                rings.append(np.stack([x + rim * length / 2 * np.cos(angle), across, lift], -1))
             stack = np.stack(rings)
             meshes.append(loft(stack[:, ::-1] if side > 0 else stack, materials.WHEEL))
     return meshes
@@ -250,9 +160,10 @@ def vehicle(name: str, detailed: bool) -> Mesh:
     """The mesh of a shape by its name, in the unit box; `detailed` for those that are near."""
     shape = SHAPES[name]
     around = 20 if detailed else 12
-    parts = [_body(shape, around, 14 if detailed else 4), *_wheels(shape, 16 if detailed else 8)]
+    wheels = _wheels(shape.axles, shape.wheel_height, shape.wheel_length, 16 if detailed else 8)
+    parts = [_body(shape, around, 14 if detailed else 4), *wheels]
     if shape.cabin is not None:
-        parts.append(_cabin(shape, 28 if detailed else 16, 5 if detailed else 2))
+        parts.append(_cabin(shape, shape.cabin, 28 if detailed else 16, 5 if detailed else 2))
     return join(parts).fitted()
 
 
@@ -262,6 +173,5 @@ def truck() -> Mesh:
     cargo = box((0.72, 1.0, 0.70), materials.TRUCK_BOX, (-0.14, 0, 0.30))
     cab = box((0.22, 0.96, 0.62), materials.TRUCK_CAB, (0.385, 0, 0.14))
     chassis = box((0.9, 0.5, 0.14), materials.DARK, (-0.03, 0, 0.14))
-    shape = VehicleShape((), None, 0, 0, (-0.33, 0.36), 0.28, 0.095)
-    middle = VehicleShape((), None, 0, 0, (-0.22, -0.22), 0.28, 0.095)
-    return join([cargo, cab, chassis, *_wheels(shape, 14), *_wheels(middle, 14)[:2]]).fitted()
+    outer, middle = _wheels((-0.33, 0.36), 0.28, 0.095, 14), _wheels((-0.22,), 0.28, 0.095, 14)
+    return join([cargo, cab, chassis, *outer, *middle]).fitted()

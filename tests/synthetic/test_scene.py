@@ -14,11 +14,11 @@ from shapely import affinity, geometry
 
 from pseudolidar.kitti import Objects
 from pseudolidar.synthetic import PRESETS, materials, vehicles
-from pseudolidar.synthetic.camera import Sensor, View, render
 from pseudolidar.synthetic.labels import label, silhouette
 from pseudolidar.synthetic.meshes import box
 from pseudolidar.synthetic.preset import CAMERA_HEIGHT_M
 from pseudolidar.synthetic.scene import Scene, sample_scene
+from pseudolidar.synthetic.sensors import Sensor, View, render
 from pseudolidar.synthetic.things import Thing, footprints_overlap
 
 MINI = PRESETS["mini"]

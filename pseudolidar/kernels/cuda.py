@@ -55,12 +55,12 @@ def cuda_kernels_run() -> bool:
     Warns, once, where PyTorch has a GPU and numba cannot: no compiler, an AMD card, or a broken numba-cuda (0.30 is
     with NumPy 2.5).
     """
+    reason = "no driver or no compiler of NVIDIA's (the extra `cuda` brings one: pip install pseudolidar[cuda])"
     try:
-        # What every kernel needs, and numba does not import before the first is compiled.
-        importlib.import_module("numba.cuda.cudaimpl")
         if cuda.is_available():
+            # What every kernel needs, and numba does not import before the first is compiled.
+            importlib.import_module("numba.cuda.cudaimpl")
             return True
-        reason = "no driver or no compiler of NVIDIA's (the extra `cuda` brings one: pip install pseudolidar[cuda])"
     except (ImportError, AttributeError, TypeError, ValueError) as error:
         reason = f"numba-cuda is broken: {error}"
     if torch.cuda.is_available():

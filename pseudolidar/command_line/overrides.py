@@ -2,20 +2,18 @@
 
 import dataclasses
 import re
-import types
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, get_args
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import ConfigCompositionException, HydraException, MissingConfigException, OverrideParseException
 
-from pseudolidar.command_line.settings import suggestion, type_hints
+from pseudolidar.command_line.settings import alternatives, kind_of, suggestion, type_hints
 
 _ASSIGNMENT = re.compile(r"([+]{0,2})([^=@~+\s]+)=(.*)", re.DOTALL)
 _NULL_GROUP = re.compile(r"([\w/-]+)(?:@([\w.-]+))?=null", re.IGNORECASE)
-_LISTS = (list, tuple, dict, Sequence, Mapping)
 
 
 def as_typed(arguments: Sequence[str], hints: Mapping[str, Any], configs: Path) -> list[str]:
@@ -44,7 +42,7 @@ def as_typed(arguments: Sequence[str], hints: Mapping[str, Any], configs: Path) 
             continue
         prefix, key, value = found.groups()
         kinds = list(_kinds(hints, key.split(".")))
-        if value.lower() == "null" and [get_origin(kind) for kind in kinds] == [Mapping]:
+        if value.lower() == "null" and [kind_of(kind) for kind in kinds] == [Mapping]:
             # Hydra merges mappings: a given one can only be emptied by making it anew.
             typed += [f"~{key}", f"++{key}={{}}"]
             continue
@@ -85,7 +83,7 @@ def _without_group(group: str, package: str | None, hints: Mapping[str, Any]) ->
     if package is None:
         return [f"~{group}"]
     parent, _, _ = package.rpartition(".")
-    if parent and any(get_origin(kind) in (dict, Mapping) for kind in _kinds(hints, parent.split("."))):
+    if parent and Mapping in map(kind_of, _kinds(hints, parent.split("."))):
         # One of several by name, such as the detectors: then it is not among them.
         return [f"~{package}"]
     return [f"~{group}@{package}", f"++{package}=null"]
@@ -94,53 +92,36 @@ def _without_group(group: str, package: str | None, hints: Mapping[str, Any]) ->
 def _kinds(hints: Mapping[str, Any], names: Sequence[str]) -> Iterator[Any]:
     """The types that a setting may have, through groups, mappings and alternatives; none where it isn't known."""
     first, *rest = names
-    for one in _alternatives(hints[first]) if first in hints else ():
+    for one in alternatives(hints[first]) if first in hints else ():
         if not rest or one is Any:
             yield one
         elif dataclasses.is_dataclass(one) and isinstance(one, type):
             yield from _kinds(type_hints(one), rest)
-        elif get_origin(one) in (dict, Mapping):
+        elif kind_of(one) is Mapping:
             yield from _kinds({rest[0]: get_args(one)[1]}, rest)
 
 
-def _alternatives(hint: Any) -> Iterator[Any]:
-    if get_origin(hint) in (Union, types.UnionType):
-        for one in get_args(hint):
-            yield from _alternatives(one)
-    else:
-        yield hint
-
-
 def _quoted(key: str, value: str, kinds: Sequence[Any], hints: Mapping[str, Any], several: bool) -> str:
-    is_open = Any in kinds
-    is_text = any(kind in (str, Path) or get_origin(kind) is Literal for kind in kinds)
-    if not (is_text or is_open):
+    bare = [kind_of(kind) for kind in kinds]
+    is_open = Any in bare
+    if not (is_open or {str, Path, Literal} & {*bare}):
         return value
-    parsed = _parsed(key, value)
-    if isinstance(parsed, QuotedString) or (several and parsed is not None):
-        return value
-    if value.lower() == "null" and (is_open or type(None) in kinds):
-        return value
-    holds_several = any(get_origin(kind) in _LISTS or dataclasses.is_dataclass(kind) for kind in kinds)
-    if value[:1] in ("[", "{") and parsed is not None and (is_open or holds_several):
-        return value
-    if isinstance(parsed, int | float) and (is_open or {int, float, bool} & set(map(_hashable, kinds))):
+    try:
+        parsed = OverridesParser.create().parse_override(f"{key}={value}")._value
+    except HydraException:
+        is_meant = False
+    else:
+        holds_several = any(kind in (Sequence, Mapping) or dataclasses.is_dataclass(kind) for kind in bare)
+        is_meant = (
+            several
+            or isinstance(parsed, QuotedString)
+            or (value.lower() == "null" and (is_open or type(None) in bare))
+            or (value[:1] in ("[", "{") and (is_open or holds_several))
+            or (isinstance(parsed, int | float) and (is_open or bool({int, float, bool} & {*bare})))
+        )
+    if is_meant:
         return value
     # An interpolation is one of a setting that there is, or of a resolver (`now:`, `oc.env:`).
     names = "|".join(map(re.escape, hints))
     literal = re.sub(rf"\$\{{(?!(?:{names})[.}}]|[\w.]+:)", r"\\${", value)
     return str(QuotedString(literal, Quote.single).with_quotes())
-
-
-def _hashable(kind: Any) -> Any:
-    return kind if isinstance(kind, type) else None
-
-
-def _parsed(key: str, value: str) -> Any:
-    """The value as Hydra reads it; None where it can't."""
-    try:
-        override = OverridesParser.create().parse_override(f"{key}={value}")
-    except HydraException:
-        return None
-    found = override._value
-    return "" if found is None else found

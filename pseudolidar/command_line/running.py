@@ -1,11 +1,11 @@
 """One command from its arguments to its end: compose the configuration, make and check the settings, call `main`."""
 
 import importlib
-import inspect
 import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -56,39 +56,47 @@ def run_command(name: str, arguments: Sequence[str] | None = None) -> None:
 
         # A function within this one, so that a launcher hands it over to its jobs as it is.
         def task(config: DictConfig) -> None:
-            with clear_errors():
+            with clear_errors(), _one_line():
                 _call(name, config)
 
         try:
-            hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=name)(task)()
+            with _one_line():
+                hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=name)(task)()
         except HydraException as error:
             raise InputError(explained(error, _known_settings(name, given))) from error
-        except OmegaConfBaseException as error:
-            raise InputError(str(error).strip().split("\n")[0]) from error
+
+
+@contextmanager
+def _one_line() -> Iterator[None]:
+    try:
+        yield
+    except OmegaConfBaseException as error:
+        raise InputError(str(error).strip().split("\n")[0]) from error
 
 
 def _call(name: str, config: DictConfig) -> None:
     main = _main(name)
-    try:
-        missing = sorted(_missing(OmegaConf.to_container(config), ""))
-        if missing:
-            raise InputError(
-                f"{', '.join(missing)}: found nothing, expected {'a value' if len(missing) == 1 else 'values'}"
-            )
-        settings = OmegaConf.to_container(config, resolve=True)
-        text = OmegaConf.to_yaml(config, resolve=True)
-    except OmegaConfBaseException as error:
-        raise InputError(str(error).strip().split("\n")[0]) from error
-    assert isinstance(settings, dict)
-    extra = {_CONFIGURATION: text} if _CONFIGURATION in inspect.signature(main).parameters else {}
+    given = _flat(OmegaConf.to_container(config))
+    missing = sorted(setting for setting, value in given.items() if value == "???")
+    if missing:
+        raise InputError(
+            f"{', '.join(missing)}: found nothing, expected {'a value' if len(missing) == 1 else 'values'}"
+        )
+    settings: Any = OmegaConf.to_container(config, resolve=True)
+    extra = {}
+    if _CONFIGURATION in type_hints(main):
+        extra[_CONFIGURATION] = OmegaConf.to_yaml(config, resolve=True)
     try:
         if TARGET in settings:
-            (whole,) = _hints(main, whole=True)
+            (whole,) = type_hints(main).keys() - extra.keys()
             call = {whole: conform(settings, type_hints(main)[whole], "")}
         else:
-            call = arguments_of(main, {str(key): value for key, value in settings.items()}, later=(_CONFIGURATION,))
+            call = arguments_of(main, settings, later=extra)
     except InputError as error:
-        raise InputError(_renamed(str(error), config)) from error
+        # With the name of the setting that the user gave, where another one only repeats it: `${seeds}`.
+        setting, colon, rest = str(error).partition(":")
+        repeated = re.fullmatch(r"\$\{([\w.]+)\}", str(given.get(setting)))
+        raise InputError(f"{repeated[1] if repeated else setting}{colon}{rest}") from error
     main(**call, **extra)
 
 
@@ -97,34 +105,10 @@ def _main(name: str) -> Callable[..., None]:
     return function
 
 
-def _hints(main: Callable[..., None], whole: bool = False) -> dict[str, Any]:
+def _hints(main: Callable[..., None]) -> dict[str, Any]:
     """Types of a command's settings by name."""
-    hints = {name: hint for name, hint in type_hints(main).items() if name not in ("return", _CONFIGURATION)}
-    if not whole and list(hints) == ["settings"]:
-        return type_hints(hints["settings"])
-    return hints
-
-
-def _renamed(message: str, config: DictConfig) -> str:
-    """The message with the name of the setting that the user gave, where another one only repeats it: `${seeds}`."""
-    name, _, rest = message.partition(":")
-    if re.fullmatch(r"[\w.]+", name):
-        parent, _, key = name.rpartition(".")
-        node = OmegaConf.select(config, parent) if parent else config
-        if isinstance(node, DictConfig) and key in node and OmegaConf.is_interpolation(node, key):
-            source = re.fullmatch(r"\$\{([\w.]+)\}", str(OmegaConf.to_container(node, resolve=False)[key]))  # type: ignore[index, call-overload]
-            if source is not None:
-                return f"{source[1]}:{rest}"
-    return message
-
-
-def _missing(settings: Any, name: str) -> Iterator[str]:
-    """Names of all settings that have to be given and weren't."""
-    if settings == "???":
-        yield name
-    elif isinstance(settings, dict):
-        for key, value in settings.items():
-            yield from _missing(value, f"{name}.{key}" if name else str(key))
+    hints = {name: hint for name, hint in type_hints(main).items() if name != _CONFIGURATION}
+    return type_hints(hints["settings"]) if list(hints) == ["settings"] else hints
 
 
 def _known_settings(name: str, arguments: Sequence[str]) -> list[str]:
@@ -134,18 +118,17 @@ def _known_settings(name: str, arguments: Sequence[str]) -> list[str]:
         GlobalHydra.instance().clear()
         try:
             with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
-                return list(_names(hydra.compose(name, choice), ""))
+                return list(_flat(OmegaConf.to_container(hydra.compose(name, choice))))
         except (HydraException, OmegaConfBaseException):
             continue
     return []
 
 
-def _names(config: DictConfig, prefix: str) -> list[str]:
-    names = []
-    for key in map(str, config):
-        names.append(f"{prefix}{key}")
-        if not OmegaConf.is_missing(config, key) and not OmegaConf.is_interpolation(config, key):
-            value = config[key]
-            if isinstance(value, DictConfig):
-                names += _names(value, f"{prefix}{key}.")
-    return names
+def _flat(settings: Any, prefix: str = "") -> dict[str, Any]:
+    """All settings by their dotted names: groups themselves, then what is in them."""
+    flat = {}
+    for key, value in settings.items():
+        flat[f"{prefix}{key}"] = value
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+    return flat

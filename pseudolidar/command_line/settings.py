@@ -3,20 +3,23 @@
 import dataclasses
 import difflib
 import functools
-import importlib
 import inspect
+import pydoc
 import types
 import typing
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, Union, Unpack, get_args, get_origin
 
 from pseudolidar.files import InputError
 
 TARGET = "_target_"
 """Hydra's key, in a mapping, for the class or function that is called with the other entries."""
 
-_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}
+_WORDS: dict[Any, str] = {
+    int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path", type(None): "null",
+    Mapping: "a mapping {NAME: VALUE}", Callable: "an option of this group",
+}  # fmt: skip
 
 
 class MismatchError(InputError):
@@ -42,23 +45,27 @@ def arguments_of(
             what was found and expected.
     """
     hints = type_hints(function)
-    takes = inspect.signature(function).parameters
-    arguments = {}
-    for key, value in settings.items():
-        if key not in takes:
-            raise InputError(f"{_joined(name, key)}: no such setting; {suggestion(key, takes)}")
-        arguments[key] = conform(value, hints.get(key, Any), _joined(name, key))
-    for key, parameter in takes.items():
-        needed = parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD
-        if needed and key not in arguments and key not in later:
-            raise InputError(f"{_joined(name, key)}: found nothing, expected {described(hints.get(key, Any))}")
-    return arguments
+    for key in settings:
+        if key not in hints:
+            raise InputError(f"{_joined(name, key)}: no such setting; {suggestion(key, hints)}")
+    parameters = inspect.signature(function).parameters
+    for key in hints.keys() - settings.keys():
+        if key not in later and (key not in parameters or parameters[key].default is inspect.Parameter.empty):
+            raise InputError(f"{_joined(name, key)}: found nothing, expected {described(hints[key])}")
+    return {key: conform(value, hints[key], _joined(name, key)) for key, value in settings.items()}
 
 
 def type_hints(function: Callable[..., Any]) -> dict[str, Any]:
-    """Hints by argument of a function, a class or a dataclass."""
+    """Hints by argument of a function, a class or a dataclass; those of `**name: Unpack[...]` among them."""
     is_plain_class = inspect.isclass(function) and not dataclasses.is_dataclass(function)
-    return typing.get_type_hints(function.__init__ if is_plain_class else function)
+    hints = typing.get_type_hints(function.__init__ if is_plain_class else function)
+    taken: dict[str, Any] = {}
+    for name in inspect.signature(function).parameters:
+        if get_origin(hints.get(name)) is Unpack:
+            taken |= typing.get_type_hints(get_args(hints[name])[0])
+        else:
+            taken[name] = hints.get(name, Any)
+    return taken
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
@@ -68,6 +75,23 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     return f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known)}"
 
 
+def alternatives(hint: Any) -> Iterator[Any]:
+    """The types that a union allows, or the one that is none."""
+    if get_origin(hint) in (Union, types.UnionType):
+        for one in get_args(hint):
+            yield from alternatives(one)
+    else:
+        yield hint
+
+
+def kind_of(hint: Any) -> Any:
+    """The type itself, without what is in brackets; lists, tuples and sequences are `Sequence`, mappings `Mapping`."""
+    kind = get_origin(hint) or hint
+    if kind in (list, tuple, Sequence):
+        return Sequence
+    return Mapping if kind in (dict, Mapping) else kind
+
+
 def conform(value: Any, hint: Any, name: str) -> Any:
     """The value as the hint wants it: text becomes a `Path`, a list a tuple, a mapping a dataclass.
 
@@ -75,66 +99,52 @@ def conform(value: Any, hint: Any, name: str) -> Any:
         MismatchError: it can't be that.
         InputError: something inside of it can't be made.
     """
-    origin = get_origin(hint)
-    if origin in (Union, types.UnionType):
-        return _one_of(value, get_args(hint), name)
-    if _CALLABLE in (origin, hint):
-        return _object(value, name, partial=True) if isinstance(value, Mapping) else value
+    hints = list(alternatives(hint))
+    if len(hints) > 1:
+        return _one_of(value, hints, name)
+    if hint is Any or isinstance(hint, typing.TypeVar):
+        hint = dict[str, Any] if isinstance(value, Mapping) else list[Any] if isinstance(value, list) else object
+    kind = kind_of(hint)
+    if kind is Callable:
+        return _made(value, name, partial=True) if isinstance(value, Mapping) else value
     if isinstance(value, Mapping) and TARGET in value:
-        made = _object(value, name)
-        if inspect.isclass(hint) and not isinstance(made, hint):
+        made = _made(value, name)
+        if inspect.isclass(kind) and kind is not Mapping and not isinstance(made, kind):
             raise _mismatch(type(made).__name__, hint, name)
         return made
-    if hint is Any or isinstance(hint, typing.TypeVar):
-        return _plain(value, name)
-    if hint in (None, type(None)):
-        good = value is None
-    elif origin is Literal:
-        good = value in get_args(hint)
-    elif hint is bool:
-        good = isinstance(value, bool)
-    elif hint is int:
-        good = isinstance(value, int | float) and not isinstance(value, bool) and value == value // 1
-        value = int(value) if good else value
-    elif hint is float:
-        good = isinstance(value, int | float) and not isinstance(value, bool)
-    elif hint is Path:
-        good = isinstance(value, Path) or (isinstance(value, str) and bool(value))
-        value = Path(value) if good else value
-    elif origin in (list, tuple, Sequence) or hint in (list, tuple, Sequence):
+    if kind is Sequence:
         return _listed(value, hint, name)
-    elif origin in (dict, Mapping) or hint in (dict, Mapping):
-        return _mapped(value, hint, name)
-    elif dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
-        made = typing.cast(Callable[..., Any], hint)
-        return made(**arguments_of(made, value, name))
+    if kind is Mapping and isinstance(value, Mapping):
+        _, of_values = get_args(hint) or (Any, Any)
+        return {key: conform(one, of_values, _joined(name, str(key))) for key, one in value.items()}
+    if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
+        return kind(**arguments_of(kind, value, name))
+    if kind is Path and isinstance(value, str) and value:
+        return Path(value)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if kind is int and is_number and value == value // 1:
+        return int(value)
+    if kind is Literal:
+        good = value in get_args(hint)
+    elif kind in (int, float):
+        good = kind is float and is_number
     else:
-        good = not inspect.isclass(hint) or isinstance(value, hint)
+        good = not inspect.isclass(kind) or isinstance(value, kind)
     if not good:
         raise _mismatch(value, hint, name)
     return value
 
 
-_CALLABLE = get_origin(Callable[..., Any])
-
-
 def described(hint: Any) -> str:
     """A type in words, for a user."""
-    origin, arguments = get_origin(hint), get_args(hint)
-    if origin in (Union, types.UnionType):
-        return " or ".join(dict.fromkeys(described(one) for one in arguments))
-    if origin is Literal:
+    kind, arguments = kind_of(hint), get_args(hint)
+    if len(hints := list(alternatives(hint))) > 1:
+        return " or ".join(dict.fromkeys(map(described, hints)))
+    if kind is Literal:
         return " or ".join(map(str, arguments))
-    if origin in (list, tuple, Sequence) or hint in (list, tuple, Sequence):
-        fixed = origin is tuple and ... not in arguments
-        return f"a list of {len(arguments)} values" if fixed else "a list"
-    if origin in (dict, Mapping) or hint in (dict, Mapping):
-        return "a mapping {NAME: VALUE}"
-    if hint in (None, type(None)):
-        return "null"
-    if _CALLABLE in (origin, hint):
-        return "an option of this group"
-    return _WORDS.get(hint, getattr(hint, "__name__", str(hint)))
+    if kind is Sequence:
+        return f"a list of {len(arguments)} values" if _is_fixed(hint) else "a list"
+    return _WORDS.get(kind, getattr(kind, "__name__", str(kind)))
 
 
 def _one_of(value: Any, hints: Sequence[Any], name: str) -> Any:
@@ -149,52 +159,37 @@ def _one_of(value: Any, hints: Sequence[Any], name: str) -> Any:
     raise inside or _mismatch(value, Union[tuple(hints)], name)  # noqa: UP007
 
 
+def _is_fixed(hint: Any) -> bool:
+    """Whether it is a tuple of so many values."""
+    return get_origin(hint) is tuple and ... not in get_args(hint)
+
+
 def _listed(value: Any, hint: Any, name: str) -> Any:
-    arguments = get_args(hint)
-    fixed = get_origin(hint) is tuple and ... not in arguments
-    if not isinstance(value, list | tuple) or (fixed and len(value) != len(arguments)):
+    arguments = get_args(hint) or (Any,)
+    if not isinstance(value, list | tuple) or (_is_fixed(hint) and len(value) != len(arguments)):
         raise _mismatch(value, hint, name)
-    inner = arguments if fixed else [arguments[0] if arguments else Any] * len(value)
+    inner = arguments if _is_fixed(hint) else arguments[:1] * len(value)
     items = [conform(one, kind, f"{name}[{place}]") for place, (one, kind) in enumerate(zip(value, inner, strict=True))]
-    return tuple(items) if tuple in (get_origin(hint), hint) else items
+    return tuple(items) if get_origin(hint) is tuple else items
 
 
-def _mapped(value: Any, hint: Any, name: str) -> Any:
-    if not isinstance(value, Mapping):
-        raise _mismatch(value, hint, name)
-    _, inner = get_args(hint) or (Any, Any)
-    return {key: conform(one, inner, _joined(name, str(key))) for key, one in value.items()}
-
-
-def _plain(value: Any, name: str) -> Any:
-    if isinstance(value, Mapping):
-        return _mapped(value, dict, name)
-    return _listed(value, list, name) if isinstance(value, list) else value
-
-
-def _object(value: Mapping[str, Any], name: str, partial: bool = False) -> Any:
-    path, settings = str(value.get(TARGET)), {key: one for key, one in value.items() if key != TARGET}
-    target = located(path, name)
+def _made(value: Mapping[str, Any], name: str, partial: bool = False) -> Any:
+    target, settings = located(str(value.get(TARGET)), name), {key: one for key, one in value.items() if key != TARGET}
     if partial:
-        later = inspect.signature(target).parameters
-        return functools.partial(target, **arguments_of(target, settings, name, later))
+        return functools.partial(target, **arguments_of(target, settings, name, later=type_hints(target)))
     return target(**arguments_of(target, settings, name))
 
 
 def located(path: str, name: str) -> Callable[..., Any]:
-    """What a dotted path leads to: pseudolidar.stereo.ObjectPairs.from_folder."""
-    parts = path.split(".")
-    for end in range(len(parts) - 1, 0, -1):
-        try:
-            found: Any = importlib.import_module(".".join(parts[:end]))
-        except ModuleNotFoundError:
-            continue
-        for part in parts[end:]:
-            found = getattr(found, part, None)
-        if callable(found):
-            return typing.cast(Callable[..., Any], found)
-        break
-    raise InputError(f"{_joined(name, TARGET)}: found {path}, expected the path of a class or a function")
+    """The class or function of a dotted path, such as pseudolidar.stereo.ObjectPairs.from_folder.
+
+    Raises:
+        InputError: there is none; names the setting `name`.
+    """
+    found = pydoc.locate(path)
+    if not callable(found):
+        raise InputError(f"{_joined(name, TARGET)}: found {path}, expected the path of a class or a function")
+    return found
 
 
 def _mismatch(value: Any, hint: Any, name: str) -> MismatchError:

@@ -12,7 +12,7 @@ from importlib.metadata import version
 from typing import NoReturn
 
 import pseudolidar
-from pseudolidar.files import FileError, UserError
+from pseudolidar.files import FileError, UserError, is_first_process
 
 SHOW_TRACEBACK = "PSEUDOLIDAR_TRACEBACK"
 """Environment variable: 1 shows the traceback of a user's mistake too."""
@@ -44,9 +44,9 @@ def clear_errors() -> Iterator[None]:
     A user's mistake is a `UserError`, or a file that the system refuses to read or write. Anything else is a mistake of
     ours: it keeps its traceback, a line says what to send, and the status is 1.
     """
-    # What the package counts, boxes skipped for instance, is for the user to see.
+    # What the package counts, boxes skipped for instance, is for the user to see; of several processes' once.
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr, force=True)
-    logging.getLogger("pseudolidar").setLevel(logging.INFO)
+    logging.getLogger("pseudolidar").setLevel(logging.INFO if is_first_process() else logging.WARNING)
     for name in _REMARKS:
         logging.getLogger(name).setLevel(logging.ERROR)
     try:

@@ -8,8 +8,8 @@ from pathlib import Path
 from pseudolidar.detectors import train_detector
 from pseudolidar.detectors.frustum_pointnet import FrustumTraining
 from pseudolidar.detectors.pointrcnn import PointRCNNTraining
+from pseudolidar.files import is_first_process
 from pseudolidar.kitti import ObjectDataset
-from pseudolidar.training import is_first_process, quiet_other_processes
 
 
 def main(
@@ -26,7 +26,6 @@ def main(
     training: FrustumTraining | PointRCNNTraining,
 ) -> None:
     """Train; a killed run goes on where it was."""
-    quiet_other_processes()
     names = [class_name] if isinstance(class_name, str) else class_name
     dataset = ObjectDataset(data, split)
     train_detector(training, dataset, clouds, names, output, seed, max_depth, device, overwrite)

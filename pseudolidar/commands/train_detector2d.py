@@ -6,8 +6,8 @@ On several GPUs: torchrun --nproc-per-node 8 scripts/train_detector2d.py data=DI
 from pathlib import Path
 
 from pseudolidar.detectors.boxes2d import Detector2dTraining, train_detector2d
+from pseudolidar.files import is_first_process
 from pseudolidar.kitti import ObjectDataset
-from pseudolidar.training import is_first_process, quiet_other_processes
 
 
 def main(
@@ -21,7 +21,6 @@ def main(
     training: Detector2dTraining,
 ) -> None:
     """Train; a killed run goes on where it was."""
-    quiet_other_processes()
     train_detector2d(training, ObjectDataset(data, split), output, seed, device, overwrite)
     if is_first_process():
         print(f"model: {output}")

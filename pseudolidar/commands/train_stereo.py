@@ -7,10 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pseudolidar.ensembles import train_disparity
-from pseudolidar.files import InputError
+from pseudolidar.files import InputError, is_first_process
 from pseudolidar.stereo import StereoTraining
 from pseudolidar.stereo.pairs import StereoPairs
-from pseudolidar.training import is_first_process, quiet_other_processes
 
 
 def main(
@@ -25,7 +24,6 @@ def main(
     training: StereoTraining,
 ) -> None:
     """Train; a killed run goes on where it was."""
-    quiet_other_processes()
     if init is not None and not init.is_file():
         expected = "weights to start from (the paper's runs start from SceneFlow's); init=null takes random ones"
         raise InputError(f"init: found no file {init}, expected {expected}")

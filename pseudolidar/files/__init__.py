@@ -10,7 +10,7 @@ from pseudolidar.files.errors import (
     saying_which_file,
 )
 from pseudolidar.files.processes import ProcessPool, end_with
-from pseudolidar.files.progress import progress_bar, track
+from pseudolidar.files.progress import is_first_process, progress_bar, track
 from pseudolidar.files.reading import read_bytes, read_lines, read_npy, read_npz, require_file, require_suffix
 from pseudolidar.files.record import (
     RECORD_FILE,
@@ -40,6 +40,7 @@ __all__ = [
     "end_with",
     "file_digest",
     "files_digest",
+    "is_first_process",
     "keep_record",
     "locked",
     "progress_bar",

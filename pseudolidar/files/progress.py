@@ -1,5 +1,6 @@
 """Progress with the time left, one look for every part: a bar on a terminal, a line now and then in a file."""
 
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sized
@@ -28,16 +29,18 @@ _SOONEST_S = 5.0
 _LATEST_S = 60.0
 
 
-def progress_bar(shown: bool = True) -> Progress:
+def is_first_process() -> bool:
+    """Whether this process is the one that speaks: any that is alone, and the first that torchrun started."""
+    return "TORCHELASTIC_RUN_ID" not in os.environ or os.environ["RANK"] == "0"
+
+
+def progress_bar() -> Progress:
     """Rich's progress bar: description, bar, count, free text (field `note`), elapsed time, time left.
 
     Where standard error is no terminal (a file, Slurm, CI), a line of the same says now and then how far it is, at
-    least every minute while items finish, and one that it is done.
-
-    Args:
-        shown: False keeps it silent: in all processes but one that work on the same.
+    least every minute while items finish, and one that it is done. Of several processes the first alone shows it.
     """
-    if not shown:
+    if not is_first_process():
         return Progress(console=Console(quiet=True), disable=True)
     if not sys.stderr.isatty():
         return _Lines()

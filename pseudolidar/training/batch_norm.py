@@ -1,18 +1,19 @@
-"""Batch normalisation over the batch of all processes together: that of the whole step, as one process has it."""
+"""Batch normalisation where a step's batch is on several processes, or goes through a layer twice (recomputation)."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
 from torch.autograd.function import FunctionCtx
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
 
 
 @contextmanager
 def synchronised_batch_norm(model: nn.Module) -> Iterator[None]:
-    """Inside, every batch norm of `model` takes its statistics in training from the parts of all processes.
+    """Inside, every batch norm of `model` takes its statistics in training from the shards of all processes.
 
     The modules stay the ones they are, with their names and state. On a GPU PyTorch's own `SyncBatchNorm` computes,
     which has nothing for processors.
@@ -95,3 +96,35 @@ def _summed(values: Tensor) -> Tensor:
     total = values.detach().clone(memory_format=torch.contiguous_format)
     distributed.all_reduce(total)
     return total
+
+
+def recomputed(model: nn.Module, part: Callable[..., Any], *inputs: Any) -> Any:
+    """`part(*inputs)` by gradient checkpointing: computed a second time in the backward pass instead of being kept.
+
+    Loss, gradients and running statistics are the same as without. Source: Chen et al., Training Deep Nets with
+    Sublinear Memory Cost, 2016.
+
+    Args:
+        model: the network that `part` belongs to; its buffers are left alone by the second computation.
+        part: draws no random numbers (no dropout).
+        inputs: tensors, or None.
+    """
+    return checkpoint(
+        part, *inputs, use_reentrant=False, preserve_rng_state=False, context_fn=lambda: (nullcontext(), _spared(model))
+    )
+
+
+@contextmanager
+def _spared(model: nn.Module) -> Iterator[None]:
+    # Batch normalisation would count the same batch twice in its running statistics. Copies take the second count; the
+    # buffers themselves aren't written back to, since that would invalidate what the backward pass still needs of them.
+    kept = [
+        (module, name, buffer) for module in model.modules() for name, buffer in module.named_buffers(recurse=False)
+    ]
+    try:
+        for module, name, buffer in kept:
+            setattr(module, name, buffer.clone())
+        yield
+    finally:
+        for module, name, buffer in kept:
+            setattr(module, name, buffer)

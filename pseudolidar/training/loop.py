@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
@@ -18,8 +19,8 @@ from torch import Tensor, nn
 from pseudolidar.files import DivergenceError, FormatError, InputError, Record, progress_bar, require_same_record
 from pseudolidar.training.batch_norm import synchronised_batch_norm
 from pseudolidar.training.checkpoints import load_checkpoint, require_checkpoint_path, save_checkpoint
-from pseudolidar.training.precision import Arithmetic, Precision, arithmetic_of, arithmetic_threads
 from pseudolidar.training.processes import BatchShard, Processes, processes_on
+from pseudolidar.training.settings import Arithmetic, Precision, arithmetic_of, arithmetic_threads
 
 # Steps over which the progress bar's loss is smoothed.
 _SMOOTHING_STEPS = 20
@@ -63,17 +64,17 @@ def fit(
     synchronise: bool = True,
     snapshots: Collection[int] = (),
 ) -> list[float]:
-    """Train `model` in place and write `checkpoint`; return the loss of every step.
+    """Train `model` in place and write `checkpoint`; return the loss of every step, over all processes.
 
     The running state (weights, optimizer, step, losses) goes to `partial_path(checkpoint)` every `checkpoint_every`
-    steps, and is removed when the finished checkpoint is there. A call that finds it goes on from it; a call that finds
-    the finished checkpoint only loads it; one that finds those of another record refuses them. The batch of a step
-    depends on the step alone, and the random numbers that layers draw (dropout) on `seed` and the step, so an
-    interrupted run ends with the same bytes as one that was left alone, on the same device and number of threads.
+    steps. A call that finds it goes on from it; one that finds the finished checkpoint only loads it; one that finds
+    those of another record refuses them. The batch of a step depends on the step alone, and the random numbers that
+    layers draw (dropout) on `seed` and the step, so an interrupted run ends with the same bytes as one that was left
+    alone, on the same device and number of threads.
 
     Under torchrun all processes train the one model: each takes its shard of every step's batch, gradients are summed,
     and the first process writes the checkpoints, on storage that all of them see. A run goes on with any number of
-    processes. Every process returns the same losses.
+    processes.
 
     Args:
         model: trained in place, left in training mode on `device`.
@@ -89,20 +90,16 @@ def fit(
             `losses`, `precision` (the arithmetic used) and `record`.
         record: all that determines the result, see `training_record`.
         description: name of the run on the progress bar.
-        precision: `float32`, `bfloat16` for mixed precision, or `auto`: see `arithmetic_of`.
-        checkpoint_every: steps between two writes of the running state.
-        device: where the model and the batches live; under torchrun its kind, of which each process takes its own.
+        precision, checkpoint_every, device, threads, accumulate: see `TrainingSettings`; under torchrun `device` is a
+            kind, of which each process takes its own. With `accumulate` the loss is the mean of its shards' losses, and
+            batch normalisation sees one shard at a time.
         arguments: the model's constructor arguments, kept in the checkpoint so that the model can be built from it.
         overwrite: what is there of another record is replaced.
         max_gradient_norm: gradients of a larger norm are scaled down to it; None leaves them alone.
         seed: of the random numbers that layers draw.
-        threads: processor threads for the arithmetic; None: as many as PyTorch takes. Small networks are faster on one,
-            and a second run can take the other core.
-        accumulate: number of shards of the batch that go through the model one by one, for less memory. The loss is
-            then the mean of theirs, and batch normalisation sees one shard at a time.
         synchronise: batch normalisation takes its statistics from all processes together, else from its own.
-        snapshots: numbers of steps after which the weights of that moment go to a file of their own, for measurements
-            over the training: see `snapshot_path`. Steps that were taken before, in a run that goes on, leave none.
+        snapshots: numbers of steps after which the weights of that moment go to a file of their own: see
+            `snapshot_path`. Steps that were taken before, in a run that goes on, leave none.
 
     Raises:
         DivergenceError: a loss or gradient is not finite; names the step and the frames.
@@ -118,17 +115,17 @@ def fit(
     arithmetic = arithmetic_of(precision, device)
     arguments = dict(arguments or {})
     model.to(device).train()
-    there, begun_there = checkpoint.exists(), partial.exists()
+    there = [path for path in (checkpoint, partial) if path.exists()]
     # The first process may be the first to write them.
     processes.wait()
-    if there and (finished := _found(checkpoint, record, overwrite)) is not None:
-        _load_state(model, finished["state_dict"], checkpoint)
-        return [float(loss) for loss in finished["losses"]]
     losses: list[float] = []
-    if begun_there and (begun := _found(partial, record, overwrite)) is not None:
-        _load_state(model, begun["state_dict"], partial)
-        optimizer.load_state_dict(begun["optimizer"])
-        losses = list(begun["losses"])
+    for path in there:
+        if (found := _found(path, record, overwrite)) is not None:
+            _load_state(model, found["state_dict"], path)
+            losses = [float(loss) for loss in found["losses"]]
+            if path == checkpoint:
+                return losses
+            optimizer.load_state_dict(found["optimizer"])
     shards = [
         BatchShard(turn * processes.count + processes.rank, processes.count * accumulate) for turn in range(accumulate)
     ]
@@ -139,10 +136,9 @@ def fit(
             "record": record.to_dict(),
         }  # fmt: skip
 
-    progress = progress_bar(shown=processes.rank == 0)
     with (
         ThreadPoolExecutor(max_workers=1) as prefetch,
-        progress,
+        progress_bar() as progress,
         torch.random.fork_rng([device] if device.type == "cuda" else []),
         arithmetic_threads(threads),
         synchronised_batch_norm(model) if synchronise and processes.count > 1 else nullcontext(),
@@ -192,11 +188,9 @@ def is_finished(checkpoint: Path, record: Record, overwrite: bool = False) -> bo
     Raises:
         FormatError: a checkpoint, or a running state, that is unreadable or of another record, unless `overwrite`.
     """
-    partial = partial_path(checkpoint)
-    if checkpoint.exists() and _found(checkpoint, record, overwrite) is not None:
-        return True
-    if partial.exists():
-        _found(partial, record, overwrite)
+    for path in (checkpoint, partial_path(checkpoint)):
+        if path.exists() and _found(path, record, overwrite) is not None:
+            return path == checkpoint
     return False
 
 
@@ -302,20 +296,16 @@ def _only_trained(model: nn.Module, optimizer: torch.optim.Optimizer) -> Iterato
 
 def _one_ahead(executor: ThreadPoolExecutor, calls: Iterable[Callable[[], B]]) -> Iterator[B]:
     """The results of the calls, the next one under way while one is looked at."""
-    coming: Future[B] | None = None
+    coming: deque[Future[B]] = deque()
     for call in calls:
-        result = None if coming is None else coming.result()
-        coming = executor.submit(call)
-        if result is not None:
-            yield result
-    if coming is not None:
-        yield coming.result()
+        coming.append(executor.submit(call))
+        if len(coming) > 1:
+            yield coming.popleft().result()
+    yield from (last.result() for last in coming)
 
 
 def _moved(batch: B, device: str | torch.device) -> B:
     """The batch with its tensors on `device`."""
-    if torch.device(device).type == "cpu":
-        return batch
     fields = {field.name: getattr(batch, field.name) for field in dataclasses.fields(batch)}  # type: ignore[arg-type]
     moved = {name: value.to(device, non_blocking=True) for name, value in fields.items() if isinstance(value, Tensor)}
     return dataclasses.replace(batch, **moved)  # type: ignore[type-var]

@@ -2,7 +2,6 @@
 
 import logging
 import os
-from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -10,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import Tensor, distributed, nn
 
-from pseudolidar.files import InputError, end_with, track
-from pseudolidar.training.precision import require_device
+from pseudolidar.files import InputError, end_with
+from pseudolidar.training.settings import require_device
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -21,19 +20,19 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class BatchShard:
-    """One of `count` parts of a step's batch: the places from `index` / `count` to (`index` + 1) / `count` of it."""
+    """One of `count` parts of a step's batch: places from `index` / `count` to (`index` + 1) / `count` of it."""
 
     index: int = 0
     count: int = 1
 
     def of(self, batch_size: int) -> range:
-        """The places of a batch of `batch_size` that are this part's.
+        """The places of a batch of `batch_size` of this shard.
 
         Raises:
-            InputError: fewer places than parts.
+            InputError: fewer places than shards.
         """
         if batch_size < self.count:
-            expected = f"at least {self.count}: one for each part of a step (processes x accumulate)"
+            expected = f"at least {self.count}: one for each shard of a step (processes x accumulate)"
             raise InputError(f"batch_size: found {batch_size}, expected {expected}")
         return range(self.index * batch_size // self.count, (self.index + 1) * batch_size // self.count)
 
@@ -67,13 +66,13 @@ class Processes:
         prepared: Any = objective
         return self._fabric.no_backward_sync(prepared, enabled=not now)
 
-    def backward(self, share: Tensor) -> None:
-        """Backward pass from this process's share of a loss: the shares add up to the loss."""
+    def backward(self, term: Tensor) -> None:
+        """Backward pass from this process's term of a loss: the terms add up to the loss."""
         # DistributedDataParallel divides the sum of the gradients by the number of processes.
         if self._fabric is None:
-            share.backward()
+            term.backward()
         else:
-            self._fabric.backward(share * self.count)
+            self._fabric.backward(term * self.count)
 
     def sum(self, value: Tensor) -> float:
         """The sum of a number over all processes, the same in each."""
@@ -148,19 +147,3 @@ def shard_weight(elements: Tensor) -> Tensor:
     whole = own.clone()
     distributed.all_reduce(whole)
     return (own.clamp(min=1) / whole.clamp(min=1)).float()
-
-
-def is_first_process() -> bool:
-    """Whether this process is the one that speaks: any that is alone, and the first that torchrun started."""
-    return process_count() == 1 or int(os.environ["RANK"]) == 0
-
-
-def track_once(iterable: Iterable[T], description: str, total: int | None = None) -> Iterable[T]:
-    """`files.track`, but only the first process shows a progress bar."""
-    return track(iterable, description, total) if is_first_process() else iterable
-
-
-def quiet_other_processes() -> None:
-    """In all processes but the first, let only warnings of the package's log through."""
-    if not is_first_process():
-        logging.getLogger("pseudolidar").setLevel(logging.WARNING)

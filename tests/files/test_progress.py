@@ -84,7 +84,11 @@ def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "━" in screen.getvalue()
 
 
-def test_one_process_alone_speaks(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
-    with progress_bar(shown=False) as bar:
+def test_one_process_alone_speaks(
+    clock: Clock, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "test")
+    monkeypatch.setenv("RANK", "1")
+    with progress_bar() as bar:
         bar.advance(bar.add_task("frames", total=1, note=""))
     assert capsys.readouterr() == ("", "")

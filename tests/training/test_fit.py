@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from pseudolidar.files import DivergenceError, FormatError, Record
-from pseudolidar.training import constant, fit, load_checkpoint, partial_path, save_checkpoint
+from pseudolidar.training import fit, load_checkpoint, partial_path, save_checkpoint
 from pseudolidar.training.loop import Precision
 
 
@@ -108,7 +108,7 @@ def test_the_callers_random_state_is_left_alone(tmp_path: Path) -> None:
     optimizer = torch.optim.SGD(model.parameters())
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    fit(model, points_at, squared_error, 3, optimizer, constant(0.01), tmp_path / "a.pt", record_of(), "points")
+    fit(model, points_at, squared_error, 3, optimizer, lambda step: 0.01, tmp_path / "a.pt", record_of(), "points")
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -154,7 +154,7 @@ def test_gradients_are_scaled_down_to_the_largest_norm(tmp_path: Path) -> None:
     batch = Points(("000000",), torch.tensor([[30.0, 40.0]]), torch.zeros(1, 1))
     fit(
         model, lambda step: batch, lambda network, points: network(points.inputs).sum(), 1,
-        torch.optim.SGD(model.parameters()), constant(1.0), tmp_path / "a.pt", record_of(),
+        torch.optim.SGD(model.parameters()), lambda step: 1.0, tmp_path / "a.pt", record_of(),
         "points", max_gradient_norm=5.0,
     )  # fmt: skip
     assert torch.allclose(model.weight, torch.tensor([[-3.0, -4.0]]), atol=1e-4)
@@ -179,7 +179,7 @@ def test_a_gradient_that_is_not_finite_stops_too(tmp_path: Path) -> None:
 
     with pytest.raises(DivergenceError, match=r"gradient.*000003"):
         fit(
-            model, lambda step: batch, loss, 1, torch.optim.SGD(model.parameters()), constant(0.1),
+            model, lambda step: batch, loss, 1, torch.optim.SGD(model.parameters()), lambda step: 0.1,
             tmp_path / "a.pt", record_of(), "points", max_gradient_norm=1.0,
         )  # fmt: skip
 
@@ -203,7 +203,7 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
     model = nn.Linear(4, 1)
     with pytest.raises(FormatError, match="state_dict"):
         fit(
-            model, points_at, squared_error, 25, torch.optim.SGD(model.parameters()), constant(0.1),
+            model, points_at, squared_error, 25, torch.optim.SGD(model.parameters()), lambda step: 0.1,
             tmp_path / "a.pt", record_of(steps=25, seed=0), "points", arguments={"width": 8},
         )  # fmt: skip
 

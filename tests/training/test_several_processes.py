@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from pseudolidar.files import DivergenceError, Record, replacing
-from pseudolidar.training import WHOLE_BATCH, BatchShard, constant, fit, load_checkpoint, shard_weight
+from pseudolidar.training import WHOLE_BATCH, BatchShard, fit, load_checkpoint, shard_weight
 from pseudolidar.training.batch_norm import synchronised_batch_norm
 from pseudolidar.training.processes import processes_on
 from tests.forked import forking
@@ -74,7 +74,7 @@ class Run:
         first = nn.Conv1d(3, 8, 1, bias=False)
         model = nn.Sequential(first, norm, nn.Tanh(), nn.Dropout(self.dropout), nn.Conv1d(8, 1, 1))
         return fit(
-            model, self.batch_at, mean_error, self.steps, torch.optim.AdamW(model.parameters()), constant(0.003),
+            model, self.batch_at, mean_error, self.steps, torch.optim.AdamW(model.parameters()), lambda step: 0.003,
             self.checkpoint, RECORD, "signals", checkpoint_every=5, arguments={"width": 8}, max_gradient_norm=1.0,
             accumulate=self.accumulate, synchronise=self.synchronise,
         )  # fmt: skip
@@ -167,7 +167,15 @@ def dropped_ones() -> Tensor:
 
     with pytest.raises(KilledError):
         fit(
-            model, batch_at, loss, 2, torch.optim.SGD(model.parameters()), constant(0.1), Path("nowhere.pt"), RECORD, ""
+            model,
+            batch_at,
+            loss,
+            2,
+            torch.optim.SGD(model.parameters()),
+            lambda step: 0.1,
+            Path("nowhere.pt"),
+            RECORD,
+            "",
         )
     return drawn[0]
 
@@ -191,7 +199,7 @@ def fit_on_alike(run: Run) -> list[float]:
         error: Tensor = (network(batch.inputs)[:, 0] - batch.inputs.sum(dim=1)).abs()
         return error.mean() * shard_weight(torch.tensor(len(batch.inputs)))
 
-    return fit(model, run.batch_at, loss, run.steps, torch.optim.SGD(model.parameters()), constant(0.01),
+    return fit(model, run.batch_at, loss, run.steps, torch.optim.SGD(model.parameters()), lambda step: 0.01,
                run.checkpoint, RECORD, "", accumulate=run.accumulate)  # fmt: skip
 
 

@@ -24,9 +24,10 @@ from pseudolidar.detectors.frustum_pointnet.frustums import (
 )
 from pseudolidar.detectors.frustum_pointnet.losses import FrustumTargets
 from pseudolidar.detectors.frustum_pointnet.model import Version
+from pseudolidar.files import track
 from pseudolidar.kitti import Calibration, ObjectDataset, Objects, read_points
 from pseudolidar.ops import points_in_box
-from pseudolidar.training import WHOLE_BATCH, BatchShard, TrainingSettings, track_once
+from pseudolidar.training import WHOLE_BATCH, BatchShard, TrainingSettings
 
 logger = logging.getLogger(__name__)
 
@@ -139,7 +140,7 @@ def collect_samples(
     samples: list[FrustumSample] = []
     left_out: Counter[str] = Counter()
     names = ", ".join(class_names)
-    for number, frame in enumerate(track_once(dataset, f"frusta ({names})", len(dataset))):
+    for number, frame in enumerate(track(dataset, f"frusta ({names})", len(dataset))):
         labels = frame.objects()
         labels = labels[np.isin(labels.class_name, class_names)]
         labels = labels[_selected(labels, settings, max_depth, left_out)]

@@ -14,9 +14,9 @@ from torch.nn.utils.rnn import pad_sequence
 
 from pseudolidar.detectors.detector import counted, epoch_order
 from pseudolidar.detectors.pointrcnn.augmentation import ObjectDatabase, SceneAugmentation
-from pseudolidar.files import FormatError
+from pseudolidar.files import FormatError, track
 from pseudolidar.kitti import Calibration, Frame, ObjectDataset, read_points
-from pseudolidar.training import WHOLE_BATCH, BatchShard, track_once
+from pseudolidar.training import WHOLE_BATCH, BatchShard
 
 logger = logging.getLogger(__name__)
 
@@ -167,7 +167,7 @@ class SceneSource:
         names = (class_name, *SIMILAR_CLASSES.get(class_name, ()))
         low, high = np.array(AREA_M).T
         left_out: Counter[str] = Counter()
-        for frame in track_once(dataset, f"scenes ({class_name})", len(dataset)):
+        for frame in track(dataset, f"scenes ({class_name})", len(dataset)):
             labels = frame.objects()
             boxes = labels.box3d[np.isin(labels.class_name, names)]
             in_area = ((boxes[:, :3] >= low) & (boxes[:, :3] <= high)).all(axis=1)

@@ -17,13 +17,12 @@ from pseudolidar.detectors.pointrcnn.rcnn import RCNNShape
 from pseudolidar.detectors.pointrcnn.rpn import BackboneShape, ProposalSettings
 from pseudolidar.detectors.pointrcnn.scenes import SceneBatch, SceneSource
 from pseudolidar.detectors.pointrcnn.targets import RoISampling
-from pseudolidar.files import InputError, combined_digest
+from pseudolidar.files import InputError, combined_digest, is_first_process
 from pseudolidar.kitti import ObjectDataset
 from pseudolidar.training import (
     TrainingSettings,
     fit,
     is_finished,
-    is_first_process,
     one_cycle,
     recorded_settings,
     require_checkpoint_path,

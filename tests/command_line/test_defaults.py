@@ -18,10 +18,11 @@ OPTIONS = sorted(
     for path in CONFIGS.glob("*/**/*.yaml")
     if path.relative_to(CONFIGS).parts[0] not in ("cloud", "experiment", "launcher")
 )
-# What others give: a command to the kind of folder that it reads, the study to detectors of other people.
+# What others give: a command to the kind of folder that it reads, the study to its models.
 GIVEN = {
     "main": {"configuration"}, "KittiStereoPairs": {"root", "split"}, "SceneFlowPairs": {"root", "split"},
     "from_folder": {"root", "split"}, "CommandDetector": {"near_m", "loss"},
+    "MatchingDisparity": {"splits"},
 }  # fmt: skip
 
 

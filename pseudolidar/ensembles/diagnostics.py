@@ -25,10 +25,8 @@ class SquaredErrorTally:
             raise InputError(f"members: found {members}, expected 1 or more")
         self.members = members
         self.count = 0
-        # Of the members' errors, of their deviations from the ensemble, and of the ensemble's errors.
-        self._squared_error = torch.zeros(members, dtype=torch.float64)
-        self._deviation = torch.zeros(members, dtype=torch.float64)
-        self._squared_deviation = torch.zeros(members, dtype=torch.float64)
+        # By member: squared errors, deviations from the ensemble, their squares. Then squared errors of the ensemble.
+        self._sums = torch.zeros(3, members, dtype=torch.float64)
         self._ensemble_squared_error = torch.zeros((), dtype=torch.float64)
 
     def add(self, predictions: Tensor, target: Tensor) -> None:
@@ -50,9 +48,7 @@ class SquaredErrorTally:
         sums = torch.stack([residuals.square().sum(1), deviations.sum(1), deviations.square().sum(1)]).cpu()
         if not sums.isfinite().all():
             raise ValueError("predictions and target: found a value that is not finite, expected numbers")
-        self._squared_error += sums[0]
-        self._deviation += sums[1]
-        self._squared_deviation += sums[2]
+        self._sums += sums
         self._ensemble_squared_error += mean.square().sum().cpu()
         self.count += target.numel()
 
@@ -64,8 +60,8 @@ class SquaredErrorTally:
         """
         self._require_elements()
         return DiversityDecomposition(
-            individual=float(self._squared_error.mean() / self.count),
-            diversity=float(self._squared_deviation.mean() / self.count),
+            individual=float(self._sums[0].mean() / self.count),
+            diversity=float(self._sums[2].mean() / self.count),
             ensemble=float(self._ensemble_squared_error / self.count),
         )
 
@@ -76,8 +72,8 @@ class SquaredErrorTally:
         (Jeffares et al., Section 4): 1 - debiased / diversity is the share of diversity that is only bias.
         """
         self._require_elements()
-        bias = self._deviation / self.count
-        return float((self._squared_deviation / self.count - bias.square()).clamp(min=0).mean())
+        _, bias, squared_deviation = self._sums / self.count
+        return float((squared_deviation - bias.square()).clamp(min=0).mean())
 
     def codependence(self) -> tuple[float, ...]:
         """Loss of the average of 1, 2 ... M members, each the mean over all choices of the members kept.

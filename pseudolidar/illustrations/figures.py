@@ -31,8 +31,8 @@ _TINT = 0.22
 # Places along a panel's side at which a classifier is asked.
 _FINE, _COARSE = 400, 64
 
-Bounds = tuple[float, float, float]
-"""A square panel: its centre's two coordinates and half its side."""
+Extent = tuple[float, float, float, float]
+"""What a square panel shows: left, right, bottom, top."""
 
 
 def draw_illustration(result: Result) -> Figure:
@@ -50,31 +50,34 @@ def _regression_figure(result: Result) -> Figure:
     """Figures 2 and 3: the targets; v's answers and w; those of v' and w'; the losses."""
     figure, panels = _GRID.figure(3, _SIDE_IN, bottom_in=_KEY_IN)
     examples = result.illustration.examples
-    bounds = _bounds([examples.target, result.before.predictions["v"], result.after.predictions["v"]])
-    axes = panels[0]
-    _frame(axes, bounds, "the targets", "what v is meant to answer", INK)
-    _points(axes, examples.target, examples.positive)
+    extent = _extent([examples.target, result.before.predictions["v"], result.after.predictions["v"]])
+    _frame(panels[0], extent, "the targets", "what v is meant to answer", INK)
+    _points(panels[0], examples.target, examples.positive)
+    places = _places(extent, _FINE)
     few = isinstance(result.before.learners[DOWNSTREAM], QuadraticClassifier)
     for axes, (state, prime, colour) in zip(panels[1:], _states(result), strict=True):
         answers = state.predictions["v"]
         subtitle = f"w{prime} is wrong for {state.losses[DOWNSTREAM]:.1f} %{' on average' if few else ''}"
-        _frame(axes, bounds, f"the answers of v{prime}", subtitle, colour)
-        _tint(axes, bounds, _says(state, DOWNSTREAM, bounds))
+        _frame(axes, extent, f"the answers of v{prime}", subtitle, colour)
+        _tint(axes, extent, _says(state, DOWNSTREAM, extent))
         ends = np.stack([answers, examples.target], axis=1)
         axes.plot(*ends.transpose(2, 1, 0), color=MUTED, linewidth=0.5, alpha=0.5, zorder=2)
         if few:
             _points(axes, answers, examples.positive)
-            _boundary(axes, bounds, _best(answers, examples.positive, bounds), "--")
-            shown = _typical_draw(result)
-            _boundary(axes, bounds, _fitted_to_draw(state, shown, bounds), "-")
-            drawn = answers[state.parameters[DOWNSTREAM]["draws"][shown].astype(np.int64)]
+            shown, fitted = _typical_draw(result), state.parameters[DOWNSTREAM]
+            mean, deviation = fitted["mean"], fitted["deviation"]
+            best = best_conic((answers - mean) / deviation, examples.positive)
+            for style, coefficients in (("--", best), ("-", fitted["coefficients"][shown])):
+                values = quadratic_features((places - mean) / deviation) @ coefficients
+                _boundary(axes, extent, values.reshape(_FINE, _FINE), style)
+            drawn = answers[fitted["draws"][shown].astype(np.int64)]
             axes.scatter(drawn[:, 0], drawn[:, 1], s=110, facecolors="none", edgecolors=INK, linewidths=1.2, zorder=4)
         else:
             wrong = (state.predictions[DOWNSTREAM][:, 0] > 0.5) != examples.positive
             _points(axes, answers, examples.positive, wrong)
             line = state.parameters[DOWNSTREAM]
-            distance = _grid(bounds, _FINE) @ line["normal"] - line["offset"]
-            _boundary(axes, bounds, distance.reshape(_FINE, _FINE), "-")
+            distance = places @ line["normal"] - line["offset"]
+            _boundary(axes, extent, distance.reshape(_FINE, _FINE), "-")
     entries = [("from an answer to its target", _line("-", MUTED, 0.6))]
     if few:
         entries.append(("six examples drawn by chance", _mark("o", INK, 9, hollow=True)))
@@ -92,19 +95,19 @@ def _classifiers_figure(result: Result) -> Figure:
     """Figure 4: u, v and w; below them u', v and w'; the losses."""
     figure, panels = _GRID.figure(6, _SIDE_IN, bottom_in=_KEY_IN)
     examples = result.illustration.examples
-    bounds = _bounds([examples.x])
+    extent = _extent([examples.x])
     for row, (state, prime, colour) in zip((panels[:3], panels[3:]), _states(result), strict=True):
         for axes, name in zip(row, state.predictions, strict=True):
             label = name if name == "v" else f"{name}{prime}"
             subtitle = "sees the plane" if name != DOWNSTREAM else f"sees only what u{prime} and v say"
             wrong = f"{label} is wrong for {state.losses[name]:.1f} %"
-            _frame(axes, bounds, wrong, subtitle, INK if name == "v" else colour)
-            says = _says(state, name, bounds)
-            _tint(axes, bounds, says)
+            _frame(axes, extent, wrong, subtitle, INK if name == "v" else colour)
+            says = _says(state, name, extent)
+            _tint(axes, extent, says)
             _points(axes, examples.x, examples.positive, (state.predictions[name][:, 0] > 0.5) != examples.positive)
             for parent in ("u", "v") if name == DOWNSTREAM else ():
-                _boundary(axes, bounds, _says(state, parent, bounds) - 0.5, ":")
-            _boundary(axes, bounds, says - 0.5, "-")
+                _boundary(axes, extent, _says(state, parent, extent) - 0.5, ":")
+            _boundary(axes, extent, says - 0.5, "-")
     _key(
         figure,
         "the model says so",
@@ -116,21 +119,18 @@ def _classifiers_figure(result: Result) -> Figure:
     return figure
 
 
-def _bounds(clouds: list[NDArray[np.float64]]) -> Bounds:
+def _extent(clouds: list[NDArray[np.float64]]) -> Extent:
     points = np.concatenate(clouds)
     low, high = points.min(axis=0), points.max(axis=0)
-    middle = (low + high) / 2
-    return float(middle[0]), float(middle[1]), float((high - low).max()) / 2 * 1.07
+    (x, y), half = (low + high) / 2, (high - low).max() / 2 * 1.07
+    return float(x - half), float(x + half), float(y - half), float(y + half)
 
 
-def _frame(axes: Axes, bounds: Bounds, title: str, subtitle: str, colour: str) -> None:
-    x, y, half = bounds
-    axes.set_xlim(x - half, x + half)
-    axes.set_ylim(y - half, y + half)
+def _frame(axes: Axes, extent: Extent, title: str, subtitle: str, colour: str) -> None:
+    axes.axis(extent)
     axes.set_xticks([])
     axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_visible(True)
+    axes.spines[:].set_visible(True)
     _titles(axes, _SIDE_IN, title, subtitle, colour)
 
 
@@ -154,51 +154,43 @@ def _points(
         axes.scatter(crossed[:, 0], crossed[:, 1], s=24, c=colour, marker="x", linewidths=1.5, zorder=4)
 
 
-def _grid(bounds: Bounds, count: int) -> NDArray[np.float64]:
+def _places(extent: Extent, count: int) -> NDArray[np.float64]:
     """Places (count^2, 2) of a grid over the panel, row by row from below."""
-    x, y, half = bounds
-    xs, ys = np.meshgrid(np.linspace(x - half, x + half, count), np.linspace(y - half, y + half, count))
+    xs, ys = np.meshgrid(np.linspace(*extent[:2], count), np.linspace(*extent[2:], count))
     return np.stack([xs, ys], axis=-1).reshape(-1, 2)
 
 
-def _says(state: State, name: str, bounds: Bounds) -> NDArray[np.float64]:
+def _says(state: State, name: str, extent: Extent) -> NDArray[np.float64]:
     """The probability (G, G) with which a classifier says positive at the places of the panel.
 
     In Figure 4 the panel is the plane that u and v see, in the others that of v's answers.
     """
     learner = state.learners[name]
     # The mean of many curves is smooth, a single classifier's step is not.
-    inputs = _grid(bounds, _COARSE if isinstance(learner, QuadraticClassifier) else _FINE)
+    inputs = _places(extent, _COARSE if isinstance(learner, QuadraticClassifier) else _FINE)
     if name == DOWNSTREAM and "u" in state.learners:
-        inputs = np.stack([_says(state, parent, bounds).reshape(-1) for parent in ("u", "v")], axis=1)
+        inputs = np.stack([_says(state, parent, extent).reshape(-1) for parent in ("u", "v")], axis=1)
     answers = learner.predict(state.parameters[name], inputs)
     side = round(np.sqrt(len(answers)))
     return answers.reshape(side, side)
 
 
-def _tint(axes: Axes, bounds: Bounds, probability: NDArray[np.float64]) -> None:
+def _tint(axes: Axes, extent: Extent, probability: NDArray[np.float64]) -> None:
     """The colour of the class that is said, the stronger the surer."""
-    x, y, half = bounds
     if np.isin(probability, (0.0, 1.0)).all():
-        places = np.linspace(-half, half, len(probability))
         colours = [to_rgba(colour, _TINT) for colour in (_NEGATIVE, _POSITIVE)]
-        axes.contourf(places + x, places + y, probability, levels=[-1.0, 0.5, 2.0], colors=colours, zorder=0)
+        axes.contourf(probability, extent=extent, levels=[-1.0, 0.5, 2.0], colors=colours, zorder=0)
         return
     tint = np.where(probability[..., None] > 0.5, to_rgba(_POSITIVE), to_rgba(_NEGATIVE))
     tint[..., 3] = _TINT * np.abs(2 * probability - 1)
-    extent = (x - half, x + half, y - half, y + half)
     axes.imshow(tint, extent=extent, origin="lower", interpolation="bilinear", zorder=0)
 
 
-def _boundary(axes: Axes, bounds: Bounds, values: NDArray[np.float64], style: Literal["-", "--", ":"]) -> None:
+def _boundary(axes: Axes, extent: Extent, values: NDArray[np.float64], style: str) -> None:
     """Where values (G, G) change their sign."""
-    x, y, half = bounds
     if (values > 0).any() and (values <= 0).any():
-        places = np.linspace(-half, half, len(values))
         width = 1.5 if style == "-" else 1.1
-        axes.contour(
-            places + x, places + y, values, levels=[0.0], colors=INK, linewidths=width, linestyles=style, zorder=2.5
-        )
+        axes.contour(values, extent=extent, levels=[0.0], colors=INK, linewidths=width, linestyles=style, zorder=2.5)
 
 
 def _typical_draw(result: Result) -> int:
@@ -213,22 +205,6 @@ def _typical_draw(result: Result) -> int:
     # Draws are in order of their first examples; one from the middle is less one-sided.
     nearest = np.flatnonzero(distance == distance.min())
     return int(nearest[len(nearest) // 2])
-
-
-def _fitted_to_draw(state: State, draw: int, bounds: Bounds) -> NDArray[np.float64]:
-    """What the quadratic classifier of one draw makes of the places, (G, G)."""
-    learner, parameters = state.learners[DOWNSTREAM], dict(state.parameters[DOWNSTREAM])
-    assert isinstance(learner, QuadraticClassifier)
-    parameters["coefficients"] = parameters["coefficients"][draw : draw + 1]
-    return learner.values(parameters, _grid(bounds, _FINE)).reshape(_FINE, _FINE)
-
-
-def _best(answers: NDArray[np.float64], positive: NDArray[np.bool_], bounds: Bounds) -> NDArray[np.float64]:
-    """What the best quadratic classifier of v's answers makes of the places, (G, G)."""
-    mean, deviation = answers.mean(axis=0), answers.std(axis=0)
-    coefficients = best_conic((answers - mean) / deviation, positive)
-    places = (_grid(bounds, _FINE) - mean) / deviation
-    return np.asarray(quadratic_features(places) @ coefficients).reshape(_FINE, _FINE)
 
 
 def _line(style: Literal["-", "--", ":"], colour: str, width: float) -> Line2D:
@@ -284,6 +260,5 @@ def _losses(figure: Figure, result: Result, upstream: str, quantity: str, digits
     if result.before.error_correlation is not None:
         before, after = (f"{state.error_correlation:.2f}".replace("-", "−") for state, _, _ in _states(result))
         lines += ["", "correlation of the", "errors of u and v:", f"{before} → {after}"]
-    height = float(figure.get_size_inches()[1])
-    left, below = _BARS_LEFT_IN / PAGE_WIDTH_IN, 1 - (top - gap_in + 0.2) / height
+    left, below = _BARS_LEFT_IN / PAGE_WIDTH_IN, 1 - (top - gap_in + 0.2) / figure.get_figheight()
     figure.text(left, below, "\n".join(lines), va="top", fontsize=8.5, linespacing=1.35)

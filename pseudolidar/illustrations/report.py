@@ -15,10 +15,11 @@ def illustration_table(result: Result) -> Table:
     """Test losses of the models, and what w's consists of, before and after the update."""
     case = result.illustration
     before, after = result.before, result.after
-    rows = [
-        _row(f"test loss of {name}{_measure(result, name)}", before.losses[name], after.losses[name])
-        for name in case.before.order
-    ]
+    rows = []
+    for name in case.before.order:
+        updated = f", then {case.update.title}" if name == case.update.name else ""
+        unit = before.learners[name].unit or "squared error"
+        rows.append(_row(f"test loss of {name}{updated} ({unit})", before.losses[name], after.losses[name]))
     rows.append(_row("Bayes-optimal loss, of w*", before.bayes, after.bayes, rule_above=True))
     terms = before.decomposition.terms, after.decomposition.terms
     rows += [_row(term, terms[0][term], terms[1][term]) for term in terms[0]]
@@ -38,35 +39,17 @@ def illustration_table(result: Result) -> Table:
     return Table(case.title, (("", "before", "after", "change"),), tuple(rows), notes, digits=4)
 
 
-def _measure(result: Result, name: str) -> str:
-    unit = result.before.learners[name].unit or "squared error"
-    updated = f", then {result.illustration.update.title}" if name == result.illustration.update.name else ""
-    return f"{updated} ({unit})"
-
-
 def _row(name: str, before: float, after: float, rule_above: bool = False) -> Row:
     return Row((name, before, after, after - before), rule_above=rule_above)
 
 
 def illustrations_report(results: Sequence[Result], figures: Mapping[str, Figure], configuration: str) -> Report:
-    """Every illustration with its story, its figure and its table.
-
-    Args:
-        results: in the order of reading.
-        figures: by illustration's name, as `draw_illustration` made them.
-        configuration: the resolved configuration, as text.
-    """
-    sections = [
-        Section(
-            result.illustration.title,
-            (
-                result.illustration.story,
-                Picture(figures[result.illustration.name], sentence(result)),
-                illustration_table(result),
-            ),
-        )
-        for result in results
-    ]
+    """Every illustration with its story, its figure (by name, of `draw_illustration`) and its table."""
+    sections = []
+    for result in results:
+        case = result.illustration
+        picture = Picture(figures[case.name], sentence(result))
+        sections.append(Section(case.title, (case.story, picture, illustration_table(result))))
     return Report(
         title="How a better model makes a system worse",
         lead=(

@@ -1,14 +1,13 @@
 """Pictures, interactive scenes and reports. Gets plain data; knows no model and no study."""
 
 from pseudolidar.viewing.birds_eye import birds_eye_figure
-from pseudolidar.viewing.boxes import draw_boxes3d
-from pseudolidar.viewing.canvas import figure_to_rgb, figure_to_svg, require_figure_path, save_figure
+from pseudolidar.viewing.canvas import figure_to_rgb, require_figure_path, save_figure
 from pseudolidar.viewing.curves import DepthCurve, depth_curve_figure, precision_recall_figure, range_figure
 from pseudolidar.viewing.detections import Detections, detections_figure
-from pseudolidar.viewing.disparity import colourise_disparity, disparity_figure
+from pseudolidar.viewing.disparity import disparity_figure
 from pseudolidar.viewing.flips import FATE_COLOURS, FlippedFrame, flips_figure
-from pseudolidar.viewing.frame import boxes_on_image, frame_figure
-from pseudolidar.viewing.report import Block, Picture, Report, Section, render_report, tables_of, write_report
+from pseudolidar.viewing.frame import frame_figure
+from pseudolidar.viewing.report import Block, Picture, Report, Section, tables_of, write_report
 from pseudolidar.viewing.scene import SceneError, show_scene
 
 __all__ = [
@@ -22,19 +21,14 @@ __all__ = [
     "SceneError",
     "Section",
     "birds_eye_figure",
-    "boxes_on_image",
-    "colourise_disparity",
     "depth_curve_figure",
     "detections_figure",
     "disparity_figure",
-    "draw_boxes3d",
     "figure_to_rgb",
-    "figure_to_svg",
     "flips_figure",
     "frame_figure",
     "precision_recall_figure",
     "range_figure",
-    "render_report",
     "require_figure_path",
     "save_figure",
     "show_scene",

@@ -75,9 +75,9 @@ def drawing_style() -> Iterator[None]:
         yield
 
 
-def new_figure(width_in: float, height_in: float) -> Figure:
-    """An empty figure with an Agg canvas."""
-    figure = Figure(figsize=(width_in, height_in), dpi=SCREEN_DPI)
+def new_figure(height_in: float) -> Figure:
+    """An empty figure, `PAGE_WIDTH_IN` wide, with an Agg canvas."""
+    figure = Figure(figsize=(PAGE_WIDTH_IN, height_in), dpi=SCREEN_DPI)
     FigureCanvasAgg(figure)
     return figure
 
@@ -119,7 +119,7 @@ class Grid:
     ) -> tuple[Figure, list[Axes]]:
         """A figure with so many panels of a height, row by row; `top_in` and `bottom_in` of it stay free."""
         row_in = self.above_in + height_in + self.below_in
-        figure = new_figure(PAGE_WIDTH_IN, top_in + -(-panels // self.columns) * row_in + bottom_in)
+        figure = new_figure(top_in + -(-panels // self.columns) * row_in + bottom_in)
         places = (divmod(panel, self.columns) for panel in range(panels))
         return figure, [
             axes_at(

@@ -107,7 +107,7 @@ def detections_figure(title: str, lines: Sequence[str], detections: Detections, 
     legend_top = panel[1] + panel[3]
     height_in = 2 * round((legend_top + _LEGEND_IN + 0.05) * SCREEN_DPI / 2) / SCREEN_DPI
     with drawing_style():
-        figure = new_figure(PAGE_WIDTH_IN, height_in)
+        figure = new_figure(height_in)
         place: dict[str, Any] = {"x": _MARGIN_IN / PAGE_WIDTH_IN, "va": "baseline"}
         # Names of files are no formulas, even with dollar signs in them.
         figure.text(y=1 - 0.21 / height_in, s=title, fontsize=11, fontweight="bold", parse_math=False, **place)

@@ -70,7 +70,7 @@ def frame_figure(
         above = birds_eye_figure(clouds, truth, found, calibration, (image.shape[0], image.shape[1]), max_depth)
         height += above.get_figheight() + 0.1
     with drawing_style():
-        figure = new_figure(PAGE_WIDTH_IN, height)
+        figure = new_figure(height)
         axes = axes_at(figure, 0.0, _TITLE_IN, PAGE_WIDTH_IN, picture_in)
         show_picture(axes, boxes_on_image(image, truth, detections, calibration), title)
         top = _TITLE_IN + picture_in

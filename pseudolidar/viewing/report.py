@@ -104,8 +104,7 @@ def write_report(report: Report, path: str | Path) -> None:
         FormatError: another suffix than .html.
     """
     require_suffix(path, (".html",), "a report")
-    text = render_report(report)
-    write_file(path, text)
+    write_file(path, render_report(report))
 
 
 def tables_of(report: Report) -> Sequence[Table]:

@@ -16,27 +16,29 @@ from scipy.stats import ttest_rel
 from pseudolidar.ensembles import DiversityDecomposition, SquaredErrorTally, bias_share
 from pseudolidar.ensembles.joint_training import (
     Design,
+    draw_experiment,
+    joint_training_data,
+    joint_training_report,
+    run_experiments,
+)
+from pseudolidar.ensembles.joint_training.comparison import QUANTITIES, change, collusion_verdict, mean
+from pseudolidar.ensembles.joint_training.digits import train_digits
+from pseudolidar.ensembles.joint_training.experiments import (
     Experiment,
     Measurement,
     ObjectiveLosses,
     Snapshot,
     Training,
-    collusion_verdict,
-    draw_experiment,
-    joint_training_data,
-    joint_training_report,
+    measurement_of,
     read_training,
-    run_experiments,
     write_training,
 )
-from pseudolidar.ensembles.joint_training.comparison import QUANTITIES, change, mean
-from pseudolidar.ensembles.joint_training.digits import train_digits
-from pseudolidar.ensembles.joint_training.measurements import measurement_of
 from pseudolidar.ensembles.joint_training.report import loss_table
 from pseudolidar.files import FormatError
 from pseudolidar.kitti import read_image
 from pseudolidar.systems import ArtifactStore, Stage
-from pseudolidar.viewing import render_report, tables_of
+from pseudolidar.viewing import tables_of
+from pseudolidar.viewing.report import render_report
 from tests.ensembles.test_joint_training_digits import SMALL
 from tests.forked import start_script
 

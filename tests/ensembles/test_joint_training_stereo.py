@@ -10,7 +10,8 @@ import torch
 from torch.nn.functional import smooth_l1_loss
 
 from pseudolidar.ensembles import EnsembleTraining, TrainedEnsemble, squared_error_decomposition
-from pseudolidar.ensembles.joint_training import StereoEnsembles, Training, read_training
+from pseudolidar.ensembles.joint_training import StereoEnsembles
+from pseudolidar.ensembles.joint_training.experiments import Training, read_training
 from pseudolidar.ensembles.joint_training.stereo import MeasureEnsemble, TrainEnsemble
 from pseudolidar.kitti import ObjectDataset, read_disparity, write_disparity
 from pseudolidar.synthetic import TownData

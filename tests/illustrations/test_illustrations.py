@@ -14,15 +14,17 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from scipy.optimize import linprog
 
-from pseudolidar.illustrations import (
+from pseudolidar.illustrations import draw_illustration, illustrations, run_illustrations
+from pseudolidar.illustrations.cases import Result
+from pseudolidar.illustrations.decomposition import (
+    APPROXIMATION,
+    COMPATIBILITY,
+    ESTIMATION,
+    EXCESS,
+    UPSTREAM,
     ErrorDecomposition,
-    Result,
     decompose,
-    draw_illustration,
-    illustrations,
-    run_illustrations,
 )
-from pseudolidar.illustrations.decomposition import APPROXIMATION, COMPATIBILITY, ESTIMATION, EXCESS, UPSTREAM
 from pseudolidar.illustrations.distributions import Examples
 from pseudolidar.illustrations.learners import QuadraticClassifier, TableClassifier
 from pseudolidar.illustrations.optimal import (

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 
 from pseudolidar.kitti import CANONICAL_VELO_TO_CAM, Calibration, ObjectDataset, box3d_corners
-from pseudolidar.viewing import boxes_on_image, draw_boxes3d
-from pseudolidar.viewing.boxes import FRONT_TINT, clip_polygon, clip_segments, enlarge, visible_edges
+from pseudolidar.viewing.boxes import FRONT_TINT, clip_polygon, clip_segments, draw_boxes3d, enlarge, visible_edges
 from pseudolidar.viewing.colours import TRUTH, rgb255
+from pseudolidar.viewing.frame import boxes_on_image
 from tests.viewing.conftest import IMAGE_SIZE, make_objects
 
 BLACK = np.zeros((*IMAGE_SIZE, 3), np.uint8)

@@ -10,7 +10,8 @@ import pytest
 from rich.console import Console
 
 from pseudolidar.tables import Heading, Row, Table, print_tables
-from pseudolidar.viewing import Picture, Report, Section, range_figure, render_report, tables_of, write_report
+from pseudolidar.viewing import Picture, Report, Section, range_figure, tables_of, write_report
+from pseudolidar.viewing.report import render_report
 
 TABLE = Table(
     "Table 2. MAE <px>",

@@ -11,18 +11,17 @@ from pseudolidar.evaluation.average_precision import PrecisionCurve
 from pseudolidar.kitti import Calibration, Objects, read_image
 from pseudolidar.viewing import (
     birds_eye_figure,
-    colourise_disparity,
     disparity_figure,
     figure_to_rgb,
-    figure_to_svg,
     frame_figure,
     precision_recall_figure,
     range_figure,
     save_figure,
 )
 from pseudolidar.viewing.birds_eye import visible_points
+from pseudolidar.viewing.canvas import figure_to_svg
 from pseudolidar.viewing.colours import THEME, UNKNOWN_RGB, source_colours
-from pseudolidar.viewing.disparity import colourise_error
+from pseudolidar.viewing.disparity import colourise_disparity, colourise_error
 from tests.viewing.conftest import IMAGE_SIZE, make_objects
 
 

@@ -4,8 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from pseudolidar.ensembles.joint_training.experiments import Experiment
-from pseudolidar.ensembles.joint_training.measurements import Training
+from pseudolidar.ensembles.joint_training.experiments import Experiment, Training
 from pseudolidar.statistics import Estimate, signed, student_interval
 
 Quantity = Callable[[Training], float]

@@ -20,8 +20,7 @@ from pseudolidar.ensembles import (
 )
 from pseudolidar.ensembles.decomposition import log_mean_exp
 from pseudolidar.ensembles.diagnostics import MOST_MEMBERS
-from pseudolidar.ensembles.joint_training.experiments import Design
-from pseudolidar.ensembles.joint_training.measurements import Measurement, Snapshot, Training, write_training
+from pseudolidar.ensembles.joint_training.experiments import Design, Measurement, Snapshot, Training, write_training
 from pseudolidar.files import DivergenceError, InputError
 from pseudolidar.systems import Stage
 

@@ -17,8 +17,7 @@ from pseudolidar.ensembles.joint_training.comparison import (
     mean,
     percent,
 )
-from pseudolidar.ensembles.joint_training.experiments import Experiment
-from pseudolidar.ensembles.joint_training.measurements import Snapshot, Training
+from pseudolidar.ensembles.joint_training.experiments import Experiment, Snapshot, Training
 from pseudolidar.statistics import Estimate
 from pseudolidar.tables import Heading, Row, Table, Value
 from pseudolidar.viewing import Picture, Report, Section
@@ -52,13 +51,7 @@ _METHOD = (
 def joint_training_report(
     experiments: Sequence[Experiment], figures: Mapping[str, Mapping[str, Figure]], configuration: str
 ) -> Report:
-    """The verdicts, then each experiment with its figures and tables.
-
-    Args:
-        experiments: in the order of reading.
-        figures: by experiment's name, as `draw_experiment` made them.
-        configuration: the resolved configuration, as text.
-    """
+    """The verdicts, then each experiment with its figures (by its name, of `draw_experiment`) and tables."""
     return Report(
         title="What joint training does to an ensemble",
         lead=" ".join(collusion_verdict(experiment).headline for experiment in experiments),

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import torch
 
 from pseudolidar.ensembles import EnsembleTraining, SquaredErrorTally, TrainedEnsemble, train_disparity
-from pseudolidar.ensembles.joint_training.experiments import Design
-from pseudolidar.ensembles.joint_training.measurements import (
+from pseudolidar.ensembles.joint_training.experiments import (
+    Design,
     Measurement,
     ObjectiveLosses,
     Snapshot,
@@ -54,7 +54,6 @@ class StereoEnsembles:
     frames: int
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "betas", tuple(float(beta) for beta in self.betas))
         for name, found in (("betas", len(self.betas)), ("seeds", self.seeds), ("frames", self.frames)):
             if found < 1:
                 raise InputError(f"{name}: found {found}, expected 1 or more")
@@ -73,10 +72,10 @@ class StereoEnsembles:
         for seed in range(self.seed, self.seed + self.seeds):
             for beta in self.betas:
                 title = f"{training.members} PSMNets, beta {beta:g}, seed {seed}"
-                one = dataclasses.replace(training, beta=beta)
+                one = dataclasses.replace(training, beta=float(beta))
                 task = TrainEnsemble(one, seed, measured[:-1])
                 model = Stage(f"train-psmnets-beta{beta:g}", task, {"data": data}, occupied, f"train {title}")
-                stages[beta, seed] = Stage(
+                stages[float(beta), seed] = Stage(
                     f"measure-psmnets-beta{beta:g}",
                     MeasureEnsemble(one, measured, self.frames),
                     {"data": data, "model": model},

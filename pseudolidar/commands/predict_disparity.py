@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from pseudolidar.ensembles import trained_disparity
-from pseudolidar.files import InputError, file_digest
+from pseudolidar.files import InputError, file_digest, require_output_file
 from pseudolidar.inference import Shard, run_job
 from pseudolidar.inference.disparity import DisparityJob
-from pseudolidar.kitti import ObjectDataset, read_image, require_disparity_output
+from pseudolidar.kitti import DISPARITY_SUFFIXES, ObjectDataset, read_image
 from pseudolidar.stereo import DisparityModel, SemiGlobalMatching
 from pseudolidar.stereo.inference import InferencePrecision, write_prediction
 from pseudolidar.stereo.pairs import StereoPairs
@@ -38,7 +38,7 @@ def main(
     if (data is None) == (left is None or right is None):
         raise InputError("expected data=DIR, or left=FILE right=FILE")
     if data is None:
-        require_disparity_output(output)
+        require_output_file(output, DISPARITY_SUFFIXES, "a disparity map")
     load: Callable[[], DisparityModel]
     settings: dict[str, Any] = {"model": model, "max_disparity": max_disparity}
     if model == "sgm":

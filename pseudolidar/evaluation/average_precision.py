@@ -16,8 +16,8 @@ For one class, difficulty and view (`protocol`), with the official tool's rules 
    recall 1 (ten objects, all found: AP40 22.5). There, unless `official_grid` asks for the tool's grid, each recall
    point takes the highest score that reaches it, and a perfect detector has 100.
 4. *Precision.* At each threshold all frames are matched anew with the detections of at least that score; precision is
-   true / (true + false). Of a recall point stands the best precision at this recall or beyond; 0 beyond the recall that
-   is reached. For `aos`, the sum of (1 + cos(alpha - alpha')) / 2 over the true positives takes the place of their
+   true / (true + false). A recall point gets the best precision at this recall or beyond; 0 beyond the recall that is
+   reached. For `aos`, the sum of (1 + cos(alpha - alpha')) / 2 over the true positives takes the place of their
    number.
 5. *AP11* is the mean at recall 0, 0.1, ..., 1, *AP40* that at 1/40, 2/40, ..., 1 (Simonelli et al., "Disentangling
    Monocular 3D Object Detection", ICCV 2019), in percent.

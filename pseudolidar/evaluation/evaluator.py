@@ -92,18 +92,14 @@ class Evaluation:
 
     def to_dict(self) -> dict[str, dict[str, dict[str, list[float | None]]]]:
         """{class: {view: {"AP11": [one number a difficulty], "AP40": [...]}}}, None where there is no number."""
+
+        def numbers(name: str, view: str, metric: str) -> list[float | None]:
+            values = (self.ap(name, view, level, metric) for level in self.difficulties)
+            return [None if np.isnan(value) else value for value in values]
+
         return {
-            class_name: {
-                view: {
-                    metric: [
-                        None if np.isnan(value) else value
-                        for value in (self.ap(class_name, view, name, metric) for name in self.difficulties)
-                    ]
-                    for metric in METRICS
-                }
-                for view in VIEWS
-            }
-            for class_name in self.classes
+            name: {view: {metric: numbers(name, view, metric) for metric in METRICS} for view in VIEWS}
+            for name in self.classes
         }
 
 

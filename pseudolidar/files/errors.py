@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 class UserError(Exception):
-    """What can't be done with what was given. Its text is for the user: place, found, expected, in one line."""
+    """Something can't be done with what was given. The text is for the user: place, found, expected, in one line."""
 
 
 class InputError(UserError, ValueError):

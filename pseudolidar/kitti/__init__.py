@@ -7,7 +7,6 @@ from pseudolidar.kitti.arrays import (
     read_disparity_size,
     read_pfm,
     read_points,
-    require_disparity_output,
     write_disparity,
     write_points,
 )
@@ -40,7 +39,6 @@ __all__ = [
     "read_pfm",
     "read_points",
     "read_split",
-    "require_disparity_output",
     "write_disparity",
     "write_image",
     "write_objects",

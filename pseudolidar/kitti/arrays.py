@@ -11,7 +11,6 @@ from pseudolidar.files import (
     read_bytes,
     read_npy,
     require_file,
-    require_output_file,
     require_suffix,
     saying_which_file,
     write_file,
@@ -84,15 +83,6 @@ def read_disparity_size(path: str | Path) -> tuple[int, int]:
     if len(shape) != 2:
         raise FormatError(path, "array", f"shape {shape}", _ARRAY)
     return shape[0], shape[1]
-
-
-def require_disparity_output(path: str | Path) -> None:
-    """Before the work: see that a disparity map can be written to a file of this name.
-
-    Raises:
-        FormatError: another suffix than `DISPARITY_SUFFIXES`, or a folder of that name.
-    """
-    require_output_file(path, DISPARITY_SUFFIXES, _WHAT)
 
 
 def write_disparity(path: str | Path, disparity: NDArray[np.floating]) -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 from pseudolidar.files import FormatError, read_bytes, require_file, require_suffix, saying_which_file, write_file
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
-"""What images are written as, and what those of a data set are."""
+"""Formats of images, written or found in a data set."""
 
 _SPELLINGS = tuple(case(suffix) for suffix in IMAGE_SUFFIXES for case in (str.lower, str.upper, str.title))
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"

@@ -27,7 +27,7 @@ class Objects:
 
     Attributes:
         class_name: (N,) str, one of `CLASSES`, or a class of the user's own.
-        truncation: float64 (N,), share of the object outside of the image, 0 to 1; -1 where not given.
+        truncation: float64 (N,), fraction of the object outside of the image, 0 to 1; -1 where not given.
         occlusion: int64 (N,), 0 visible, 1 partly, 2 largely occluded, 3 unknown; -1 where not given.
         alpha: float64 (N,), observation angle, rad; -10 where not given.
         box2d: float64 (N, 4), left, top, right, bottom in px of the left colour image.

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from pseudolidar.files import InputError, track
-from pseudolidar.kitti import ObjectDataset, require_disparity_output, write_disparity
+from pseudolidar.files import InputError, require_output_file, track
+from pseudolidar.kitti import DISPARITY_SUFFIXES, ObjectDataset, write_disparity
 from pseudolidar.stereo.checkpoints import PSMNetWeights
 from pseudolidar.stereo.data import normalised
 from pseudolidar.stereo.frozen import FrozenPSMNet
@@ -159,7 +159,7 @@ def write_prediction(
         FormatError: another suffix; nothing is predicted then.
     """
     path = Path(path)
-    require_disparity_output(path)
+    require_output_file(path, DISPARITY_SUFFIXES, "a disparity map")
     if isinstance(model, UncertainDisparityModel):
         disparity, variance = model.predict_with_variance(left, right)
         folder = path.parent / "variance"

@@ -13,7 +13,7 @@ from pseudolidar.updates.digits_stream import (
     Experiment,
     run_experiment,
     stream_data,
-    stream_figure,
+    stream_figures,
     stream_report,
 )
 from pseudolidar.viewing import save_figure, tables_of, write_report
@@ -38,7 +38,7 @@ def main(
 def write(diverse: Experiment, alike: Experiment, output: Path, configuration: str) -> None:
     """Print the tables, write a figure a selection (random.png), report.html, results.json and config.yaml."""
     write_file(output / "config.yaml", configuration)
-    figures = {selection: stream_figure(diverse, selection) for selection in diverse.selections}
+    figures = stream_figures(diverse)
     report = stream_report(diverse, alike, figures, configuration)
     print_tables(tables_of(report))
     for name, figure in figures.items():

@@ -101,41 +101,33 @@ def new_rows(
         new.evaluations[place] = min(stored.evaluations[item], _MOST - 1) + 1
         if len(stored.votes):
             new.votes[place] = min(stored.votes[item, label], _MOST - 1) + 1
-        if rule == REPLACE or (rule == NEVER and before[place] < 0):
-            new.labels[place] = label
-        elif rule == NEVER:
-            new.labels[place] = before[place]
-        elif rule == MAJORITY_VOTE:
-            new.labels[place] = _most_votes(stored.votes[item], label, new.votes[place], before[place])
+        old, believed = before[place], new.posterior[place]
+        if rule == MAJORITY_VOTE:
+            belief[:] = stored.votes[item]
+            belief[label] = new.votes[place]
+            candidate = _best(belief, old)
         else:
-            fell = new.entropy[place] < stored.entropy[item]
-            new.labels[place] = _believed(new.posterior[place], before[place], rule, ratio, fell)
+            candidate = _best(believed, old)
+        if rule == REPLACE or (rule == NEVER and old < 0):
+            new.labels[place] = label
+        elif old >= 0 and (
+            rule == NEVER
+            or (rule == MAX_BELIEF_MIN_ENTROPY and not new.entropy[place] < stored.entropy[item])
+            or (rule == COST_RATIO and not np.float64(believed[candidate]) > ratio * np.float64(believed[old]))
+        ):
+            new.labels[place] = old
+        else:
+            new.labels[place] = candidate
     return -1
 
 
 @cpu_kernel
-def _believed(posterior: NDArray[np.float32], stored: int, rule: int, ratio: float, fell: bool) -> int:
-    best = 0 if stored < 0 else stored
-    for k in range(len(posterior)):
-        if posterior[k] > posterior[best]:
+def _best(scores: NDArray[np.floating], stored: int) -> int:
+    """The label of the highest score; among equals the stored one, else the lowest."""
+    best = max(stored, 0)
+    for k in range(len(scores)):
+        if scores[k] > scores[best]:
             best = k
-    if stored < 0:
-        return best
-    if rule == MAX_BELIEF_MIN_ENTROPY and not fell:
-        return stored
-    if rule == COST_RATIO and not np.float64(posterior[best]) > ratio * np.float64(posterior[stored]):
-        return stored
-    return best
-
-
-@cpu_kernel
-def _most_votes(votes: UInt16, label: int, votes_of_label: int, stored: int) -> int:
-    best = 0 if stored < 0 else stored
-    most = votes_of_label if best == label else votes[best]
-    for k in range(len(votes)):
-        count = votes_of_label if k == label else votes[k]
-        if count > most:
-            best, most = k, count
     return best
 
 

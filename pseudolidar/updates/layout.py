@@ -6,6 +6,9 @@ Rows are appended to an array's file, and count once its header, and the state, 
 import io
 import json
 import operator
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,14 +24,7 @@ _BYTES_AT_ONCE = 1 << 23
 
 @dataclass(frozen=True)
 class StepRecord:
-    """What a finished step was.
-
-    Attributes:
-        budget: how many items were requested.
-        evaluated: how many of them were evaluated.
-        changed: how many stored labels gave way to another; first labels don't count.
-        rule: as text.
-    """
+    """A finished step: how many items were requested, evaluated, and got another label (first labels don't count)."""
 
     budget: int
     evaluated: int
@@ -41,11 +37,10 @@ class State:
     """The part of a store that decides what is valid: rows of the arrays beyond `items` do not count.
 
     Attributes:
-        items: N.
-        classes: K.
+        items, classes: N, K.
         prior: K probabilities, as float32 has them.
         keep_votes: whether there is an array of votes.
-        steps: a record of each finished step.
+        steps: the finished ones.
     """
 
     items: int
@@ -100,12 +95,23 @@ class State:
         return arrays | ({"votes": ("<u2", (*rows, self.classes), 0)} if self.keep_votes else {})
 
 
-def append_rows(path: Path, dtype: str, shape: tuple[int, ...], first: int, value: ArrayLike) -> None:
-    """Give the rows from `first` on all one value; whatever the file holds behind row `first` is dropped.
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """A folder to fill, which takes its name when it is whole; an error leaves nothing behind."""
+    temporary = folder.with_name(f".{folder.name}.new")
+    with saying_which_file(folder):
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        try:
+            yield temporary
+            temporary.rename(folder)
+        except BaseException:
+            shutil.rmtree(temporary)
+            raise
 
-    Raises:
-        FileError: the system refuses, e.g. for lack of space.
-    """
+
+def append_rows(path: Path, dtype: str, shape: tuple[int, ...], first: int, value: ArrayLike) -> None:
+    """Give the rows from `first` on all one value; whatever the file holds behind row `first` is dropped."""
     row_bytes = np.dtype(dtype).itemsize * int(np.prod(shape[1:]))
     with saying_which_file(path), path.open("r+b" if path.exists() else "wb") as file:
         if first == 0:
@@ -119,11 +125,7 @@ def append_rows(path: Path, dtype: str, shape: tuple[int, ...], first: int, valu
 
 
 def fit(path: Path, dtype: str, shape: tuple[int, ...]) -> None:
-    """Make the file say that it holds `shape`, and drop rows behind that.
-
-    Raises:
-        FormatError: no such file, other contents, or fewer rows.
-    """
+    """Make the file say that it holds `shape`, and drop rows behind that; FormatError where it holds less."""
     require_file(path, f"{dtype} {shape}, .npy")
     new_header = header(dtype, shape)
     expected = len(new_header) + np.dtype(dtype).itemsize * int(np.prod(shape))

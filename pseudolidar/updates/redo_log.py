@@ -5,7 +5,6 @@ Rows are absolute values, so that to apply them a second time changes nothing.
 
 import contextlib
 import json
-import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -15,10 +14,10 @@ from typing import Any, TypeVar, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from pseudolidar.files import InputError, saying_which_file, track
+from pseudolidar.files import InputError, track
 from pseudolidar.kernels import in_chunks
 from pseudolidar.updates import cpu
-from pseudolidar.updates.layout import StepRecord, header, mapped
+from pseudolidar.updates.layout import StepRecord, header, mapped, new_folder
 from pseudolidar.updates.measures import ConfusionMatrix, require_classes
 from pseudolidar.updates.rules import CostRatio, Rule
 
@@ -67,29 +66,6 @@ def write_step(
     Raises:
         ValueError: items that were not requested, labels that can't be.
     """
-    temporary = folder.with_suffix(".new")
-    temporary.mkdir()
-    try:
-        with saying_which_file(folder):
-            changed = _write_rows(temporary, arrays, requested, items, predicted, confusion, rule)
-            record = StepRecord(len(requested), len(items), changed, str(rule))
-            (temporary / "record.json").write_text(json.dumps(asdict(record)))
-            temporary.rename(folder)
-    except BaseException:
-        shutil.rmtree(temporary)
-        raise
-
-
-def _write_rows(
-    folder: Path,
-    arrays: Arrays,
-    requested: NDArray[np.int64],
-    items: NDArray[Any],
-    predicted: NDArray[Any],
-    confusion: ConfusionMatrix,
-    rule: Rule,
-) -> int:
-    """How many labels changed."""
     classes = len(confusion.values)
     layout: dict[str, tuple[str, tuple[int, ...]]] = {
         "items": ("<i8", ()),
@@ -109,7 +85,8 @@ def _write_rows(
         parts = track(parts, "evaluated items, in parts")
     changed = at = 0
     with contextlib.ExitStack() as stack:
-        files = {name: stack.enter_context((folder / f"{name}.npy").open("wb")) for name in layout}
+        new = stack.enter_context(new_folder(folder))
+        files = {name: stack.enter_context((new / f"{name}.npy").open("wb")) for name in layout}
         for name, (dtype, shape) in layout.items():
             files[name].write(header(dtype, (len(items), *shape)))
         for part in parts:
@@ -133,7 +110,8 @@ def _write_rows(
                 rows["given"] = given
             for name, file in files.items():
                 file.write(rows[name].data)
-    return changed
+        record = StepRecord(len(requested), len(items), changed, str(rule))
+        (new / "record.json").write_text(json.dumps(asdict(record)))
 
 
 def apply_step(folder: Path, arrays: Arrays) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pseudolidar.files import InputError, replacing, require_file
-from pseudolidar.updates.layout import State, StepRecord, append_rows, fit, mapped
+from pseudolidar.updates.layout import State, StepRecord, append_rows, fit, mapped, new_folder
 from pseudolidar.updates.measures import ConfusionMatrix, integers
 from pseudolidar.updates.redo_log import UpdateStep, apply_step, drop_rows, read_record, write_step
 from pseudolidar.updates.rules import MajorityVote, Rule
@@ -32,11 +32,8 @@ class PredictionStore:
 
     The arrays are read-only memory maps and show what later steps write; after `add`, take them anew.
 
-    Args:
-        folder: of a store; a step that was committed but not wholly applied is finished.
-
     Raises:
-        FormatError: no store, or files that don't fit together.
+        FormatError: no store in the folder, or files that don't fit together.
         InputError: the store is open, in another process or in this one.
     """
 
@@ -71,17 +68,10 @@ class PredictionStore:
         state = State.fresh(items, classes, prior, keep_votes)
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise InputError(f"folder: found {folder} in use, expected a new folder or an empty one")
-        temporary = folder.with_name(f".{folder.name}.new")
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
-        try:
+        with new_folder(folder) as new:
             for name, (dtype, shape, value) in state.arrays().items():
-                append_rows(temporary / f"{name}.npy", dtype, shape, 0, value)
-            state.write(temporary / _STATE)
-            temporary.rename(folder)
-        except BaseException:
-            shutil.rmtree(temporary)
-            raise
+                append_rows(new / f"{name}.npy", dtype, shape, 0, value)
+            state.write(new / _STATE)
         return cls(folder)
 
     def close(self) -> None:
@@ -271,7 +261,7 @@ class PredictionStore:
     def _tidy(self) -> None:
         """Remove what an earlier step, or one that was cut off, left behind."""
         for path in self.folder.iterdir():
-            if path.name.startswith("step-") and path != self._step(-1):
+            if path.name.startswith(("step-", ".step-")) and path != self._step(-1):
                 shutil.rmtree(path)
             elif path.name.startswith(("request-", ".request-", ".store-")) and path != self._request:
                 path.unlink()

@@ -18,7 +18,7 @@ from pseudolidar.updates.digits_stream import (
     digits_stream,
     run_experiment,
     run_policy,
-    stream_figure,
+    stream_figures,
 )
 from pseudolidar.updates.digits_stream.claims import against_replace, entropy_against_random
 from pseudolidar.updates.digits_stream.classifiers import DigitsStream, likeliest_smoothing
@@ -201,7 +201,7 @@ def test_an_experiment_repeats_itself_and_its_claims_are_paired_by_seed(experime
 def test_full_budgets_are_played_once_and_drawn_once(experiment: Experiment) -> None:
     assert experiment.budgets == (0.3, 1.0)
     assert Policy(MaxBelief(), "random", 1.0) not in experiment.scores
-    assert [len(stream_figure(experiment, selection).axes) for selection in experiment.selections] == [4, 2]
+    assert [len(figure.axes) for figure in stream_figures(experiment).values()] == [4, 2]
 
 
 def made_up(flips: dict[Rule, list[int]], accuracy: dict[Rule, list[float]]) -> Experiment:

@@ -51,7 +51,7 @@ class Candidates:
 def read_candidates(
     path: str | Path, frame_ids: Sequence[str], max_iou: float, min_score: float, scores: ScoreKind
 ) -> Candidates:
-    """Read the candidates of some frames, whatever class the 2D detector gave them.
+    """Read the candidates of some frames, whatever class the 2D detector gave them; FormatError where there is none.
 
     Of boxes whose IoU exceeds `max_iou` only the one of the highest score stays, so that one object is one item:
     otherwise a version that finds it once would be wrong about its other boxes.
@@ -62,10 +62,6 @@ def read_candidates(
         max_iou: 0 to 1.
         min_score: boxes of lower scores are left out; a probability.
         scores: what the boxes' scores are.
-
-    Raises:
-        FormatError: nothing there, a frame without a result file, a broken file, no candidate at all.
-        InputError: `max_iou` outside 0 to 1.
     """
     if not 0 <= max_iou <= 1:
         raise InputError(f"max_iou: found {max_iou}, expected 0 to 1")

@@ -18,10 +18,10 @@ from pseudolidar.updates.backfill.labelling import BACKGROUND, LABELS, Predictio
 
 
 def write_replacements(path: Path, candidates: Candidates, step: UpdateStep, posterior: NDArray[np.float32]) -> None:
-    """Write a line for each item whose label changed: frame, box (px), label before and after, belief in the latter.
+    """Write a CSV line for each item whose label changed: frame, box (px), labels before and after, belief in the new.
 
     Args:
-        path: the CSV file.
+        path: of the file.
         candidates: N boxes.
         step: that changed the labels.
         posterior: (N, K), after it.

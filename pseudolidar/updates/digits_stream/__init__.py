@@ -2,7 +2,7 @@
 
 from pseudolidar.updates.digits_stream.classifiers import ALIKE, DIVERSE, Kind, digits_stream
 from pseudolidar.updates.digits_stream.experiment import Experiment, Policy, run_experiment, run_policy
-from pseudolidar.updates.digits_stream.figures import stream_figure
+from pseudolidar.updates.digits_stream.figures import stream_figures
 from pseudolidar.updates.digits_stream.report import stream_data, stream_report
 
 __all__ = [
@@ -15,6 +15,6 @@ __all__ = [
     "run_experiment",
     "run_policy",
     "stream_data",
-    "stream_figure",
+    "stream_figures",
     "stream_report",
 ]

@@ -37,9 +37,6 @@ class Policy:
         selection: of the items that are evaluated.
         budget: fraction of the items that a step may evaluate, in (0, 1]; the first step evaluates all.
         growing: half of the items arrive only at `ARRIVAL_STEP`.
-
-    Raises:
-        InputError: a budget outside of (0, 1].
     """
 
     rule: Rule
@@ -98,8 +95,7 @@ class Scores:
 
     Attributes:
         accuracy: float64 (S, T), percent of the items that are there; an item without a label is wrong.
-        negative: int64 (S, T), negative flips of each step.
-        positive: int64 (S, T), positive flips.
+        negative, positive: int64 (S, T), flips of each step.
         unlabelled: int64 (S, T), how many items have no label after a step.
     """
 
@@ -157,11 +153,6 @@ class Experiment:
     scores: dict[Policy, Scores]
 
     @property
-    def selections(self) -> tuple[Selection, ...]:
-        """The selections that differ from each other under the smallest budget."""
-        return selections_under(min(self.budgets))
-
-    @property
     def settings(self) -> list[tuple[float, Selection]]:
         """Every budget with each selection that was run under it."""
         return [(budget, selection) for budget in self.budgets for selection in selections_under(budget)]
@@ -178,17 +169,14 @@ def run_experiment(
     cost_ratios: Sequence[float],
     growing_budget: float | None = None,
 ) -> Experiment:
-    """Play the streams of seeds 0, 1, ... under every policy.
+    """Run the streams of seeds 0, 1, ... under every policy; InputError for settings that make no sense.
 
     Args:
         kinds: the classifiers in the order of arrival.
         seeds: how many, two or more; each has its own halves of the images and its own classifiers.
-        budgets: fractions of the items that a step may evaluate.
+        budgets: fractions of the items that a step may evaluate, each once.
         cost_ratios: |c_NF / c_PF| of each CostRatio rule.
         growing_budget: the same fraction for a data set that grows; None: no such policy.
-
-    Raises:
-        InputError: fewer than two seeds, no budget or one twice, a budget outside of (0, 1], a ratio the rule refuses.
     """
     if seeds < 2:
         raise InputError(f"seeds: found {seeds}, expected two or more, for an interval")

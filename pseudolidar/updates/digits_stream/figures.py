@@ -23,12 +23,16 @@ _COST_RATIOS = (THEME["third"][0], THEME["fifth"][0])
 _DASHES = ("-", "--", ":", "-.")
 
 
-def stream_figure(experiment: Experiment, selection: Selection) -> Figure:
-    """Every rule under one selection, 10 inches wide; bands are Student's intervals over seeds.
+def stream_figures(experiment: Experiment) -> dict[Selection, Figure]:
+    """Every rule under each selection, 10 inches wide; bands are Student's intervals over seeds.
 
     All accuracies share a scale, negative flips have one of their own in each panel. At the full budget selection
     selects nothing: that panel is drawn for "entropy" only.
     """
+    return {selection: _figure(experiment, selection) for selection in selections_under(min(experiment.budgets))}
+
+
+def _figure(experiment: Experiment, selection: Selection) -> Figure:
     budgets = [budget for budget in experiment.budgets if selection in selections_under(budget)]
     grid = Grid(columns=len(budgets), gap_in=0.42, left_in=0.62, right_in=0.14, above_in=0.28)
     lowest = 5.0 * np.floor(float(experiment.target_accuracy[:, 0].min()) / 5.0)

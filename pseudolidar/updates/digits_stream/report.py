@@ -52,12 +52,12 @@ def stream_report(
 
     Args:
         diverse, alike: the results on either stream.
-        figures: the first stream's, by selection, as `stream_figure` made them.
+        figures: the first stream's, by selection, as `stream_figures` made them.
         configuration: the resolved configuration, as text.
     """
     growing, note = diverse.growing_budget, _intervals_note(diverse)
     pictures = [Picture(figure, f"Items selected: {_HOW[selection]}. {note}") for selection, figure in figures.items()]
-    compared = [_selection_table(diverse)] if len(diverse.selections) > 1 else []
+    compared = [_selection_table(diverse)] if len(figures) > 1 else []
     by_step = [_steps_table(diverse, selections_under(budget)[0], budget) for budget in diverse.budgets]
     every_rule, of_alike = (
         [_budget_table(one, selection, budget) for budget, selection in one.settings] for one in (diverse, alike)

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from pseudolidar.files import replacing, require_output_file, require_suffix
+from pseudolidar.files import require_output_file, require_suffix, write_file
 from pseudolidar.statistics import Estimate
 from pseudolidar.viewing.colours import INK, MUTED, PAPER, RULE, THEME
 
@@ -180,8 +180,10 @@ def save_figure(figure: Figure, path: str | Path) -> None:
         FormatError: another suffix.
     """
     suffix = require_suffix(path, FIGURE_SUFFIXES, "a figure")
-    with drawing_style(), replacing(path) as temporary:
-        figure.savefig(temporary, format=suffix[1:], dpi=SCREEN_DPI, bbox_inches="tight", pad_inches=0.12)
+    buffer = io.BytesIO()
+    with drawing_style():
+        figure.savefig(buffer, format=suffix[1:], dpi=SCREEN_DPI, bbox_inches="tight", pad_inches=0.12)
+    write_file(path, buffer.getbuffer())
 
 
 def figure_to_rgb(figure: Figure, dpi: int = SCREEN_DPI) -> NDArray[np.uint8]:

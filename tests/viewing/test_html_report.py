@@ -128,13 +128,13 @@ def test_a_report_is_the_same_bytes_again_and_no_partial_file_stays(
     with pytest.raises(Exception, match=r".+"):
         write_report(broken, path)
     # The disk fills up in the middle of writing.
-    write_text = Path.write_text
+    write_bytes = Path.write_bytes
 
-    def half(self: Path, data: str, **options: str) -> int:
-        write_text(self, data[: len(data) // 2], **options)
+    def half(self: Path, data: bytes) -> int:
+        write_bytes(self, data[: len(data) // 2])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_text", half)
+    monkeypatch.setattr(Path, "write_bytes", half)
     with pytest.raises(OSError, match="No space"):
         write_report(_report(), path)
     assert path.read_bytes() == first and [p.name for p in tmp_path.iterdir()] == ["report.html"]

@@ -1,10 +1,11 @@
 """Two sets of result files and the interval of their difference: python scripts/compare.py labels=DIR a=DIR b=DIR."""
 
-from functools import partial
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 
+from pseudolidar.commands.evaluate import EvaluationProtocol
 from pseudolidar.evaluation import (
     compare,
     comparison_tables,
@@ -24,30 +25,14 @@ def main(
     bootstrap: int,
     confidence: float,
     seed: int,
-    split_file: Path | None,
-    missing_results: str,
-    classes: list[str],
-    difficulties: list[str],
-    depth_range: tuple[float, float] | None,
-    min_overlap: str | dict[str, dict[str, float]],
-    official_grid: bool,
     output: Path | None,
     csv: Path | None,
+    **protocol: Unpack[EvaluationProtocol],
 ) -> None:
     """Evaluate both, print the table, write the files."""
     require_table_paths(output, csv)
-    evaluate = partial(
-        evaluate_folders,
-        labels,
-        split_file=split_file,
-        missing_results=missing_results,
-        classes=classes,
-        difficulties=difficulties,
-        depth_range=depth_range,
-        min_overlap=min_overlap,
-        official_grid=official_grid,
-    )
-    comparison = compare(evaluate(a), evaluate(b), np.random.default_rng(seed), bootstrap, confidence)
+    before, after = (evaluate_folders(labels, results, **protocol) for results in (a, b))
+    comparison = compare(before, after, np.random.default_rng(seed), bootstrap, confidence)
     print_tables(comparison_tables(comparison))
     print(f"a: {a}\nb: {b}")
     if output is not None:

@@ -1,6 +1,7 @@
 """KITTI average precision of result files: python scripts/evaluate.py labels=DIR results=DIR output=FILE.json."""
 
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 import numpy as np
 
@@ -18,6 +19,18 @@ from pseudolidar.evaluation import (
 from pseudolidar.tables import print_tables
 
 
+class EvaluationProtocol(TypedDict):
+    """How result files are evaluated, see `configs/protocol/kitti.yaml`."""
+
+    split_file: Path | None
+    missing_results: str
+    classes: list[str]
+    difficulties: list[str]
+    depth_range: tuple[float, float] | None
+    min_overlap: str | dict[str, dict[str, float]]
+    official_grid: bool
+
+
 def main(
     *,
     labels: Path,
@@ -25,17 +38,11 @@ def main(
     bootstrap: int | None,
     confidence: float,
     seed: int,
-    split_file: Path | None,
-    missing_results: str,
-    classes: list[str],
-    difficulties: list[str],
-    depth_range: tuple[float, float] | None,
-    min_overlap: str | dict[str, dict[str, float]],
-    official_grid: bool,
     output: Path,
     csv: Path | None,
     figure: Path | None,
     outcomes: Path | None,
+    **protocol: Unpack[EvaluationProtocol],
 ) -> None:
     """Evaluate, print the tables, write the files."""
     require_table_paths(output, csv, outcomes)
@@ -44,17 +51,7 @@ def main(
         from pseudolidar.viewing import precision_recall_figure, require_figure_path, save_figure
 
         require_figure_path(figure)
-    evaluation = evaluate_folders(
-        labels,
-        results,
-        split_file=split_file,
-        missing_results=missing_results,
-        classes=classes,
-        difficulties=difficulties,
-        depth_range=depth_range,
-        min_overlap=min_overlap,
-        official_grid=official_grid,
-    )
+    evaluation = evaluate_folders(labels, results, **protocol)
     tables = [evaluation_table(evaluation)]
     intervals = None
     if bootstrap is not None:

@@ -22,35 +22,33 @@ def main(
     seeds: int,
     configuration: str,
 ) -> None:
-    """Make what is not there yet, print the verdict and the tables, write the report.
+    """Make what is not there yet, print verdict and tables, write report.html, results.json, config.yaml, models/.
 
     `seed` and `seeds` are those of `study`.
     """
-    run(study, output, default_workers() if workers is None else workers, ray, configuration)
-
-
-def run(settings: CaseStudySettings, output: Path, workers: int, ray: str | None, configuration: str) -> None:
-    """Run the study in `output`, print its tables, write report.html, results.json, config.yaml, models/."""
-    study = CaseStudy(settings, ArtifactStore(output / "artifacts"))
+    case = CaseStudy(study, ArtifactStore(output / "artifacts"))
     write_file(output / "config.yaml", configuration)
-    study.result = make_stages(study.store, study.wanted(), workers) if ray is None else on_ray(study, ray)
-    if study.data.fingerprint in study.result.missing:
-        raise InputError(study.result.failed[0].message)
-    report = case_study_report(study, configuration)
+    if ray is None:
+        case.result = make_stages(case.store, case.wanted(), default_workers() if workers is None else workers)
+    else:
+        case.result = _on_ray(case, ray)
+    if case.data.fingerprint in case.result.missing:
+        raise InputError(case.result.failed[0].message)
+    report = case_study_report(case, configuration)
     print_tables(tables_of(report))
     write_report(report, output / "report.html")
-    write_results(study, output / "results.json")
-    write_model_folders(study, output / "models")
+    write_results(case, output / "results.json")
+    write_model_folders(case, output / "models")
     console = Console(highlight=False, soft_wrap=True)
     console.print(report.lead, style="bold", markup=False)
     console.print(f"models: {output / 'models'}")
     console.print(f"report: {output / 'report.html'}")
-    if study.result.failed:
-        Console(stderr=True).print(f"{len(study.result.failed)} stages failed; the report says which", style="red")
+    if case.result.failed:
+        Console(stderr=True).print(f"{len(case.result.failed)} stages failed; the report says which", style="red")
         sys.exit(1)
 
 
-def on_ray(study: CaseStudy, address: str) -> RunResult:
+def _on_ray(study: CaseStudy, address: str) -> RunResult:
     """Make the stages on a Ray cluster; `local`: on one of this machine alone."""
     try:
         from pseudolidar.systems.ray_runner import make_stages_on_ray

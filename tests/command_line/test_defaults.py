@@ -9,14 +9,14 @@ import pytest
 from omegaconf import OmegaConf
 
 from pseudolidar.command_line.running import CONFIGS
-from pseudolidar.command_line.settings import located
+from pseudolidar.command_line.settings import located, type_hints
 from tests.conftest import composed_option
 
 COMMANDS = sorted(path.stem for path in CONFIGS.glob("*.yaml"))
 OPTIONS = sorted(
     str(path.relative_to(CONFIGS).with_suffix(""))
     for path in CONFIGS.glob("*/**/*.yaml")
-    if path.relative_to(CONFIGS).parts[0] not in ("cloud", "experiment", "launcher")
+    if path.relative_to(CONFIGS).parts[0] not in ("cloud", "experiment", "launcher", "protocol")
 )
 # What others give: a command to the kind of folder that it reads, the study to its models.
 GIVEN = {
@@ -34,9 +34,9 @@ def settings_of_command(name: str, *overrides: str) -> dict[str, Any]:
 
 
 def check(function: Any, settings: dict[str, Any]) -> None:
-    takes = inspect.signature(function).parameters
     given = GIVEN.get(function.__name__, set())
-    assert settings.keys() == takes.keys() - given
+    assert settings.keys() == type_hints(function).keys() - given
+    takes = inspect.signature(function).parameters
     assert not [name for name, one in takes.items() if one.default is not one.empty and name not in given]
 
 

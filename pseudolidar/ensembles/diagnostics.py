@@ -53,7 +53,7 @@ class SquaredErrorTally:
         self.count += target.numel()
 
     def decomposition(self) -> DiversityDecomposition:
-        """What `squared_error_decomposition` gives for all counted elements together.
+        """As of `squared_error_decomposition`, for all counted elements together.
 
         Raises:
             ValueError: nothing was counted yet; so for the other diagnostics.

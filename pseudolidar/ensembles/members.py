@@ -24,7 +24,7 @@ class Ensemble(nn.Module):
         self.members = nn.ModuleList(members)
 
     def forward(self, *inputs: Any) -> Any:
-        """What a member returns (a tensor, a tuple or a dataclass of them), each tensor (M, ...)."""
+        """A member's output (a tensor, a tuple or a dataclass of them), each tensor (M, ...)."""
         return stacked([member(*inputs) for member in self.members])
 
 

@@ -29,7 +29,7 @@ _HEADS = "classif"
 
 @dataclass(frozen=True, kw_only=True)
 class EnsembleTraining(StereoTraining):
-    """What the training of an ensemble of PSMNets is made of: that of one network, and two numbers.
+    """Settings of the training of an ensemble of PSMNets: those of one network, and two numbers.
 
     Attributes:
         members: M networks.

@@ -32,7 +32,7 @@ _TINT = 0.22
 _FINE, _COARSE = 400, 64
 
 Extent = tuple[float, float, float, float]
-"""What a square panel shows: left, right, bottom, top."""
+"""The square of the plane that a panel shows: left, right, bottom, top."""
 
 
 def draw_illustration(result: Result) -> Figure:
@@ -217,7 +217,7 @@ def _mark(marker: str, colour: str, size: float, hollow: bool = False) -> Line2D
 
 
 def _key(figure: Figure, said: str, *entries: tuple[str, Line2D]) -> None:
-    """What the marks mean, in one row at the bottom left; `said` is what the grounds' colours mean."""
+    """The meaning of the marks, in one row at the bottom left; `said` is the meaning of the grounds' colours."""
     grounds = tuple(Patch(facecolor=to_rgba(colour, _TINT), linewidth=0) for colour in (_POSITIVE, _NEGATIVE))
     classes = (("positive", _mark("o", _POSITIVE, 4.5)), ("negative", _mark("^", _NEGATIVE, 4.5)))
     labels, handles = zip(*classes, (said, grounds), *entries, strict=True)

@@ -25,7 +25,7 @@ from pseudolidar.illustrations.optimal import (
 from pseudolidar.systems import Inputs, MeanLoss, Model, Step
 
 Parameters = Mapping[str, NDArray[np.float64]]
-"""What a learner keeps of its training: arrays by name."""
+"""Arrays by name that a learner keeps of its training."""
 
 
 def percent_wrong(probability: NDArray[np.float64], positive: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -34,7 +34,7 @@ def percent_wrong(probability: NDArray[np.float64], positive: NDArray[np.bool_])
 
 
 class Learner(ABC):
-    """A way to learn from a known distribution: a base for frozen dataclasses whose attributes determine all.
+    """A way to learn from a known distribution: a base for frozen dataclasses whose attributes determine it.
 
     Attributes:
         trained: whether there is anything to fit.
@@ -72,7 +72,7 @@ class Downstream(Classifier):
 
     @abstractmethod
     def best_in_set(self, inputs: NDArray[np.float64], positive: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """What w†_H answers (N,): of all classifiers in the set the one with the fewest errors on these inputs."""
+        """The answers (N,) of w†_H: of all classifiers in the set the one with the fewest errors on these inputs."""
 
 
 @dataclass(frozen=True)
@@ -241,19 +241,19 @@ class LearnerModel(Model):
 
 
 def seen(inputs: Inputs, examples: Examples) -> NDArray[np.float64]:
-    """What a vertex is fed with, (N, K)."""
+    """The inputs of a vertex, (N, K)."""
     if not inputs.parents:
         return examples.x
     return np.concatenate([read_predictions(inputs.parents[name]) for name in sorted(inputs.parents)], axis=1)
 
 
 def read_predictions(folder: Path) -> NDArray[np.float64]:
-    """What a model's "predict" left, (N, L)."""
+    """The predictions that a model left, (N, L)."""
     return np.asarray(np.load(folder / "predictions.npy"))
 
 
 def read_parameters(folder: Path | None) -> Parameters:
-    """What a model's "train" left; nothing for a model without training."""
+    """The parameters that a trained model left; nothing for a model without training."""
     if folder is None:
         return {}
     with np.load(folder / "model.npz") as stored:

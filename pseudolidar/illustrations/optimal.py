@@ -14,7 +14,7 @@ _SMALLEST_MARGIN = 1e-4
 
 
 def best_function(outputs: NDArray[np.float64], positive: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """What the best of all functions of an output answers: the commoner class among examples of the same output.
+    """The answers of the best of all functions of an output: the commoner class among examples of the same output.
 
     Of x itself this is w*, the Bayes-optimal model; of v's output it is w†∘v.
 
@@ -31,7 +31,7 @@ def best_function(outputs: NDArray[np.float64], positive: NDArray[np.bool_]) -> 
 
 
 def best_boolean_function(bits: NDArray[np.bool_], positive: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """What the best of the 2^(2^K) functions of K bits (N, K) answers, by trying them all."""
+    """The answers of the best of the 2^(2^K) functions of K bits (N, K), by trying them all."""
     rows = table_rows(bits)
     answers = [np.array(table)[rows] for table in product([False, True], repeat=1 << bits.shape[1])]
     return min(answers, key=lambda answer: int((answer != positive).sum()))

@@ -64,7 +64,7 @@ def illustrations_report(results: Sequence[Result], figures: Mapping[str, Figure
 
 
 def sentence(result: Result) -> str:
-    """What the update did, in one line."""
+    """The effect of the update in one line."""
     case = result.illustration
     changes = []
     for name in (case.update.name, DOWNSTREAM):

@@ -19,7 +19,7 @@ from pseudolidar.viewing.canvas import PAGE_WIDTH_IN, Grid, axes_at, drawing_sty
 from pseudolidar.viewing.colours import DETECTION, HEIGHTS, TRUTH
 
 Window = tuple[float, float, float, float]
-"""What a panel shows: x from left to right, z from near to far, m, rectified camera frame."""
+"""The ground that a panel shows: x from left to right, z from near to far, m, rectified camera frame."""
 
 EDGE_OF_VIEW: dict[str, Any] = {"color": "#8d98a6", "linewidth": 0.7, "linestyle": (0, (4, 3))}
 """How the lines are drawn that bound what the camera sees."""
@@ -57,7 +57,7 @@ def visible_points(
 
 
 def view_edges(calibration: Calibration, image_size: tuple[int, int], max_depth: float) -> NDArray[np.float64]:
-    """What the camera sees from above: x and z of its left far corner, its own place, its right far corner, (3, 2)."""
+    """The camera's view from above: x and z of its left far corner, its own place, its right far corner, (3, 2) m."""
     columns = np.array([[-0.5, 0.0], [image_size[1] - 0.5, 0.0]])
     left, right = calibration.image_to_rect(columns, np.full(2, max_depth))[:, [0, 2]]
     camera = calibration.image_to_rect(columns[:1], np.zeros(1))[0, [0, 2]]

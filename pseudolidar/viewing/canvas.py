@@ -26,7 +26,7 @@ PAGE_WIDTH_IN = 10.0
 SCREEN_DPI = 192
 """Twice the usual resolution of a screen."""
 FIGURE_SUFFIXES = (".png", ".svg", ".pdf")
-"""What figures are written as."""
+"""Formats of figures."""
 
 _STYLE: dict[str, Any] = {
     "font.family": ["DejaVu Sans"],

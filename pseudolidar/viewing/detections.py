@@ -1,4 +1,4 @@
-"""What was found in one frame on one sheet: the image with boxes, and the cloud with boxes from above."""
+"""One frame's detections on one sheet: the image with boxes, and the cloud with boxes from above."""
 
 import textwrap
 from collections import Counter
@@ -52,7 +52,7 @@ _LABEL_SIZE = 7.0
 
 @dataclass(frozen=True, eq=False)
 class Detections:
-    """What a sheet shows of one frame.
+    """One frame as a sheet shows it.
 
     Attributes:
         image: the left image, uint8 (H, W, 3) RGB, of any size.

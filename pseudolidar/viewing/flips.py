@@ -29,7 +29,7 @@ _LEAST_M = 16.0
 
 @dataclass(frozen=True, eq=False)
 class FlippedFrame:
-    """What the picture shows of one frame.
+    """One frame as the picture shows it.
 
     Attributes:
         image: the left image, uint8 (H, W, 3) RGB.
@@ -116,7 +116,7 @@ def flips_figure(title: str, frame: FlippedFrame) -> Figure:
 
 
 def _window(frame: FlippedFrame, least_aspect: float) -> Window:
-    """What the panels show: around what flipped, and at least so wide for its depth."""
+    """The ground around what flipped, at least so wide for its depth."""
     flipped = frame.truth[np.isin(frame.fates, ["negative flip", "positive flip"])]
     ground = footprints(flipped if len(flipped) else frame.truth).reshape(-1, 2)
     if not len(ground):

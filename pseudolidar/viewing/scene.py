@@ -42,7 +42,7 @@ def load_open3d() -> ModuleType:
 def scene_geometries(
     points: NDArray[np.floating], truth: Objects, detections: Objects | None, calibration: Calibration
 ) -> list[Any]:
-    """What the scene consists of, in the velodyne frame: the cloud, a line set for each box, the sensor's axes.
+    """The parts of the scene, in the velodyne frame: the cloud, a line set for each box, the sensor's axes.
 
     Args:
         points: (N, >= 3) velodyne frame, m, coloured by height.

@@ -1,4 +1,4 @@
-"""What training an ensemble jointly does to it: losses and diversity on training and test data, with intervals."""
+"""The effect of training an ensemble jointly: losses and diversity on training and test data, with intervals."""
 
 from pseudolidar.ensembles.joint_training.digits import DigitsEnsembles
 from pseudolidar.ensembles.joint_training.experiments import Design, run_experiments

@@ -61,7 +61,7 @@ def mean(experiment: Experiment, beta: float, quantity: Quantity) -> Estimate:
 
 
 def change(experiment: Experiment, beta: float, quantity: Quantity) -> Estimate:
-    """What a beta changes against beta 0: the mean over seeds of the differences, each between the same seeds."""
+    """The change by a beta against beta 0: the mean over seeds of the differences, each between the same seeds."""
     pairs = zip(experiment.of(0.0), experiment.of(beta), strict=True)
     return student_interval([quantity(after) - quantity(before) for before, after in pairs], signed=True)
 
@@ -71,13 +71,13 @@ SIGNS = {
     "diversity_gap": "its lead over the diversity on test data",
     "loss_gap": "the gap between the ensemble's loss on test and on training data",
 }
-"""What has to grow, with every seed's noise, for collusion to be seen (Jeffares et al., NeurIPS 2023): diversity that
+"""These have to grow, with every seed's noise, for collusion to be seen (Jeffares et al., NeurIPS 2023): diversity that
 is there on training data, is missing on test data, and so widens the gap. Written down before any result."""
 
 
 @dataclass(frozen=True)
 class CollusionVerdict:
-    """What the largest beta does against beta 0.
+    """The effect of the largest beta against beta 0.
 
     Attributes:
         collusion: seen where all `SIGNS` have intervals above 0, not seen where one has its interval below 0.

@@ -67,10 +67,10 @@ class Training:
 
 
 def measurement_of(tally: SquaredErrorTally, objective: ObjectiveLosses | None = None) -> Measurement:
-    """What follows from sums of squared errors."""
+    """The measurement that sums of squared errors make."""
     whole = tally.decomposition()
-    share = 1 - tally.debiased_diversity() / whole.diversity if whole.diversity > 0 else float("nan")
-    return Measurement(whole, share, tally.codependence(), objective)
+    bias_share = 1 - tally.debiased_diversity() / whole.diversity if whole.diversity > 0 else float("nan")
+    return Measurement(whole, bias_share, tally.codependence(), objective)
 
 
 def write_training(folder: Path, training: Training) -> None:

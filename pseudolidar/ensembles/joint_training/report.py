@@ -89,7 +89,7 @@ def _section(experiment: Experiment, figures: Mapping[str, Figure]) -> Section:
 
 
 def loss_table(experiment: Experiment) -> Table:
-    """What each beta changes in the test losses and the gap against independent training, with intervals."""
+    """The change by each beta of the test losses and the gap against independent training, with intervals."""
     columns = {
         "individual": "test_individual",
         "ensemble": "test_ensemble",

@@ -42,7 +42,7 @@ def main(
     Args:
         items: N.
         classes: K, 2 or more.
-        budget: share of the items that a step evaluates.
+        budget: fraction of the items that a step evaluates.
         repetitions: of each, of which the medians are shown.
         folder: on the disk to measure on, with room for some 70 bytes per item (4 classes); nothing stays there.
     """
@@ -114,8 +114,8 @@ def _step(
     requested = store.requested
     assert requested is not None
     right = random.random(budget, np.float32) < 0.8
-    said = np.where(right, store.labels[requested], random.integers(0, store.classes, budget, np.int16))
-    return selecting, measure(partial(store.update, requested, said, confusion, rule))
+    predicted = np.where(right, store.labels[requested], random.integers(0, store.classes, budget, np.int16))
+    return selecting, measure(partial(store.update, requested, predicted, confusion, rule))
 
 
 def _written(path: Path, size: int) -> NDArray[np.uint8]:

@@ -59,29 +59,31 @@ class ConfusionMatrix:
                 right and wrong, and the wrong predictions are spread evenly over the other classes (Träuble et al.).
 
         Raises:
-            ValueError: other shapes, a label outside 0 .. K - 1, a negative smoothing, or a class without items where
-                nothing is smoothed.
+            ValueError: other shapes, labels or settings; a class without items where nothing is smoothed.
         """
         if classes < 1:
             raise InputError(f"classes: found {classes}, expected 1 or more")
         if not 0 <= smoothing < np.inf:
             raise InputError(f"smoothing: found {smoothing}, expected 0 or more")
-        columns = {"predicted": integers("predicted", predicted), "labels": integers("labels", labels)}
-        for name, column in columns.items():
-            require_classes(name, column, classes)
-        said, true = (column.astype(np.int64) for column in columns.values())
-        if len(said) != len(true):
-            raise ValueError(f"predicted: found {len(said)} items, expected {len(true)}, as many as labels")
+        given, true = integers("predicted", predicted), integers("labels", labels)
+        require_classes("predicted", given, classes)
+        require_classes("labels", true, classes)
+        if len(given) != len(true):
+            raise ValueError(f"predicted: found {len(given)} items, expected {len(true)}, as many as labels")
+        given, true = given.astype(np.int64), true.astype(np.int64)
         seen = np.bincount(true, minlength=classes)
         if smoothing == 0 and not seen.all():
             label = int(seen.argmin())
             raise InputError(f"labels: found no item of label {label}, expected one of each, or a smoothing above 0")
         if not diagonal:
-            counts = np.bincount(said * classes + true, minlength=classes**2).reshape(classes, classes) + smoothing
+            counts = (
+                np.bincount(given * classes + true, minlength=classes**2).reshape(classes, classes)
+                + smoothing
+            )
             return cls(counts / counts.sum(axis=0))
         if classes == 1:
             return cls(np.ones((1, 1)))
-        right = (np.bincount(true[said == true], minlength=classes) + smoothing) / (seen + 2 * smoothing)
+        right = (np.bincount(true[given == true], minlength=classes) + smoothing) / (seen + 2 * smoothing)
         values = np.tile((1 - right) / (classes - 1), (classes, 1))
         np.fill_diagonal(values, right)
         return cls(values)
@@ -110,7 +112,7 @@ def _require_shape(truth: Labels, **labels: Labels) -> None:
 
 
 def integers(name: str, values: ArrayLike) -> NDArray[np.integer]:
-    """The values as an array (n,); ValueError, which says `name`, where they are no integers."""
+    """The values as an array (n,); ValueError, which names them, where they are no integers."""
     array = np.asarray(values)
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
         raise ValueError(f"{name}: found {array.dtype} {array.shape}, expected integers (n,)")
@@ -118,7 +120,7 @@ def integers(name: str, values: ArrayLike) -> NDArray[np.integer]:
 
 
 def require_classes(name: str, labels: Labels, classes: int) -> None:
-    """ValueError, which says `name`, for a label outside 0 .. classes - 1."""
+    """ValueError, which names them, for a label outside 0 .. classes - 1."""
     outside = (labels < 0) | (labels >= classes)
     if outside.any():
         raise ValueError(f"{name}: found {labels[outside.argmax()]}, expected 0 to {classes - 1}")

@@ -25,8 +25,7 @@ class Waiting:
     """A version whose results are not all there.
 
     Attributes:
-        version: which one.
-        frames: of the archive to run it on.
+        frames: of the archive, to run it on.
         missing: frames without results, labelled ones for its confusion matrix among them.
         split_file: that lists them all.
     """
@@ -61,10 +60,10 @@ class Archive:
             raise InputError(f"versions: found {', '.join(names) or 'none'}, expected one or more, each once")
         if not 0 <= self.min_iou <= 1:
             raise InputError(f"min_iou: found {self.min_iou:g}, expected 0 to 1")
-        shared = set(self.candidates.frame_ids) & set(self.labelled.candidates.frame_ids)
-        if shared:
+        in_both = set(self.candidates.frame_ids) & set(self.labelled.candidates.frame_ids)
+        if in_both:
             expected = "frames outside of it: confusion is not to be measured on what it corrects"
-            raise InputError(f"labelled: found frame {min(shared)} of the archive, expected {expected}")
+            raise InputError(f"labelled: found frame {min(in_both)} of the archive, expected {expected}")
 
     def __enter__(self) -> "Archive":
         return self

@@ -50,7 +50,6 @@ class BackfillResult:
     """What a run came to.
 
     Attributes:
-        report: with all tables.
         results: folder of the stored state as KITTI result files.
         replacements: a CSV file for each version that was taken in, but the first.
         waiting: what is to be run, None when all versions are taken in.
@@ -76,7 +75,7 @@ def run_backfill(settings: BackfillSettings, configuration: str) -> BackfillResu
     require_output_folder(settings.output, "the archive")
     frames, labelled = (ObjectDataset(settings.data, split) for split in (settings.archive, settings.labelled))
     for budget in settings.budgets:
-        frame_count(budget, len(frames))  # what is wrong is said before anything is taken in
+        frame_count(budget, len(frames))  # a mistake is reported before anything is taken in
     own, other = (
         read_candidates(
             settings.candidates, one.frame_ids, settings.max_iou, settings.candidate_score, settings.boxes_scores

@@ -87,7 +87,7 @@ class DigitsStream:
 def digits_stream(kinds: Sequence[Kind], seed: int) -> DigitsStream:
     """Fit classifiers on one half of scikit-learn's 1,797 digits (8 x 8 pixels), and apply them to the other.
 
-    A confusion matrix comes from five-fold cross-validation on the source half: what a classifier says of its own
+    A confusion matrix comes from five-fold cross-validation on the source half: its predictions for its own
     training images would flatter it.
 
     Args:
@@ -124,8 +124,8 @@ def likeliest_smoothing(predicted: NDArray[np.integer], labels: NDArray[np.integ
     """
     counts = np.zeros((CLASSES, CLASSES))
     np.add.at(counts, (predicted, labels), 1)
-    said, label = np.nonzero(counts)
-    seen, others = counts[said, label], counts.sum(axis=0)[label] - 1
+    predicted, label = np.nonzero(counts)
+    seen, others = counts[predicted, label], counts.sum(axis=0)[label] - 1
 
     def log_likelihood(smoothing: float) -> float:
         return float(seen @ np.log((seen - 1 + smoothing) / (others + CLASSES * smoothing)))

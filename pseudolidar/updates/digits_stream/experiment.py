@@ -65,7 +65,7 @@ class Run:
 
 
 def run_policy(stream: DigitsStream, policy: Policy, seed: int) -> Run:
-    """Play a stream through a store with a uniform prior; the seed decides what is drawn, and between equals."""
+    """Run a stream through a store with a uniform prior; the seed decides what is drawn, and between equals."""
     steps, items = stream.predictions.shape
     labels = np.full((steps, items), -1, np.int16)
     evaluated = np.zeros((steps, items), np.bool_)
@@ -106,7 +106,7 @@ class Scores:
 
     @property
     def final_accuracy(self) -> NDArray[np.float64]:
-        """(S,), percent, after the last step."""
+        """(S,), percent."""
         return self.accuracy[:, -1]
 
 

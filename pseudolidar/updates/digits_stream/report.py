@@ -74,22 +74,18 @@ def stream_report(
     if growing is not None:
         tables = (_budget_table(diverse, selection, growing, True) for selection in selections_under(growing))
         sections.append(Section("A growing data set", (_GROWING, *tables)))
+    facts = {"data": "scikit-learn's digits", "target images": str(diverse.items)}
+    facts |= {"steps": str(len(diverse.kinds)), "seeds": str(diverse.seeds)}
     return Report(
         title="Prediction updates on a stream of five classifiers",
         lead=_lead(diverse, alike),
-        facts=(
-            ("data", "scikit-learn's digits"),
-            ("target images", str(diverse.items)),
-            ("steps", str(len(diverse.kinds))),
-            ("seeds", str(diverse.seeds)),
-        ),
+        facts=tuple(facts.items()),
         sections=tuple(sections),
         configuration=configuration,
     )
 
 
 def _lead(diverse: Experiment, alike: Experiment) -> str:
-    """The sentence that says in how many settings the claims hold."""
     counts = []
     for experiment in (diverse, alike):
         beside = against_replace(experiment)
@@ -225,7 +221,7 @@ def _steps_table(experiment: Experiment, selection: Selection, budget: float) ->
 def _intervals_note(experiment: Experiment) -> str:
     return (
         f"Mean and {100 * CONFIDENCE:g} % Student's interval over {experiment.seeds} seeds, whose halves are drawn "
-        "from the same images: the intervals speak of these images."
+        "from the same images: the intervals hold for these images."
     )
 
 
@@ -237,10 +233,12 @@ def stream_data(experiment: Experiment) -> dict[str, Any]:
         "classifiers": [
             {
                 "name": kind.name,
-                "source_accuracy_percent": _plain(student_interval(experiment.source_accuracy[:, step])),
-                "target_accuracy_percent": _plain(student_interval(experiment.target_accuracy[:, step])),
+                "source_accuracy_percent": _plain(student_interval(source)),
+                "target_accuracy_percent": _plain(student_interval(target)),
             }
-            for step, kind in enumerate(experiment.kinds)
+            for kind, source, target in zip(
+                experiment.kinds, experiment.source_accuracy.T, experiment.target_accuracy.T, strict=True
+            )
         ],
         "against_replace": [_plain_fields(each) for each in against_replace(experiment)],
         "entropy_against_random": [_plain_fields(each) for each in entropy_against_random(experiment)],

@@ -76,10 +76,7 @@ class ConfusionMatrix:
             label = int(seen.argmin())
             raise InputError(f"labels: found no item of label {label}, expected one of each, or a smoothing above 0")
         if not diagonal:
-            counts = (
-                np.bincount(given * classes + true, minlength=classes**2).reshape(classes, classes)
-                + smoothing
-            )
+            counts = np.bincount(given * classes + true, minlength=classes**2).reshape(classes, classes) + smoothing
             return cls(counts / counts.sum(axis=0))
         if classes == 1:
             return cls(np.ones((1, 1)))

@@ -48,11 +48,7 @@ _SMALLEST_CHUNK = 8
 def average_precision(
     precision: NDArray[np.float64], object_count: int | NDArray[np.int64], metric: str
 ) -> NDArray[np.float64]:
-    """AP11 or AP40, percent, from precision (..., 41) at recall 0, 1/40, ..., 1: float64 (...), NaN without objects.
-
-    Raises:
-        InputError: another metric.
-    """
+    """AP11 or AP40, percent, from precision (..., 41) at recall 0, 1/40, ..., 1: float64 (...), NaN without objects."""
     if metric not in METRICS:
         raise InputError(f"metric: found {metric!r}, expected one of {', '.join(METRICS)}")
     sampled = precision[..., ::4] if metric == "AP11" else precision[..., 1:]
@@ -66,7 +62,7 @@ class PrecisionCurve:
     Attributes:
         precision: float64 (41,), the best precision at recall i/40 or more, 0 where that recall is not reached; for
             `aos` the orientation similarity instead.
-        object_count: how many objects count.
+        object_count: objects that count.
     """
 
     precision: NDArray[np.float64]
@@ -84,14 +80,12 @@ class PrecisionCurve:
 
 @dataclass(frozen=True, eq=False)
 class Tally:
-    """What average precision needs to know of F frames, whatever the thresholds and whichever frames are chosen.
+    """All that average precision needs of F frames, for any thresholds and any choice of the frames.
 
     Attributes:
         object_count: int64 (F,), objects that count.
-        found_score: float64 (N,), falling: the score with which each found object is found.
-        found_frame: int64 (N,), its frame.
-        score: float64 (E,), falling: at each of these scores what is true and false in one frame changes.
-        frame: int64 (E,), that frame.
+        found_score, found_frame: float64, int64 (N,), of each found object, by falling score.
+        score, frame: float64, int64 (E,), by falling score: where true and false change in one frame.
         change: float64 (E, 3), by how much: true positives, false positives, orientation similarity.
         partner: int64 (G,), the row of each object's detection when all are kept, -1 where it has none.
     """
@@ -107,14 +101,10 @@ class Tally:
     def curves(
         self, weights: NDArray[np.int64], official_grid: bool = False
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-        """Precision and orientation similarity at recall i/40 or more, for many choices of the frames.
+        """Precision (R, 41) and orientation similarity (R, 41) at recall i/40 or more, and numbers of objects (R,).
 
-        Args:
-            weights: int64 (R, F), how often each frame is taken in each choice.
-            official_grid: also with fewer than 41 objects the official tool's recall grid.
-
-        Returns:
-            precision (R, 41) and similarity (R, 41), 0 where a recall is not reached, and the number of objects (R,).
+        `weights`, int64 (R, F), says how often each frame is taken in each of R choices. Recall that is not reached has
+        0.
         """
         curves = np.zeros((2, RECALL_POINTS, len(weights)))
         object_count = weights @ self.object_count
@@ -129,13 +119,7 @@ class Tally:
 
 
 def tally_scenes(scenes: Scenes, class_name: str, difficulty: str, view: str, min_overlap: float) -> Tally:
-    """Match every frame at each of its own scores.
-
-    Args:
-        scenes: frames with their IoU.
-        class_name, difficulty, view: what is scored.
-        min_overlap: IoU that a match must exceed.
-    """
+    """Match every frame at each of its own scores; a match must exceed the IoU `min_overlap`."""
     label_state = scenes.label_states(class_name, DIFFICULTIES[difficulty])
     detection_state = scenes.detection_states(class_name, DIFFICULTIES[difficulty])
     labels, detections, geometry = scenes.labels, scenes.detections, GEOMETRY[view]
@@ -170,7 +154,7 @@ def _pick_thresholds(
     official_grid: bool,
     thresholds: np.ndarray,
 ) -> int:
-    """Fill the scores of the recall grid, falling, and return how many there are; a score counts as its frame does."""
+    """Fill the scores of the recall grid, falling, and return their number; a score counts as often as its frame."""
     count = 0
     for frame in found_frame:
         count += weights[frame]

@@ -1,4 +1,4 @@
-"""Sums of an error, or of found objects, by depth and frame: whatever frames are drawn, their means follow."""
+"""Sums of an error, or of found objects, by depth and frame: they give the means of any choice of frames."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,12 +15,11 @@ from pseudolidar.stereo.metrics import MIN_DISPARITY_PX
 
 @dataclass(frozen=True, eq=False)
 class SumsByDepth:
-    """What a mean in each of B depth bins needs to know of F frames, whichever frames are chosen.
+    """Sums over F frames and B depth bins, which give the mean in each bin for any choice of the frames.
 
     Attributes:
-        edges_m: float64 (B + 1,), rising; bin b holds what lies at a depth in (edges_m[b], edges_m[b + 1]].
-        total: float64 (F, B), sums of the values.
-        count: float64 (F, B), how many values.
+        edges_m: float64 (B + 1,), rising; bin b holds depths in (edges_m[b], edges_m[b + 1]].
+        total, count: float64 (F, B), sums and numbers of the values.
     """
 
     edges_m: NDArray[np.float64]
@@ -45,14 +44,11 @@ def sums_by_depth(
     values: NDArray[np.floating] | NDArray[np.bool_],
     edges_m: Sequence[float] | NDArray[np.float64],
 ) -> SumsByDepth:
-    """Sort N values into frames and bins; those at a depth outside of all bins are left out.
+    """Sort N values into F frames and bins; those at a depth outside of all bins are left out.
 
     Args:
-        frames: how many there are, F.
-        frame: (N,) the frame of each value, 0 to F - 1.
-        depth_m: (N,).
-        values: (N,); of a mask the mean is the fraction that it holds.
-        edges_m: see `SumsByDepth`.
+        frame: (N,), 0 to F - 1.
+        values: (N,); of a mask the mean is the fraction of True.
     """
     edges = np.asarray(edges_m, np.float64)
     bins = len(edges) - 1
@@ -71,10 +67,7 @@ def disparity_error_by_depth(
 ) -> SumsByDepth:
     """Sums of |disparity - true disparity|, px, by true depth, over the pixels whose true disparity is known.
 
-    Args:
-        predicted_dir: a map of every frame, see `disparity_path`.
-        data: with exact disparity or LiDAR.
-        edges_m: see `SumsByDepth`.
+    `data` needs exact disparity or LiDAR; `predicted_dir` holds a map of every frame, see `disparity_path`.
 
     Raises:
         FormatError: a frame's map is missing, broken or of another size.

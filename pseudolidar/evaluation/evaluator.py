@@ -1,4 +1,4 @@
-"""KITTI's evaluation of one set of results: every class, view and difficulty, and what became of every object.
+"""KITTI's evaluation of one set of results: every class, view and difficulty, and the outcome of every object.
 
 `average_precision` says what the metric is.
 """
@@ -31,19 +31,16 @@ _NEARLY_ALL = 0.9
 class Evaluation:
     """Average precision of one set of results.
 
-    A class that has no object at a difficulty has no average precision there: NaN here, null in JSON, never 0. The
-    same goes for `aos` where a detection of the class gives no angle (alpha -10), and for `bev` and `3d` where all
+    A class that has no object at a difficulty has no average precision there: NaN here, null in JSON, never 0. The same
+    goes for `aos` where a detection of the class gives no angle (alpha -10), and for `bev` and `3d` where all
     detections of the class are 2D boxes only (x -1000): the official tool leaves these out, too.
 
     Attributes:
-        classes, difficulties: names, in the order of the tables.
         depth_range: (near, far] in m, None for any depth.
-        min_overlap: by class and view (bbox, bev, 3d).
-        official_grid: also with fewer than 41 objects the official tool's recall grid.
-        frame_ids: of the frames that were evaluated.
-        scenes: these frames.
-        curves: by (class, view, difficulty); what the official tool leaves out has no curve.
-        tallies: by (class, view, difficulty), the view being bbox, bev or 3d: the same for any choice of the frames.
+        min_overlap: IoU that a match must exceed, by class and view (bbox, bev, 3d).
+        official_grid: see `evaluate`.
+        curves: by (class, view, difficulty); no curve where there is no average precision.
+        tallies: by (class, view, difficulty), the view being bbox, bev or 3d.
     """
 
     classes: tuple[str, ...]
@@ -62,7 +59,7 @@ class Evaluation:
         return len(self.frame_ids)
 
     def least_overlap(self, class_name: str, view: str) -> float:
-        """The IoU that a match must exceed in a view; `aos` goes with `bbox`."""
+        """The IoU that a match must exceed in a view; `aos` has that of `bbox`."""
         return self.min_overlap[class_name]["bbox" if view == "aos" else view]
 
     def ap(self, class_name: str, view: str, difficulty: str, metric: str = "AP40") -> float:
@@ -73,14 +70,9 @@ class Evaluation:
     def average_precisions(
         self, weights: NDArray[np.int64], class_name: str, view: str, difficulty: str, metric: str = "AP40"
     ) -> NDArray[np.float64]:
-        """Average precision of many choices of the frames.
+        """Average precision, percent, of R choices of the frames: float64 (R,).
 
-        Args:
-            weights: int64 (R, F), how often each frame is taken in each choice.
-            class_name, view, difficulty, metric: as for `ap`.
-
-        Returns:
-            float64 (R,), percent; NaN where a choice holds no object, everywhere where `ap` is NaN.
+        `weights`, int64 (R, F), says how often each frame is taken. NaN where a choice holds no object, or `ap` is NaN.
         """
         if weights.ndim != 2 or weights.shape[1] != self.frame_count:
             raise ValueError(f"weights: found shape {weights.shape}, expected (R, {self.frame_count})")
@@ -91,7 +83,7 @@ class Evaluation:
         return average_precision(similarity if view == "aos" else precision, object_count, metric)
 
     def to_dict(self) -> dict[str, dict[str, dict[str, list[float | None]]]]:
-        """{class: {view: {"AP11": [one number a difficulty], "AP40": [...]}}}, None where there is no number."""
+        """{class: {view: {"AP11": [a number for each difficulty], "AP40": [...]}}}, None where there is no number."""
 
         def numbers(name: str, view: str, metric: str) -> list[float | None]:
             values = (self.ap(name, view, level, metric) for level in self.difficulties)
@@ -116,18 +108,16 @@ def evaluate(
     """Average precision as KITTI's official tool computes it.
 
     Args:
-        labels: ground truth, one per frame.
-        results: detections with scores, one per frame in the same order.
-        classes: of Car, Pedestrian, Cyclist.
+        labels, results: ground truth and scored detections, one entry per frame in the same order.
         difficulties: of easy, moderate, hard, all.
         depth_range: (near, far] in m; only objects and detections with near < z <= far take part.
-        min_overlap: by class and view (bbox, bev, 3d), IoU that a match must exceed; what is left out is as in the
-            benchmark. Or "loose", the second set that KITTI tools print.
-        official_grid: also with fewer than 41 objects the official tool's recall grid (`average_precision`, 3).
-        frame_ids: by which the frames are known, for instance in `object_outcomes`; None numbers them from 0.
+        min_overlap: by class and view (bbox, bev, 3d), IoU that a match must exceed; anything left out is the
+            benchmark's. Or "loose", the second set that KITTI tools print.
+        official_grid: use the official tool's recall grid also with fewer than 41 objects (`average_precision`, 3).
+        frame_ids: names of the frames, for `object_outcomes`; None numbers them from 0.
 
     Raises:
-        ValueError: an unknown class or difficulty, a range or IoU that makes no sense, unequal numbers of frames.
+        ValueError: an unknown class or difficulty, an impossible range or IoU, unequal numbers of frames.
     """
     scenes = build_scenes(labels, results, depth_range)
     return evaluate_scenes(scenes, classes, difficulties, min_overlap, official_grid, frame_ids)
@@ -141,7 +131,7 @@ def evaluate_scenes(
     official_grid: bool = False,
     frame_ids: Sequence[str] | None = None,
 ) -> Evaluation:
-    """`evaluate` for frames whose IoU is there already, as `build_scenes` makes them."""
+    """`evaluate` for frames whose IoU is already computed (`build_scenes`)."""
     chosen = _names_of("classes", classes, CLASSES)
     levels = _names_of("difficulties", difficulties, tuple(DIFFICULTIES))
     limits = resolve_overlap(chosen, min_overlap)
@@ -191,7 +181,7 @@ def evaluate_folders(
 ) -> Evaluation:
     """Evaluate a folder of result files: `read_folders`, then `evaluate` with the same arguments.
 
-    Where the protocol leaves out nearly all detections one line of the log says so, see `left_out`.
+    Logs a warning where the protocol leaves out nearly all detections, see `left_out`.
     """
     frame_ids, labels, results = read_folders(labels_dir, results_dir, split_file, missing_results)
     evaluation = evaluate(labels, results, classes, difficulties, depth_range, min_overlap, official_grid, frame_ids)
@@ -204,8 +194,8 @@ def evaluate_folders(
 def left_out(results: Objects, classes: Sequence[str], difficulties: Sequence[str]) -> str | None:
     """A warning if nearly all 2D boxes are too low for the protocol, or some have no height; else None.
 
-    KITTI ignores detections below a difficulty's least height in the image, in bird's eye view and 3D as well: results
-    without 2D boxes find nothing there.
+    KITTI ignores detections below a difficulty's least height in the image, in bird's eye view and 3D as well: without
+    2D boxes, results find nothing in any view.
     """
     box2d = results.box2d[np.isin(results.class_name, classes)]
     height = np.abs(box2d[:, 3] - box2d[:, 1])
@@ -249,8 +239,8 @@ def object_outcomes(evaluation: Evaluation) -> Iterator[Outcome]:
     """Outcomes when all detections are kept, whatever their score.
 
     Objects and detections that are neither right nor wrong (too hard for the difficulty, of a neighbouring class, in a
-    DontCare region) are left out: per class, view and difficulty there are as many matched and missed as objects count.
-    An object that counts, but whose best match is ignored for its height, is missed.
+    DontCare region) are left out: matched and missed together are the objects that count. An object that counts, but
+    whose best match is ignored for its height, is missed.
     """
     scenes, ids = evaluation.scenes, evaluation.frame_ids
     labels, detections = scenes.labels, scenes.detections

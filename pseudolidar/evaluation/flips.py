@@ -18,12 +18,9 @@ from pseudolidar.tables import Heading, Row, Table
 
 @dataclass(frozen=True)
 class Criterion:
-    """When an object counts as found; the terms are those of KITTI's protocol.
+    """When an object counts as found, in the terms of KITTI's protocol.
 
     Attributes:
-        class_name: Car, Pedestrian or Cyclist.
-        view: bbox, bev or 3d.
-        difficulty: easy, moderate, hard or all.
         min_overlap: IoU that a match must exceed; None: the benchmark's.
         depth_range: (near, far] in m, outside of which nothing counts; None: any depth.
     """
@@ -37,7 +34,7 @@ class Criterion:
     def evaluate(
         self, labels: Sequence[Objects], results: Sequence[Objects], frame_ids: Sequence[str] | None = None
     ) -> Evaluation:
-        """KITTI's evaluation of the criterion's class and difficulty; arguments as for `evaluation.evaluate`."""
+        """`evaluation.evaluate` for the criterion's class and difficulty."""
         view: str = self.view
         overlap = None if self.min_overlap is None else {self.class_name: {view: self.min_overlap}}
         return evaluate(
@@ -56,9 +53,7 @@ class FoundObjects:
     """Which objects one version finds at its operating point.
 
     Attributes:
-        criterion: what counts.
-        frame_ids: the F frames.
-        frame: int64 (N,), the frame of each object that counts, 0 to F - 1.
+        frame: int64 (N,), the frame of each object that counts, an index into `frame_ids`.
         row: int64 (N,), its place in the labels of its frame.
         depth_m: float64 (N,), z in the rectified camera frame.
         is_found: bool (N,).
@@ -87,20 +82,17 @@ class FoundObjects:
         return found / (found + self.false_count) if found + self.false_count else float("nan")
 
     def recall_by_depth(self, edges_m: Sequence[float] | NDArray[np.float64]) -> SumsByDepth:
-        """Found objects, and objects, in each bin of depth and frame."""
+        """Found objects, and all that count, in each depth bin and frame."""
         return sums_by_depth(len(self.frame_ids), self.frame, self.depth_m, self.is_found, edges_m)
 
 
 def best_threshold(evaluation: Evaluation, criterion: Criterion) -> float:
-    """The score at which a version's F1, the harmonic mean of precision and recall, is highest; the highest such score.
+    """The highest score at which F1, the harmonic mean of precision and recall, is highest; infinity without a match.
 
     The scores of two trainings are not on one scale (Frustum PointNet's are sums of log probabilities), so one number
     for both versions would compare two operating points. A common precision need not exist: a weak version may never
     reach it. Every version that finds anything has a highest F1. It is taken on the frames that are compared, with as
     much freedom for one version as for the other.
-
-    Returns:
-        the score, infinity where no detection matches.
 
     Raises:
         InputError: the view is 3D and the results are 2D boxes only.
@@ -121,13 +113,7 @@ def best_threshold(evaluation: Evaluation, criterion: Criterion) -> float:
 def find_objects(
     labels: Sequence[Objects], results: Sequence[Objects], criterion: Criterion, frame_ids: Sequence[str]
 ) -> FoundObjects:
-    """What one version finds with the detections of `best_threshold` and above.
-
-    Args:
-        labels: ground truth, one per frame.
-        results: detections with scores, one per frame in the same order.
-        criterion: what counts.
-        frame_ids: of the frames.
+    """Objects that one version finds with the detections of `best_threshold` and above.
 
     Raises:
         ValueError: see `evaluation.evaluate` and `best_threshold`; two frames of one name.
@@ -159,7 +145,7 @@ class ObjectFlips:
     """Two versions on the same objects.
 
     Raises:
-        ValueError: versions that were not judged by one criterion on the same objects.
+        ValueError: the versions differ in their criterion or their objects.
     """
 
     before: FoundObjects
@@ -174,7 +160,7 @@ class ObjectFlips:
 
     @property
     def flips(self) -> Flips:
-        """Of the N objects; right is found."""
+        """Flips of the N objects; right means found."""
         return Flips(self.before.is_found, self.after.is_found)
 
     def in_frame(self, frame_id: str) -> tuple[NDArray[np.int64], NDArray[np.str_]]:
@@ -183,14 +169,9 @@ class ObjectFlips:
         return self.before.row[there], self.flips.fates[there]
 
     def telling_frames(self, labels: Sequence[Objects], fate: Fate, count: int) -> list[str]:
-        """The frames in which most objects have a fate, those counting most that are seen best: near and not hidden.
+        """At most `count` frames in which most objects have a fate; near and visible objects count most.
 
         An object counts 1 / (1 + depth / 20 m), and a quarter of that where it is largely hidden (occlusion 2 or 3).
-
-        Args:
-            labels: as for `find_objects`.
-            fate: which objects to show, e.g. negative flips.
-            count: the most frames to return; fewer where the others have no such object.
         """
         weights = np.zeros(len(labels))
         found = self.before
@@ -205,9 +186,7 @@ class ObjectFlips:
 def flips_table(rows: Mapping[str, ObjectFlips], caption: str) -> Table:
     """Counts of each fate, with precision and false detections of both versions at their operating points.
 
-    Args:
-        rows: by what is compared, e.g. "u -> u', seed 0", or "u, seed 0 -> seed 1" for what a seed alone flips.
-        caption: stands over the table.
+    The keys of `rows` say what is compared, e.g. "u -> u', seed 0", or "u, seed 0 -> seed 1" for flips by seed alone.
     """
     body = []
     for name, flips in rows.items():

@@ -20,13 +20,7 @@ _NUMBERS_AT_ONCE = 1 << 20
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Two sets of results on the same frames.
-
-    Attributes:
-        a, b: their evaluations.
-        differences: the interval of b's average precision minus a's.
-        replicates, confidence: how the intervals were made.
-    """
+    """Two sets of results, a and b, on the same frames; `differences` are intervals of b's average precision minus a's."""
 
     a: Evaluation
     b: Evaluation
@@ -40,22 +34,13 @@ def ap_intervals(
 ) -> dict[Key, Interval]:
     """Percentile bootstrap intervals over frames (Efron & Tibshirani 1993, chapter 13) of every average precision.
 
-    Every replicate is the average precision of as many frames as were evaluated, drawn with replacement; the frames
-    are the independent observations, so neighbours in a video make intervals too narrow. All numbers of an evaluation
-    get the same drawn frames.
+    Every replicate is the average precision of as many frames as were evaluated, drawn with replacement; the frames are
+    the independent observations, so neighbours in a video make intervals too narrow. All numbers of an evaluation get
+    the same drawn frames. `confidence` is the fraction of the replicates inside of an interval.
 
     By its definition AP40 jumps by up to 2.5, and AP11 by up to 9, where the recall that a detector reaches passes a
     point of the grid. Near such a jump it is luck on which side the value for infinitely many frames lies, and interval
     and value may part more often than `confidence` says; over many detectors they do not (`benchmark.py coverage`).
-
-    Args:
-        evaluation: as `evaluate` returns it.
-        random: draws the frames.
-        replicates: how many times.
-        confidence: fraction of the replicates that lies between low and high.
-
-    Returns:
-        an interval for each number that there is.
 
     Raises:
         InputError: no replicates, a confidence outside of (0, 1), no frames.
@@ -67,13 +52,13 @@ def ap_intervals(
 def compare(
     a: Evaluation, b: Evaluation, random: np.random.Generator, replicates: int = 1000, confidence: float = CONFIDENCE
 ) -> Comparison:
-    """The paired version: both are scored on the same drawn frames, and the interval is that of b minus a.
+    """Compare two sets of results on the same drawn frames, with paired intervals of b minus a, see `ap_intervals`.
 
     What makes a frame hard is hard for both and cancels, so that the interval is narrower than two separate ones
-    suggest. Arguments as for `ap_intervals`.
+    suggest.
 
     Raises:
-        ValueError: also where the two were not evaluated alike on the same labels.
+        ValueError: also where a and b were not evaluated alike on the same labels.
     """
     for name in ("classes", "difficulties", "depth_range", "min_overlap", "official_grid", "frame_ids"):
         if getattr(a, name) != getattr(b, name):

@@ -19,7 +19,6 @@ def _ratio(intersection: float, size_a: float, size_b: float, over_a: bool) -> f
 
 @cpu_kernel
 def _iou_2d(a: np.ndarray, b: np.ndarray, over_a: bool) -> float:
-    """IoU of 2D boxes, left, top, right, bottom, px."""
     width = min(a[2], b[2]) - max(a[0], b[0])
     height = min(a[3], b[3]) - max(a[1], b[1])
     if width <= 0.0 or height <= 0.0:
@@ -31,7 +30,6 @@ def _iou_2d(a: np.ndarray, b: np.ndarray, over_a: bool) -> float:
 def _iou_ground_and_3d(
     a: np.ndarray, b: np.ndarray, over_a: bool, polygon: np.ndarray, scratch: np.ndarray
 ) -> tuple[float, float]:
-    """IoU on the ground and in space of two boxes x y z h w l ry, m and rad."""
     ground = rectangle_intersection(a, b, polygon, scratch)
     if ground <= 0.0:
         return 0.0, 0.0
@@ -58,16 +56,14 @@ def fill_iou(
     pair_start: np.ndarray,
     iou: np.ndarray,
 ) -> None:
-    """IoU of each a with each b of the same frame, in all geometries.
+    """Fill `iou`, float64 (3, P), with BBOX, BEV and BOX_3D IoU of each a with each b of the same frame.
 
     Args:
         over_a: divide by a's own size instead of the union.
-        first_frame, end_frame: the frames to do.
         a_start, b_start: int64 (F + 1,), the rows of frame f are start[f] to start[f + 1].
         a2, b2: float64 (N, 4) 2D boxes, left top right bottom in px.
         a3, b3: float64 (N, 7) 3D boxes, x y z h w l ry in m and rad.
         pair_start: int64 (F + 1,): frame f's matrix (its a x its b, row-major) begins at pair_start[f].
-        iou: float64 (3, P), filled: BBOX, BEV and BOX_3D.
     """
     polygon, scratch = np.zeros((VERTICES, 2)), np.zeros((VERTICES, 2))
     for frame in range(first_frame, end_frame):
@@ -105,8 +101,8 @@ def bbox_iou(boxes_a: ArrayLike, boxes_b: ArrayLike) -> NDArray[np.float64]:
 def bev_iou(boxes_a: ArrayLike, boxes_b: ArrayLike) -> NDArray[np.float64]:
     """IoU in bird's eye view of boxes (N, 7) and (M, 7): float64 (N, M).
 
-    Boxes are x y z h w l ry in the rectified camera frame, m and rad. Boxes without area have an IoU of 0 with all
-    others and with themselves.
+    Boxes are x y z h w l ry in the rectified camera frame, m and rad. A box without area has an IoU of 0 with every
+    box, itself included.
     """
     return _iou_matrix(BEV, boxes_a, boxes_b)
 

@@ -31,10 +31,7 @@ def _match(
     partner: np.ndarray,
     taken: np.ndarray,
 ) -> None:
-    """Give each object of a frame its detection, of those with at least a score; -1 where it has none.
-
-    An object takes the free candidate of the largest IoU; a detection that is ignored only where there is no other.
-    """
+    """Give each object of a frame its detection, of those with at least a score; -1 where it has none."""
     for j in range(first, end):
         taken[j] = False
     listed = 0
@@ -72,7 +69,7 @@ def tally_frames(
     detection_alpha: np.ndarray,
     min_overlap: float,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """How what is true and false in each frame changes with the score from which on detections are kept.
+    """How true and false in each frame change with the least score of the detections that are kept.
 
     Args:
         by_score: int64 (D,), each frame's detections by falling score.
@@ -80,11 +77,11 @@ def tally_frames(
 
     Returns:
         found: float64 (G,), the score with which each object is found when every detection is kept, NaN where it is
-            missed. Here, and only here, an object takes the free candidate of the highest score. These scores place
-            the recall grid.
-        true, false: int64 (D,), and similarity: float64 (D,): by how much true positives, false positives and
-            orientation similarity (the sum of (1 + cos(alpha - alpha')) / 2 over the true positives) change once
-            detections of this score are kept; where several of a frame have one score it stands at one of them.
+            missed. Only here an object takes the free candidate of the highest score. These scores place the recall
+            grid.
+        true, false: int64 (D,), and similarity: float64 (D,): changes of true positives, false positives and
+            orientation similarity (the sum of (1 + cos(alpha - alpha')) / 2 over the true positives) once detections of
+            this score are kept; where several of a frame have one score, one of them has the change.
         partner: int64 (G,), the row of each object's detection when all are kept, -1 where it has none.
     """
     found, partner = np.full(len(label_state), np.nan), np.full(len(label_state), -1)
@@ -169,14 +166,10 @@ def largest_iou(
     detection_state: np.ndarray,
     partner: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """IoU of objects and detections with what they are matched to, or nearest to.
+    """IoU of objects, float64 (G,), and detections, float64 (D,), with the one they are matched to, or nearest to.
 
-    Args:
-        partner: as `tally_frames` returns it.
-
-    Returns:
-        float64 (G,), each object's IoU with its partner; without one, its largest with a detection that counts; and
-        float64 (D,), each detection's largest with an object that is not absent.
+    An object without a partner (`tally_frames`) has its largest IoU with a detection that counts; a detection has its
+    largest with an object that is not absent.
     """
     label_iou, detection_iou = np.zeros(len(label_state)), np.zeros(len(detection_state))
     for frame in range(len(label_start) - 1):

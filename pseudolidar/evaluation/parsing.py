@@ -1,4 +1,4 @@
-"""Label and result files of many frames as one stretch of bytes, read in one pass: the kernels.
+"""Kernels that read label and result files of many frames, joined in one array of bytes, in one pass.
 
 Beside `pseudolidar.kitti.read_objects`, which reads one file word by word, this is a second parser of the same format:
 an evaluation of thousands of frames would spend most of its time in the first. It reads the plain text that every tool
@@ -31,14 +31,12 @@ def parse_files(
     """Read files that lie one after the other.
 
     Args:
-        text: their bytes, uint8.
-        file_start: int64 (F + 1,), file f is text[file_start[f] : file_start[f + 1]].
+        text: their bytes; file f is text[file_start[f] : file_start[f + 1]].
         scored: result files (16 fields a line) instead of label files (15).
 
     Returns:
         N objects; int64 (F + 1,), where each file's rows begin; int64 (N,), each object's line in its file, from 1;
-        bool (F,), files that hold something else than plain lines with numbers as they should be: their rows mean
-        nothing.
+            bool (F,), files that hold anything but plain lines with valid numbers: their rows mean nothing.
     """
     start = _row_starts(text, file_start)
     rows = int(start[-1])
@@ -159,7 +157,7 @@ def _long_quotient(mantissa: np.uint64, divisor: float) -> float:
 
 @cpu_kernel
 def _class_code(text: np.ndarray, first: int, end: int) -> int:
-    """Index into CLASSES, in any case; their number for another name."""
+    """Index into CLASSES, in any case; the number of CLASSES for another name."""
     length = end - first
     for code in range(len(_CLASS_BYTES)):
         if length >= _CLASS_BYTES.shape[1] or _CLASS_BYTES[code, length] != 0:

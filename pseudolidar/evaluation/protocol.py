@@ -28,9 +28,9 @@ class Difficulty:
     """Which objects of a class count; the others are ignored: to find them is neither right nor wrong.
 
     Attributes:
-        min_height_px: objects, and detections, of less height in the image are ignored.
-        max_occlusion: objects of a higher occlusion level are ignored.
-        max_truncation: objects of which a larger fraction lies outside of the image are ignored.
+        min_height_px: least height in the image, of objects and of detections.
+        max_occlusion: highest occlusion level.
+        max_truncation: largest fraction of the object outside of the image.
     """
 
     min_height_px: float
@@ -69,7 +69,7 @@ def resolve_overlap(
     """Fill what `min_overlap`, IoUs or the name of a set, leaves out from `STANDARD_OVERLAP`.
 
     Raises:
-        InputError: an unknown name, an unknown class, an unknown view, a number outside of [0, 1).
+        InputError: an unknown name, class or view, or a number outside of [0, 1).
     """
     if isinstance(min_overlap, str):
         if min_overlap not in _OVERLAP_SETS:

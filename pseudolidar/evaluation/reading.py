@@ -24,13 +24,12 @@ _SMALLEST_CHUNK = 64
 
 @dataclass(frozen=True, eq=False)
 class StackedObjects(Sequence[Objects]):
-    """F frames of objects, a sequence of `Objects`, of which kernels see the flat arrays.
+    """F frames as a sequence of `Objects`, stored in flat arrays for kernels.
 
     Attributes:
         objects: N objects, frame after frame.
         start: int64 (F + 1,); frame f has the rows start[f] to start[f + 1].
-        line: int64 (N,), the line of its file in which each object stands, from 1; without files, its place in its
-            frame.
+        line: int64 (N,), each object's line in its file, from 1; without files, its place in its frame.
     """
 
     objects: Objects
@@ -39,7 +38,7 @@ class StackedObjects(Sequence[Objects]):
 
     @classmethod
     def stack(cls, frames: Sequence[Objects], scored: bool) -> "StackedObjects":
-        """Frames one after the other; what is stacked already comes back as it is."""
+        """Stack frames; a `StackedObjects` comes back as it is."""
         if isinstance(frames, StackedObjects):
             return frames
         counts = np.array([len(frame) for frame in frames], np.int64)
@@ -91,18 +90,14 @@ def read_folders(
     split_file: str | Path | None = None,
     missing_results: str = "error",
 ) -> tuple[list[str], StackedObjects, StackedObjects]:
-    """Read the labels and the detections of the frames to evaluate.
+    """Frame ids, labels by frame and detections by frame, of the frames to evaluate.
 
     These are the frames of `split_file` or, without one, all frames in `labels_dir`. Each needs a result file: a
     detector that finds nothing writes an empty one, so a missing file is most often a run that broke off. With
     `missing_results="empty"` it stands for no detections. A result file without a label file is always an error.
 
-    Returns:
-        frame ids, labels by frame, detections by frame.
-
     Raises:
-        FormatError: no such folder, no label files, a label or result file that is missing or not as it should be, a
-            result file for an unknown frame.
+        FormatError: no such folder, no label files, a missing or broken file, a result file for an unknown frame.
         InputError: `missing_results` is neither error nor empty.
     """
     if missing_results not in ("error", "empty"):
@@ -147,14 +142,12 @@ def _frame_ids(folder: str | Path, what: str) -> set[str]:
 
 
 def read_frames(paths: Sequence[str | None], scored: bool) -> StackedObjects:
-    """Read the files of many frames in one go, as `pseudolidar.kitti.read_objects` would one after the other.
+    """Read the files of many frames at once, with the same result as `pseudolidar.kitti.read_objects`.
 
-    Args:
-        paths: KITTI label files or, with `scored`, result files; None is a frame without objects.
-        scored: whether the lines end in a score.
+    `paths` are label files or, with `scored`, result files; None is a frame without objects.
 
     Raises:
-        FormatError: a file is missing or not as it should be.
+        FormatError: a file is missing or broken.
     """
 
     def of_chunk(chunk: int, chunks: int) -> list[StackedObjects]:
@@ -172,7 +165,7 @@ def read_frames(paths: Sequence[str | None], scored: bool) -> StackedObjects:
 
 
 def _read_chunk(paths: Sequence[str | None], scored: bool) -> list[StackedObjects]:
-    """Files through one buffer, parsed whenever it is full: neither a string a file nor fresh memory for each."""
+    """Files through one buffer, parsed whenever it is full: no string for each file, no new memory for each."""
     buffer = bytearray(_PIECE_BYTES)
     pieces: list[StackedObjects] = []
     start, first = [0], 0
@@ -218,7 +211,7 @@ def _read_into(buffer: memoryview, path: str, scored: bool) -> int:
 def _read_again(
     piece: StackedObjects, doubtful: list[int], paths: Sequence[str | None], scored: bool
 ) -> StackedObjects:
-    """Files that hold more than plain lines, read word by word: an unusual one is put in place, a bad one an error."""
+    """Read doubtful files word by word: an unusual one is put in place, a bad one is an error."""
     again: dict[int, Objects] = {}
     lines: dict[int, list[int]] = {}
     for i in doubtful:

@@ -23,16 +23,14 @@ _SMALLEST_CHUNK = 4096
 
 @dataclass(frozen=True, eq=False)
 class Scenes:
-    """F frames: objects (without DontCare regions), detections, and their IoU.
+    """F frames: G objects (without DontCare regions), D detections, and their IoU.
 
     Attributes:
-        labels: G objects of all frames.
-        detections: D detections of all frames.
         by_score: int64 (D,), each frame's detections by falling score.
         pair_start: int64 (F + 1,), where each frame's matrix of IoU, row-major, begins.
         iou: float64 (3, P), by geometry (BBOX, BEV, BOX_3D): of each object with each detection of its frame.
         region_cover: float64 (3, D), the largest part of each detection that one DontCare region covers, 0 to 1.
-        depth_range: (near, far] in m, what lies beyond is left out; None for any depth.
+        depth_range: (near, far] in m; nothing beyond takes part. None for any depth.
     """
 
     labels: StackedObjects
@@ -70,7 +68,7 @@ class Scenes:
         return states
 
     def lacks_angles(self, class_name: str) -> bool:
-        """Whether a detection of a class comes without its observation angle: no orientation similarity then."""
+        """Whether any detection of a class comes without its observation angle: no orientation similarity then."""
         detections = self.detections.objects
         return bool((detections.alpha[detections.class_name == class_name] == _NO_ANGLE).any())
 
@@ -87,14 +85,12 @@ def build_scenes(
     """Lay out frames and compute their IoU.
 
     Args:
-        labels: ground truth by frame.
-        results: detections by frame, in the same order.
+        labels, results: ground truth and scored detections by frame, in the same order.
         depth_range: (near, far] in m: only objects and detections with near < z <= far take part. DontCare regions
-            carry z = -1 or -1000 for a depth and drop out, which is how the reference numbers came about.
+            carry z = -1 or -1000 for a depth and drop out, as they did for the reference numbers.
 
     Raises:
-        ValueError: a range that makes no sense, unequal numbers of frames, detections without scores, NaN in a box or
-            score.
+        ValueError: an impossible range, unequal numbers of frames, detections without scores, NaN in a box or score.
     """
     depth_range = _near_far(depth_range)
     if len(labels) != len(results):
@@ -147,7 +143,7 @@ def _pairs(a: StackedObjects, b: StackedObjects, over_first: bool) -> tuple[NDAr
 def _largest(
     cover: NDArray[np.float64], detection_start: NDArray[np.int64], regions_in: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """The largest value of each detection's row of region covers, 0 where its frame has no region."""
+    """The largest of each detection's region covers, 0 where its frame has no region."""
     largest = np.zeros((len(cover), detection_start[-1]))
     width = np.repeat(regions_in, np.diff(detection_start))
     row_start = np.cumsum(width) - width

@@ -39,7 +39,9 @@ def interval_table(evaluation: Evaluation, intervals: Mapping[Key, Interval], co
 
 
 def comparison_tables(comparison: Comparison) -> list[Table]:
-    """AP11 and AP40, a row for each class, view and difficulty: a, b, b - a with its interval, marked without 0."""
+    """AP11 and AP40, a row for each class, view and difficulty: a, b, b - a with its interval, marked if that excludes
+    0.
+    """
     a, b = comparison.a, comparison.b
     tables = []
     for metric in METRICS:
@@ -80,7 +82,7 @@ def precision_panels(evaluation: Evaluation) -> dict[str, dict[str, PrecisionCur
 
 
 def _lines(evaluation: Evaluation) -> Iterator[tuple[tuple[str, str, str], tuple[str, str, str], bool]]:
-    """Class, view and difficulty as written, each once, and as they are, and whether a class begins."""
+    """Class, view and difficulty for display (each once), the same as keys, and whether a class begins."""
     for class_name in evaluation.classes:
         for view, name in VIEWS.items():
             for level in evaluation.difficulties:

@@ -19,7 +19,7 @@ from pseudolidar.statistics import Interval
 def require_table_paths(
     json_path: str | Path | None, csv_path: str | Path | None, outcomes_path: str | Path | None = None
 ) -> None:
-    """Before the work: see that tables can be written to files of these names; None for what isn't wanted.
+    """Check, before the work, that tables can be written to these paths; None for tables that are not wanted.
 
     Raises:
         FormatError: another suffix than .json, .csv and .csv, or a folder of that name.
@@ -30,9 +30,9 @@ def require_table_paths(
 
 
 def write_json(evaluation: Evaluation, path: str | Path, intervals: Mapping[Key, Interval] | None = None) -> None:
-    """Write `Evaluation.to_dict()`, with intervals also "AP11_interval" and "AP40_interval": [low, high] a difficulty.
+    """Write `Evaluation.to_dict()`, null where there is no number.
 
-    null where there is no number.
+    Intervals are added as "AP11_interval" and "AP40_interval", [low, high] for each difficulty.
     """
     table: dict[str, dict[str, dict[str, Any]]] = {**evaluation.to_dict()}
     if intervals is not None:
@@ -43,10 +43,7 @@ def write_json(evaluation: Evaluation, path: str | Path, intervals: Mapping[Key,
 
 
 def write_csv(evaluation: Evaluation, path: str | Path, intervals: Mapping[Key, Interval] | None = None) -> None:
-    """Write a line for each class, view, difficulty and metric; low and high only with intervals.
-
-    Empty where there is no number.
-    """
+    """Write a line for each class, view, difficulty and metric, empty without a number; low, high only with intervals."""
     header = ["class", "view", "difficulty", "metric", "min_overlap", "objects", "ap"]
     rows = []
     for key in _keys(evaluation):
@@ -61,7 +58,7 @@ def write_csv(evaluation: Evaluation, path: str | Path, intervals: Mapping[Key, 
 def write_comparison_json(comparison: Comparison, path: str | Path) -> None:
     """Write {"confidence", "replicates", "classes": {class: {view: {metric: {"a", "b", "difference", "interval"}}}}}.
 
-    Each is a list with an entry a difficulty, null where there is no number.
+    Each is a list with an entry for each difficulty, null where there is no number.
     """
     classes: dict[str, dict[str, dict[str, dict[str, list[Any]]]]] = {}
     for (class_name, view, _, metric), values, ends in _compared(comparison):
@@ -78,7 +75,7 @@ def write_comparison_csv(comparison: Comparison, path: str | Path) -> None:
 
 
 def write_outcomes(evaluation: Evaluation, path: str | Path) -> None:
-    """Write `object_outcomes` with a header, empty where a field says nothing."""
+    """Write `object_outcomes` as CSV with a header, a field empty where it does not apply."""
     header = ["class" if name == "class_name" else name for name in Outcome._fields]
     _write_csv(header, object_outcomes(evaluation), path)
 
@@ -94,7 +91,7 @@ def _keys(evaluation: Evaluation) -> list[Key]:
 
 
 def _compared(comparison: Comparison) -> Iterator[tuple[Key, list[float | None], list[float | None]]]:
-    """Of every number: a, b and b - a, and the ends of its interval."""
+    """Each key with a, b and b - a, and with the ends of its interval."""
     for key in _keys(comparison.a):
         of_a, of_b = comparison.a.ap(*key), comparison.b.ap(*key)
         yield key, [_finite(value) for value in (of_a, of_b, of_b - of_a)], _ends(comparison.differences.get(key))

@@ -1,4 +1,4 @@
-"""Intervals: over what was drawn again (bootstrap), over training seeds (Student's t), and how they are written."""
+"""Intervals over bootstrap replicates or training seeds (Student's t), and how they are written."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Interval:
-    """Low and high end; NaN where nothing is known, as over seeds of which there is one."""
+    """Low and high end; NaN where nothing is known, e.g. with only one seed."""
 
     low: float
     high: float
@@ -39,12 +39,8 @@ NO_INTERVAL = Interval(float("nan"), float("nan"))
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with its interval, in one unit.
-
-    Attributes:
-        value: NaN where there is none.
-        interval: of the value.
-        signed: whether it is written with its sign, as changes are.
+    """A value with its interval, in one unit; value NaN for none, `signed` if it is written with its sign, as changes
+    are.
     """
 
     value: float
@@ -52,7 +48,7 @@ class Estimate:
     signed: bool = False
 
     def scaled(self, factor: float, offset: float = 0.0) -> "Estimate":
-        """factor x the value + offset, in another unit; a negative factor changes the ends' places."""
+        """factor x value + offset, in another unit; a negative factor swaps the interval's ends."""
         low, high = sorted((factor * self.interval.low + offset, factor * self.interval.high + offset))
         return replace(self, value=factor * self.value + offset, interval=Interval(low, high))
 
@@ -69,7 +65,7 @@ def percentile_interval(drawn: NDArray[np.float64], confidence: float = CONFIDEN
 def student_interval(
     values: Sequence[float] | NDArray[np.floating] | NDArray[np.integer], signed: bool = False
 ) -> Estimate:
-    """The mean of independent values (S,), one a seed, with Student's interval; with a single value there is none."""
+    """The mean of independent values (S,), one for each seed, with Student's interval; none for a single value."""
     found = np.asarray(values, np.float64)
     mean, count = float(found.mean()), len(found)
     if count < 2:

@@ -34,7 +34,7 @@ class Row:
     Attributes:
         cells: one for each column.
         compared: whether the row takes part in the choice of the best value (an oracle does not).
-        rule_above: whether a line parts it from the row before; the best value is chosen among the rows between lines.
+        rule_above: whether a line separates it from the row before; each block between lines has its own best value.
     """
 
     cells: tuple[Value, ...]
@@ -44,13 +44,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """A table with a caption over it and notes under it.
+    """A table with a caption above and notes below.
 
     Attributes:
-        caption: what the table shows.
-        header: header rows from top to bottom, each covering every column; a cell is text or a `Heading`.
-        rows: the body; columns that hold a number anywhere are set to the right.
-        notes: footnotes.
+        header: header rows from top to bottom, each covering every column.
+        rows: the body; columns with a number in any row are aligned to the right.
         digits: decimals of floats.
         best: which value of a column is marked among compared rows; None marks nothing.
 
@@ -87,11 +85,11 @@ class Table:
         return sum(cell.columns for cell in self.headings[-1])
 
     def is_numeric(self, column: int) -> bool:
-        """Whether a column holds a number anywhere."""
+        """Whether any row has a number in this column."""
         return any(isinstance(row.cells[column], int | float | Estimate) for row in self.rows)
 
     def text(self, value: Value) -> str:
-        """The value as text for a cell."""
+        """A value as a cell's text."""
         if isinstance(value, str):
             return value
         if isinstance(value, Estimate):
@@ -133,7 +131,7 @@ class Table:
 def table_text(table: Table) -> Text:
     """A table without its notes as text for a terminal: aligned columns, groups underlined, best values bold.
 
-    By hand, since the cells of `rich.table.Table` cannot stand over several columns.
+    `rich.table.Table` is not used: its cells cannot span several columns.
     """
     body = [tuple(Heading(table.text(value)) for value in row.cells) for row in table.rows]
     widths = _column_widths((*body, *reversed(table.headings)), table.columns)
@@ -141,7 +139,6 @@ def table_text(table: Table) -> Text:
     rule = "─" * (sum(widths) + len(_GAP) * (table.columns - 1)) + "\n"
 
     def line(cells: Sequence[Heading]) -> tuple[list[str], list[str]]:
-        """The cells as wide as what they stand over, and lines under the groups."""
         texts, lines, column = [], [], 0
         for cell in cells:
             width = sum(widths[column : column + cell.columns]) + len(_GAP) * (cell.columns - 1)
@@ -172,7 +169,7 @@ def table_text(table: Table) -> Text:
 
 
 def _column_widths(rows: Sequence[Sequence[Heading]], columns: int) -> list[int]:
-    """Letters of each column; what a group needs more than its columns have widens these from the last one on."""
+    """Characters of each column; a group that is wider than its columns widens these from the last one on."""
     widths = [0] * columns
     for cells in rows:
         column = 0
@@ -188,7 +185,7 @@ def _column_widths(rows: Sequence[Sequence[Heading]], columns: int) -> list[int]
 def print_tables(tables: Sequence[Table], console: Console | None = None) -> None:
     """Print tables with their notes, each with an empty line after it.
 
-    Lines of a table that are longer than the terminal are left whole; notes are wrapped between words there.
+    Notes are wrapped between words; table lines that are longer than the terminal are left whole.
     """
     console = console or Console(highlight=False)
     for table in tables:

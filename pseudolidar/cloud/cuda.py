@@ -164,5 +164,4 @@ def _last_points(points: Any, elevation: Any, azimuth: Any, crop: Any, last: Any
 
 @cuda.jit(device=True)
 def _rounded(value: Any) -> Any:
-    """The number as a cloud stores it: the nearest float32."""
     return numba.float64(numba.float32(value))

@@ -1,4 +1,4 @@
-"""The angular grid of sparse clouds: one point a cell, as if a spinning LiDAR had measured it."""
+"""The angular grid of sparse clouds: one point for each cell, as if a spinning LiDAR had measured it."""
 
 import math
 from dataclasses import dataclass
@@ -23,12 +23,9 @@ class AngularGrid:
     clamped to the grid. Points outside the crop have no cell.
 
     Attributes:
-        rows, columns: of the grid.
-        top_deg: elevation of the upper edge of row 0.
-        row_deg: height of a row.
-        left_deg: azimuth of the left edge of column 0, to the left of x.
-        column_deg: width of a column.
-        x_m, y_m, z_m: the crop: from the first number on, below the second, velodyne frame.
+        top_deg, row_deg: elevation of the upper edge of row 0, height of a row.
+        left_deg, column_deg: azimuth of the left edge of column 0, to the left of x; width of a column.
+        x_m, y_m, z_m: the crop in the velodyne frame, [low, high).
 
     Raises:
         InputError: an edge between two rows or two columns beyond 80 deg, an empty crop, one behind the sensor.
@@ -77,12 +74,12 @@ LIDAR_GRID = AngularGrid(
 
 
 class Edges(NamedTuple):
-    """Between cells along one angle, so that a cell is found without an inverse sine.
+    """Edges between cells along one angle, for finding a cell without an inverse sine.
 
     Edge k lies between cells k - 1 and k. Angles and tangents grow together: the cell of a tangent t is the number of
-    edges 1 .. n - 1 with t <= tangent[k]. Written without a division (y <= tangent[k] * x for the azimuth,
-    z |z| <= tangent[k] |tangent[k]| (x^2 + y^2) for the elevation), products of float32 coordinates are exact in
-    float64, and the rest is rounded once: every backend finds the same cell, with fused multiplications or without.
+    edges 1 .. n - 1 with t <= tangent[k]. Written without a division (y <= tangent[k] * x for the azimuth, z |z| <=
+    tangent[k] |tangent[k]| (x^2 + y^2) for the elevation), products of float32 coordinates are exact in float64, and
+    the rest is rounded once: every backend finds the same cell, with fused multiplications or without.
 
     Attributes:
         edge: float64 (n + 1,): tangent[k], or tangent[k] |tangent[k]|, at 1 .. n - 1; minus infinity, which nothing is
@@ -111,7 +108,7 @@ class Cells(NamedTuple):
 
 @lru_cache(maxsize=16)
 def grid_cells(grid: AngularGrid) -> Cells:
-    """The tables of a grid, made once."""
+    """The tables of a grid, cached."""
     low, high = np.array([grid.x_m, grid.y_m, grid.z_m], np.float32).T.copy()
     elevation = _edges(grid.rows, grid.top_deg, grid.row_deg)
     azimuth = _edges(grid.columns, grid.left_deg, grid.column_deg)

@@ -57,29 +57,27 @@ def disparity_to_points(
 ) -> Any:
     """Back-project every pixel of the left colour image that has a disparity (Pseudo-LiDAR, Wang et al., CVPR 2019).
 
-    depth = C / d with C = focal length x baseline; the pixel and its depth go through P2 to the rectified camera
-    frame, then through R0_rect and Tr_velo_to_cam to the velodyne frame. A pixel yields no point if its disparity is
-    0, negative, NaN or infinite, if its point has x_velo < 0 (behind the sensor), or if float32 can't hold the point.
+    depth = C / d with C = focal length x baseline; the pixel and its depth go through P2 to the rectified camera frame,
+    then through R0_rect and Tr_velo_to_cam to the velodyne frame. A pixel yields no point if its disparity is 0,
+    negative, NaN or infinite, if its point has x_velo < 0 (behind the sensor), or if float32 can't hold the point.
     Computed in float64 and rounded once; every device gives the same points, to the last bit, in the same order.
 
     Args:
         disparity: (H, W) px of the left colour image, of any floating type (taken as float32) and any strides; or a
             batch (B, H, W). No gradient flows through.
-        calibration: the frame's calibration, for an image of that size; for a batch one for all its maps, or B of them.
+        calibration: for an image of that size; for a batch one for all its maps, or B of them.
         max_height: m; only points with z_velo < max_height stay (the paper's winsorization); None keeps all heights.
-            A point at exactly max_height is dropped.
         max_depth: m; only points with x_velo < max_depth stay (near-only clouds); None keeps all.
         baseline: m; by default the calibration's own, from P2 and P3; published clouds were made with 0.54.
-        grid: makes a sparse cloud: of the points in each cell the last one in row-major pixel order stays. None keeps
-            all.
-        quantization: px; disparities are cut off to multiples of it; published clouds were made with 1 / 256, since
-            published code stores 256 d as a whole number. None takes them as they are.
+        grid: makes a sparse cloud: the last point of each cell, in row-major pixel order, stays. None keeps all.
+        quantization: px; disparities are cut off to multiples of it. Published clouds were made with 1 / 256, since
+            published code stores 256 d as a whole number. None leaves disparities unchanged.
         intensity: the fourth column; a disparity map knows no reflectance.
         threads: of the processor, at most; None takes PyTorch's number.
 
     Returns:
-        float32 (N, 4) x y z m in the velodyne frame and intensity, pixels in row-major order. A numpy array for a
-        numpy array, for a tensor a tensor on its device; a list of B of them for a batch.
+        float32 (N, 4) x y z m in the velodyne frame and intensity, pixels in row-major order. An array for an array, a
+            tensor on the same device for a tensor; a list of B of them for a batch.
 
     Raises:
         ValueError: a disparity that isn't (H, W) or (B, H, W) of floating numbers, another number of calibrations than
@@ -111,7 +109,6 @@ def disparity_to_points(
 
 
 def _cloud(disparity: Any, projection: Projection, cells: Cells | None, threads: int | None) -> Any:
-    """One map's cloud, by the backend of its device."""
     if isinstance(disparity, Tensor) and disparity.device.type == "cuda":
         gpu, on_gpu = _gpu_backend(), disparity.detach().float().contiguous()
         return gpu.dense_points(on_gpu, projection) if cells is None else gpu.sparse_points(on_gpu, projection, cells)
@@ -134,14 +131,9 @@ def sparsify_points(
 ) -> Points | Tensor:
     """The last point in each cell of an angular grid, as a spinning LiDAR would measure (Pseudo-LiDAR++).
 
-    Args:
-        points: (N, 3) or more columns, x y z m in the velodyne frame; coordinates are compared as float32.
-        grid: rows, columns and crop; the default is PointRCNN's input in Pseudo-LiDAR++.
-        threads: of the processor, at most; None takes PyTorch's number.
-
-    Returns:
-        The rows that stay, in their order; points outside the crop, or with NaN, do not. As the input: array or tensor,
-        its type and device.
+    Points, (N, >= 3) x y z m in the velodyne frame, keep their order, type and device; coordinates are compared as
+    float32. Points outside the crop, or with NaN, are dropped. The default grid is PointRCNN's input in Pseudo-LiDAR++.
+    `threads` as in `disparity_to_points`.
 
     Raises:
         ValueError: points of another shape.

@@ -1,4 +1,4 @@
-"""Clouds in plain PyTorch, on any device with float64: what kernels must equal; and what every backend is given."""
+"""Clouds in plain PyTorch, on any device with float64: the reference for kernels, and the input of every backend."""
 
 import math
 from collections.abc import Sequence
@@ -27,10 +27,9 @@ class Projection(NamedTuple):
         rows, columns: float64 (3, H) and (3, W), the parts of a pixel's ray that its row and its column add.
         offset: float64 (3,), the left colour camera in the velodyne frame, m.
         camera_constant: focal length x baseline, px m.
-        quantization: disparities are cut off to multiples of this, px; 0 takes them as they are.
+        quantization: disparities are cut off to multiples of this, px; 0 leaves them unchanged.
         max_depth, max_height: points with x_velo, z_velo below stay, m; decided in float64.
         x_highest, z_highest: float32 numbers just below those limits: rounding takes no point onto a limit.
-        intensity: the fourth column.
     """
 
     rows: NDArray[np.float64]

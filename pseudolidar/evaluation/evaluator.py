@@ -211,11 +211,9 @@ def left_out(results: Objects, classes: Sequence[str], difficulties: Sequence[st
 
 
 class Outcome(NamedTuple):
-    """One object or one false detection, in one view and difficulty.
+    """One object or one false detection, in one view (bbox, bev or 3d) and difficulty.
 
     Attributes:
-        frame: its id.
-        class_name, view, difficulty: what was scored; the views are bbox, bev and 3d.
         outcome: matched, missed or false.
         label_line: of the object in its label file, from 1; None for a false detection.
         result_line: of the detection in its result file, from 1; None for a missed object.

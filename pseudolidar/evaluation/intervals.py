@@ -20,7 +20,7 @@ _NUMBERS_AT_ONCE = 1 << 20
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Two sets of results, a and b, on the same frames; `differences` are intervals of b's average precision minus a's."""
+    """Two sets of results on the same frames; `differences` are intervals of b's average precision minus a's."""
 
     a: Evaluation
     b: Evaluation

@@ -1,11 +1,11 @@
-"""Which detection finds which object, frame by frame, in the official tool's order: the kernels.
+"""Kernels that match detections with objects, frame by frame, in the official tool's order.
 
 All arrays are flat over the frames: the objects of frame f are the rows label_start[f] to label_start[f + 1], its
 detections detection_start[f] to detection_start[f + 1], and their IoU (objects x detections, row-major) begin at
 pair_start[f].
 
-States, of objects and detections alike: COUNTS takes part; IGNORED may be matched, but is neither right nor wrong;
-ABSENT is of another class.
+States of objects and detections: COUNTS takes part; IGNORED may be matched, but is neither right nor wrong; ABSENT is
+of another class.
 """
 
 import numpy as np

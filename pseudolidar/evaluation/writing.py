@@ -43,7 +43,7 @@ def write_json(evaluation: Evaluation, path: str | Path, intervals: Mapping[Key,
 
 
 def write_csv(evaluation: Evaluation, path: str | Path, intervals: Mapping[Key, Interval] | None = None) -> None:
-    """Write a line for each class, view, difficulty and metric, empty without a number; low, high only with intervals."""
+    """Write a line for each class, view, difficulty and metric, empty without a number; low, high with `intervals`."""
     header = ["class", "view", "difficulty", "metric", "min_overlap", "objects", "ap"]
     rows = []
     for key in _keys(evaluation):

@@ -1,4 +1,4 @@
-"""The ground floor: files written whole, the record of how each was made, a user's mistakes, progress."""
+"""Files written whole, the record of how each was made, errors for users, progress."""
 
 from pseudolidar.files.errors import (
     DivergenceError,

@@ -1,4 +1,4 @@
-"""A user's mistakes: the only errors that end a command in one line; everything else keeps its traceback."""
+"""Errors for users, which alone end a command in one line; all others keep their traceback."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 class UserError(Exception):
-    """Something can't be done with what was given. The text is for the user: place, found, expected, in one line."""
+    """An error in what the user gave; its text has place, found and expected in one line."""
 
 
 class InputError(UserError, ValueError):
@@ -16,11 +16,7 @@ class InputError(UserError, ValueError):
 class FormatError(InputError):
     """A file does not hold what it should.
 
-    Args:
-        path: the file.
-        place: where in the file, e.g. "line 3, field 15 (rotation_y)"; "file" for the whole of it.
-        found: what stands there.
-        expected: what should stand there.
+    `place` is e.g. "line 3, field 15 (rotation_y)", or "file" for the whole file.
     """
 
     def __init__(self, path: str | Path, place: str, found: object, expected: str) -> None:
@@ -49,7 +45,7 @@ class WorkerError(UserError, ChildProcessError):
 
 @contextmanager
 def saying_which_file(path: str | Path) -> Iterator[None]:
-    """Turn an error of the system while `path` is read or written into a FileError with `path` and the reason."""
+    """Turn a system error while `path` is read or written into a FileError with `path` and the reason."""
     try:
         yield
     except FileError:

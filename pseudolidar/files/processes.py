@@ -22,15 +22,11 @@ _INTERVAL_S = 0.2
 
 
 class ProcessPool:
-    """Worker processes, each doing one task at a time; one that dies is replaced and takes no other along.
+    """Worker processes, each doing one task at a time; one that dies is replaced without harm to the others.
 
     A context: at its end all workers end, busy ones by a kill. They also end when this process is killed. Ctrl-C, which
-    reaches every process of a terminal, is this process's to answer. A worker imports what its tasks need, and not the
-    program that was started, as Python's own pools would.
-
-    Args:
-        workers: how many.
-        environment: by the worker's number, from 0, the environment variables that it starts with.
+    reaches every process of a terminal, is left to this process. A worker imports what its tasks need, not the main
+    program as in Python's own pools. Worker i, from 0, starts with the environment variables `environment(i)`.
 
     Attributes:
         replaced: how many workers died during a task so far.
@@ -55,7 +51,7 @@ class ProcessPool:
             worker.process.join()
 
     def start(self, task: Any, function: Callable[..., Any], *arguments: Any) -> None:
-        """Let an idle worker call a function; `task` is what `finished` calls it by."""
+        """Let an idle worker call a function; `finished` gives `task` back with the result."""
         message = _pickled((function, arguments))
         worker = self._idle.pop()
         try:
@@ -67,9 +63,9 @@ class ProcessPool:
         self._busy[worker.connection] = worker, task
 
     def finished(self) -> Iterator[tuple[Any, bool, Any]]:
-        """Wait for some tasks: each with whether its worker died, and else what the function returned.
+        """Wait for some tasks: each with whether its worker died, and otherwise the function's result.
 
-        What a function raises is raised here.
+        An error in the function is raised here.
         """
         for connection in wait(list(self._busy)):
             assert isinstance(connection, Connection)
@@ -89,7 +85,7 @@ class ProcessPool:
     def map(
         self, function: Callable[..., Any], tasks: Mapping[str, tuple[Any, ...]]
     ) -> Iterator[tuple[tuple[Any, ...], Any]]:
-        """The arguments of each task, tasks by name, with what the function returned for them, as they are done.
+        """Call a function for tasks by name; yield the arguments and the result of each task as it is done.
 
         Raises:
             WorkerError: a task on which workers died `MAX_ATTEMPTS` times.
@@ -158,7 +154,7 @@ def _pickled(value: object) -> memoryview:
 
 @functools.cache
 def end_with(parent: int) -> None:
-    """From now on this process ends when its parent, of this number, does, even one that is killed."""
+    """Make this process end when its parent (a process id) does, even one that is killed."""
     threading.Thread(target=_watch, args=(parent,), daemon=True).start()
 
 

@@ -1,4 +1,4 @@
-"""Progress with the time left, one look for every part: a bar on a terminal, a line now and then in a file."""
+"""Progress with the time left: a bar on a terminal, a line now and then in a file."""
 
 import os
 import sys
@@ -30,15 +30,15 @@ _LATEST_S = 60.0
 
 
 def is_first_process() -> bool:
-    """Whether this process is the one that speaks: any that is alone, and the first that torchrun started."""
+    """Whether this process reports progress: a single process, or the first that torchrun started."""
     return "TORCHELASTIC_RUN_ID" not in os.environ or os.environ["RANK"] == "0"
 
 
 def progress_bar() -> Progress:
     """Rich's progress bar: description, bar, count, free text (field `note`), elapsed time, time left.
 
-    Where standard error is no terminal (a file, Slurm, CI), a line of the same says now and then how far it is, at
-    least every minute while items finish, and one that it is done. Of several processes the first alone shows it.
+    Where standard error is no terminal (a file, Slurm, CI), lines of text report it instead, at least one every minute
+    while items finish, and one at the end. Of several processes only the first shows it.
     """
     if not is_first_process():
         return Progress(console=Console(quiet=True), disable=True)
@@ -58,13 +58,7 @@ def progress_bar() -> Progress:
 
 
 def track(iterable: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
-    """Iterate with a progress bar.
-
-    Args:
-        iterable: what to go through.
-        description: what is done, e.g. "disparity maps".
-        total: how many items; by default `len(iterable)` where it has one.
-    """
+    """Iterate with a progress bar; `total` is by default `len(iterable)` where it has one."""
     if total is None and isinstance(iterable, Sized):
         total = len(iterable)
     with progress_bar() as bar:
@@ -76,7 +70,7 @@ def track(iterable: Iterable[T], description: str, total: int | None = None) -> 
 
 @dataclass
 class _Printed:
-    """What was printed of a task: when and where it began (runs go on), when the last line came, and its tenths."""
+    """When and where a task began (runs go on), when its last line came, and its tenths."""
 
     began: float
     first: float
@@ -86,7 +80,7 @@ class _Printed:
 
 
 class _Lines(Progress):
-    """A progress bar's calls, answered by lines of plain text."""
+    """Report a progress bar's calls in lines of plain text."""
 
     def __init__(self) -> None:
         super().__init__(console=Console(file=sys.stderr, width=120), disable=True)

@@ -1,4 +1,4 @@
-"""Files as other people and programs leave them: missing, damaged, of another kind, in other encodings."""
+"""Reading files that may be missing, damaged, of another kind or in another encoding."""
 
 import codecs
 import os
@@ -30,10 +30,10 @@ _BROKEN = (
 
 
 def require_file(path: str | Path, what: str) -> Path:
-    """The path itself, if it is a file that can be read; `what` it should hold goes into the error.
+    """The path itself, if it is a readable file; `what` names its content in errors.
 
     Raises:
-        FormatError: nothing there, or a folder.
+        FormatError: no such file, or a folder.
         FileError: the system refuses, e.g. for lack of permission.
     """
     path = Path(path)
@@ -45,12 +45,9 @@ def require_file(path: str | Path, what: str) -> Path:
 
 
 def require_suffix(path: str | Path, suffixes: Collection[str], what: str) -> str:
-    """The suffix of a path, in lower case, if it is one of `suffixes`: it says the format of the file.
+    """The suffix of a path in lower case, if it is one of `suffixes`; the file need not exist.
 
-    Args:
-        path: of a file to read or to write; need not be there.
-        suffixes: in lower case, with the dot.
-        what: the file is, e.g. "a disparity map"; for the error.
+    `suffixes` are in lower case, with the dot; `what` names the content in errors, e.g. "a disparity map".
 
     Raises:
         FormatError: another suffix, or none.
@@ -70,15 +67,11 @@ def read_bytes(path: str | Path, what: str) -> bytes:
 
 
 def read_lines(path: str | Path, what: str) -> Iterator[tuple[int, str]]:
-    """The lines of a text file that hold something, each with its number, from 1, and without blanks at its ends.
+    """The lines of a text file that are not blank, stripped, each with its number, from 1.
 
-    Lines end as `str.splitlines` has it: as on Unix, Windows or old Macintoshes. The encoding is UTF-8, or what a byte
-    order mark says (UTF-8, UTF-16, UTF-32); bytes that are none are read as U+FFFD, since comments and names in other
-    encodings are nobody's business here.
-
-    Args:
-        path: the file.
-        what: it should hold; goes into the errors.
+    Lines end as in `str.splitlines`. The encoding is UTF-8, or what a byte order mark says (UTF-8, UTF-16, UTF-32).
+    Invalid bytes are read as U+FFFD: comments and names in other encodings do no harm. `what` names the content in
+    errors.
 
     Raises:
         FormatError: no such file, or NUL characters in it: UTF-16 without its mark, or a file that a crash left empty.
@@ -94,7 +87,7 @@ def read_lines(path: str | Path, what: str) -> Iterator[tuple[int, str]]:
 
 
 def read_npy(path: str | Path, expected: str) -> NDArray[Any]:
-    """The array of an .npy file; `expected` says in errors what it should hold.
+    """The array of an .npy file; `expected` names its content in errors.
 
     Raises:
         FormatError: no such file, a damaged one, pickled objects.
@@ -103,7 +96,7 @@ def read_npy(path: str | Path, expected: str) -> NDArray[Any]:
 
 
 def read_npz(path: str | Path, names: tuple[str, ...], expected: str) -> dict[str, NDArray[Any]]:
-    """The arrays `names` of an .npz file, which may hold others; `expected` says in errors what it should hold.
+    """The arrays `names` of an .npz file, which may hold others; `expected` names the content in errors.
 
     Raises:
         FormatError: no such file, a damaged one, pickled objects, no array of such a name.

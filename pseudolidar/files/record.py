@@ -1,7 +1,7 @@
 """The record of how an output was made: an output that is found again is used only if its record is the same.
 
 A file of ours holds its record inside (a checkpoint), a folder beside its files (`record.json`). The record of a folder
-also knows, item by item, what each was made from, so that more items can join and none of other inputs is kept.
+also has a digest of each item's inputs: more items can join, and none of other inputs is kept.
 """
 
 import dataclasses
@@ -39,10 +39,10 @@ class Record:
     """All that determines an output.
 
     Attributes:
-        what: it is, e.g. "disparity model".
-        settings: that change the result, the seed among them; plain data, nested as you like. What changes nothing
-            (threads, workers, how often a state is written) is left out.
-        inputs: digests of what it was made from, by name: `file_digest`, `files_digest`.
+        what: the kind of output, e.g. "disparity model".
+        settings: that change the result, the seed among them; plain data, nested. Without those that change nothing
+            (threads, workers, how often a state is written).
+        inputs: digests of its inputs, by name: `file_digest`, `files_digest`.
         version: of the package, or of the code that made it.
     """
 
@@ -68,23 +68,14 @@ class Record:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> "Record":
-        """The inverse of `to_dict`.
-
-        Raises:
-            KeyError, TypeError: no record.
-        """
+        """The inverse of `to_dict`; KeyError or TypeError for anything that is no record."""
         return cls(content["what"], content["settings"], content["inputs"], content["version"])
 
 
 def require_same_record(path: str | Path, there: Record | None, now: Record) -> None:
-    """Raise a FormatError if what is found at `path` was made otherwise than what is asked for now.
+    """Raise a FormatError if the output at `path` was not made as is asked for now; `there` is None without a record.
 
     The error names the first settings or inputs that differ, with both values, and what the user can do.
-
-    Args:
-        path: what was found.
-        there: its record; None: it has none.
-        now: of what is asked for.
     """
     if there is None:
         raise FormatError(path, "record", "none of how it was made", f"that of {now.what}; {_REMEDY}")
@@ -100,7 +91,7 @@ def require_same_record(path: str | Path, there: Record | None, now: Record) -> 
 def claimed(
     folder: str | Path, record: Record, items: Mapping[str, str], outputs: Sequence[str], overwrite: bool = False
 ) -> Iterator[None]:
-    """Say that `folder` holds, or will hold, these items made as `record` says, and make them inside of the `with`.
+    """Claim `folder` for items made as `record` says, to be made inside of the `with`.
 
     Items that are there with the same record and digest are to be left alone; new ones may join. Several processes may
     claim a folder at once. Where an error ends the `with` before anything is made, the folder is free again.
@@ -108,7 +99,7 @@ def claimed(
     Args:
         folder: made if missing.
         record: of what all items have in common.
-        items: for each by name the digest of its own inputs, `files_digest`.
+        items: the digest of each item's own inputs (`files_digest`), by name.
         outputs: the files of an item, its name for {}: "{}.npy", "variance/{}.npy".
         overwrite: items made otherwise are removed, to be made again.
 
@@ -130,7 +121,7 @@ def claimed(
 
 
 def _claim(folder: Path, record: Record, items: Mapping[str, str], outputs: Sequence[str], overwrite: bool) -> bool:
-    """Whether the record is a new one; see `claimed`."""
+    """Whether the record is a new one."""
     path = folder / RECORD_FILE
     content = _read(path, "a folder", ("items", "outputs")) if path.is_file() else None
     if content is not None and overwrite and _differences(content["record"], record):
@@ -159,7 +150,7 @@ def _claim(folder: Path, record: Record, items: Mapping[str, str], outputs: Sequ
 
 
 def _read(path: Path, what: str, others: Sequence[str] = ()) -> dict[str, Any]:
-    """A file's "record", and the `others` that stand beside it."""
+    """A file's "record", and the `others` beside it."""
     try:
         content = json.loads(path.read_text())
         return {"record": Record.from_dict(content), **{name: content[name] for name in others}}
@@ -168,7 +159,7 @@ def _read(path: Path, what: str, others: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def keep_record(path: str | Path, record: Record) -> None:
-    """Write a record to a file of its own (JSON), or, where an earlier run did, see that it is the same.
+    """Write a record to a JSON file of its own or, if the file exists, check that it holds the same one.
 
     Raises:
         FormatError: another record there, or something else.
@@ -181,11 +172,7 @@ def keep_record(path: str | Path, record: Record) -> None:
 
 
 def file_digest(path: str | Path, what: str = "a file") -> str:
-    """SHA-256 of a file's whole content, hex; for weights.
-
-    Raises:
-        FormatError: no such file; `what` it should hold goes into the error.
-    """
+    """SHA-256 of a file's whole content, hex; for weights. `what` names the content in errors."""
     with saying_which_file(path), open(require_file(path, what), "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -193,7 +180,7 @@ def file_digest(path: str | Path, what: str = "a file") -> str:
 def files_digest(paths: Iterable[Path]) -> str:
     """A digest of files that may be large, 16 hex digits: of their names, sizes, first and last 4 KiB.
 
-    Names are without folders: a data set may move. A file that is not there counts as such.
+    Names are without folders: a data set may move. A missing file changes the digest, too.
     """
     digest = hashlib.sha256()
     for path in paths:
@@ -215,7 +202,7 @@ def files_digest(paths: Iterable[Path]) -> str:
 
 
 def combined_digest(digests: Mapping[str, str]) -> str:
-    """One digest for many items, by name: how many there are, and 16 hex digits."""
+    """One digest of many, by name: the number of items, and 16 hex digits."""
     listing = "".join(f"{name} {digest}\n" for name, digest in digests.items())
     return f"{len(digests)} items, {hashlib.sha256(listing.encode()).hexdigest()[:16]}"
 
@@ -239,7 +226,6 @@ def _plain(value: object) -> object:
 
 
 def _differences(there: Record, now: Record) -> list[tuple[str, object, object]]:
-    """(name, there, now) of all that differs."""
     return [
         *_differing({"kind of output": there.what}, {"kind of output": now.what}),
         *_differing(there.settings, now.settings),

@@ -26,9 +26,10 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it over `path` on success, remove it on failure.
 
     Write it through Python's own files (`write_bytes`, `write_text`, `open`): they report every byte that the system
-    does not take. What writes through C's buffers (`tofile`, `np.save` into an open file, OpenCV) loses the last ones
-    without a word. Of an `io.BytesIO` write `getvalue()`: a view of its buffer, left behind by a failed write, ends
-    Python 3.12.1 with a segmentation fault. The temporary name keeps the suffix: libraries choose their format by it.
+    does not take. Code that writes through C's buffers (`tofile`, `np.save` into an open file, OpenCV) loses the last
+    ones without a word. Of an `io.BytesIO` write `getvalue()`: a view of its buffer, left behind by a failed write,
+    ends Python 3.12.1 with a segmentation fault. The temporary name keeps the suffix: libraries choose their format by
+    it.
 
     Raises:
         FileError: the system refuses, e.g. for lack of space or of permission; names `path` and the reason.
@@ -51,7 +52,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def _knowing_the_reason(temporary: Path) -> Iterator[None]:
-    """Replace an error of a library that failed to write, and doesn't say why, by the system's own."""
+    """Replace the error of a library that failed to write, and doesn't say why, by the system's own."""
     try:
         yield
     except (OSError, RuntimeError) as error:
@@ -80,7 +81,7 @@ def write_npy(path: str | Path, array: ArrayLike) -> None:
 
 
 def require_output_file(path: str | Path, suffixes: Collection[str], what: str) -> str:
-    """The suffix of a file to write, see `require_suffix`; checked before the work whose result it is to hold.
+    """The suffix of a file to write (`require_suffix`); to be checked before the work.
 
     Raises:
         FormatError: another suffix, or a folder of that name.
@@ -91,7 +92,7 @@ def require_output_file(path: str | Path, suffixes: Collection[str], what: str) 
 
 
 def require_output_folder(path: str | Path, what: str) -> Path:
-    """The path itself, if it is a folder or can become one; asked before the work whose results it is to hold.
+    """The path itself, if it is a folder or can become one; to be checked before the work.
 
     Raises:
         FormatError: a file of that name, or of the name of a folder above it.

@@ -30,8 +30,8 @@ _ARRAY = "float (H, W) disparity in px"
 def read_disparity(path: str | Path) -> NDArray[np.float32]:
     """Read a disparity map, float32 (H, W) px, 0 where unknown.
 
-    `.png` is KITTI's format (16 bit, 256 times the disparity), `.npy` holds floats, `.pfm` too: Middlebury's and Scene
-    Flow's format, where infinity is unknown.
+    `.png` is KITTI's format (16 bit, 256 times the disparity), `.npy` and `.pfm` (Middlebury, Scene Flow; infinity is
+    unknown) hold floats.
 
     Raises:
         FormatError: no such file, another suffix, type or shape, or values that are NaN, infinite or negative.
@@ -64,11 +64,7 @@ def _is_bad(disparity: NDArray[np.floating]) -> NDArray[np.bool_]:
 
 
 def read_disparity_size(path: str | Path) -> tuple[int, int]:
-    """(height, width) of a disparity map, px; of PNG and .npy only the header is read.
-
-    Raises:
-        FormatError: no such file, another suffix, or something else in it.
-    """
+    """(height, width) of a disparity map, px; of PNG and .npy only the header is read."""
     suffix = require_suffix(path, DISPARITY_SUFFIXES, _WHAT)
     if suffix == ".png":
         return read_image_size(path)
@@ -114,7 +110,7 @@ def read_pfm(path: str | Path) -> NDArray[np.float32]:
     """Read a one-channel portable float map, float32 (H, W), as Middlebury and Scene Flow distribute disparities.
 
     Raises:
-        FormatError: no such file, another header than that of such a map, or another size than it says.
+        FormatError: no such file, another kind of header, or a size that differs from the header's.
     """
     data = read_bytes(path, "a one-channel PFM")
     # Three lines: the kind, "width height", the scale, whose sign is the byte order.
@@ -138,11 +134,7 @@ def read_pfm(path: str | Path) -> NDArray[np.float32]:
 
 
 def disparity_path(disparity_dir: str | Path, frame_id: str) -> Path:
-    """The disparity file of a frame, in the first of `DISPARITY_SUFFIXES` that is there.
-
-    Raises:
-        FormatError: none is there.
-    """
+    """The disparity file of a frame, with the first of `DISPARITY_SUFFIXES` that exists; FormatError if none does."""
     paths = [Path(disparity_dir) / f"{frame_id}{suffix}" for suffix in DISPARITY_SUFFIXES]
     found = next((path for path in paths if path.is_file()), None)
     if found is None:

@@ -1,4 +1,4 @@
-"""A frame's calibration: projections, and the way between image, rectified camera and velodyne frames."""
+"""A frame's calibration: projections, and transforms between image, rectified camera and velodyne frames."""
 
 import math
 import re
@@ -63,11 +63,11 @@ class Calibration:
         """Read a KITTI calibration file: of the object, tracking, odometry or stereo benchmarks, or of the raw data.
 
         Without R0_rect the identity is taken, without Tr_velo_to_cam the canonical axes (`CANONICAL_VELO_TO_CAM`), but
-        only where no line of an unknown name could be the one that is missing.
+        only where no line of an unknown name could be the missing one.
 
         Raises:
-            FormatError: P2 or P3 missing, a matrix twice, a wrong count of numbers, a word for a number, a matrix of an
-                unknown name where a known one is missing, and what `require_valid` refuses.
+            FormatError: P2 or P3 missing, a matrix twice or of a wrong size, a word for a number, a matrix of an
+                unknown name where a known one is missing, and anything that `require_valid` refuses.
         """
         path = Path(path)
         matrices, unknown = read_matrices(path, ("P2", "P3"))
@@ -87,7 +87,7 @@ class Calibration:
         return calibration
 
     def require_valid(self, path: str | Path) -> None:
-        """See that the matrices can be those of a rectified stereo pair and of a LiDAR that looks the same way.
+        """Check that the matrices can be those of a rectified stereo pair and of a LiDAR that looks the same way.
 
         Raises:
             FormatError: names `path` and the matrix.
@@ -164,11 +164,9 @@ class Calibration:
         return rotation, -camera_to_velodyne @ self.Tr_velo_to_cam[:, 3]
 
     def rect_to_image(self, points: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Project points of the rectified camera frame (N, 3) into the left colour image.
+        """Project rectified camera points (N, 3) to pixels u, v (N, 2) of the left colour image and depth z (N,), m.
 
-        Returns:
-            pixels (N, 2) u, v, and depth (N,) z in the rectified camera frame, m. Points behind the camera have a
-            depth that is not positive and no meaningful pixel.
+        Points behind the camera have a depth that is not positive and no meaningful pixel.
         """
         rectified = np.asarray(points, dtype=np.float64)[:, :3]
         homogeneous = rectified @ self.P2[:, :3].T + self.P2[:, 3]
@@ -179,8 +177,8 @@ class Calibration:
     def image_to_rect(self, pixels: ArrayLike, depth_m: ArrayLike) -> NDArray[np.float64]:
         """Back-project pixels (N, 2) of the left colour image with depth z (N,) m to the rectified camera frame (N, 3).
 
-        The fourth column of P2 shifts camera 2 against camera 0, as in the published generator (Pseudo-LiDAR); the
-        3 mm by which KITTI's camera 2 stands behind camera 0 (P2[2, 3]) are left out there and here.
+        The fourth column of P2 shifts camera 2 against camera 0, as in the published generator (Pseudo-LiDAR); the 3 mm
+        by which KITTI's camera 2 stands behind camera 0 (P2[2, 3]) are left out there and here.
         """
         pixel = np.asarray(pixels, dtype=np.float64)
         depth = np.asarray(depth_m, dtype=np.float64)
@@ -192,20 +190,16 @@ class Calibration:
 def read_matrices(
     path: Path, required: Sequence[str], shapes: Mapping[str, tuple[int, ...]] = _SHAPES
 ) -> tuple[dict[str, NDArray[np.float64]], dict[str, tuple[int, int]]]:
-    """The matrices of a calibration file, `NAME: numbers` a line, and what else stands there.
+    """Matrices of a calibration file with lines `NAME: numbers`, float64, and the lines of other names.
 
-    Args:
-        path: the file.
-        required: names of the matrices that must be there.
-        shapes: of the matrices that are wanted, by name; P2, P3, R0_rect and Tr_velo_to_cam may have any of the names
-            that KITTI's files give them.
+    `shapes` names the matrices that are wanted; P2, P3, R0_rect and Tr_velo_to_cam may have any of the names that
+    KITTI's files give them.
 
     Returns:
-        those that are there, float64; of every other name the line, and how many numbers stand there (0 where there is
-        anything else).
+        the wanted matrices that the file has; for every other name its line and count of numbers (0 for anything else).
 
     Raises:
-        FormatError: no such file, a matrix twice, a wrong count of numbers, a word for a number, a missing matrix.
+        FormatError: no such file, a matrix twice, missing or of a wrong size, a word for a number.
     """
     matrices: dict[str, NDArray[np.float64]] = {}
     others: dict[str, tuple[int, int]] = {}

@@ -1,4 +1,4 @@
-"""Frames of a data set in KITTI's object layout, read when asked for."""
+"""Frames of a data set in KITTI's object layout, read on demand."""
 
 import copy
 import os
@@ -28,17 +28,17 @@ _IMAGE_KINDS = ("image_2", "image_3")
 class Frame:
     """One frame of the object layout: `folder`/{calib, image_2, image_3, label_2, velodyne, disparity}/`frame_id`.*
 
-    Every method reads its file anew; nothing is kept.
+    Every method reads its file anew.
     """
 
     folder: Path
     frame_id: str
 
     def path(self, kind: str) -> Path:
-        """The file of one kind: calib, image_2, image_3, label_2, velodyne or disparity; it need not be there.
+        """The file of one kind: calib, image_2, image_3, label_2, velodyne or disparity; it need not exist.
 
         Raises:
-            FormatError: two images, a PNG and a JPEG for instance.
+            FormatError: two images, for instance a PNG and a JPEG.
         """
         if kind in _IMAGE_KINDS:
             return image_path(self.folder / kind, self.frame_id)
@@ -67,7 +67,7 @@ class Frame:
         return read_image(self.path("image_3"))
 
     def stereo_pair(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Both images, uint8 (H, W, 3) RGB; an error where their sizes differ."""
+        """Left and right image, uint8 (H, W, 3) RGB; FormatError where their sizes differ."""
         left, right = self.left_image(), self.right_image()
         if left.shape != right.shape:
             found, expected = (f"{image.shape[1]} x {image.shape[0]} px" for image in (right, left))
@@ -75,11 +75,7 @@ class Frame:
         return left, right
 
     def objects(self) -> Objects:
-        """The labels.
-
-        Raises:
-            FormatError: none there, as in testing/, or broken ones.
-        """
+        """The labels; FormatError where they are missing, as in testing/, or broken."""
         path = self.path("label_2")
         if self.folder.name == TESTING and not path.is_file():
             expected = "labels: the frames of testing/ have none, they can't be trained on or evaluated here"
@@ -130,10 +126,10 @@ class ObjectDataset:
     """A data set in KITTI's object layout.
 
     Args:
-        root: the folder that holds `training/`, `testing/` (either of them) and `ImageSets/`; or one of the two itself.
+        root: the folder that holds `training/` or `testing/`, and `ImageSets/`; or `training/` or `testing/` itself.
         split: the name of a file in `ImageSets/` without its suffix; None for every frame that has a calibration. The
-            split `test` is KITTI's: frames of `testing/`, all of them without `ImageSets/test.txt`. The others are of
-            `training/`, unless `root` is `testing/` itself.
+            split `test` is KITTI's: frames of `testing/`, all of them without `ImageSets/test.txt`. Other splits belong
+            to `training/`, unless `root` is `testing/` itself.
 
     Raises:
         FormatError: no such folder or split, no frames, or a frame without calibration or left image.
@@ -161,7 +157,7 @@ class ObjectDataset:
                 raise FormatError(path, f"entry {number}", f"{frame_id}, a missing frame", expected)
 
     def only(self, frame_ids: Sequence[str]) -> "ObjectDataset":
-        """The same data set with these of its frames, in this order."""
+        """The same data set with only these frames, in this order."""
         part = copy.copy(self)
         part.frame_ids = list(frame_ids)
         return part
@@ -176,20 +172,16 @@ class ObjectDataset:
         return (self.frame(frame_id) for frame_id in self.frame_ids)
 
     def frame(self, frame_id: str) -> Frame:
-        """The frame of an id, whether the split has it or not."""
+        """The frame of an id, even one outside of the split."""
         return Frame(self.folder, frame_id)
 
     def digests(self, kinds: Sequence[str]) -> dict[str, str]:
-        """A digest per frame id of the frame's files of these kinds (`Frame.path`), see `files.files_digest`."""
+        """A digest of each frame's files of these kinds (`Frame.path`), by frame id, see `files.files_digest`."""
         return {frame.frame_id: files_digest(frame.path(kind) for kind in kinds) for frame in self}
 
 
 def find_frame(root: str | Path, frame: str) -> Frame:
-    """One frame of a data set, whatever else is there.
-
-    Args:
-        root: as for `ObjectDataset`.
-        frame: its id, of which leading zeros may be left out.
+    """One frame of the data set at `root` (see `ObjectDataset`); its id may lack leading zeros.
 
     Raises:
         FormatError: no such data set, no such frame.
@@ -204,7 +196,6 @@ def find_frame(root: str | Path, frame: str) -> Frame:
 
 
 def _frames_folder(root: Path, split: str | None) -> Path:
-    """The folder whose frames a split names."""
     if root.name in (TRAINING, TESTING) and (root / "calib").is_dir():
         if root.name == TRAINING and split == TEST_SPLIT:
             raise FormatError(root, "split", f"split={split}", f"{root.parent}: the split is of {TESTING}/")

@@ -1,4 +1,4 @@
-"""Images: the pixels as they are stored, since those are what a calibration is of; damaged files are refused."""
+"""Images with their pixels as stored, since a calibration is made for those; damaged files are refused."""
 
 import os
 import re
@@ -42,7 +42,9 @@ def image_path(folder: Path, name: str) -> Path:
 
 
 def image_names(folder: Path) -> list[str]:
-    """The names, sorted, that `image_path` knows in a folder; empty without one. Hidden files are not looked at."""
+    """Names, sorted, of the images of a folder that `image_path` finds; empty without a folder. Hidden files are left
+    out.
+    """
     if not folder.is_dir():
         return []
     files = (name for name in os.listdir(folder) if not name.startswith("."))
@@ -52,8 +54,8 @@ def image_names(folder: Path) -> list[str]:
 def read_image(path: str | Path) -> NDArray[np.uint8]:
     """Read an image as uint8 (H, W, 3), RGB: its pixels as they are stored.
 
-    A rotation that the file asks for (EXIF), colour profiles and gamma are not applied, transparency is left out, grey
-    is taken thrice. Bytes behind the end of a PNG or JPEG don't matter.
+    EXIF rotation, colour profiles and gamma are not applied, transparency is left out, grey fills all three channels.
+    Bytes after the end of a PNG or JPEG are ignored.
 
     Raises:
         FormatError: no such file, a truncated or damaged one, another depth than 8 bits a channel, or CMYK.
@@ -66,11 +68,7 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
 
 
 def read_image_size(path: str | Path) -> tuple[int, int]:
-    """(height, width) of an image as `read_image` reads it, px; only the file's header is read.
-
-    Raises:
-        FormatError: no such file, or no image.
-    """
+    """(height, width) of an image as `read_image` reads it, px; only the file's header is read."""
     path = require_file(path, "an image (PNG or JPEG)")
     with saying_which_file(path):
         try:
@@ -85,25 +83,12 @@ def read_image_size(path: str | Path) -> tuple[int, int]:
 
 
 def write_image(path: str | Path, rgb: NDArray[np.uint8]) -> None:
-    """Write uint8 (H, W, 3) RGB; the suffix says the format, one of `IMAGE_SUFFIXES`.
-
-    Raises:
-        FormatError: another suffix.
-    """
+    """Write uint8 (H, W, 3) RGB; the suffix, one of `IMAGE_SUFFIXES`, says the format."""
     write_encoded(path, require_suffix(path, IMAGE_SUFFIXES, "an image"), rgb[..., ::-1])
 
 
 def decode_image(path: str | Path, flags: int, what: str) -> NDArray[np.generic]:
-    """What OpenCV decodes from a file that is whole.
-
-    Args:
-        path: the file.
-        flags: OpenCV's.
-        what: the file should hold; for the error.
-
-    Raises:
-        FormatError: as `read_image`.
-    """
+    """Decode a whole file with OpenCV and its `flags`; errors as of `read_image`, with `what` the file should hold."""
     path, data = Path(path), read_bytes(path, what)
     # OpenCV decodes a truncated or damaged file into a picture with grey or black parts, without an error.
     if data.startswith(_PNG_SIGNATURE):
@@ -117,7 +102,7 @@ def decode_image(path: str | Path, flags: int, what: str) -> NDArray[np.generic]
 
 
 def write_encoded(path: str | Path, suffix: str, pixels: NDArray[np.integer]) -> None:
-    """Encode pixels, in OpenCV's order of channels, as the format that `suffix` names, and write them."""
+    """Encode pixels, in OpenCV's order of channels, in the format of `suffix`, and write them."""
     # Level 1: half the time of the default for a few per cent more bytes.
     options = [cv2.IMWRITE_PNG_COMPRESSION, 1] if suffix == ".png" else []
     write_file(path, cv2.imencode(suffix, pixels, options)[1].data)

@@ -31,8 +31,8 @@ class Objects:
         occlusion: int64 (N,), 0 visible, 1 partly, 2 largely occluded, 3 unknown; -1 where not given.
         alpha: float64 (N,), observation angle, rad; -10 where not given.
         box2d: float64 (N, 4), left, top, right, bottom in px of the left colour image.
-        box3d: float64 (N, 7), x y z h w l ry: the middle of the bottom face, height, width, length in m and the
-            rotation about the camera's y axis in rad, rectified camera frame.
+        box3d: float64 (N, 7), x y z h w l ry in the rectified camera frame: the middle of the bottom face, height,
+            width, length in m, rotation about the y axis in rad.
         score: float64 (N,) for detections, None for labels.
     """
 
@@ -70,20 +70,20 @@ class Objects:
         return [getattr(self, field.name) for field in fields(self)]
 
     def __getitem__(self, index: NDArray[np.bool_] | NDArray[np.integer] | slice) -> "Objects":
-        """The objects that a mask, an index array or a slice picks."""
+        """Select objects by a mask, an index array or a slice."""
         picked: list[Any] = [None if column is None else column[index] for column in self._columns()]
         return Objects(*picked)
 
     @classmethod
     def empty(cls, scored: bool = False) -> "Objects":
-        """No objects; `scored` as for detections."""
+        """No objects; with `scored`, no detections."""
         none = np.zeros(0)
         whole, names = np.zeros(0, np.int64), np.zeros(0, np.str_)
         return cls(names, none, whole, none, np.zeros((0, 4)), np.zeros((0, 7)), none if scored else None)
 
     @classmethod
     def concatenate(cls, parts: Sequence["Objects"]) -> "Objects":
-        """One struct from several; all scored or none."""
+        """Join several structs, of which all have scores or none has."""
         parts = [part for part in parts if len(part)] or list(parts[:1])
         if not parts:
             return cls.empty()
@@ -155,8 +155,6 @@ def read_objects(path: str | Path, scored: bool) -> Objects:
 
 def write_objects(path: str | Path, objects: Objects) -> None:
     """Write labels (without scores: 15 fields, two decimals as KITTI's) or results (with scores: 16 fields, four).
-
-    An empty scene gives an empty file.
 
     Raises:
         ValueError: NaN or infinity, or a class name that is not one word.

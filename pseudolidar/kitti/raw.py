@@ -1,4 +1,4 @@
-"""Drives of KITTI's raw data as the same frames."""
+"""Drives of KITTI's raw data as frames of the object layout."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -53,8 +53,7 @@ class RawDrive(ObjectDataset):
 
     Args:
         root: the folder that holds the days.
-        date: the day, e.g. "2011_09_26".
-        drive: the drive's number, e.g. "0001".
+        date, drive: e.g. "2011_09_26" and "0001".
 
     Raises:
         FormatError: no such drive, a calibration file that is missing or lacks a matrix, no left images.

@@ -17,17 +17,11 @@ _BOX_TYPES = (torch.float32, torch.float64)
 
 
 def bev_iou(a: Tensor, b: Tensor) -> Tensor:
-    """Intersection over union (IoU) of the boxes' rectangles on the ground, in bird's eye view.
+    """Intersection over union (IoU), (N, M), of the ground rectangles of boxes (N, 7) and (M, 7), in bird's eye view.
 
-    Computed in float64 in the axes of the box of `a`: boxes that are the same give 1 exactly, none gives more. Lengths
-    and widths count without their sign; a box without area, or with a number that is not finite, overlaps with nothing.
-
-    Args:
-        a: float32 or float64 (N, 7).
-        b: (M, 7), of a's type.
-
-    Returns:
-        (N, M) of the type of `a`; no gradient flows through.
+    float32 or float64, both alike; no gradient flows through. Computed in float64 in the axes of the box of `a`: equal
+    boxes give exactly 1, none gives more. Lengths and widths count without their sign; a box without area, or with a
+    number that is not finite, overlaps with nothing.
     """
     _check_pair(a, b)
     return _bev_iou(finite_boxes(a), finite_boxes(b))
@@ -49,12 +43,11 @@ def nms(boxes: Tensor, scores: Tensor, threshold: float, rotated: bool, max_kept
     """Non-maximum suppression: keep a box unless its IoU with a kept one of a higher score is above a threshold.
 
     Args:
-        boxes: float32 or float64 (N, 7).
+        boxes: float32 or float64 (N, 7). A box with a number that is not finite has an IoU of 0 with all others.
         scores: (N,), of any floating type. Of equal scores the lowest index comes first; NaN comes last.
-        threshold: of IoU in bird's eye view, 0 to 1; at exactly the threshold a box stays. A box with a number that is
-            not finite has an IoU of 0 with all others.
+        threshold: of IoU in bird's eye view, 0 to 1; at exactly the threshold a box stays.
         rotated: IoU as by `bev_iou`; otherwise by `bev_iou_axis_aligned`.
-        max_kept: the most boxes to keep; None keeps all that stay.
+        max_kept: None keeps all that stay.
 
     Returns:
         int64 (K,), indices of the boxes that stay, the best first.
@@ -70,18 +63,11 @@ def nms(boxes: Tensor, scores: Tensor, threshold: float, rotated: bool, max_kept
 
 
 def points_in_boxes(points: Tensor, boxes: Tensor) -> Tensor:
-    """The box that holds each point.
+    """The box of each point: int64 (B, N), the lowest number of a box that holds the point, -1 for none.
 
-    A box holds what is within half its length and half its width of its centre, along its own axes, and from y - h to
-    y; faces are included. In float32; all devices agree. A box without volume holds nothing, a point or a box with NaN
-    is in or holds nothing.
-
-    Args:
-        points: float32 (B, N, 3), rectified camera frame, m.
-        boxes: float32 (B, M, 7).
-
-    Returns:
-        int64 (B, N): the lowest number of a box that holds the point, -1 for none.
+    Points are float32 (B, N, 3) in the rectified camera frame, m, boxes float32 (B, M, 7). A box holds points within
+    half its length and half its width of its centre, along its own axes, and from y - h to y; faces are included. In
+    float32; all devices agree. A box without volume or with NaN holds nothing, and no box holds a point with NaN.
     """
     _check_points_and_boxes(points, boxes)
     return _points_in_boxes(points.detach(), boxes.detach())
@@ -91,10 +77,9 @@ def roi_pool_points(points: Tensor, boxes: Tensor, count: int) -> tuple[Tensor, 
     """RoI pooling of points: the first `count`, by their index, inside each box (PointRCNN, CVPR 2019, section 3.3).
 
     Args:
-        points: float32 (B, N, 3), rectified camera frame, m.
-        boxes: float32 (B, M, 7), as for `points_in_boxes`.
-        count: slots of each box. Where a box holds fewer points they repeat in turn: slot k has point k modulo their
-            number; where it holds none all slots have index 0.
+        points, boxes: as for `points_in_boxes`.
+        count: slots of each box. A box with fewer points repeats them: slot k has point k modulo their number; without
+            any point all slots have index 0.
 
     Returns:
         index int64 (B, M, count) into the N points, and how many of them are different, int64 (B, M), 0 to count.

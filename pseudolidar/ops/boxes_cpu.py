@@ -67,7 +67,7 @@ def nms(boxes: Tensor, scores: Tensor, threshold: float, rotated: bool, max_kept
 
 @cpu_kernel
 def _suppress_axis_aligned(boxes: Doubles, threshold: float, kept: Integers) -> int:
-    """Fill `kept` with the rows that stay, as many as it has room for, and count them."""
+    """Fill `kept` with the rows that stay, up to its size, and count them."""
     # Of the boxes kept x, z, half length, half width and area, a block of each, compared in vector registers.
     blocks = np.zeros((-(-len(kept) // _LANES), 5, _LANES))
     above = np.zeros(_LANES, np.uint8)
@@ -99,7 +99,6 @@ def _suppress_axis_aligned(boxes: Doubles, threshold: float, kept: Integers) -> 
 
 @cpu_kernel
 def _some(words: Words) -> bool:
-    """Whether any of the bytes in these words is set."""
     some = words[0]
     for word in range(1, len(words)):
         some |= words[word]
@@ -108,7 +107,7 @@ def _some(words: Words) -> bool:
 
 @cpu_kernel
 def _suppress_rotated(boxes: Doubles, threshold: float, kept: Integers) -> int:
-    """Fill `kept` with the rows that stay, as many as it has room for, and count them."""
+    """Fill `kept` with the rows that stay, up to its size, and count them."""
     polygon, scratch = np.zeros((VERTICES, 2)), np.zeros((VERTICES, 2))
     x, z, radius = np.zeros(len(kept)), np.zeros(len(kept)), np.zeros(len(kept))
     count = 0

@@ -122,7 +122,7 @@ def _mask_rotated(boxes: Any, threshold: Any, masks: Any, words: Any) -> None:
 def _keep(masks: Any, suppressed: Any, kept: Any, number: Any) -> None:
     """One block goes through the boxes, a word at a time; `suppressed` (words,) is zeros at first.
 
-    Which of a word's boxes stay every thread finds by itself; then all enter what those suppress of the later words.
+    Each thread finds alone which of a word's boxes stay; then all mark those that these suppress in later words.
     """
     thread = cuda.threadIdx.x
     own = cuda.shared.array(_WORD, numba.int64)

@@ -46,8 +46,8 @@ def interpolate_backward(
 ) -> Tensor:
     """Gradient (B, M, C) of the features from that of the sums (B, N, C).
 
-    Each thread has targets of its own, and sums their rows in the order of the rows: any number of threads gives the
-    same bits.
+    Each thread sums the rows of its own targets in the order of the rows: the bits don't depend on the number of
+    threads.
     """
     rows = _wide(gradient)
     factor = _wide(weight).astype(rows.dtype, copy=False)
@@ -79,7 +79,6 @@ def segment_max_backward(gradient: Tensor, first: Tensor, rows: int, threads: in
 
 
 def _check_range(index: Tensor, rows: int) -> None:
-    """Raise ValueError unless all of an index are from 0 to rows - 1."""
     if index.numel():
         low, high = map(int, torch.aminmax(index))
         if low < 0 or high >= rows:
@@ -87,7 +86,7 @@ def _check_range(index: Tensor, rows: int) -> None:
 
 
 def _wide(values: Tensor) -> Values:
-    """The same array, contiguous, as float64 if it is that and else as float32."""
+    """Contiguous array, float64 if the tensor is that and otherwise float32."""
     array: Values = values.to(torch.promote_types(values.dtype, torch.float32)).contiguous().numpy(force=True)
     return array
 

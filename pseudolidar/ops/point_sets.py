@@ -20,15 +20,10 @@ _CUDA = "pseudolidar.ops.point_sets_cuda"
 def furthest_point_sample(points: Tensor, count: int) -> Tensor:
     """Furthest point sampling: points one by one, each the furthest from those before (Eldar et al. 1997; PointNet++).
 
-    The first is point 0; of points equally far the lowest index is chosen. A point with NaN or infinite coordinates is
-    chosen only as point 0, and then every finite point is infinitely far from it.
-
-    Args:
-        points: float32 (B, N, 3), m; N >= 1. No gradient flows through.
-        count: how many; once all points are taken index 0 repeats.
-
-    Returns:
-        int64 (B, count), indices in the order in which they are chosen.
+    From points float32 (B, N, 3), m, N >= 1: indices int64 (B, count) in the order of choice; no gradient flows
+    through. The first is point 0; of points equally far the lowest index is chosen; once all are taken index 0 repeats.
+    A point with NaN or infinite coordinates is chosen only as point 0, and then every finite point is infinitely far
+    from it.
     """
     check("points", points, "(B, N, 3)", [torch.float32])
     check_count(count)
@@ -40,17 +35,12 @@ def furthest_point_sample(points: Tensor, count: int) -> Tensor:
 def ball_query(points: Tensor, centres: Tensor, radius: float, count: int) -> tuple[Tensor, Tensor]:
     """The first points, by index, around each centre (PointNet++, 3.2).
 
-    A point belongs to a ball if its squared distance is below the squared radius in float32. NaN belongs to none.
-
-    Args:
-        points: float32 (B, N, 3), m.
-        centres: float32 (B, M, 3), m.
-        radius: m.
-        count: of points for each centre.
+    Points and centres are float32 (B, N, 3) and (B, M, 3), m. A point belongs to a ball if its squared distance is
+    below the squared radius (m) in float32. NaN belongs to none.
 
     Returns:
         indices int64 (B, M, count), ascending; where fewer are found the first of them fills the rest, 0 if there is
-        none; and int64 (B, M), how many were found, at most count.
+            none; and int64 (B, M), how many were found, at most count.
     """
     check("points", points, "(B, N, 3)", [torch.float32])
     check("centres", centres, "(B, M, 3)", [torch.float32], beside=points)
@@ -63,13 +53,8 @@ def ball_query(points: Tensor, centres: Tensor, radius: float, count: int) -> tu
 def three_nearest(points: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
     """The three known points nearest to each point, of those equally far the first (PointNet++, 3.4; its `three_nn`).
 
-    Args:
-        points: float32 (B, N, 3), m.
-        known: float32 (B, M, 3), m.
-
-    Returns:
-        squared distances float32 (B, N, 3), m^2, ascending, and indices int64 (B, N, 3). Where fewer than three known
-        points are at a finite distance: distance infinity, index 0.
+    From float32 (B, N, 3) and (B, M, 3), m: squared distances float32 (B, N, 3), m^2, ascending, and indices int64 (B,
+    N, 3). Where fewer than three known points are at a finite distance: distance infinity, index 0.
     """
     check("points", points, "(B, N, 3)", [torch.float32])
     check("known", known, "(B, M, 3)", [torch.float32], beside=points)
@@ -77,14 +62,10 @@ def three_nearest(points: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def group(features: Tensor, index: Tensor) -> Tensor:
-    """The rows of features that an index names, scene by scene (`group_point`, `grouping_operation` elsewhere).
+    """Rows (B, ..., C) of floating features (B, N, C) by index (`group_point`, `grouping_operation` elsewhere).
 
-    Args:
-        features: floating (B, N, C). Its gradient sums, in float32 at least, over the rows' gradients.
-        index: int64 (B, ...), each from 0 to N - 1.
-
-    Returns:
-        (B, ..., C).
+    The index is int64 (B, ...), from 0 to N - 1. The gradient of the features sums, in float32 at least, over the rows'
+    gradients.
     """
     check("features", features, "(B, N, C)")
     check("index", index, "(B, N, ...)", [torch.int64], beside=features)
@@ -92,15 +73,11 @@ def group(features: Tensor, index: Tensor) -> Tensor:
 
 
 def interpolate(features: Tensor, index: Tensor, weight: Tensor) -> Tensor:
-    """Sums of three rows of features, each times its weight (PointNet++, 3.4; `three_interpolate` in its code).
+    """Sums (B, N, C) of three rows of features, each times its weight (PointNet++, 3.4; `three_interpolate` in its
+    code).
 
-    Args:
-        features: floating (B, M, C).
-        index: int64 (B, N, 3), each from 0 to M - 1.
-        weight: floating (B, N, 3).
-
-    Returns:
-        (B, N, C) of the features' type; sums are taken in float32 at least. Gradients reach features and weight.
+    Features are floating (B, M, C), weights floating (B, N, 3), the index int64 (B, N, 3), from 0 to M - 1. Sums have
+    the features' type and are taken in float32 at least. Gradients reach features and weight.
     """
     check("features", features, "(B, M, C)")
     check("index", index, "(B, N, 3)", [torch.int64], beside=features)
@@ -109,14 +86,10 @@ def interpolate(features: Tensor, index: Tensor, weight: Tensor) -> Tensor:
 
 
 def segment_max(rows: Tensor, starts: Tensor) -> Tensor:
-    """The maximum, channel by channel, over each segment of rows.
+    """The maximum (S, C), channel by channel, over each segment of floating rows (R, C); 0 for an empty segment.
 
-    Args:
-        rows: floating (R, C). NaN is larger than any number. The gradient goes to the first maximum.
-        starts: int64 (S + 1,), ascending, from 0 to R; segment s holds rows starts[s] to starts[s + 1] - 1.
-
-    Returns:
-        (S, C); 0 for an empty segment.
+    `starts`, int64 (S + 1,), ascends from 0 to R; segment s holds rows starts[s] to starts[s + 1] - 1. NaN is larger
+    than any number. The gradient goes to the first maximum.
     """
     check("rows", rows, "(R, C)")
     check("starts", starts, "(S + 1,)", [torch.int64], beside=rows)

@@ -67,10 +67,8 @@ class FolderTask:
 class PointCloudGenerator(Model):
     """r in the paper: the fixed generator that turns the disparity maps of both splits into clouds.
 
-    Attributes:
-        max_height_m: winsorization.
-        max_depth_m: of near-only clouds; None: whole ones.
-        sparse: as PointRCNN takes them.
+    Points as high as `max_height_m` above the sensor, or higher, are dropped (winsorization), and those beyond
+    `max_depth_m` for near-only clouds; `sparse`: as PointRCNN takes them.
     """
 
     max_height_m: float

@@ -68,15 +68,12 @@ class Detector2d(Model):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedDetector(ScoredDetector):
-    """A PointRCNN or Frustum PointNet of one class, on the clouds of one parent.
+    """A PointRCNN or Frustum PointNet of one class, on the clouds of the parent `cloud`.
 
     Attributes:
-        cloud: the parent.
         max_depth_m: objects and points beyond are left out in training (near-only); None: none.
-        data_fraction: of the training frames: the same for all seeds and for every cloud; smaller ones are parts of
-            larger ones.
-        boxes_file: where 2D boxes come from in testing; None: from the parent `BOXES2D` if there is one, else the
-            labels.
+        data_fraction: of the training frames, the same for all seeds and clouds; larger ones hold smaller ones.
+        boxes_file: of 2D boxes in testing; None: from the parent `BOXES2D` if there is one, else the labels.
     """
 
     training: FrustumTraining | PointRCNNTraining
@@ -217,7 +214,7 @@ class CommandDetector(ScoredDetector, Command):
 
 
 def _disparity_folder(predictions: Path, data: Path) -> Path:
-    """Where a parent's disparity maps lie; the oracle's are the data set's own."""
+    """The folder of a parent's disparity maps; the oracle's are the data set's own."""
     truth = truth_of(predictions)
     if truth == "velodyne":
         found = "the oracle, which is LiDAR here"

@@ -1,4 +1,4 @@
-"""Which term of each detector's error grew with the update: the study's evidence, and what it supports."""
+"""Which term of each detector's error grew with the update: the study's evidence, and its meaning."""
 
 from collections.abc import Mapping, Sequence
 
@@ -54,7 +54,7 @@ def evidence(study: CaseStudy, place: DetectorPlace) -> list[Evidence]:
 
 
 def diagnosis_blocks(study: CaseStudy) -> list[Block]:
-    """The evidence on every detector as a table, then what it supports, in words, with what it takes for granted."""
+    """The evidence on every detector as a table, then its meaning in words, with its assumptions."""
     places = [place for place in study.places if not place.near_only and study.is_compared(place.vertex)]
     rows: list[Row] = []
     blocks: list[Block] = []
@@ -113,7 +113,6 @@ def _way(gap: OracleGap) -> str:
 
 
 def _variants(study: CaseStudy, place: DetectorPlace, what: str) -> list[DetectorPlace]:
-    """The detector and its variants in data or in width that are there, rising."""
     variants = [
         other
         for other in study.variants
@@ -140,15 +139,10 @@ def _gap(study: CaseStudy, place: DetectorPlace) -> OracleGap | None:
 def upstream_changes(
     before: Sequence[StereoMetrics], after: Sequence[StereoMetrics], random: np.random.Generator, trained: bool
 ) -> dict[tuple[str, str], Change]:
-    """Change of the disparity MAE by region and depth range, as `verdicts.change`.
+    """Change of the disparity MAE from u to u', by (region of `REGIONS`, name of a range of `RANGES_M`).
 
-    Args:
-        before, after: metrics of u and u', one a training seed, on the same frames.
-        random: draws frames.
-        trained: whether either is trained.
-
-    Returns:
-        by (region of `REGIONS`, name of a range of `RANGES_M`); cells without a pixel are undecided.
+    `before` and `after` hold metrics for each training seed, all on the same frames; cells without a pixel are
+    undecided. The rest is as in `verdicts.change`.
     """
     changes = {}
     for region in REGIONS:
@@ -162,9 +156,7 @@ def upstream_changes(
 def mismatch(changes: Mapping[tuple[str, str], Change], region: str, depth_range: str) -> Evidence:
     """Loss or distribution mismatch: u' is better on average, and worse at the pixels that matter downstream.
 
-    Args:
-        changes: as `upstream_changes` returns them.
-        region, depth_range: of the pixels that matter downstream, chosen before looking at the changes.
+    Which pixels matter, `region` and `depth_range`, is chosen before looking at the changes, see `upstream_changes`.
     """
     overall, here = changes["all", range_name(RANGES_M[0])], changes[region, depth_range]
     words = {"improved": "falls", "worse": "rises", "undecided": "is not shown to fall or rise"}

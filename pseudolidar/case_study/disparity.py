@@ -75,7 +75,7 @@ class MeasuredDisparity(Model):
 
 @dataclass(frozen=True)
 class PretrainedWeights(Model):
-    """Weights to start from, the same for every seed, as the paper's are SceneFlow's: what it "predicts" is a file."""
+    """Weights to start from, the same for every seed, as the paper's are SceneFlow's: its "prediction" is a file."""
 
     training: StereoTraining
     seed: int
@@ -99,11 +99,8 @@ class PretrainedWeights(Model):
 class Checkpoint(MeasuredDisparity):
     """A PSMNet, or an ensemble of them, that is trained already.
 
-    Attributes:
-        path: any file that `load_psmnet` reads, or an ensemble's checkpoint.
-        align_corners: see `load_psmnet`; None for files that record it.
-        max_disparity: px; None: the recorded one, or 192.
-        device: where it predicts.
+    `path` is any file that `load_psmnet` reads, or an ensemble's checkpoint; `align_corners` and `max_disparity` are as
+    in `load_psmnet`.
     """
 
     path: str | Path
@@ -194,9 +191,7 @@ class CommandDisparity(Command, MeasuredDisparity):
 
     The templates may hold {data}, {train_split}, {val_split} and {output}; `train` also {seed}, `predict` also {model}.
     `predict` writes {output}/ID.npy (float, px), ID.png (16 bit, 256 x) or ID.pfm for every frame of both splits.
-
-    Raises:
-        InputError: a template with an unknown placeholder, without {output} or {model}.
+    InputError for a template with an unknown placeholder, without {output} or {model}.
     """
 
     versions: ClassVar[Mapping[Step, int]] = {
@@ -220,11 +215,8 @@ class CommandDisparity(Command, MeasuredDisparity):
 class DisparityFolder(MeasuredDisparity):
     """Disparity maps that somebody else's model made: ID.npy (float), ID.png (16 bit, 256 x) or ID.pfm, px, 0 unknown.
 
-    The maps are copied, as many bytes as any other model's predictions take: through links the user's next model,
-    written over this one, would change results that the study holds for finished.
-
-    Raises:
-        FormatError: no such folder, or no map in it.
+    The maps are copied: through links the user's next model, written over this one, would change results that the study
+    takes for finished. FormatError where there is no such folder, or no map in it.
     """
 
     path: str | Path
@@ -293,7 +285,7 @@ class Oracle(Model):
     versions: ClassVar[Mapping[Step, int]] = {"predict": 1}
 
     def run_predict(self, inputs: Inputs, folder: Path) -> None:
-        """Write down which truth there is."""
+        """Write down whether the truth is exact disparity or LiDAR."""
         truth = "disparity" if ObjectDataset(inputs.data, "val")[0].has_exact_disparity() else "velodyne"
         write_file(folder / _ORACLE_FILE, json.dumps({"truth": truth}))
 

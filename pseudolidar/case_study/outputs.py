@@ -18,7 +18,7 @@ _PREFIXES = {"P-RCNN": "pointrcnn", "F-PTNET": "frustum"}
 
 
 def write_results(study: CaseStudy, path: Path) -> None:
-    """Write verdict, disparity errors and average precisions of every seed, and what failed; equal for equal artifacts.
+    """Write the verdict, the errors of every seed, and what failed; equal for equal artifacts.
 
     Keys: verdict (sentences, self_defeating, changes), disparity (source -> seed -> region -> range -> metrics),
     average_precision (detector -> source -> seed -> official | loose -> `Evaluation.to_dict`), failed (stage -> why).

@@ -69,7 +69,6 @@ def depth_blocks(study: CaseStudy) -> list[Block]:
 
 
 def _curve(study: CaseStudy, by_seed: Sequence[SumsByDepth], trained: bool) -> DepthCurve:
-    """The mean in each bin, its interval made as those of every table."""
     edges = by_seed[0].edges_m
     estimates = [Estimate(math.nan)] * (len(edges) - 1)
     items = tuple(study.frames("val").frame_ids)

@@ -1,4 +1,4 @@
-"""The case study's report: verdict first, then what it rests on."""
+"""The case study's report: verdict first, then the evidence."""
 
 from pseudolidar.case_study.diagnosis import diagnosis_blocks
 from pseudolidar.case_study.disparity import DISPARITY
@@ -21,7 +21,7 @@ from pseudolidar.viewing import Block, Report, Section
 
 
 def case_study_report(study: CaseStudy, configuration: str) -> Report:
-    """Compose the report of a case study that has been run; what failed is said, and what depends on it left out."""
+    """The report of a case study that has been run; it lists the failures and leaves out their dependants."""
     verdict = study.verdict
     # The changes themselves are in the table.
     said = [] if verdict is None else [change.sentence() for change in (verdict.own, *verdict.descendants.values())]
@@ -75,7 +75,6 @@ def upstream_sentence(study: CaseStudy) -> str:
 
 
 def _doubt(change: Change) -> str:
-    """Empty, or " (undecided)" if the interval of the change holds 0."""
     return "" if change.interval.excludes_zero else " (undecided)"
 
 

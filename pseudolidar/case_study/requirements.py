@@ -1,4 +1,4 @@
-"""Checks, before anything is trained, that a folder of the user has what a case study will need."""
+"""Checks, before anything is trained, that a folder of the user is complete for a case study."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -18,13 +18,11 @@ _NAMED = 3
 
 
 def require_inputs(settings: CaseStudySettings) -> None:
-    """See that every frame of both splits has what the study's models will read, by existence and headers.
+    """See that every frame of both splits has the files that the study's models will read.
 
     Looked at are calibrations and labels (read), both images and the maps of folders given as u or u' (headers), the
-    truth (exact maps of all frames, or sweeps of all), and a file of 2D boxes.
-
-    Raises:
-        FormatError: one for all that is missing or broken: how many frames, the first of them, and the first reason.
+    truth (exact maps of all frames, or sweeps of all), and a file of 2D boxes. One FormatError tells all that is
+    missing or broken: how many frames, the first of them, and the first reason.
     """
     if not isinstance(settings.data, FolderData):
         return
@@ -58,7 +56,6 @@ def require_inputs(settings: CaseStudySettings) -> None:
 
 
 def _faults(what: str, frames: Sequence[Frame], check: Callable[[Frame], object]) -> list[str]:
-    """A line on the frames that `check` refuses; none if it refuses none."""
     refused: dict[str, FormatError] = {}
     for frame in frames:
         try:

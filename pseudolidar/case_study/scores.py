@@ -46,13 +46,13 @@ class AveragePrecisionLoss:
         return 0 if tally is None else int((tally.object_count > 0).sum())
 
     def of(self, weights: NDArray[np.int64]) -> NDArray[np.float64]:
-        """See `ItemLosses`."""
+        """100 - AP for each choice of the frames, see `ItemLosses`."""
         return 100.0 - self.evaluation.average_precisions(
             weights, self.class_name, self.view, self.difficulty, self.metric
         )
 
     def value(self) -> float:
-        """See `ItemLosses`."""
+        """100 - AP of all frames."""
         return 100.0 - self.evaluation.ap(self.class_name, self.view, self.difficulty, self.metric)
 
 
@@ -60,9 +60,7 @@ class AveragePrecisionLoss:
 class PrecisionChoice:
     """The detectors' fixed test loss: 100 - AP40, moderate.
 
-    Attributes:
-        view: `bev` or `3d`.
-        loose: at the IoU of `LOOSE_OVERLAP` instead of the official one: for detectors that are too weak for that.
+    `loose`: at the IoU of `LOOSE_OVERLAP` instead of the official one, for detectors that are too weak for that.
     """
 
     view: Literal["bev", "3d"]
@@ -99,10 +97,7 @@ def evaluate_results(
 class ScoredDetector(Model):
     """A detector as a vertex: its test loss is 100 - AP40, moderate, by frame of the validation split.
 
-    Attributes:
-        class_name: KITTI's.
-        near_m: m, up to which pedestrians are scored; of a study, its own.
-        loss: which average precision is the test loss; of a study, its own.
+    `near_m`, m, up to which pedestrians are scored, and the choice of `loss` are the study's own.
     """
 
     class_name: str

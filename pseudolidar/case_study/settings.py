@@ -36,12 +36,10 @@ DisparityChoice = StereoTraining | MatchingDisparity | Checkpoint | DisparityFol
 
 @dataclass(frozen=True)
 class SemiGlobalMatchingRow:
-    """Semi-global matching beside u and u', for scale.
+    """Semi-global matching beside u and u', for scale; it searches up to `max_disparity` px, a multiple of 16.
 
-    Attributes:
-        max_disparity: of the search, px, a multiple of 16.
-        detectors: whether detectors are trained on its clouds too (Tables 1 and 3), or its disparity alone is measured
-            (Table 2), which takes seconds.
+    `detectors`: whether detectors are trained on its clouds too (Tables 1 and 3), or its disparity alone is measured
+    (Table 2), which takes seconds.
     """
 
     max_disparity: int
@@ -60,7 +58,7 @@ class DiagnosisChoice:
     """Which detectors are trained more often, on u and on u', to find out which term of the error grew.
 
     Attributes:
-        kinds: of detectors, some of `KINDS`; those that the study trains on whole clouds.
+        kinds: some of `KINDS`; those that the study trains on whole clouds.
         data_fractions: of the training frames, below 1, for the learning curve; empty: none.
         widths: factors of the networks' channels, without 1, for the capacity; empty: none.
     """
@@ -85,27 +83,21 @@ class CaseStudySettings:
 
     Attributes:
         name: of the experiment, for the report.
-        data: the frames.
-        pretraining: what u and u' start from where they are trained (SceneFlow weights in the paper): a disparity model
+        u, u_prime: the disparity model before the update and after it.
+        pretraining: the start of u and u' where they are trained (SceneFlow weights in the paper): a disparity model
             that is trained once for all seeds, or a file of weights; None: from scratch.
-        u: the disparity model before the update.
-        u_prime: the one after it.
         semi_global_matching: a disparity model without training as one more row; None: no such row.
-        pointrcnn: by class, the training of PointRCNN (P-RCNN); empty: none.
-        frustum_pointnet: by class, the training of Frustum PointNet (F-PTNET); empty: none.
+        pointrcnn, frustum_pointnet: by class, the training of PointRCNN (P-RCNN) and of Frustum PointNet (F-PTNET).
         commands: detectors of other people, by name: letters, digits, dots, dashes and underscores.
         max_height_m: winsorization: points this high above the sensor, or higher, are dropped.
         near_m: the reach of near-only clouds and of the pedestrians' score, m.
         seed: of the town and of the pre-training; the first of the trainings.
-        seeds: how many trainings of everything else, with `seed`, `seed` + 1, ...: more than one gives intervals that
-            know of the chance in training.
-        boxes2d: where F-PTNET's 2D boxes come from in testing: a file, a detector trained on the training split, or,
-            None, the labels.
-        test_loss: of the detectors.
+        seeds: trainings of everything else, with `seed`, `seed` + 1, ...: two or more show training noise.
+        boxes2d: of F-PTNET in testing: a file, a detector trained on the training split, or, None, the labels.
         diagnosis: trainings beside the study's own; None: none.
 
     Raises:
-        InputError: something else than these, fewer than one seed, a command by the name of another detector.
+        InputError: another type of setting, fewer than one seed, a command by the name of another detector.
     """
 
     name: str
@@ -152,17 +144,14 @@ class CaseStudySettings:
 
 
 def _described(value: object) -> str:
-    """Settings without a type as they are, all else by its type."""
     return repr(value) if isinstance(value, dict) else type(value).__name__
 
 
 @dataclass(frozen=True)
 class DetectorPlace:
-    """A detector's place in the study, whatever it is trained on: its kind, its class, its training.
+    """A detector's place in the study, whatever it is trained on: its kind (of `KINDS`, or a command) and its training.
 
     Attributes:
-        kind: one of `KINDS`, or a command's name.
-        class_name: KITTI's.
         near_only: trained without objects and points beyond the study's `near_m`.
         data_fraction: of the training frames.
         width: factor of its channels.

@@ -55,10 +55,9 @@ from pseudolidar.systems.external import SPLITS
 
 
 class CaseStudy:
-    """The systems of a case study and what they leave in one store: one system for each source of depth.
+    """The systems of a case study and their stages in one store: one system for each source of depth.
 
-    Raises:
-        FormatError: a folder of the user's that lacks something for some frame, see `require_inputs`.
+    FormatError if a folder of the user's lacks something for some frame, see `require_inputs`.
 
     Attributes:
         seeds: of the trainings; each gives one trained system.
@@ -68,7 +67,7 @@ class CaseStudy:
         variants: detectors of the diagnosis, trained on u and on u' alone.
         systems: by source of depth; they differ in the vertex u.
         data: the stage that provides the frames of both splits.
-        result: of the last run: which stages are missing, and why.
+        result: of the last run.
     """
 
     def __init__(self, settings: CaseStudySettings, store: ArtifactStore) -> None:
@@ -175,11 +174,11 @@ class CaseStudy:
 
     @cache  # noqa: B019
     def losses(self, source: Source, vertex: str) -> list[ItemLosses]:
-        """The test losses of a vertex, one per seed."""
+        """The test losses of a vertex, for each seed."""
         return [self.systems[source].test_loss(self.store, vertex, seed) for seed in self.seeds]
 
     def is_trained(self, vertex: str) -> bool:
-        """Whether another training seed could change what a vertex predicts, before the update or after it."""
+        """Whether another training seed could change a vertex' predictions, before the update or after it."""
         return any(self.systems[source].is_trained(vertex) for source in UPDATE)
 
     def change(self, vertex: str, title: str) -> Change:
@@ -203,11 +202,11 @@ class CaseStudy:
 
     @cache  # noqa: B019
     def region_losses(self, source: Source, region: str, depth: int) -> list[MeanLoss]:
-        """Disparity MAE of a model over a region in a range of `RANGES_M`, one per seed."""
+        """Disparity MAE of a model over a region in a range of `RANGES_M`, px, for each seed."""
         return [region_loss(self.errors(source, seed), region, depth) for seed in self.seeds]
 
     def region_change(self, region: str, depth: int) -> Change:
-        """The change of that error when u' takes the place of u."""
+        """The change of `region_losses` when u' takes the place of u."""
         before, after = (self.region_losses(source, region, depth) for source in UPDATE)
         return self.difference(before, after, self.is_trained(DISPARITY))
 

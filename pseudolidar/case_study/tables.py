@@ -30,7 +30,7 @@ _DIFFERENCE = "u' − u"
 
 
 def source_name(settings: CaseStudySettings, source: Source) -> str:
-    """A disparity model with what makes it what it is, e.g. "u (depth MAE)"."""
+    """A disparity model with its training loss or kind, e.g. "u (depth MAE)"."""
     if source == "SGM":
         return "SGM (not trained)"
     choice = settings.u if source == "u" else settings.u_prime
@@ -137,7 +137,7 @@ def _average_precision_table(study: CaseStudy, places: Sequence[DetectorPlace], 
 def _losses(
     study: CaseStudy, source: Source, place: DetectorPlace, view: str, loose: bool
 ) -> list[AveragePrecisionLoss] | None:
-    """100 - AP40 of a detector, one per seed; None where the detector is missing or there is no object to find."""
+    """100 - AP40 of a detector, for each seed; None where the detector is missing or there is no object to find."""
     if not study.is_there(source, place.vertex):
         return None
     losses = [
@@ -155,7 +155,7 @@ def _precision(study: CaseStudy, source: Source, place: DetectorPlace, view: str
 
 
 def _at_least_0(estimate: Estimate) -> Estimate:
-    """An interval of few frames may reach beyond what there is; `max` leaves NaN as it is."""
+    """An interval of few frames may reach below 0; `max` leaves NaN as it is."""
     return replace(estimate, interval=Interval(max(estimate.interval.low, 0.0), estimate.interval.high))
 
 
@@ -252,12 +252,7 @@ def depth_error_table(study: CaseStudy) -> Table:
 
 
 def disparity_table(metrics: StereoMetrics, name: str) -> Table:
-    """Disparity MAE, depth MAE and D1 of a model; regions without a pixel are left out.
-
-    Args:
-        metrics: of the model.
-        name: what was measured, for the caption.
-    """
+    """Disparity MAE, depth MAE and D1 of a model, by its name for the caption; regions without a pixel are left out."""
     counts = metrics.pixels.sum(axis=0)
     columns = (metrics.disparity_mae(), metrics.depth_mae(), metrics.d1())
     rows = []

@@ -17,9 +17,10 @@ Result = TypeVar("Result")
 
 
 def cpu_kernel(function: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Compile a function of numbers and arrays that runs without the interpreter's lock; kept between runs.
+    """Compile a function of numbers and arrays that runs without the interpreter's lock.
 
-    Where no folder for that can be written (numba's choice, or NUMBA_CACHE_DIR), every process compiles anew.
+    The machine code is kept between runs in a folder of numba's choice or NUMBA_CACHE_DIR; where that can't be written,
+    every process compiles anew.
 
     No fast-math: NaN and infinity are compared, and all backends round alike. Not numba's own `parallel=True`: its
     OpenMP threads end a process that is forked after their first use (a data loader's workers), its other portable
@@ -44,14 +45,12 @@ def _say_that_nothing_is_kept() -> None:
 
 
 def in_chunks(function: Callable[[int, int], Result], most: int, threads: int | None) -> list[Result]:
-    """Call `function(chunk, chunks)` for every chunk 0 .. chunks - 1, a thread each, and list the results.
+    """Call `function(chunk, chunks)` for every chunk 0 .. chunks - 1, each in a thread, and list the results.
 
-    Args:
-        function: works on one chunk: best every so-many-th band of the whole, since neighbours are alike (the sky
-            yields no points), in one call of a `cpu_kernel`: a thread that comes back for more waits for the
-            interpreter's lock longer than a band takes.
-        most: how many chunks the work is worth.
-        threads: at most; None takes as many as PyTorch would (`torch.set_num_threads`; one in a data loader's worker).
+    A chunk is best every n-th band of the whole, since neighbours are alike (the sky yields no points), worked on in
+    one call of a `cpu_kernel`: a thread that comes back for more waits long for the interpreter's lock. There are at
+    most `most` chunks, and at most `threads`; None: as many as PyTorch would take (`torch.set_num_threads`; one in a
+    data loader's worker).
     """
     chunks = max(1, min(_threads_of_torch() if threads is None else threads, most))
     others = [_pool().submit(function, chunk, chunks) for chunk in range(1, chunks)]

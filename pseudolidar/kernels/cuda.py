@@ -52,8 +52,8 @@ float32_bits: Any = (
 def cuda_kernels_run() -> bool:
     """Whether numba can compile for a GPU of this machine: a driver, a card, the compiler's library (NVVM).
 
-    Warns, once, where PyTorch has a GPU and numba cannot: no compiler, an AMD card, or a broken numba-cuda (0.30 is
-    with NumPy 2.5).
+    Warns once where PyTorch has a GPU and numba cannot use it: no compiler, an AMD card, or a broken numba-cuda (0.30
+    is, with NumPy 2.5).
     """
     reason = "no driver or no compiler of NVIDIA's (the extra `cuda` brings one: pip install pseudolidar[cuda])"
     try:
@@ -71,23 +71,17 @@ def cuda_kernels_run() -> bool:
 def launch(kernel: Any, items: int, *arguments: Argument) -> None:
     """Start a kernel of one thread per item on PyTorch's current stream; returns without waiting for it.
 
-    Args:
-        kernel: made by `numba.cuda.jit`; its last argument is the number of items, which some threads lie beyond.
-        items: how many.
-        arguments: contiguous tensors of one device, handed over as they lie in memory, and numbers; in the simulator
-            the tensors are the processor's.
+    The last argument of `kernel`, made by `numba.cuda.jit`, is the number of items, since some threads lie beyond it.
+    `arguments` are numbers, and contiguous tensors of one device, handed over as they lie in memory; in numba's
+    simulator the tensors are on the processor.
     """
     launch_blocks(kernel, -(-items // _THREADS), _THREADS, *arguments, items)
 
 
 def launch_blocks(kernel: Any, blocks: int, threads: int, *arguments: Argument) -> None:
-    """Start a kernel of one block an item, whose threads share memory, like `launch`.
+    """Start a kernel with one block per item, whose threads share memory, as `launch` does; no argument is added.
 
-    Args:
-        kernel: made by `numba.cuda.jit`.
-        blocks: how many.
-        threads: of each block; a multiple of 32, at most 1024.
-        arguments: as for `launch`; nothing is added to them.
+    `threads` of each block: a multiple of 32, at most 1024.
     """
     if blocks == 0:
         return
@@ -121,10 +115,7 @@ def _launch_by_numba(kernel: Any, blocks: int, threads: int, arguments: Sequence
 
 @functools.cache
 def _arguments_are_laid_out_as_known() -> bool:
-    """Whether numba-cuda hands arguments to kernels as `_words` lays them out, which is its private matter; tried once.
-
-    Warns if it does not: kernels are then launched by its public interface.
-    """
+    """Whether numba-cuda lays arguments out as `_words` does, which is not public: tried once; warns if not."""
     table, marks = torch.arange(6.0, dtype=torch.float64).reshape(3, 2), torch.arange(3, dtype=torch.uint8)
     expected = (table @ torch.tensor([0.5, 0.25], dtype=torch.float64) + 1.5 * marks + 7).float()
     found = torch.zeros(3, device="cuda")
@@ -144,7 +135,6 @@ def _arguments_are_laid_out_as_known() -> bool:
 
 
 def _weigh(table: Any, marks: Any, weights: Any, factor: Any, offset: Any, flag: Any, found: Any) -> None:
-    """A kernel with arguments of every kind."""
     i = cuda.grid(1)
     if flag and i < found.shape[0]:
         found[i] = table[i, 0] * weights[0] + table[i, 1] * weights[1] + marks[i] * factor + offset
@@ -154,13 +144,10 @@ _probe: Any = cuda.jit(_weigh)
 
 
 class _Function(NamedTuple):
-    """A kernel compiled for arguments of certain kinds.
+    """A kernel compiled for arguments of certain kinds: `layout` of their words is for `struct`.
 
-    Attributes:
-        start: the driver's `cuLaunchKernel`, from NVIDIA's own package, which numba-cuda brings.
-        handle: of the kernel.
-        layout: of the arguments' words, for `struct`.
-        owner: keeps the code loaded.
+    `start` is the driver's `cuLaunchKernel`, from NVIDIA's own package, which numba-cuda brings; `owner` keeps the code
+    loaded.
     """
 
     start: Any

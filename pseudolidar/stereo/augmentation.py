@@ -15,17 +15,16 @@ _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 @dataclass(frozen=True)
 class Crops:
-    """How training crops are cut and coloured.
+    """How training crops of `height` x `width` px are cut and coloured.
 
     Attributes:
-        height, width: of a crop, px.
-        object_probability: fraction of the crops that are centred near an object, a car or a pedestrian.
-        jitter: strength of the changes of brightness and contrast: both vary by up to this fraction in both images
-            alike, and by a quarter of it between them; 0 for none.
+        object_probability: fraction of the crops that are centred near a car or a pedestrian.
+        jitter: brightness and contrast vary by up to this fraction in both images alike, and by a quarter of it between
+            them; 0 for none.
         colour: the same for saturation and gamma.
-        erasing: fraction of the crops whose right image loses a patch to its own mean colour, as if something stood
-            before it: the network has to explain the left image from around it (Yang et al., Hierarchical Deep Stereo
-            Matching on High-Resolution Images, CVPR 2019, section 3.3).
+        erasing: fraction of the crops whose right image has a patch of its own mean colour, as if something stood
+            before it (Yang et al., Hierarchical Deep Stereo Matching on High-Resolution Images, CVPR 2019, section
+            3.3).
     """
 
     height: int
@@ -43,7 +42,7 @@ class Crops:
     def place(
         self, size: tuple[int, int], boxes: NDArray[np.float64], random: np.random.Generator
     ) -> tuple[slice, slice]:
-        """Rows and columns of a crop of an image of `size` (height, width) with objects in `boxes` (N, 4) px."""
+        """Rows and columns of a crop of an image of `size` (height, width) px with objects in `boxes` (N, 4) px."""
         crop = np.array([self.height, self.width])
         room = np.array(size) - crop
         place = random.random(2)

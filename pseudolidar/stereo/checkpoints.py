@@ -28,9 +28,8 @@ class PSMNetWeights:
     """The content of a file of weights.
 
     Attributes:
-        path: the file.
-        state: tensors under the published names, without the prefixes that wrappers put before them.
-        arguments: constructor arguments of the network, where the file records them: published files don't.
+        state: tensors under the published names.
+        arguments: constructor arguments of the network; None for published files, which don't record them.
         precision: the arithmetic that the network was trained in; `float32` where the file doesn't say.
     """
 
@@ -41,10 +40,9 @@ class PSMNetWeights:
 
     @classmethod
     def from_file(cls, path: str | Path) -> "PSMNetWeights":
-        """Read a file: `.safetensors`, otherwise what `torch.save` wrote, as a state dict or with one inside.
+        """Read a file: `.safetensors`, otherwise the format of `torch.save`, as a state dict or with one inside.
 
-        Raises:
-            FormatError: no such file, a truncated one, one that would run code, or no tensors by name in it.
+        FormatError: no such file, a truncated one, one that would run code, or no tensors by name in it.
         """
         path = Path(path)
         content = load_plain(path, _EXPECTED)
@@ -66,9 +64,7 @@ class PSMNetWeights:
     def fill(self, arguments: Mapping[str, Any], align_corners: bool | None = None) -> PSMNet:
         """A network of these constructor arguments with the file's weights; `align_corners` as in `load_psmnet`.
 
-        Raises:
-            FormatError: the weights, or what the file says about itself, are of another network.
-            InputError: arguments that no network has.
+        FormatError if the weights or their record are of another network, InputError for arguments that no network has.
         """
         recorded = self._recorded()
         said = None if self.arguments is None else self.arguments.get("align_corners")
@@ -87,7 +83,6 @@ class PSMNetWeights:
         return model.eval()
 
     def _recorded(self) -> dict[str, Any] | None:
-        """The recorded arguments, complete and such as a network can have."""
         if self.arguments is None:
             return None
         if "members" in self.arguments:
@@ -109,12 +104,11 @@ def load_psmnet(path: str | Path, align_corners: bool | None = None, max_dispari
     there to be trained on, not to be used as it is.
 
     Args:
-        path: the file.
         align_corners: how the network was trained to interpolate; None for files of `train_stereo` and `save_psmnet`,
             which record it. Others demand a choice, since the weights don't show it and the wrong one gives wrong
             disparities: True for the checkpoints published in 2018 and all trained before PyTorch 0.4 or with
             align_corners=True in the code; False for later ones.
-        max_disparity: the weights don't depend on it; a multiple of 16. None: the recorded one, or 192.
+        max_disparity: px, a multiple of 16; the weights don't depend on it. None: the recorded one, or 192.
 
     Raises:
         FormatError: no such file, a truncated one, one that would run code, weights of another network (names the first
@@ -125,12 +119,9 @@ def load_psmnet(path: str | Path, align_corners: bool | None = None, max_dispari
 
 
 def save_psmnet(path: str | Path, model: PSMNet) -> None:
-    """Write a network's weights with a record of its arguments; the suffix says the format, see `save_checkpoint`.
+    """Write a network's weights with a record of its arguments; FormatError for a suffix not in `CHECKPOINT_SUFFIXES`.
 
     A published checkpoint, loaded once with the right `align_corners` and written by this, never asks for it again.
-
-    Raises:
-        FormatError: another suffix than `CHECKPOINT_SUFFIXES`.
     """
     require_checkpoint_path(path)
     state = {
@@ -159,7 +150,6 @@ def _network(arguments: Mapping[str, Any]) -> PSMNet:
 
 
 def _bare_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors under the names that they have in the network itself."""
     bare = dict(state)
     while bare and (prefix := next((p for p in _PREFIXES if all(name.startswith(p) for name in bare)), None)):
         bare = {name.removeprefix(prefix): tensor for name, tensor in bare.items()}
@@ -192,11 +182,7 @@ def _arguments_from_shapes(path: Path, state: Mapping[str, Tensor]) -> dict[str,
 
 
 def _checked(path: Path, found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of `found` as float32 copies, complete, if they are those of the `expected` network.
-
-    Raises:
-        FormatError: shapes that differ, layers that are missing or too many, numbers that are not finite.
-    """
+    """The tensors of `found` as float32 copies; FormatError unless they are all of `expected`, and finite."""
     shapes = [name for name in expected if name in found and found[name].shape != expected[name].shape]
     # PyTorch counts batches from 0.4.1 on; nothing in PSMNet depends on the count.
     missing = [name for name in expected if name not in found and not name.endswith("num_batches_tracked")]

@@ -27,7 +27,6 @@ class StereoBatch:
     """Crops of B rectified pairs.
 
     Attributes:
-        frame_ids: the pairs' names.
         left, right: (B, 3, H, W) float32, normalised.
         target: (B, H, W) float32 disparity of the left image, px; 0 where unknown.
         camera_constant: (B,) float32, focal length x baseline, px m; NaN where unknown.
@@ -57,21 +56,12 @@ class _StoredPair(NamedTuple):
 class StereoBatches:
     """The batch of every step of a training run; called with a step, it depends on `seed` and the step alone.
 
-    Every pair is seen once before any is seen again. Pairs are kept in memory as they are first used, up to
-    `cache_gib`; beyond it the oldest are read again. Targets are kept to 1/256 px.
-
-    Args:
-        pairs: what the crops are cut from.
-        batch_size: pairs in a batch.
-        crops: size and look of the crops.
-        seed: of every random choice.
-        max_depth_m: targets farther away count as unknown; None keeps all.
-        metric: whether depths are wanted: every pair must know its camera constant, as it must with `max_depth_m`.
-        cache_gib: memory for pairs, GiB.
+    Every pair is seen once before any is seen again. Pairs stay in memory, up to `cache_gib` GiB; beyond it the oldest
+    are read again. Targets are kept to 1/256 px; those beyond `max_depth_m` count as unknown. With it, or if `metric`,
+    every pair must know its camera constant.
 
     Raises:
-        FormatError: when a batch is made: a pair can't be read, is smaller than the crop, or has no camera constant
-            though one is needed.
+        FormatError: when a batch is made: a pair can't be read, is smaller than the crop, or lacks a camera constant.
     """
 
     def __init__(
@@ -155,8 +145,7 @@ class StereoBatches:
 def normalised(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     """An image (H, W, 3), RGB in 0..255, as the network takes it: (3, H, W) float32.
 
-    Raises:
-        ValueError: not 8-bit RGB. Floats are refused, since 0..1 and 0..255 would both pass and one of them be wrong.
+    ValueError if it is not 8-bit RGB: floats in 0..1 and in 0..255 would both pass, and one of them be wrong.
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"image: found {image.dtype} {image.shape}, expected uint8 (H, W, 3) RGB")

@@ -58,13 +58,9 @@ class FrozenPSMNet(nn.Module):
             self.matching.compile(dynamic=False)
 
     def forward(self, left: Tensor, right: Tensor) -> Tensor:
-        """Disparity of the left image, float32 (B, H, W) px.
+        """Disparity of the left image, float32 (B, H, W) px; `left` and `right` are (B, 3, H, W) RGB as for `PSMNet`.
 
-        Args:
-            left, right: (B, 3, H, W) RGB of any size, normalised by ImageNet's mean and standard deviation.
-
-        Raises:
-            ValueError: images of two shapes, or a pixel that is not finite.
+        ValueError for images of two shapes, or a pixel that is not finite.
         """
         require_shapes(left, right)
         require_finite(left, right)

@@ -1,4 +1,4 @@
-"""Disparity models, a trained PSMNet among them, and the maps that they predict of a data set, one file a frame."""
+"""Disparity models, a trained PSMNet among them, and files of the maps that they predict for a data set."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,19 +22,18 @@ InferencePrecision = Precision | Literal["float16"]
 
 
 class DisparityModel(Protocol):
-    """A disparity model, trained or not: upstream of the clouds."""
+    """A disparity model, trained or not."""
 
     def predict(self, left: NDArray[np.uint8], right: NDArray[np.uint8]) -> NDArray[np.float32]:
         """The left image's disparity, float32 (H, W) px, of a rectified pair, uint8 (H, W, 3) RGB of any size.
 
-        Raises:
-            ValueError: images of two sizes or of another type.
+        ValueError for images of two sizes or of another type.
         """
 
 
 @runtime_checkable
 class UncertainDisparityModel(DisparityModel, Protocol):
-    """A disparity model that says how far it is to be trusted, pixel by pixel."""
+    """A disparity model that knows the variance of each pixel's disparity."""
 
     def predict_with_variance(
         self, left: NDArray[np.uint8], right: NDArray[np.uint8]
@@ -53,17 +52,15 @@ def require_pair(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> None:
 
 @dataclass(eq=False)
 class TrainedPSMNet:
-    """A trained PSMNet as a `DisparityModel`. The file is read when the first pair comes.
+    """A trained PSMNet as a `DisparityModel`; its file is read when the first pair comes.
 
     Attributes:
-        checkpoint: any file that `load_psmnet` reads.
-        align_corners: see `load_psmnet`; None for files that record it.
-        max_disparity: of the search, px; None: the recorded one, or 192.
+        checkpoint, align_corners, max_disparity: as in `load_psmnet`.
         precision: of weights and activations: `float32`, `bfloat16`, `auto` (bfloat16 where it is fast), on a GPU
             `float16`; None: the one that the network was trained in.
         device: `cpu` or `cuda`.
-        threads: processor threads; None: as many as PyTorch takes.
-        compile: by `torch.compile`, which takes its time for the first pair of each size.
+        threads: on the processor; None: as many as PyTorch takes.
+        compile: by `torch.compile`, anew for the first pair of each size.
     """
 
     checkpoint: Path
@@ -75,12 +72,9 @@ class TrainedPSMNet:
     compile: bool = False
 
     def predict(self, left: NDArray[np.uint8], right: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """The left image's disparity, see `DisparityModel`.
+        """The left image's disparity, see `DisparityModel`; FormatError for a file that `load_psmnet` refuses.
 
-        Raises:
-            FormatError: a file that `load_psmnet` refuses.
-            ValueError: images of two sizes or of another type; a device that isn't there; a precision that this
-                network can't be computed in.
+        ValueError as there, or where there is no such device, or the network can't be computed in this precision.
         """
         return self._maps(left, right)[0]
 
@@ -116,18 +110,10 @@ class TrainedPSMNet:
 def predict_disparities(
     model: DisparityModel, data: ObjectDataset | StereoPairs, output_dir: Path, description: str
 ) -> None:
-    """Write `output_dir`/NAME.npy, float32 (H, W) px, for every frame of a data set; files that are there are kept.
+    """Write `output_dir`/NAME.npy, float32 (H, W) px, for every frame of a data set that has no such file yet.
 
-    A model that knows its variance gets it written beside each map: see `write_prediction`.
-
-    Args:
-        model: asked for the frames whose file is missing, for nothing else.
-        data: in KITTI's object layout, with right images; or pairs of another data set.
-        output_dir: made if missing.
-        description: on the progress bar.
-
-    Raises:
-        FormatError: an unreadable image, or a pair of two sizes.
+    The variance of an `UncertainDisparityModel` is written beside each map, see `write_prediction`. FormatError for an
+    unreadable image, or a pair of two sizes.
     """
     output_dir.mkdir(parents=True, exist_ok=True)
     names = data.frame_ids if isinstance(data, ObjectDataset) else data.names
@@ -147,16 +133,11 @@ def predict_disparities(
 def write_prediction(
     model: DisparityModel, left: NDArray[np.uint8], right: NDArray[np.uint8], path: str | Path
 ) -> None:
-    """Write what a model predicts of one pair: the disparity to `path`, a predictive variance beside it.
+    """Write the disparity that a model predicts for a pair, uint8 (H, W, 3) RGB, in the format of the path's suffix.
 
-    Args:
-        model: if it is an `UncertainDisparityModel`, its variance goes to `variance`/STEM.npy in the folder of `path`,
-            float32 (H, W) px^2, before the disparity does: where that is there, all is.
-        left, right: a rectified pair, uint8 (H, W, 3) RGB.
-        path: its suffix says the format, see `write_disparity`.
-
-    Raises:
-        FormatError: another suffix; nothing is predicted then.
+    The variance of an `UncertainDisparityModel` goes to `variance`/STEM.npy in the same folder, float32 (H, W) px^2,
+    before the disparity does: where the disparity is there, all is. FormatError, before anything is predicted, for a
+    suffix that `write_disparity` doesn't know.
     """
     path = Path(path)
     require_output_file(path, DISPARITY_SUFFIXES, "a disparity map")

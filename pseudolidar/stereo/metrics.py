@@ -38,17 +38,16 @@ def range_name(bounds: tuple[float, float]) -> str:
 
 @dataclass(frozen=True, eq=False)
 class StereoMetrics:
-    """Errors of a disparity model, summed frame by frame.
+    """Errors of a disparity model, summed frame by frame, so that intervals can be computed by resampling frames.
 
-    Frames stay apart so that intervals can be computed by resampling them. R stands for `REGIONS`, D for `RANGES_M`.
+    Arrays are (F, R, D): F frames, R `REGIONS`, D `RANGES_M`; counts are int64, sums float64.
 
     Attributes:
-        frame_ids: the F frames.
-        pixels: (F, R, D) int64, valid pixels.
-        disparity_error: (F, R, D) float64, sum of |disparity - true disparity|, px.
-        depth_error: (F, R, D) float64, sum of |C / disparity - true depth|, m.
-        outliers: (F, R, D) int64, pixels whose disparity is wrong by more than 3 px and more than 5 % of the true one.
-        mean_error: (F, R, D) float64, as `disparity_error`, for a model that always answers `mean_disparity`.
+        pixels: how many are valid.
+        disparity_error: sum of |disparity - true disparity|, px.
+        depth_error: sum of |C / disparity - true depth|, m.
+        outliers: pixels whose disparity is wrong by more than 3 px and more than 5 % of the true one.
+        mean_error: px, `disparity_error` of a model that always answers `mean_disparity`.
         mean_disparity: px; NaN if none was given.
     """
 
@@ -79,8 +78,8 @@ class StereoMetrics:
     def to_dict(self) -> dict[str, Any]:
         """The table as plain data, None where there is no pixel.
 
-        Region -> range -> disparity_mae_px, depth_mae_m, d1_percent, pixels, and mean_predictor_mae_px where a mean
-        disparity was given.
+        Region -> range -> disparity_mae_px, depth_mae_m, d1_percent, pixels, and mean_predictor_mae_px if a mean was
+        given.
         """
         columns = {"disparity_mae_px": self.disparity_mae(), "depth_mae_m": self.depth_mae(), "d1_percent": self.d1()}
         if not np.isnan(self.mean_disparity):
@@ -104,11 +103,7 @@ class StereoMetrics:
 
     @classmethod
     def load(cls, path: str | Path) -> "StereoMetrics":
-        """Read what `save` wrote.
-
-        Raises:
-            FormatError: no such file, or not one of `save`.
-        """
+        """Read what `save` wrote; FormatError if it isn't there, or is something else."""
         stored = read_npz(path, (*_ARRAYS, "frame_ids", "mean"), "an .npz of errors by frame, region and depth")
         arrays = {name: stored[name] for name in _ARRAYS}
         return cls(tuple(map(str, stored["frame_ids"])), **arrays, mean_disparity=float(stored["mean"]))
@@ -123,15 +118,11 @@ def disparity_metrics(
 ) -> StereoMetrics:
     """Compare the maps of a folder, see `disparity_path`, with the true disparity of every frame of a data set.
 
-    Args:
-        predicted_dir: disparity maps, one for each frame.
-        data: in KITTI's object layout, with exact disparity or LiDAR, where a frame without labels has neither cars nor
-            pedestrians; or pairs of another data set, which have no labels.
-        mean_disparity: what a model that learns nothing answers: see `mean_disparity_of`.
+    In KITTI's object layout the truth is exact disparity or LiDAR, and a frame without labels has neither cars nor
+    pedestrians; pairs of another data set have no labels. `mean_disparity`: see `mean_disparity_of`.
 
     Raises:
-        FormatError: a frame's file is missing, broken or of another size; no frame at all; a pair whose camera constant
-            is not known.
+        FormatError: no frame; a file that is missing, broken or of another size; a pair without a camera constant.
     """
     names = data.frame_ids if isinstance(data, ObjectDataset) else data.names
     frames = []
@@ -157,19 +148,13 @@ def map_metrics(
     regions: NDArray[np.bool_] | None = None,
     mean_disparity: float | None = None,
 ) -> StereoMetrics:
-    """Compare one disparity map with the true one, over the pixels whose true disparity is known.
+    """Compare a frame's disparity map with the true one, (H, W) px, over the pixels where that is not 0 (unknown).
 
     Args:
-        predicted: (H, W) px.
-        truth: (H, W) px, 0 where unknown.
         camera_constant_px_m: focal length x baseline, px m.
-        name: of the frame.
         regions: (R, N) bool, which of the N pixels with known disparity, in row-major order, lie in each of `REGIONS`;
             None: all in the first, none in the others.
-        mean_disparity: what a model that learns nothing answers, px.
-
-    Returns:
-        the metrics of this one frame.
+        mean_disparity: px, see `mean_disparity_of`.
 
     Raises:
         ValueError: maps of two sizes, or regions of another number of pixels.
@@ -224,15 +209,9 @@ def object_pixels(
     row: NDArray[np.integer],
     depth_m: NDArray[np.floating],
 ) -> NDArray[np.bool_]:
-    """Which pixels lie on an object of a class: inside its 2D box, their true 3D point inside its 3D box.
+    """Which of N pixels with their true depth lie on an object of a class, (N,) bool.
 
-    Args:
-        objects, calibration: of the frame.
-        class_name: KITTI's name.
-        column, row, depth_m: (N,) pixels and their true depth.
-
-    Returns:
-        (N,) bool.
+    Such a pixel lies inside the object's 2D box, its 3D point inside the 3D box. `class_name` is KITTI's.
     """
     points = calibration.image_to_rect(np.stack([column, row], axis=1), depth_m)
     found = np.zeros(len(points), bool)

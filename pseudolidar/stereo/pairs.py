@@ -1,9 +1,9 @@
 """Rectified pairs with their disparity, and where they come from: KITTI's objects and stereo benchmarks, Scene Flow.
 
-torchvision's data sets take no part. `Kitti2015Stereo` pairs the images of both moments (_10, _11) with the maps of the
+torchvision's data sets are not used. `Kitti2015Stereo` pairs the images of both moments (_10, _11) with the maps of the
 first by their place in two sorted lists, so that nearly every map belongs to another image (pytorch/vision issue 7128),
-and reads no calibration; `SceneFlowStereo` mixes the test half of FlyingThings3D into training, pairs likewise, and
-keeps the paths, hence the focal lengths, to itself.
+and reads no calibration; `SceneFlowStereo` mixes the test half of FlyingThings3D into training, pairs in the same way,
+and keeps the paths, hence the focal lengths, to itself.
 """
 
 from collections.abc import Sequence
@@ -21,18 +21,14 @@ from pseudolidar.stereo.targets import target_disparity
 
 @dataclass(frozen=True, eq=False)
 class StereoPair:
-    """A rectified pair with the disparity of its left image.
+    """A rectified pair with the disparity of its left image; FormatError if these don't fit together.
 
     Attributes:
         source: the left image's file; errors name it.
         left, right: uint8 (H, W, 3) RGB.
-        disparity: float32 (H, W) px, 0 where unknown.
+        disparity: float32 (H, W) px, 0 where unknown, finite and not negative.
         camera_constant_px_m: focal length x baseline, px m; None where the data set doesn't say.
         boxes: float64 (N, 4) x1 y1 x2 y2 px, of the cars and pedestrians; empty where there are no labels.
-
-    Raises:
-        FormatError: images or a disparity map of other types or sizes, or disparities that are NaN, infinite or
-            negative.
     """
 
     source: Path
@@ -70,7 +66,7 @@ class StereoPairs(Protocol):
         """A name for each pair, each once."""
 
     def read(self, index: int) -> StereoPair:
-        """The pair of a place in `names`, read anew; called from a thread of its own."""
+        """The pair of a place in `names`, read anew; may be called from another thread."""
 
     def files(self, index: int) -> Sequence[Path]:
         """The files that `read` reads, those that may be missing too."""
@@ -84,14 +80,7 @@ def digests_of(pairs: StereoPairs) -> dict[str, str]:
 class ObjectPairs:
     """The pairs of a data set in KITTI's object layout, with exact disparity (synthetic data) or the LiDAR's.
 
-    Args:
-        dataset: with right images.
-
-    Attributes:
-        names: frame ids, in the order of the split.
-
-    Raises:
-        FormatError: no frames.
+    `names` are frame ids, in the order of the split; FormatError if there are none.
     """
 
     def __init__(self, dataset: ObjectDataset) -> None:
@@ -138,15 +127,8 @@ class KittiStereoPairs:
 
     As the archives unpack, in `root`/training/: of 2015 {image_2, image_3, disp_occ_0}/ID_10.png and, if there,
     calib_cam_to_cam/ID.txt; of 2012 {colored_0, colored_1, disp_occ}/ID_10.png and, if there, calib/ID.txt. Images may
-    be JPEG.
-
-    Args:
-        root: the folder with `training/` in it.
-        year: 2015 or 2012.
-        split: `train` for the first 160 pairs, `val` for the others (40 in 2015, 34 in 2012), or `all`.
-
-    Attributes:
-        names: of the pairs in the split, such as 000000_10, ascending.
+    be JPEG. `names` are such as 000000_10, ascending; the split is `train` for the first 160, `val` for the others (40
+    in 2015, 34 in 2012), or `all`.
 
     Raises:
         FormatError: no folder, no disparity maps, or none in the split.
@@ -194,18 +176,13 @@ class SceneFlowPairs:
     """The Scene Flow data sets, on which stereo networks are trained first.
 
     Mayer et al., A Large Dataset to Train Convolutional Networks for Disparity, Optical Flow, and Scene Flow
-    Estimation, CVPR 2016. As distributed, in `root`/SUBSET/{frames_cleanpass, frames_finalpass,
-    disparity}/.../{left, right}/*. Depths are in the scenes' own units, in which the cameras are 1 apart.
+    Estimation, CVPR 2016. As distributed, in `root`/SUBSET/{frames_cleanpass, frames_finalpass, disparity}/.../{left,
+    right}/*. Depths are in the scenes' own units, in which the cameras are 1 apart. `names` are such as
+    FlyingThings3D/TRAIN/A/0000/left/0006.
 
-    Args:
-        root: the folder with a folder for each subset.
-        split: `train` for FlyingThings3D/TRAIN, and all of Driving and Monkaa, which have no test half (35,454 pairs);
-            `test` for FlyingThings3D/TEST (4,370 pairs).
-        subsets: which of FlyingThings3D, Driving and Monkaa.
-        rendering: `clean`, or `final` with motion blur and depth of field.
-
-    Attributes:
-        names: subset, scene and left frame of each pair, such as FlyingThings3D/TRAIN/A/0000/left/0006.
+    The split is `train` for FlyingThings3D/TRAIN, and all of Driving and Monkaa, which have no test half (35,454
+    pairs), or `test` for FlyingThings3D/TEST (4,370 pairs). The rendering is `clean`, or `final` with motion blur and
+    depth of field.
 
     Raises:
         FormatError: no folder or no disparity maps of a subset.

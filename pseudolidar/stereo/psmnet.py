@@ -24,7 +24,7 @@ class PSMNet(nn.Module):
     """Stereo matching by a pyramid of pooled features, a concatenation cost volume and stacked 3D hourglasses.
 
     The defaults are the published network: 5,224,768 parameters under their published names, with He's initialisation
-    over the fan-out. Narrower and shallower ones are the same code.
+    over the fan-out. Narrower and shallower ones are the same code. InputError for an argument out of its range.
 
     Args:
         max_disparity: disparities from 0 to `max_disparity` - 1 px are regressed; a multiple of 16.
@@ -35,11 +35,8 @@ class PSMNet(nn.Module):
         blocks: residual blocks in each of the four feature layers.
 
     Attributes:
-        checkpointing: whether training keeps little of the forward pass and computes it again in the backward pass:
-            two fifths of the memory for one more forward pass, with the same result.
-
-    Raises:
-        InputError: an argument is out of its range.
+        checkpointing: whether training computes most of the forward pass again in the backward pass: two fifths of the
+            memory for one more forward pass, with the same result.
     """
 
     def __init__(
@@ -82,17 +79,11 @@ class PSMNet(nn.Module):
         return SIZE_MULTIPLE * math.ceil(STRIDE * max(self.feature_extraction.pool_sizes) / SIZE_MULTIPLE)
 
     def forward(self, left: Tensor, right: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """Disparity of the left image.
+        """Disparity of the left image, (B, H, W) float32 px; in training mode one for each hourglass, the best last.
 
-        Args:
-            left, right: (B, 3, H, W) float32, RGB, normalised by ImageNet's mean and standard deviation. In training
-                mode H and W are multiples of 16 and at least `min_size`; in evaluation mode images of any size are
-                padded, see `pad`, and the padding is cut off again. `FrozenPSMNet` computes the same several times
-                faster.
-
-        Returns:
-            (B, H, W) float32 px in evaluation mode; in training mode a tuple of such maps, one for each hourglass, the
-            last one the best.
+        `left` and `right` are (B, 3, H, W) float32, RGB, normalised by ImageNet's mean and standard deviation. In
+        training mode H and W are multiples of 16 and at least `min_size`; in evaluation mode images of any size are
+        padded, see `pad`, and the padding is cut off again. `FrozenPSMNet` computes the same several times faster.
 
         Raises:
             ValueError: shapes that do not fit; in evaluation mode a pixel that is not finite.
@@ -223,11 +214,7 @@ class Hourglass(nn.Module):
 def cost_volume(left: Tensor, right: Tensor, levels: int) -> Tensor:
     """Left features beside right features shifted by 0 to `levels` - 1 pixels, zero where the shift leaves the image.
 
-    Args:
-        left, right: (B, C, H, W).
-
-    Returns:
-        (B, 2 C, levels, H, W).
+    (B, C, H, W) each -> (B, 2 C, levels, H, W).
     """
     # unfold lays the shifts of the padded right features side by side without copying; the flip makes them ascend.
     shifted = F.pad(right, (levels - 1, 0)).unfold(3, levels, 1).flip(-1).permute(0, 1, 4, 2, 3)
@@ -269,7 +256,7 @@ def start_comparing(model: PSMNet) -> None:
 def channels_last(model: nn.Module) -> None:
     """Lay out the weights of 2D and 3D convolutions channels last, in place; the activations follow.
 
-    On two CPU cores a training step takes a third of the time that it takes otherwise (float32).
+    On two CPU cores a training step takes a third of the time (float32).
     """
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
@@ -303,14 +290,11 @@ def require_finite(left: Tensor, right: Tensor) -> None:
 
 
 def require_bfloat16(width: int, max_disparity: int) -> None:
-    """Refuse networks that oneDNN 3.12, behind PyTorch's CPU convolutions, computes wrongly or slowly in bfloat16.
+    """Raise an InputError for networks that oneDNN 3.12, which PyTorch uses on CPUs, computes badly in bfloat16.
 
     Below 16 channels its 1x1 convolutions of stride 2 write out of bounds; widths that are no multiple of 8 fall back
     to loops fifty times slower; weight gradients of 3D convolutions over two levels, which the hourglass comes to from
     16 or 32 px, are uninitialised memory.
-
-    Raises:
-        InputError: such a network.
     """
     if width < 16 or width % 8:
         raise InputError(f"width: found {width} with bfloat16, expected a multiple of 8 from 16 on (or float32)")

@@ -25,11 +25,7 @@ _SUBPIXELS = 16
 class SemiGlobalMatching:
     """OpenCV's semi-global matching as a `DisparityModel`: eight paths, left-right check, holes filled.
 
-    Args:
-        max_disparity: disparities from 0 to `max_disparity` - 1 px are searched; a multiple of 16.
-
-    Raises:
-        InputError: another `max_disparity`.
+    Disparities from 0 to `max_disparity` - 1 px are searched; InputError if that is no positive multiple of 16.
     """
 
     def __init__(self, max_disparity: int = 192) -> None:
@@ -51,11 +47,7 @@ class SemiGlobalMatching:
         )
 
     def predict(self, left: NDArray[np.uint8], right: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """The left image's disparity, float32 (H, W) px, of a rectified pair, uint8 (H, W, 3) RGB; every pixel answers.
-
-        Raises:
-            ValueError: images of two sizes or of another type.
-        """
+        """The left image's disparity without holes, see `DisparityModel`."""
         disparity = self.matches(left, right)
         return fill_from_background(disparity, disparity >= 0)
 
@@ -75,18 +67,11 @@ class SemiGlobalMatching:
 
 
 def fill_from_background(disparity: NDArray[np.float32], valid: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """A dense map from one with holes, as the KITTI stereo benchmark fills the maps that it ranks.
+    """A dense map, float32 (H, W) px, from one with holes, filled as the KITTI stereo benchmark fills them for ranking.
 
-    A hole in a row takes the smaller of the disparities beside it, since what is hidden from one camera lies behind;
-    at the ends of a row there is one neighbour alone. Rows without any disparity are filled likewise from above and
-    below.
-
-    Args:
-        disparity: (H, W) px.
-        valid: (H, W), which of them are known.
-
-    Returns:
-        float32 (H, W) px; zeros if none is known.
+    A hole in a row takes the smaller of the disparities beside it, since a surface that one camera does not see lies
+    behind; at the ends of a row there is one neighbour alone. Rows without any disparity are filled from above and
+    below in the same way; zeros if nothing is `valid`.
     """
     filled = _filled_rows(np.where(valid, disparity, np.inf).astype(np.float32))
     filled = _filled_rows(filled.T).T
@@ -94,7 +79,7 @@ def fill_from_background(disparity: NDArray[np.float32], valid: NDArray[np.bool_
 
 
 def _filled_rows(disparity: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Infinite values take the smaller of the nearest finite ones in their row."""
+    """The map with every infinite value replaced by the smaller of the nearest finite ones in its row."""
     known = np.isfinite(disparity)
     width = disparity.shape[1]
     before = np.maximum.accumulate(np.where(known, np.arange(width), -1), axis=1)

@@ -25,13 +25,10 @@ _NOT_FINITE = -2
 class LidarProjection(NamedTuple):
     """A point (x, y, z) in the velodyne frame -> u, v, w: rows 0 to 2; depth in the rectified camera frame: row 3.
 
-    A row gives ((r0 x + r1 y) + r2 z) + r3; the pixel is (u / w, v / w), rounded half to even. All of it in float64, in
-    this order, so that every backend finds the same pixel.
+    A row of `matrix`, float64 (4, 4), gives ((r0 x + r1 y) + r2 z) + r3; the pixel is (u / w, v / w), rounded half to
+    even. All of it in float64, in this order, so that every backend finds the same pixel.
 
-    Attributes:
-        matrix: float64 (4, 4).
-        camera_constant: focal length x baseline, px m.
-        height, width: of the image, px.
+    `camera_constant` is focal length x baseline, px m; `height` and `width` are the image's, px.
     """
 
     matrix: NDArray[np.float64]
@@ -72,24 +69,17 @@ def lidar_disparity(
     image_size: tuple[int, int],
     overlap: Overlap = "nearest",
 ) -> NDArray[np.float32] | Tensor:
-    """Disparity of each pixel that a LiDAR point falls on.
+    """Disparity of each pixel that a LiDAR point falls on: float32 (height, width) px, 0 where none does.
 
     A point with x > 2 m is projected into the left image and rounded to a pixel; its disparity is focal length x
-    baseline over its depth in the rectified camera frame. Every device gives the same map.
+    baseline over its depth in the rectified camera frame. Every device gives the same map. A numpy array gives a numpy
+    array, a tensor a tensor on its device.
 
     Args:
-        points: (N, >= 3) x y z in the velodyne frame, metres.
-        calibration: of the frame.
-        image_size: (height, width) in pixels.
+        points: (N, >= 3) x y z in the velodyne frame, metres, finite; ValueError otherwise.
+        image_size: (height, width) px.
         overlap: which of several points on one pixel counts: the `nearest`, which is the one that the camera sees, or
             the `last` in the order of `points`, as in targets made by published code (Wang et al., Pseudo-LiDAR, 2019).
-
-    Returns:
-        float32 (height, width) in pixels, 0 where no point falls. A numpy array for a numpy array, for a tensor a
-        tensor on its device.
-
-    Raises:
-        ValueError: `points` is not (N, >= 3), or holds a coordinate that is not finite.
     """
     if not isinstance(points, Tensor):
         points = np.asarray(points)
@@ -125,7 +115,7 @@ def _on_gpu(points: Tensor, projection: LidarProjection, overlap: Overlap) -> Te
 
 
 def by_torch(points: Tensor, projection: LidarProjection, overlap: Overlap) -> Tensor:
-    """Plain PyTorch on any device with float64: what the kernels must equal; points (N, >= 3), finite."""
+    """The map by plain PyTorch on any device with float64: the kernels must equal it; points (N, >= 3), finite."""
     x, y, z = points[:, :3].double().unbind(dim=1)
     u, v, w, depth = (row[0] * x + row[1] * y + row[2] * z + row[3] for row in projection.matrix.tolist())
     column, row = torch.round(u / w), torch.round(v / w)

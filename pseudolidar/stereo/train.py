@@ -36,33 +36,24 @@ OUTPUT_WEIGHTS = (0.5, 0.7, 1.0)
 
 @dataclass(frozen=True)
 class StereoTraining(TrainingSettings):
-    """Settings of a training of PSMNet.
+    """Settings of a training of PSMNet; configs/stereo/psmnet.yaml has the paper's values.
 
     Attributes:
         loss: `depth` (the paper's u) or `disparity` (the paper's u').
-        steps: optimizer steps.
-        batch_size: crops in a step.
-        crop: height and width of the crops, px.
-        max_disparity, width, pool_sizes, hourglasses, blocks: of the network, see `PSMNet`.
-        align_corners: likewise; None: as recorded by the weights that training starts from, False from random ones.
-            Weights that record nothing, such as the published ones, demand a choice: see `load_psmnet`.
-        initialisation: of random weights: `published` (He's), or `comparing`, which is not in the paper: the first 3D
-            convolution starts out subtracting the images' features, and matching sets in after half as many steps; see
+        crop: height and width, px.
+        max_disparity, width, pool_sizes, hourglasses, blocks, checkpointing: of the network, see `PSMNet`.
+        align_corners: of the network; None: as recorded by the weights that training starts from, False from random
+            ones. Weights that record nothing, such as the published ones, demand a choice: see `load_psmnet`.
+        initialisation: of random weights: `published` (He's), or `comparing`, which is not in the paper: see
             `start_comparing`.
         smooth: smooth L1 rather than L1.
         max_depth_m: pixels farther away are not trained on; None trains on every known pixel. KITTI's LiDAR sees about
             80 m, while a town's exact map reaches the horizon, where a depth loss would put nearly all its weight.
         object_probability, jitter, colour, erasing: of the crops, see `Crops`.
-        optimizer: `adamw`, or `adam` as in the paper.
         learning_rate: the highest.
-        schedule: `one_cycle`, or `step`: a tenth from each of the `milestones` on.
-        milestones: steps, for the schedule `step`.
+        schedule: `one_cycle`, or `step`: a tenth from each of the `milestones` (steps) on.
         weight_decay: of AdamW.
         max_gradient_norm: gradients of a larger norm are scaled down to it; None leaves them alone.
-        checkpointing: less memory for more time, see `PSMNet`.
-
-    Raises:
-        InputError: an unknown initialisation, optimizer or schedule.
     """
 
     loss: Loss
@@ -115,22 +106,17 @@ def train_stereo(
     snapshots: Collection[int] = (),
     overwrite: bool = False,
 ) -> None:
-    """Train PSMNet on `data` and write `checkpoint`; a killed run goes on where it was.
+    """Train PSMNet on `data` and write `checkpoint` at the end; a killed run goes on where it was.
 
     Args:
-        settings: network, loss and schedule.
-        data: the pairs; of a data set in KITTI's object layout, those of `ObjectPairs`.
-        checkpoint: written when the run is finished.
         init: weights of the same network to start from, of any kind that `load_psmnet` reads and for any
             `max_disparity`; None starts from random weights.
-        seed: of the weights, batches and everything else that is random.
         snapshots: steps after which the weights are kept, as in `training.fit`.
         overwrite: a checkpoint of another record is replaced.
 
     Raises:
         InputError: settings that do not go together.
-        FormatError: a checkpoint or running state that was made otherwise, unless `overwrite`; `init` or the data are
-            not what they should be.
+        FormatError: a checkpoint or running state of another record, unless `overwrite`; unfit `init` or data.
         DivergenceError: the loss is not finite.
     """
     require_checkpoint_path(checkpoint)
@@ -154,14 +140,10 @@ def fit_stereo(
     snapshots: Collection[int] = (),
     overwrite: bool = False,
 ) -> None:
-    """Train a model of one or several PSMNets on `data` by the settings' schedule, whatever its loss.
+    """Train a model of one or several PSMNets, in place, by the settings' schedule, whatever its loss.
 
-    Args:
-        settings: crops, schedule, optimizer, machine.
-        model: trained in place.
-        compute_loss: as in `training.fit`.
-        arguments: the model's constructor arguments, kept in the checkpoint.
-        data, checkpoint, init, seed, snapshots, overwrite: as in `train_stereo`.
+    Like `train_stereo`; `compute_loss` is as in `training.fit`, and `arguments`, the model's constructor arguments, are
+    kept in the checkpoint.
     """
     pairs = ObjectPairs(data) if isinstance(data, ObjectDataset) else data
     inputs = {"data": combined_digest(digests_of(pairs))}
@@ -207,19 +189,14 @@ def disparity_loss(
 ) -> Tensor:
     """Mean error over the valid pixels: those with a target above 0 and, if given, below `max_disparity`.
 
+    A scalar; 0, still with a gradient of 0, where no pixel is valid.
+
     Args:
-        predicted: (B, H, W) disparity, px.
-        target: (B, H, W) disparity, px; 0 where unknown.
+        predicted, target: (B, H, W) disparity, px; the target is 0 where unknown.
         loss: `disparity` for the error in px, `depth` for the error of depth = C / disparity in metres.
         camera_constant: (B,) C = focal length x baseline, px m.
         smooth: smooth L1 (beta 1 px or 1 m), as the paper's runs; plain L1 otherwise.
-        max_disparity: what the network can express at most, px.
-
-    Returns:
-        A scalar; 0, still with a gradient of 0, where no pixel is valid.
-
-    Raises:
-        InputError: an unknown loss, or shapes that do not fit.
+        max_disparity: the most that the network can express, px.
     """
     if predicted.shape != target.shape or camera_constant.shape != predicted.shape[:1]:
         raise InputError(
@@ -256,9 +233,7 @@ def training_loss(model: PSMNet, batch: StereoBatch, loss: Loss, smooth: bool = 
 def initial_network(settings: StereoTraining, init: Path | None, seed: int) -> PSMNet:
     """The network that a training starts from, with the weights of `init`, or random ones from `seed`.
 
-    Raises:
-        FormatError: `init` is of another network.
-        InputError: a network that can't be trained in the settings' precision.
+    FormatError if `init` is of another network, InputError if this one can't be trained in the settings' precision.
     """
     if arithmetic_of(settings.precision, settings.device) == "bfloat16":
         require_bfloat16(settings.width, settings.max_disparity)

@@ -9,10 +9,12 @@ def volume_convolution(left: Tensor, right: Tensor, weight: Tensor, bias: Tensor
     """A 3x3x3 convolution (padding 1) of the concatenation cost volume, from 2D convolutions.
 
     At disparity d the volume holds left(x) and right(x - d) where x >= d, and zeros elsewhere. Its left half is the
-    same at every d, so a tap's disparity offset doesn't matter: the three can be summed. In its right half a tap
-    (dd, dx) reads right(x - d + dx - dd), so the result depends on s = x - d alone: a convolution of 3 x 5 taps. Where
-    the zeros begin (-2 <= x - d < 2) only some of the left taps count; at the first and last disparity and in the last
+    same at every d, so a tap's disparity offset doesn't matter: the three can be summed. In its right half a tap (dd,
+    dx) reads right(x - d + dx - dd), so the result depends on s = x - d alone: a convolution of 3 x 5 taps. Where the
+    zeros begin (-2 <= x - d < 2) only some of the left taps count; at the first and last disparity and in the last
     column some of the taps fall outside, and there the convolution is done as it is written.
+
+    Up to rounding it gives `torch.conv3d(cost_volume(left, right, levels), weight, bias, padding=1)`.
 
     Args:
         left, right: (B, C, H, W) features.
@@ -21,8 +23,7 @@ def volume_convolution(left: Tensor, right: Tensor, weight: Tensor, bias: Tensor
         levels: D >= 3 disparities, 0 to D - 1 pixels of the features.
 
     Returns:
-        (B, O, D, H, W), channels last; what `torch.conv3d(cost_volume(left, right, levels), weight, bias, padding=1)`
-        gives, up to rounding.
+        (B, O, D, H, W), channels last.
     """
     batch, channels, height, width = left.shape
     of_left, of_right = weight.split(channels, dim=1)

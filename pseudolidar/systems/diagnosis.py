@@ -1,8 +1,8 @@
-"""Which term of the downstream error grew: estimators of the terms, each with its assumption, and what they support.
+"""Estimators that tell which term of the downstream error grew, each with its assumption.
 
-The terms are those of "Fixes That Fail", section 3. None is observed, as each is defined by the best possible model;
-what is estimated here stands for it under an assumption that goes with the evidence. With one training seed nothing is
-decided.
+The terms are those of "Fixes That Fail", section 3. None can be observed, as each is defined by the best possible
+model; each estimate here speaks of its term under an assumption that goes with the evidence. With one training seed
+nothing is decided.
 """
 
 from collections.abc import Mapping, Sequence
@@ -35,9 +35,7 @@ class Evidence:
     """A finding about one term of the error.
 
     Attributes:
-        finding: what was found, a clause.
         supports: whether the term grew; None: undecided.
-        numbers: by name.
         interval: of the growth, in the unit of the loss.
         assumption: under which the finding speaks of the term.
     """
@@ -55,9 +53,7 @@ def estimation_growth(
 ) -> Evidence:
     """Growth of the downstream estimation error from u to u', by the learning curves of the model behind them.
 
-    Args:
-        sizes, random: see `learning_curve`.
-        before, after: (K, S) test losses of the downstream model on u and on u'.
+    `before` and `after` are (K, S) test losses of the downstream model on u and on u'; the rest as in `learning_curve`.
     """
     curves = [learning_curve(sizes, losses, random) for losses in (before, after)]
     here, there = (drawn_errors(curve.sizes, curve.losses, random) for curve in curves)
@@ -96,14 +92,9 @@ def capacity_growth(
     How far the loss falls from the model's own capacity to the largest is a lower bound of its approximation error,
     where the larger model's estimation error is no smaller.
 
-    Args:
-        capacities: K, rising, such as numbers of parameters.
-        before, after: (K, S) test losses of the downstream model on u and on u', at each capacity.
-        own: index of the capacity of the model in the system.
-        random: draws mean losses.
-
-    Raises:
-        ValueError: see `checked_losses`; `own` is the largest.
+    `before` and `after` are (K, S) test losses of the downstream model on u and on u' at K rising capacities, such as
+    numbers of parameters; `own` is the index of the capacity in the system. ValueError if that is the largest, or as in
+    `checked_losses`.
     """
     sides = (before, after)
     for losses in sides:
@@ -138,9 +129,8 @@ def intervention(full: Change, near_only: Change) -> Evidence:
     in Medicine 2008), as if independent; they share test items and tend to move together, which makes it too wide
     rather than too narrow.
 
-    Args:
-        full: of the downstream loss by the update, trained on all examples.
-        near_only: the same, trained on near examples alone, tested on the same items.
+    `full` is the change of the downstream loss, trained on all examples; `near_only` the same, trained on near examples
+    alone and tested on the same items.
     """
     difference = near_only.difference - full.difference
     a, b = full.interval, near_only.interval
@@ -178,7 +168,6 @@ class OracleGap:
 
     Attributes:
         gap: loss on u - loss on the oracle: all that a perfect input brings this downstream model.
-        gap_interval: of the gap.
         fraction: of the way that the update goes; negative: backwards. NaN where the gap's interval holds 0.
         interval: of the fraction.
     """
@@ -198,10 +187,8 @@ def oracle_gap(
 ) -> OracleGap:
     """The oracle y as the end of the scale, with intervals over test items and training seeds.
 
-    Args:
-        before, after, oracle: downstream test losses on u, u' and y, one a training seed, all on the same items.
-        random: draws items and mean losses.
-        trained: whether anything on the way is trained; if so, one seed gives no intervals and no fraction.
+    `before`, `after` and `oracle` are downstream test losses on u, u' and y, one for each training seed, all on the
+    same items. If anything on the way is `trained`, one seed gives no intervals and no fraction.
     """
     sides = (before, after, oracle)
     by_seed = [np.array([[loss.value() for loss in side]]) for side in sides]

@@ -51,8 +51,7 @@ class Command(Model):
     """A model that is somebody else's program; kinds of models add their placeholders, and their test in this process.
 
     Attributes:
-        train: template of the command that trains; None: there is nothing to train.
-        predict: template of the command that predicts.
+        train, predict: templates of the commands; `train` is None if there is nothing to train.
         files: globs of what determines the result beside the templates: scripts, configurations, weights.
         directory: where the commands run, and where relative globs start.
         cpus, gpus: what each command occupies.
@@ -69,11 +68,9 @@ class Command(Model):
     resumes: bool
 
     def require_templates(self, others: Sequence[str]) -> set[str]:
-        """Check both templates; return their placeholders, among which `others` are this kind of model's own.
+        """Check both templates; return their placeholders, among them this kind of model's own, `others`.
 
-        Raises:
-            FormatError: no such directory.
-            InputError: see `require_template`.
+        FormatError if there is no such directory, otherwise errors as `require_template`.
         """
         object.__setattr__(self, "files", tuple(self.files))
         object.__setattr__(self, "directory", Path(self.directory).resolve())
@@ -112,12 +109,7 @@ class Command(Model):
             raise FormatError(output, "folder", "nothing in it", "the model that the training command writes: {output}")
 
     def call(self, template: str, inputs: Inputs, folder: Path) -> Path:
-        """Call a command; returns its {output}.
-
-        Raises:
-            CommandError: see `run_command`.
-            FormatError: files that have changed since the study started.
-        """
+        """Call a command and return its {output}; errors as `run_command`, or FormatError for changed files."""
         now = self._digests_now()
         for name in sorted(self._digests.keys() | now.keys()):
             if now.get(name) != self._digests.get(name):
@@ -140,7 +132,7 @@ class Command(Model):
 
 
 def require_template(what: str, template: str, known: Collection[str], required: Collection[str]) -> set[str]:
-    """The placeholders of a template: a command line with {name} for what is filled in, and {{ }} for braces.
+    """The placeholders of a template: a command line with {name} for each value to fill in, and {{ }} for braces.
 
     Raises:
         InputError: unbalanced quotes or braces, no program, a name that is not `known`, or a `required` one missing.
@@ -180,22 +172,11 @@ def matching_files(patterns: Sequence[str], directory: Path) -> list[str]:
 def run_command(
     template: str, values: Mapping[str, str | Path | int], folder: Path, directory: Path, cpus: int, resumes: bool
 ) -> Path:
-    """Run a command to its end; {output} is a folder of its own in the stage's folder.
+    """Run a command to its end and return {output}, a folder of its own in `folder`; CommandError if it fails.
 
-    There is no shell: the template is split into words first, then the words are filled in, so that a path with blanks
-    or quotes stays one word and nothing in it is interpreted. The command gets no standard input; OMP_NUM_THREADS is
-    `cpus`; when this process ends, however it does, the command's process group is killed.
-
-    Args:
-        template, directory, cpus, resumes: see `Command`.
-        values: for the placeholders, without `output`.
-        folder: the stage's.
-
-    Returns:
-        the folder that the command filled.
-
-    Raises:
-        CommandError: an exit status other than 0.
+    There is no shell: the template is split into words first, then the words are filled in from `values`, so that a
+    path with blanks or quotes stays one word and nothing in it is interpreted. The command gets no standard input;
+    OMP_NUM_THREADS is `cpus`; when this process ends, for whatever reason, the command's process group is killed.
     """
     output = folder.resolve() / OUTPUT
     if output.exists() and not resumes:
@@ -226,7 +207,6 @@ def run_command(
 
 
 def _tail(path: Path) -> list[str]:
-    """The last lines that a command printed in its last attempt."""
     with path.open("rb") as file:
         file.seek(0, os.SEEK_END)
         file.seek(max(0, file.tell() - _TAIL_BYTES))

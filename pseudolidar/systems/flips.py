@@ -18,13 +18,10 @@ FATES: tuple[Fate, ...] = ("kept", "negative flip", "positive flip", "missed")
 
 @dataclass(frozen=True, eq=False)
 class Flips:
-    """Two versions on the same items.
+    """Two versions on the same items: bool (N,), whether each has the item right.
 
-    Two trainings of one version that differ in nothing but the seed flip items as well: compare them, too, before
-    flips are laid to an update.
-
-    Attributes:
-        before, after: bool (N,), whether each version has the item right.
+    Two trainings of one version that differ in nothing but the seed flip items as well: compare them, too, before you
+    blame an update for flips.
     """
 
     before: NDArray[np.bool_]

@@ -1,4 +1,4 @@
-"""Test loss against the number of training examples, and what is uncertain about it with a few training seeds.
+"""Test loss against the number of training examples, and its uncertainty with a few training seeds.
 
 Intervals over training seeds: the mean loss of S seeds is uncertain by its standard error times Student's t with S - 1
 degrees of freedom. Draws of such means, put through an estimator, give its interval (a generalized pivot, Weerahandi,
@@ -26,10 +26,9 @@ class LearningCurve:
 
     Attributes:
         sizes: (K,) numbers of examples, or fractions of all.
-        losses: (K, S), one a training seed.
-        asymptote: the loss with examples without end.
-        estimation_error: how far the loss at the largest size lies above it.
-        interval: of the estimation error; NaN with one seed.
+        losses: (K, S), for each of S training seeds.
+        asymptote: the loss with infinitely many examples.
+        estimation_error: how far the loss at the largest size lies above it; its `interval` is NaN with one seed.
         exponent: fitted, or 0.5 where there are two sizes.
     """
 
@@ -50,20 +49,15 @@ class LearningCurve:
 def learning_curve(sizes: Sequence[float], losses: NDArray[np.float64], random: np.random.Generator) -> LearningCurve:
     """Fit a learning curve by least squares over all seeds; its error is at least 0, its exponent in [0.3, 1].
 
-    With two sizes the exponent can't be fitted: it is set to 0.5, and the interval is as wide as all exponents in
-    [0.3, 1] make it.
+    `sizes` are K rising numbers of training examples, or fractions of all; `losses` are (K, S) test losses of S
+    training seeds; ValueError as in `checked_losses`.
+
+    With two sizes the exponent can't be fitted: it is set to 0.5, and the interval is as wide as all exponents in [0.3,
+    1] make it.
 
     The interval is as good as the curve's shape: sizes hardly above the number of things to learn bend it (least
-    squares of d weights has the error variance * d / (n - d - 1), steeper than 1 / n there), and the fit then takes
-    the error for larger than it is.
-
-    Args:
-        sizes: K numbers of training examples, or fractions of all, rising.
-        losses: (K, S) test losses, one a training seed.
-        random: draws mean losses.
-
-    Raises:
-        ValueError: see `checked_losses`.
+    squares of d weights has the error variance * d / (n - d - 1), steeper than 1 / n there), and the fit then takes the
+    error for larger than it is.
     """
     places = checked_losses("sizes", sizes, losses)
     exponents = EXPONENTS if len(places) > 2 else np.array([0.5])
@@ -87,7 +81,7 @@ def checked_losses(name: str, places: Sequence[float], losses: NDArray[np.float6
 
 
 def drawn_means(losses: NDArray[np.float64], random: np.random.Generator) -> NDArray[np.float64]:
-    """(DRAWS, K) what the K mean losses may be, from (K, S) losses; NaN with one seed."""
+    """(DRAWS, K) possible values of the K mean losses, from (K, S) losses; NaN with one seed."""
     seeds = losses.shape[1]
     if seeds < 2:
         return np.full((DRAWS, len(losses)), np.nan)
@@ -124,6 +118,6 @@ def _fit(
 
 
 def widest_interval(drawn: NDArray[np.float64]) -> Interval:
-    """The smallest that holds the intervals of all rows of draws (E, R)."""
+    """The smallest interval that holds those of all rows of draws (E, R)."""
     rows = [percentile_interval(row) for row in drawn]
     return Interval(min(row.low for row in rows), max(row.high for row in rows))

@@ -1,4 +1,4 @@
-"""Test losses item by item: the loss of any choice of the test items, which is what resampling them asks for."""
+"""Test losses item by item: the loss of any choice of the test items, which resampling needs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,20 +22,16 @@ class ItemLosses(Protocol):
 
     @property
     def unit(self) -> str:
-        """Of the loss, for people; empty for a pure number."""
+        """The loss's unit, for people; empty for a pure number."""
 
     @property
     def scored(self) -> int:
         """How many of the items hold something to score: with few, resampling tells little."""
 
     def of(self, weights: NDArray[np.int64]) -> NDArray[np.float64]:
-        """The loss of R choices of the items.
+        """The loss, float64 (R,), of R choices of the items; NaN where a choice holds nothing that could be scored.
 
-        Args:
-            weights: int64 (R, F), how often each item is taken.
-
-        Returns:
-            float64 (R,), NaN where a choice holds nothing that could be scored.
+        `weights`, int64 (R, F), say how often each item is taken.
         """
 
     def value(self) -> float:
@@ -46,10 +42,7 @@ class ItemLosses(Protocol):
 class MeanLoss:
     """A mean over parts of the items, such as an error over pixels of frames: sum(w total) / sum(w count).
 
-    Attributes:
-        total: float64 (F,), the item's summed loss.
-        count: float64 (F,), over how many parts; 0 for an item that has none.
-        items, unit: see `ItemLosses`.
+    Of each item, `total` is the summed loss and `count` over how many parts, 0 if it has none; both float64 (F,).
     """
 
     items: tuple[str, ...]
@@ -104,15 +97,10 @@ class MeanLoss:
 def resampled_losses(
     models: Sequence[Sequence[ItemLosses]], random: np.random.Generator, replicates: int
 ) -> NDArray[np.float64]:
-    """Losses of M models on test items drawn R times with replacement, the same items for all.
+    """Losses, float64 (M, R), of M models on test items drawn R times with replacement, the same items for all.
 
-    Args:
-        models: of each the losses of all its training seeds, all on the same items.
-        random: draws the items.
-        replicates: R.
-
-    Returns:
-        float64 (M, R), each the mean over the seeds; NaN where drawn items hold nothing to score.
+    `models` holds for each the losses of all its training seeds, all on the same items; the result is their mean, NaN
+    where drawn items hold nothing to score.
     """
     items = len(models[0][0].items)
     step = max(1, _NUMBERS_AT_ONCE // items)

@@ -29,20 +29,15 @@ def make_stages_on_ray(
 ) -> RunResult:
     """Make every stage that is not finished, parents first; the artifacts are those of `make_stages`, byte for byte.
 
-    A stage is handed to Ray when its parents are finished: one that waits holds no resources. It goes to a node with
-    as many free processors and cards as it asks for; one that asks for more than any node has takes a whole node. Its
-    output goes to `LOG_FILE` in its folder. When its process or its machine dies, it goes on from where it was in
-    another; when it fails for a reason of its own, it isn't tried again, and what depends on it is left out.
+    A stage is handed to Ray when its parents are finished: one that waits holds no resources. It goes to a node with as
+    many free processors and cards as it asks for; one that asks for more than any node has takes a whole node. Its
+    output goes to `LOG_FILE` in its folder. When its process or its machine dies, it is continued in another, up to
+    `retries` times; when it fails for a reason of its own, it isn't tried again, and what depends on it is left out.
 
-    Args:
-        store: its folder has the same path on every node, on storage that they share. So have the data sets.
-        stages: what is wanted.
-        address: of a cluster that this machine belongs to: `auto`, or HOST:PORT; its nodes have the same environment
-            as this process, the package included. None: a cluster of this machine alone, for this call.
-        retries: how often a stage whose process died is tried again.
-
-    Raises:
-        InputError: no cluster at the address; retries below 0.
+    The folder of `store`, and the data sets, have the same path on every node, on storage that they share. `address` is
+    of a cluster that this machine belongs to: `auto`, or HOST:PORT; its nodes have the same environment as this
+    process, the package included. None: a cluster of this machine alone, for this call. InputError if there is no such
+    cluster.
     """
     if retries < 0:
         raise InputError(f"retries: found {retries}, expected 0 or more")
@@ -85,7 +80,6 @@ def _make_at_home(store: ArtifactStore, stage: Stage, directory: str) -> str | N
 
 
 def _message(reference: Any, retries: int) -> str | None:
-    """Why a stage failed, in one line; None if it didn't."""
     try:
         message: str | None = ray.get(reference)
     except (WorkerCrashedError, NodeDiedError, OutOfMemoryError):

@@ -31,12 +31,9 @@ class StageFailure:
 
 @dataclass
 class RunResult:
-    """The stages of a run by what became of them.
+    """The stages of a run: made now (not those that were there before), failed for good, skipped.
 
-    Attributes:
-        made: now; those that were there before are not among them.
-        failed: for good.
-        skipped: not tried, since something that they depend on failed.
+    A stage is skipped, not tried, where something that it depends on failed.
     """
 
     made: list[Stage] = field(default_factory=list)
@@ -50,14 +47,7 @@ class RunResult:
 
 
 class Schedule:
-    """Which stages can be made next, as others finish or fail.
-
-    Attributes:
-        result: so far.
-        running: stages that are being made.
-        total: stages in all.
-        before: stages that were finished before.
-    """
+    """Which stages can be made next, as others finish or fail; `before` of `total` were finished at the start."""
 
     def __init__(self, store: ArtifactStore, stages: Sequence[Stage]) -> None:
         self.result = RunResult()
@@ -71,7 +61,7 @@ class Schedule:
 
     @property
     def place(self) -> int:
-        """How many stages are done with, one way or another."""
+        """How many stages are made, failed or skipped."""
         return self.before + len(self.result.made) + len(self.result.failed) + len(self.result.skipped)
 
     def numbered(self, place: int) -> str:
@@ -135,17 +125,11 @@ class Schedule:
 
 
 def make_stages(store: ArtifactStore, stages: Sequence[Stage], workers: int = 1) -> RunResult:
-    """Make all stages that are not finished, and what they depend on. One that fails stops only what depends on it.
+    """Make all stages that are not finished, and their parents. A failure stops only the stages that depend on it.
 
-    Args:
-        store: where they go.
-        stages: what is wanted.
-        workers: stages at once, one processor each unless they ask for more. One: in this process, with each stage's
-            own progress bars. More: in processes of their own, whose output goes to `LOG_FILE` in the stage's folder;
-            one that dies is replaced, and its stage goes on from where it was, up to `MAX_DEATHS` times.
-
-    Raises:
-        InputError: less than one worker.
+    With one worker the stages are made in this process, with each stage's own progress bars. With more, that many are
+    made at once (one processor each unless they ask for more) in processes of their own, whose output goes to
+    `LOG_FILE` in the stage's folder; one that dies is replaced, and its stage continued, up to `MAX_DEATHS` times.
     """
     if workers < 1:
         raise InputError(f"workers: found {workers}, expected 1 or more")
@@ -211,7 +195,7 @@ def _fits(stage: Stage, running: Sequence[Stage], workers: int) -> bool:
 
 
 def make_logged(store: ArtifactStore, stage: Stage) -> str | None:
-    """Make a stage in a worker; what it prints goes to its `LOG_FILE`. Returns None, or why it failed, in one line."""
+    """Make a stage in a worker, printing to its `LOG_FILE`; returns None, or why it failed, in one line."""
     folder = store.folder(stage)
     folder.mkdir(parents=True, exist_ok=True)
     with _output_to(folder / LOG_FILE):
@@ -236,7 +220,6 @@ def default_workers() -> int:
 
 @contextmanager
 def _output_to(path: Path) -> Iterator[None]:
-    """Standard output and error, of this process and of what it starts, go to the end of a file."""
     sys.stdout.flush()
     sys.stderr.flush()
     saved = os.dup(1), os.dup(2)

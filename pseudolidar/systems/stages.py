@@ -1,4 +1,4 @@
-"""A stage: what is cached on disk, known by the fingerprint of everything that determines it; the store of stages."""
+"""A stage: cached on disk, known by the fingerprint of everything that determines it; the store of stages."""
 
 import json
 import re
@@ -21,7 +21,7 @@ class Task(Protocol):
 
     @property
     def version(self) -> int:
-        """Declared by the task's code, raised when the same settings give another result."""
+        """Raised by the task's author when the same settings give another result."""
 
     def settings(self) -> Mapping[str, Any]:
         """JSON-able: all that determines the result beside the version and the parents' folders, a seed included."""
@@ -29,18 +29,16 @@ class Task(Protocol):
     def run(self, folder: Path, parents: Mapping[str, Path]) -> None:
         """Fill `folder` from the parents' folders, by role. Called again after a kill, go on from what is there.
 
-        What is there of another record than this machine and version would make is replaced: nobody else uses it.
+        Replace what is there if its record is not the one that this machine and version would make: nobody else uses
+        it.
         """
 
 
 @dataclass(frozen=True)
 class Resources:
-    """Processors and cards that a stage occupies while it is made.
+    """Processors and cards (a fraction of one, too) that a stage occupies while it is made.
 
-    Attributes:
-        cpus: processor threads; PyTorch computes with as many, on whatever machine, since their number can change the
-            last bit of a sum.
-        gpus: cards, or a fraction of one.
+    PyTorch computes with `cpus` threads on whatever machine, since their number can change the last bit of a sum.
     """
 
     cpus: int = 1
@@ -55,13 +53,11 @@ class Resources:
 
 @dataclass(frozen=True, eq=False)
 class Stage:
-    """Fills one folder.
+    """A task that fills one folder, reading those of its parents, which are known by their role in the task.
 
     Attributes:
-        name: what it makes, e.g. "predict-u"; letters, digits, dots, dashes and underscores.
-        task: what makes it.
-        parents: the stages whose folders it reads, by their role in the task.
-        resources, title: what it occupies, what people call it; no parts of the fingerprint.
+        name: e.g. "predict-u"; letters, digits, dots, dashes and underscores.
+        resources, title: no parts of the fingerprint; the title is for people.
     """
 
     name: str
@@ -111,7 +107,7 @@ def parents_first(stages: Sequence[Stage]) -> list[Stage]:
 
 
 class ArtifactStore:
-    """A folder with one subfolder a stage. Any number of processes and machines that see the folder can share it.
+    """A folder with a subfolder for each stage. Any number of processes and machines that see the folder can share it.
 
     `root` is made when the first stage is; FormatError where it is a file.
     """

@@ -20,9 +20,7 @@ class Inputs:
     """The folders and the seed that a step of a model is given.
 
     Attributes:
-        data: the data set's folder.
         parents: by the parent's name, the folder of its predictions.
-        seed: of the training.
         model, predictions, tested: the folders that train, predict and test filled; None before, and without the step.
     """
 
@@ -57,7 +55,7 @@ class Model:
         return self.versions[step]
 
     def settings(self, step: Step) -> Mapping[str, Any]:
-        """JSON-able: what determines the step's result beside data, parents, seed and the steps before it."""
+        """JSON-able: all that determines the step's result beside data, parents, seed and the steps before it."""
         return {}
 
     def resources(self, step: Step) -> Resources:
@@ -111,14 +109,7 @@ class StepTask:
 class System:
     """A static directed acyclic graph of models on one data set ("Fixes That Fail", section 2).
 
-    Args:
-        data: the stage whose folder is the data set.
-        vertices: in any order.
-        name: for people.
-
-    Attributes:
-        vertices: by name.
-        graph: their names, an edge for every parent.
+    `data` is the stage whose folder is the data set; `graph` holds the vertices' names, an edge for every parent.
 
     Raises:
         ValueError: two vertices of one name, one called data or as a step, an unknown parent, a circle.
@@ -186,16 +177,12 @@ class System:
         return stages
 
     def is_trained(self, name: str) -> bool:
-        """Whether chance takes part in what a vertex predicts: it or one that it depends on is trained."""
+        """Whether a vertex, or one that it depends on, is trained: then another seed gives other predictions."""
         upstream = {name, *nx.ancestors(self.graph, name)}
         return any("train" in self.vertices[other].model.steps for other in upstream)
 
     def test_loss(self, store: ArtifactStore, name: str, seed: int) -> ItemLosses:
-        """The test loss of a vertex whose stages are finished.
-
-        Raises:
-            ValueError: a vertex without one.
-        """
+        """The test loss of a vertex whose stages are finished; ValueError for a vertex without one."""
         model = self.vertices[name].model
         if "test" not in model.steps:
             raise ValueError(f"test loss: found a vertex without one, {name!r}, expected one that is tested")

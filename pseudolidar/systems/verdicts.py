@@ -25,17 +25,13 @@ class Change:
     """The change of a vertex' test loss by an update.
 
     Attributes:
-        vertex: its name.
         before, after: the test loss, mean over the training seeds.
         difference: after - before; negative is better.
-        interval: of the difference; over test items alone where `over_seeds` is false.
-        confidence: of the interval.
+        interval: of the difference, at `confidence`; over test items alone where `over_seeds` is false.
         by_seed: the difference of each training seed.
-        over_seeds: whether the interval holds for other training seeds, too.
         p_value: two-sided, of no change; NaN where training noise is unknown.
         word: improved or worse where the interval excludes 0, undecided otherwise and where nothing can be decided.
         reason: why nothing can be decided, empty otherwise.
-        unit: of the loss.
     """
 
     vertex: str
@@ -89,11 +85,11 @@ def change(
 
     * items: percentile bootstrap, as `evaluation.compare`; the items drawn are the same for all seeds, before and
       after, so that what makes an item hard cancels. Expanded for few items, of which a bootstrap's intervals are too
-      narrow (Hesterberg, The American Statistician 2015): by 10 % for 20 of them, 1 % for 200; of those
-      that hold something to score, since one such item among a hundred would have an interval of no width. Items count
-      as independent; neighbouring frames of a video are not, and make it too narrow;
-    * seeds: the mean over seeds of the differences (each over all items) has standard error sqrt(variance / S), and
-      the error over it follows Student's t with S - 1 degrees of freedom.
+      narrow (Hesterberg, The American Statistician 2015): by 10 % for 20 of them, 1 % for 200; of those that hold
+      something to score, since one such item among a hundred would have an interval of no width. Items count as
+      independent; neighbouring frames of a video are not, and make it too narrow;
+    * seeds: the mean over seeds of the differences (each over all items) has standard error sqrt(variance / S), and the
+      error over it follows Student's t with S - 1 degrees of freedom.
 
     The interval holds the middle of the distribution of the sum, which is an average of t distributions, one around
     each replicate. It is exact for seed noise alone (if that is normal), the bootstrap's for item noise alone, and
@@ -103,17 +99,14 @@ def change(
     With two seeds only changes of many times the training noise are seen.
 
     Args:
-        name: of the vertex.
-        before, after: test losses, one a training seed, seeds in the same order, all on the same items.
-        random: draws items.
-        trained: whether anything in the vertex' history is trained, so that another seed gives another loss. If so,
-            one seed leaves the change undecided.
+        before, after: test losses for each training seed, seeds in the same order, all on the same items.
+        trained: whether anything in the vertex' history is trained, so that another seed gives another loss. If so, one
+            seed leaves the change undecided.
         replicates: how many draws of the items.
-        confidence: of the interval.
 
     Raises:
-        ValueError: no seeds or unequal numbers of them, other items in one than in another, no items, no replicates,
-            a confidence outside of (0, 1).
+        ValueError: no seeds or unequal numbers of them, other items in one than in another, no items, no replicates, a
+            confidence outside of (0, 1).
     """
     _check(before, after, replicates, confidence)
     by_seed = np.array([b.value() - a.value() for a, b in zip(before, after, strict=True)])
@@ -160,11 +153,9 @@ def change(
 
 @dataclass(frozen=True)
 class UpdateVerdict:
-    """The changes by replacing one model: its own, and those of all that are fed by it.
+    """The changes by replacing one model: its own, and those of its descendants.
 
-    Attributes:
-        own: of the vertex that was replaced.
-        descendants: by vertex, retrained with the same algorithm on the new input.
+    Descendants, by vertex, are retrained with the same algorithm on the new input.
     """
 
     own: Change
@@ -191,7 +182,7 @@ class UpdateVerdict:
         return tuple(name for name in self._called("worse") if name in kept)
 
     def sentences(self) -> list[str]:
-        """The verdict, the changes, what their number and the number of seeds mean for it."""
+        """The verdict, the changes, and how their number and the number of seeds limit it."""
         lines = [self._headline(), self.own.sentence(), *(found.sentence() for found in self.descendants.values())]
         if self._called("worse") and len(self.descendants) > 1:
             lines.append(self._correction())

@@ -148,7 +148,7 @@ def map_metrics(
     regions: NDArray[np.bool_] | None = None,
     mean_disparity: float | None = None,
 ) -> StereoMetrics:
-    """Compare a frame's disparity map with the true one, (H, W) px, over the pixels where that is not 0 (unknown).
+    """Compare a frame's disparity map, (H, W) px, with the true one, over the pixels where the truth is known (not 0).
 
     Args:
         camera_constant_px_m: focal length x baseline, px m.

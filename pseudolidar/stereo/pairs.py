@@ -21,7 +21,7 @@ from pseudolidar.stereo.targets import target_disparity
 
 @dataclass(frozen=True, eq=False)
 class StereoPair:
-    """A rectified pair with the disparity of its left image; FormatError if these don't fit together.
+    """A rectified pair with the disparity of its left image; FormatError for other types, sizes or values.
 
     Attributes:
         source: the left image's file; errors name it.

@@ -32,7 +32,7 @@ TERMS: tuple[Term, ...] = get_args(Term)
 
 @dataclass(frozen=True)
 class Evidence:
-    """A finding about one term of the error.
+    """A finding, in a clause, about one term of the error.
 
     Attributes:
         supports: whether the term grew; None: undecided.
@@ -166,10 +166,8 @@ def intervention(full: Change, near_only: Change) -> Evidence:
 class OracleGap:
     """How far an update goes on the way from u to the oracle.
 
-    Attributes:
-        gap: loss on u - loss on the oracle: all that a perfect input brings this downstream model.
-        fraction: of the way that the update goes; negative: backwards. NaN where the gap's interval holds 0.
-        interval: of the fraction.
+    `gap` is the loss on u - the loss on the oracle: all that a perfect input brings this downstream model. `fraction`,
+    with its `interval`, is of the way that the update goes; negative: backwards. NaN where the gap's interval holds 0.
     """
 
     gap: float

@@ -29,15 +29,15 @@ def make_stages_on_ray(
 ) -> RunResult:
     """Make every stage that is not finished, parents first; the artifacts are those of `make_stages`, byte for byte.
 
-    A stage is handed to Ray when its parents are finished: one that waits holds no resources. It goes to a node with as
-    many free processors and cards as it asks for; one that asks for more than any node has takes a whole node. Its
-    output goes to `LOG_FILE` in its folder. When its process or its machine dies, it is continued in another, up to
-    `retries` times; when it fails for a reason of its own, it isn't tried again, and what depends on it is left out.
+    A stage is handed to Ray when its parents are finished: one that waits holds no resources. It goes to a node with
+    enough free processors and cards; if no node has as many, it takes a whole node. Its output goes to `LOG_FILE` in
+    its folder. When its process or its machine dies, it is continued in another, up to `retries` times; when it fails
+    for a reason of its own, it isn't tried again, and the stages that depend on it are left out.
 
     The folder of `store`, and the data sets, have the same path on every node, on storage that they share. `address` is
     of a cluster that this machine belongs to: `auto`, or HOST:PORT; its nodes have the same environment as this
     process, the package included. None: a cluster of this machine alone, for this call. InputError if there is no such
-    cluster.
+    cluster, or for `retries` below 0.
     """
     if retries < 0:
         raise InputError(f"retries: found {retries}, expected 0 or more")

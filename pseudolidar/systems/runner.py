@@ -130,6 +130,7 @@ def make_stages(store: ArtifactStore, stages: Sequence[Stage], workers: int = 1)
     With one worker the stages are made in this process, with each stage's own progress bars. With more, that many are
     made at once (one processor each unless they ask for more) in processes of their own, whose output goes to
     `LOG_FILE` in the stage's folder; one that dies is replaced, and its stage continued, up to `MAX_DEATHS` times.
+    InputError for less than one worker.
     """
     if workers < 1:
         raise InputError(f"workers: found {workers}, expected 1 or more")

@@ -21,16 +21,15 @@ class Task(Protocol):
 
     @property
     def version(self) -> int:
-        """Raised by the task's author when the same settings give another result."""
+        """A number that the task's author increases when the same settings give another result."""
 
     def settings(self) -> Mapping[str, Any]:
         """JSON-able: all that determines the result beside the version and the parents' folders, a seed included."""
 
     def run(self, folder: Path, parents: Mapping[str, Path]) -> None:
-        """Fill `folder` from the parents' folders, by role. Called again after a kill, go on from what is there.
+        """Fill `folder` from the parents' folders, by role. Called again after a kill, continue from its content.
 
-        Replace what is there if its record is not the one that this machine and version would make: nobody else uses
-        it.
+        Replace content whose record is not the one that this machine and version would make: nobody else uses it.
         """
 
 

@@ -36,10 +36,10 @@ class Model:
     """How to train, to predict and to test: a base for frozen dataclasses at the top of their modules.
 
     For each of its steps a model has a method, `run_train`, `run_predict` or `run_test`, of `Inputs` and the folder to
-    fill. Called again after a kill, it goes on from what is there.
+    fill. Called again after a kill, it continues from the folder's content.
 
     Attributes:
-        versions: of the code of each step that the model has, in the order of `STEPS`, raised when the same settings
+        versions: of the code of each step that the model has, in the order of `STEPS`, increased when the same settings
             give another result. A model without training has no "train", one that is not scored by itself no "test".
     """
 

@@ -1,4 +1,4 @@
-"""Training and loading of either kind of detector, and the loop that writes KITTI result files."""
+"""Train, load and run detectors of either kind."""
 
 import logging
 from collections import Counter
@@ -19,14 +19,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class DetectionTally:
-    """Counts of a detection run, for its log.
-
-    Attributes:
-        class_names: that the detector finds.
-        frames: detected in now.
-        found: objects.
-        skipped: by reason.
-    """
+    """Counts of a detection run: frames detected in this run, objects found, and what was skipped, by reason."""
 
     class_names: tuple[str, ...]
     frames: int = 0
@@ -38,7 +31,7 @@ def load_detector(checkpoint: str | Path, device: str = "cpu") -> Detector:
     """A trained detector from its checkpoint, on `device`.
 
     Raises:
-        FormatError: no such file, or no detector's checkpoint.
+        FormatError: no such file, or not a finished detector's checkpoint.
         InputError: no such device.
     """
     path = Path(checkpoint)
@@ -63,23 +56,20 @@ def train_detector(
     device: str | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Train a detector and write its checkpoint; resumable, see `training.fit`.
+    """Train a detector of the kind that `settings` belong to, and write its checkpoint; resumable, see `training.fit`.
 
     Args:
-        settings: of the training: they say which kind of detector.
         dataset: the labelled training split.
         clouds_dir: ID.bin of every frame, velodyne frame.
-        class_names: of Car, Pedestrian and Cyclist: for PointRCNN one, for Frustum PointNet one or several.
-        checkpoint: the file to write; `load_detector` reads it.
+        class_names: of Car, Pedestrian and Cyclist: exactly one for PointRCNN, one or several for Frustum PointNet.
         seed: of initial weights, order, augmentation, sampling and dropout.
         max_depth: m; objects and points beyond are left out (near-only).
-        device: where to train; None: as the settings say.
-        overwrite: a checkpoint of another record is replaced.
+        device: None: as the settings say.
 
     Raises:
-        FormatError: a missing or broken file, or no object of one of the classes to train on; a checkpoint or running
-            state that was made otherwise, unless `overwrite`.
-        InputError: other classes than these, none, or one twice.
+        FormatError: a missing or broken file; a class without objects to train on; or, unless `overwrite`, a checkpoint
+            or running state of another record.
+        InputError: class names other than these, none, or one twice.
     """
     if isinstance(settings, FrustumTraining):
         train_frustum_pointnet(
@@ -98,19 +88,14 @@ def detect(
     output_dir: str | Path,
     boxes: Mapping[str, Boxes2d] | None = None,
 ) -> DetectionTally:
-    """Write a KITTI result file, `output_dir`/ID.txt, for every frame; an empty one where nothing is found.
+    """Write a KITTI result file, `output_dir`/ID.txt, for every frame; it is empty where nothing is found.
 
-    Result files that are there already are left alone.
+    Existing result files are kept and not counted.
 
     Args:
-        detector: see `load_detector`.
         dataset: frames with calibration; labels are not read.
         clouds_dir: ID.bin of every frame, velodyne frame.
-        output_dir: made if missing.
         boxes: 2D boxes by frame; a frame without an entry has none. Detectors that need none ignore them.
-
-    Returns:
-        counts of what was found now, for `log_tallies`.
 
     Raises:
         FormatError: a missing or broken cloud or calibration; missing clouds are found before any work.

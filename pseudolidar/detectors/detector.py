@@ -1,4 +1,4 @@
-"""A trained detector, and what the kinds of detectors have in common in training and detection."""
+"""The interface of a trained detector, and helpers that all kinds of detectors share."""
 
 import functools
 import zlib
@@ -17,11 +17,11 @@ from pseudolidar.kitti import Calibration, Objects
 
 
 class Detector(ABC):
-    """A trained detector: one frame's cloud in, its objects out.
+    """A trained detector: the cloud of one frame in, its objects out.
 
     Attributes:
-        class_names: of the classes that it finds, as KITTI writes them.
-        starts_from_boxes2d: whether it looks into 2D boxes alone; else it needs none.
+        class_names: the classes that it finds, in KITTI's spelling.
+        starts_from_boxes2d: whether it searches only inside 2D boxes; else it needs none.
         wants_sparse_cloud: whether clouds from disparity maps are to be sparsified for it (`cloud.sparsify_points`).
     """
 
@@ -38,23 +38,19 @@ class Detector(ABC):
         boxes: Boxes2d,
         seed: int,
     ) -> tuple[Objects, Counter[str]]:
-        """Detect the objects of one frame.
+        """The objects of one frame, and how often something was skipped for which reason.
 
         Args:
             points_velo: float32 (N, 4), velodyne frame.
-            calibration: the frame's.
             image_size: (height, width) of the left image, px.
             boxes: 2D boxes of any class; detectors that need none ignore them.
-            seed: of the choice of points.
-
-        Returns:
-            the objects, and how often something was skipped for which reason.
+            seed: of the random choice of points.
         """
 
 
 @contextmanager
 def reading_checkpoint(path: str | Path, expected: str) -> Iterator[None]:
-    """Within, what a checkpoint lacks or has in the wrong shape becomes a FormatError that says what is `expected`."""
+    """Turn missing keys and wrong shapes within the block into a FormatError that says what was `expected`."""
     try:
         yield
     except (KeyError, TypeError, RuntimeError) as error:
@@ -64,13 +60,10 @@ def reading_checkpoint(path: str | Path, expected: str) -> Iterator[None]:
 def detected_objects(
     class_name: NDArray[np.str_], box2d: NDArray[np.float64], box3d: NDArray[np.float64], score: NDArray[np.float64]
 ) -> Objects:
-    """Detections as `Objects`; truncation and occlusion are not given.
+    """Detections as `Objects`, without truncation and occlusion.
 
-    Args:
-        class_name: (N,).
-        box2d: (N, 4), px.
-        box3d: (N, 7) x y z h w l ry, rectified camera frame; any heading, it is wrapped to [-pi, pi).
-        score: (N,).
+    `box2d` is (N, 4) px, `box3d` (N, 7) x y z h w l ry in the rectified camera frame; headings are wrapped to [-pi,
+    pi).
     """
     count = len(class_name)
     heading = _wrapped(box3d[:, 6])
@@ -86,21 +79,20 @@ def detected_objects(
 
 
 def _wrapped(angle: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The same angles (rad) shifted by whole turns into [-pi, pi)."""
     return (angle + np.pi) % (2 * np.pi) - np.pi
 
 
 def counted(verb: str, reasons: Mapping[str, int]) -> str:
-    """What was left out or skipped, for the end of a message: `; VERB COUNT: REASON` for each reason."""
+    """The end of a message that counts reasons: `; VERB COUNT: REASON` for each."""
     return "".join(f"; {verb} {count}: {reason}" for reason, count in sorted(reasons.items()) if count)
 
 
 def frame_seed(frame_id: str) -> int:
-    """The seed of detection in a frame: the frame's own, so that a resumed run writes the same bytes."""
+    """The seed of detection in a frame. It depends on the frame alone, so that a resumed run writes the same bytes."""
     return zlib.crc32(frame_id.encode())
 
 
 @functools.lru_cache(maxsize=4)
 def epoch_order(count: int, *seed: int) -> NDArray[np.int64]:
-    """The order in which an epoch goes through `count` examples, at random."""
+    """The random order in which an epoch goes through `count` examples."""
     return np.random.default_rng(seed).permutation(count)

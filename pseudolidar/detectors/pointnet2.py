@@ -16,16 +16,14 @@ _ROWS_AT_ONCE = 2**13
 
 
 class SharedLayer(nn.Module):
-    """A layer of a shared MLP, which sees one point at a time: linear, batch norm, ReLU, on rows (..., channels).
+    """A layer of a shared MLP: linear, batch norm, ReLU, on each row of (..., channels) alone.
 
     The weights have the names and shapes of a 1 x 1 convolution, so that published PyTorch checkpoints load; on rows of
     a matrix it is several times as fast on a CPU.
 
     Args:
-        inner: channels in.
-        outer: channels out.
+        inner, outer: channels in and out.
         batch_norm: without it the linear part has a bias.
-        relu: whether a ReLU follows.
         dims: of the stored kernel: 1 for weights (outer, inner, 1), 2 for (outer, inner, 1, 1).
     """
 
@@ -37,7 +35,7 @@ class SharedLayer(nn.Module):
         self.relu = relu
 
     def affine(self) -> tuple[Tensor, Tensor | None]:
-        """Matrix (outer, inner) and bias (outer,) before `finish`; in evaluation with the norm in them."""
+        """Matrix (outer, inner) and bias (outer,) of the linear part; in evaluation they include batch norm."""
         matrix = self.conv.weight.flatten(1)
         if self.training or self.bn is None:
             return matrix, self.conv.bias
@@ -47,7 +45,7 @@ class SharedLayer(nn.Module):
         return matrix * scale[:, None], norm.bias - norm.get_buffer("running_mean") * scale
 
     def finish(self, rows: Tensor) -> Tensor:
-        """What follows the affine part on rows (rows, outer), in place: batch norm in training, ReLU."""
+        """Batch norm (in training only) and ReLU on rows (rows, outer), in place."""
         if self.bn is not None and self.training:
             rows = self.bn["bn"](rows)
         return torch.relu_(rows) if self.relu else rows
@@ -70,13 +68,13 @@ class SharedMLP(nn.Sequential):
 
     @property
     def first(self) -> SharedLayer:
-        """The first layer, whose linear part callers make themselves."""
+        """The first layer; callers compute its linear part themselves."""
         layer = self[0]
         assert isinstance(layer, SharedLayer)
         return layer
 
     def after_first_product(self, rows: Tensor) -> Tensor:
-        """The rest, from what the first layer's affine part gives: rows (rows, channels), changed in place."""
+        """The MLP's output, given what the first layer's affine part gives: (rows, channels), changed in place."""
         rows = self.first.finish(rows)
         for layer in itertools.islice(self, 1, None):
             rows = layer(rows)
@@ -87,17 +85,17 @@ class SetAbstraction(nn.Module):
     """Features around chosen centres: a ball query for neighbours, a shared MLP on each, the maximum.
 
     With several scales this is PointNet++'s multi-scale grouping (MSG). The first layer is linear, so its product with
-    the features is made once per point and gathered. Coordinates enter it relative to their centre, neighbour by
-    neighbour: the difference of two products would lose digits. In evaluation on a processor only neighbours that are
-    there are computed, not the repetitions that fill up to `neighbours`: the maximum is the same.
+    the features is computed once per point and gathered. Coordinates enter it relative to their centre, neighbour by
+    neighbour: the difference of two products would lose digits. In evaluation on a CPU the repetitions that fill up to
+    `neighbours` are not computed: the maximum is the same without them.
 
     Args:
-        centres: how many, chosen by furthest point sampling; None: one group of all points, in their own coordinates.
+        centres: their number, chosen by furthest point sampling; None: one group of all points, in their own
+            coordinates.
         radii: m, one per scale; empty for one group.
         neighbours: the most neighbours of a centre, one number per scale; empty for one group.
         feature_channels: of the points, beside their coordinates; 0 for none.
         channels: of the MLP's layers, one sequence per scale.
-        batch_norm: in the MLP.
     """
 
     def __init__(
@@ -120,9 +118,9 @@ class SetAbstraction(nn.Module):
         self.mlps = nn.ModuleList([SharedMLP((3 + feature_channels, *outer), batch_norm) for outer in channels])
 
     def forward(self, points: Tensor, features: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Centres (B, M, 3) of B point sets and their features (B, M, out_channels); for one group the origin, M = 1.
+        """Centres (B, M, 3) and their features (B, M, out_channels); for one group the origin, M = 1.
 
-        The points are float32 (B, N, 3) m, their features (B, N, feature_channels), if there are any.
+        The points are float32 (B, N, 3) m, their features (B, N, feature_channels) or None.
         """
         if self.centres is None:
             (mlp,) = self._scales
@@ -138,7 +136,7 @@ class SetAbstraction(nn.Module):
 
     @property
     def out_channels(self) -> int:
-        """Channels of the features that come out, those of all scales together."""
+        """Channels of the output features, all scales together."""
         return sum(mlp.out_channels for mlp in self._scales)
 
     @property
@@ -148,7 +146,6 @@ class SetAbstraction(nn.Module):
     def _around(
         self, centres: Tensor, points: Tensor, features: Tensor | None, mlp: SharedMLP, radius: float, neighbours: int
     ) -> Tensor:
-        """Features (B, M, C) of the centres at one scale."""
         matrix, bias = mlp.first.affine()
         index, found = ball_query(points, centres, radius, neighbours)
         products = None if features is None else functional.linear(features, matrix[:, 3:])
@@ -181,7 +178,7 @@ class SetAbstraction(nn.Module):
 
 
 def _parts(starts: Tensor) -> list[tuple[int, int]]:
-    """Ranges of segments with some `_ROWS_AT_ONCE` rows each."""
+    """Ranges of segments that have about `_ROWS_AT_ONCE` rows each."""
     bounds = torch.searchsorted(starts, torch.arange(0, int(starts[-1]), _ROWS_AT_ONCE)).tolist()
     bounds.append(len(starts) - 1)
     return [(first, end) for first, end in itertools.pairwise(bounds) if first < end]
@@ -190,12 +187,8 @@ def _parts(starts: Tensor) -> list[tuple[int, int]]:
 class FeaturePropagation(nn.Module):
     """Features of known points carried to more points: the three nearest by inverse distance, then a shared MLP.
 
-    The first layer's product is made on the known points and then interpolated: both are linear.
-
-    Args:
-        known_channels: features of the known points.
-        own_channels: features that the other points have themselves; 0 for none.
-        channels: of the MLP's layers.
+    The first layer's product is computed on the known points and then interpolated: both are linear. `own_channels` are
+    those of features that the other points have already; 0 for none.
     """
 
     def __init__(self, known_channels: int, own_channels: int, channels: Sequence[int]) -> None:
@@ -204,10 +197,9 @@ class FeaturePropagation(nn.Module):
         self.mlp = SharedMLP((known_channels + own_channels, *channels))
 
     def forward(self, points: Tensor, known: Tensor, own_features: Tensor | None, known_features: Tensor) -> Tensor:
-        """Features (B, N, channels[-1]) of points float32 (B, N, 3).
+        """Features (B, N, channels[-1]) of points float32 (B, N, 3) from those of known points float32 (B, M, 3).
 
-        They are made of the features (B, M, known_channels) of the known points float32 (B, M, 3), and of the points'
-        own (B, N, own_channels), if there are any.
+        `known_features` are (B, M, known_channels), `own_features` (B, N, own_channels) or None.
         """
         matrix, bias = self.mlp.first.affine()
         squared_distance, index = three_nearest(points, known)
@@ -233,10 +225,7 @@ def _max_of_each(rows: Tensor, count: int) -> Tensor:
 
 
 def _coordinate_product(coordinates: Tensor, matrix: Tensor, bias: Tensor | None) -> Tensor:
-    """Coordinates (..., 3) times the first three columns of `matrix`: in float32 under autocast too.
-
-    bfloat16 has three digits; of the product, rounding it to them is enough.
-    """
+    """Coordinates (..., 3) times the first three columns of `matrix`, in float32 before the product is rounded."""
     with torch.autocast(coordinates.device.type, enabled=False):
         product = functional.linear(coordinates.float(), matrix[:, :3].float(), None if bias is None else bias.float())
     dtype = torch.get_autocast_dtype(coordinates.device.type)

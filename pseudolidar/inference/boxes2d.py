@@ -1,4 +1,4 @@
-"""2D boxes of a data set's images as a job for one or several processes."""
+"""The job that finds the 2D boxes of a data set's images."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,14 +14,7 @@ from pseudolidar.kitti import ObjectDataset
 
 @dataclass(frozen=True)
 class Boxes2dJob(FrameJob[None]):
-    """A KITTI result file without 3D boxes, `output`/ID.txt, of every frame; see `detect_boxes2d`.
-
-    Attributes:
-        model: a 2D detector's checkpoint.
-        dataset: frames with left images.
-        min_score: boxes of lower scores are left out.
-        device: `cpu` or `cuda`.
-    """
+    """A KITTI result file without 3D boxes, `output`/ID.txt, for every frame; see `detect_boxes2d`."""
 
     description = "2D boxes"
 

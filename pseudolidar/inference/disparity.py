@@ -1,4 +1,4 @@
-"""Disparity maps of a data set as a job for one or several processes."""
+"""The job that makes the disparity maps of a data set."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,12 +16,11 @@ from pseudolidar.stereo import DisparityModel, StereoPair, StereoPairs, predict_
 
 @dataclass(frozen=True)
 class DisparityJob(FrameJob[None]):
-    """`output`/NAME.npy of every pair, and variance/NAME.npy from an ensemble; see `predict_disparities`.
+    """`output`/NAME.npy for every pair, and variance/NAME.npy from an ensemble; see `predict_disparities`.
 
     Attributes:
         model: makes the disparity model, in the process that computes.
-        data: in KITTI's object layout, or pairs of another data set.
-        settings: all that determines the maps of a pair: the weights' digest, or which method, and how it computes.
+        settings: all that determines the maps of a pair: the weights' digest or the method's name, and how it computes.
     """
 
     outputs = ("variance/{}.npy", "{}.npy")

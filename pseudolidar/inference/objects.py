@@ -1,4 +1,4 @@
-"""Objects from clouds as a job for one or several processes."""
+"""The job that finds objects in clouds."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,16 +16,11 @@ from pseudolidar.kitti import ObjectDataset
 
 @dataclass(frozen=True)
 class ObjectsJob(FrameJob[DetectionTally]):
-    """A KITTI result file, `output`/ID.txt, of every frame from its cloud; see `detectors.detect`.
+    """A KITTI result file, `output`/ID.txt, for every frame from its cloud, `clouds`/ID.bin; see `detectors.detect`.
 
     Attributes:
-        model: a detector's checkpoint.
-        dataset: frames with calibration.
-        clouds: folder of ID.bin.
-        boxes: 2D boxes for detectors that start from them: a file in the published format, or a folder of KITTI
-            results; None: the labels'.
-        device: `cpu` or `cuda`.
-        boxes_scores: what the scores of 2D boxes from files are.
+        boxes: for detectors that start from 2D boxes, a file or folder that `read_boxes` reads; None: the labels'.
+        boxes_scores: kind of the scores in `boxes`.
     """
 
     description = "detection"

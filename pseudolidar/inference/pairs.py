@@ -1,4 +1,4 @@
-"""Objects straight from stereo pairs, with pictures, as a job for one or several processes."""
+"""The job that finds objects straight from stereo pairs, and draws them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,15 +15,10 @@ from pseudolidar.pipeline import OUTPUTS, Drawing, GivenBoxes, Models, Summary, 
 
 @dataclass(frozen=True)
 class PairsToObjectsJob(FrameJob[Summary]):
-    """`output`/results/ID.txt and `output`/pictures/ID.png of every frame; see `pipeline.detect_frames`.
+    """`output`/results/ID.txt and `output`/pictures/ID.png for every frame; see `pipeline.detect_frames`.
 
-    Attributes:
-        models: loads the system's models, in the process that computes.
-        record: of them and of the settings, see `pipeline.detection_record`.
-        frames: with pairs and calibrations.
-        drawing: what the pictures show.
-        boxes: 2D boxes instead of those that the models' 2D detector finds.
-        max_height: m, winsorization of the clouds.
+    `models` loads the models in the process that computes; `record` is theirs and the settings', see
+    `pipeline.detection_record`.
     """
 
     description = "detection"

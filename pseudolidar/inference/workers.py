@@ -1,4 +1,4 @@
-"""Frames in shards and in worker processes, to which they are handed out in chunks; a worker that dies is replaced."""
+"""Frames in shards and in worker processes, which get them in chunks; a worker that dies is replaced."""
 
 import io
 import os
@@ -20,12 +20,12 @@ ResultOfJob = TypeVar("ResultOfJob", covariant=True)
 
 
 class FrameJob(ABC, Generic[ResultOfJob]):
-    """What is done for every frame of a data set: a dataclass that can be given to another process.
+    """A job for every frame of a data set: a dataclass that can be given to another process.
 
     Attributes:
         description: the title of the progress bar.
-        output: the folder that the results go into, made if missing.
-        outputs: paths of a frame's files inside of `output`, {} standing for its name.
+        output: the folder of the results, made if missing.
+        outputs: paths of a frame's files inside of `output`, with {} for its name.
     """
 
     description: str
@@ -38,30 +38,27 @@ class FrameJob(ABC, Generic[ResultOfJob]):
 
     @abstractmethod
     def made_of(self) -> Record:
-        """All that determines the output beside a frame's own files."""
+        """The record of all that determines the output except a frame's own files."""
 
     @abstractmethod
     def digest(self, name: str) -> str:
-        """Digest of the files that belong to this frame alone, see `files.files_digest`."""
+        """Digest of the files that belong to this frame only, see `files.files_digest`."""
 
     def is_finished(self, name: str) -> bool:
-        """Whether the frame's output is there."""
+        """Whether the frame's output exists."""
         return all((self.output / path.format(name)).is_file() for path in self.outputs)
 
     @abstractmethod
     def open(self) -> Callable[[Sequence[str]], ResultOfJob]:
-        """Load the models: a function that writes the output of the frames it is given, but for finished ones."""
+        """Load the models: a function that writes the output of the frames it is given, except finished ones."""
 
 
 @dataclass(frozen=True)
 class Shard:
     """The frames for one of several machines, or one task of a Slurm array: every `count`-th, from the `number`-th on.
 
-    Neighbours in a drive are alike; taken in turn, every shard has its part of what is slow.
-
-    Attributes:
-        number: 1 to `count`.
-        count: shards in all.
+    `number` is 1 to `count`. Frames are taken in turn because neighbours in a drive are alike: every shard gets its
+    part of the slow ones.
     """
 
     number: int
@@ -73,10 +70,10 @@ class Shard:
 
     @classmethod
     def from_text(cls, text: str | None) -> "Shard":
-        """`3/16` is the third of sixteen; None all frames.
+        """`3/16` is the third of sixteen; None is all frames.
 
         Raises:
-            InputError: anything else.
+            InputError: any other text.
         """
         if text is None:
             return WHOLE
@@ -86,7 +83,7 @@ class Shard:
         return cls(int(match[1]), int(match[2]))
 
     def of(self, names: Sequence[str]) -> list[str]:
-        """The names that belong to this shard, by their places in the list, finished ones too."""
+        """The names that belong to this shard, by their places in the list, finished ones included."""
         return list(names[self.number - 1 :: self.count])
 
 
@@ -95,27 +92,18 @@ WHOLE = Shard(1, 1)
 
 
 def run_job(job: FrameJob[Result], workers: int = 1, shard: Shard = WHOLE, overwrite: bool = False) -> list[Result]:
-    """Do a job for every frame that is not finished; a worker that dies is replaced.
+    """Do a job for every unfinished frame; the job's results for chunks of frames come back in no particular order.
 
-    The job's output folder keeps a record of what made it (`files.claimed`): frames that are there are left alone if
-    they were made of the same model, settings and files, and otherwise refused.
+    The output folder keeps a record of what made it (`files.claimed`): frames of the same model, settings and files are
+    kept, others are refused, or replaced with `overwrite`. A worker that dies is replaced.
 
-    Each worker computes with its part of the threads that this process may use; with several GPUs the workers take
-    turns at them. With the same number of threads per process the same bytes come out, whatever the workers and shards;
-    with another number PyTorch's sums differ in their last bits.
-
-    Args:
-        job: what to do.
-        workers: processes; one is this process itself.
-        shard: of the job's frames.
-        overwrite: what is there of another record is replaced.
-
-    Returns:
-        what the job's function returned for each chunk of frames, in no particular order.
+    The `workers` are processes (with 1, this one), each with its part of this process's threads; with several GPUs they
+    take turns at them. With the same number of threads per process the bytes are the same whatever the workers and
+    shards; with another number PyTorch's sums differ in their last bits.
 
     Raises:
         FormatError: results of another record in the output folder, unless `overwrite`.
-        InputError: no workers; what the job raises comes out as it is.
+        InputError: no workers. Errors of the job itself come out unchanged.
         WorkerError: frames on which workers died, see `ProcessPool.map`.
     """
     if workers < 1:
@@ -156,7 +144,7 @@ def _in_processes(job: FrameJob[Result], names: list[str], workers: int) -> list
 
 
 def gpu_of(worker: int, count: int, visible: str | None) -> str:
-    """The GPU of a worker as CUDA_VISIBLE_DEVICES names it: workers take turns at the `count` of this process."""
+    """A worker's GPU for CUDA_VISIBLE_DEVICES: workers take turns at the `count` GPUs of this process."""
     names = visible.split(",") if visible else [str(index) for index in range(count)]
     return names[worker % count]
 

@@ -1,4 +1,4 @@
-"""From stereo pairs to objects: disparity, cloud, 2D boxes and detectors, frame by frame, results and pictures."""
+"""From stereo pairs to objects, frame by frame: disparity, cloud, 2D boxes, detectors, result files and pictures."""
 
 import re
 from collections import Counter
@@ -19,14 +19,14 @@ from pseudolidar.pipeline.models import Models
 from pseudolidar.viewing import Detections, detections_figure, figure_to_rgb
 
 OUTPUTS = ("results/{}.txt", "pictures/{}.png")
-"""Files of a frame, {} standing for its id."""
+"""Files of a frame, with {} for its id."""
 
 
 @dataclass(frozen=True)
 class PairFrame(Frame):
-    """A frame of three files anywhere; it has no label. `folder` is the left image's, `frame_id` its name.
+    """A frame of three files anywhere, without a label; `folder` and `frame_id` are those of the left image.
 
-    The pair has to be rectified: matching points lie on one row. Nothing in a pair shows that it isn't.
+    The pair has to be rectified: matching points lie on one row. The package cannot recognise a pair that is not.
     """
 
     left: Path
@@ -35,13 +35,12 @@ class PairFrame(Frame):
 
     @classmethod
     def from_files(cls, left: str | Path, right: str | Path, calib: str | Path) -> "PairFrame":
-        """A frame named after its left image: 8-bit colour images (PNG, JPEG) of one size and a KITTI calibration.
+        """A frame of 8-bit colour images (PNG, JPEG) of one size and a KITTI calibration with their P2 and P3.
 
-        The calibration has P2 and P3 for images of that size. Without Tr_velo_to_cam the cloud has the camera's place
-        for its origin, see `CANONICAL_VELO_TO_CAM`.
+        Without Tr_velo_to_cam the origin of the cloud is the camera, see `CANONICAL_VELO_TO_CAM`.
 
         Raises:
-            FormatError: one of them isn't there.
+            FormatError: a missing file.
         """
         left = require_file(left, "the left image")
         right = require_file(right, "the right image")
@@ -58,7 +57,7 @@ def raw_drive(folder: str | Path) -> RawDrive:
     """The frames of a raw drive from its folder, ROOT/2011_09_26/2011_09_26_drive_0001_sync.
 
     Raises:
-        FormatError: no such folder, one of another name, or what `RawDrive` refuses.
+        FormatError: no such folder, one of another name, or an error of `RawDrive`.
     """
     path = Path(folder).absolute()
     match = re.fullmatch(r"(\d{4}_\d{2}_\d{2})_drive_(\d+)_sync", path.name)
@@ -70,13 +69,7 @@ def raw_drive(folder: str | Path) -> RawDrive:
 
 @dataclass(frozen=True)
 class GivenBoxes:
-    """2D boxes from files, in place of a 2D detector's.
-
-    Attributes:
-        path: the file or folder.
-        by_frame: boxes of any class, px.
-        scores: what the files' scores are.
-    """
+    """2D boxes from files, instead of a 2D detector's: of any class, px, by frame."""
 
     path: Path
     by_frame: Mapping[str, Boxes2d]
@@ -84,19 +77,19 @@ class GivenBoxes:
 
     @classmethod
     def from_path(cls, path: str | Path, frame_ids: Sequence[str], scores: ScoreKind = "probability") -> "GivenBoxes":
-        """A file in the published format, or a folder of KITTI results for these frames, see `read_boxes`.
+        """Boxes of these frames from a file in the published format or a folder of KITTI results, see `read_boxes`.
 
         Raises:
-            FormatError: neither is there, or a broken one; a frame that the folder lacks.
+            FormatError: nothing there, a broken file, or a frame that the folder lacks.
         """
         return cls(Path(path), read_boxes(path, frame_ids, scores), scores)
 
     def file_of(self, frame_id: str) -> Path | None:
-        """The file of one frame alone; None where one file holds the boxes of all."""
+        """The file that holds this frame's boxes only; None where one file holds all."""
         return self.path / f"{frame_id}.txt" if self.path.is_dir() else None
 
     def of_frame(self, frame_id: str, image_size: tuple[int, int], skipped: Counter[str]) -> Boxes2d:
-        """A frame's boxes, clipped to its image; `skipped` counts those outside of it, and frames without an entry."""
+        """A frame's boxes clipped to its image; `skipped` counts boxes outside of it, and frames without an entry."""
         boxes = self.by_frame.get(frame_id)
         if boxes is None:
             skipped[f"frames without 2D boxes in {self.path.name}"] += 1
@@ -109,12 +102,11 @@ class GivenBoxes:
 
 @dataclass(frozen=True)
 class Drawing:
-    """What the pictures show; result files hold everything.
+    """Limits of what the pictures show; result files hold everything.
 
     Attributes:
-        frustum_score: the lowest score of a Frustum PointNet's object that is drawn, a log probability.
-        pointrcnn_score: of a PointRCNN's object, a logit.
-        box2d_score: of a 2D box, a probability; objects from weaker boxes are not drawn either.
+        frustum_score, pointrcnn_score: lowest score of an object that is drawn, a log probability and a logit.
+        box2d_score: lowest score of a 2D box, a probability; objects from weaker boxes are not drawn either.
         max_depth: how far the cloud is shown, m.
     """
 
@@ -129,10 +121,8 @@ class Summary:
     """Counts of a run.
 
     Attributes:
-        frames: detected in now; those that were finished before are not counted.
-        found: objects by class.
-        skipped: what detectors passed over, by reason.
-        clouds: what became of the disparity maps.
+        frames: detected in this run; frames finished before are not counted.
+        found, skipped: objects by class, and what detectors left out, by reason.
     """
 
     frames: int = 0
@@ -159,19 +149,15 @@ def detect_frames(
 ) -> Summary:
     """Write `output_dir`/results/ID.txt, a KITTI result file, and `output_dir`/pictures/ID.png for every frame.
 
-    Frames that have both already are left alone: that these are of the same models and settings is for the caller to
-    know (`inference.run_job` keeps a record). The same models and frames give the same bytes. A result equals the
-    one that disparity maps, clouds and results one after the other in files give. Labels are drawn where there are
-    any, and otherwise not looked at. Pairs have to be rectified; one that isn't can't be told from one without
-    objects.
+    Frames that have both already are left alone without a check that they are of the same models and settings
+    (`inference.run_job` keeps a record for that). The same models and frames give the same bytes, and the same result
+    as the stages run one after the other from files. Labels, where there are any, are drawn and not used otherwise.
+    Pairs have to be rectified: in one that is not, no or wrong objects are found, without an error.
 
     Args:
-        models: of the system.
         frames: with pairs and calibrations.
-        output_dir: made if missing.
-        drawing: what the pictures show.
         boxes: 2D boxes instead of those that `models.boxes2d` finds.
-        max_height: m, winsorization of the clouds; the one that the detectors were trained with.
+        max_height: m, winsorization of the clouds; as in the detectors' training.
 
     Raises:
         FormatError: missing files, found before any work; broken ones, images of two sizes, a calibration for other
@@ -286,7 +272,7 @@ def _header(
 def detection_record(
     models: Models, drawing: Drawing, boxes: GivenBoxes | None, max_height: float | None, device: str
 ) -> Record:
-    """The record of what `detect_frames` writes: all that determines it beside the frames' own files."""
+    """The record of what `detect_frames` writes: all that determines it except the frames' own files."""
     settings = {
         "disparity": {"model": models.disparity_name, **models.disparity_settings},
         "boxes2d": _boxes_name(models, boxes),

@@ -1,4 +1,4 @@
-"""A folder of trained models, known by their names: disparity, 2D boxes, detectors."""
+"""A folder of trained models, recognised by their file names: disparity, 2D boxes, detectors."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
 
 DetectorKind = Literal["frustum", "pointrcnn"]
 DETECTOR_KINDS: tuple[DetectorKind, ...] = ("frustum", "pointrcnn")
-"""Kinds of detectors, as their files' names begin."""
+"""Kinds of detectors: the beginnings of their file names."""
 
 _LAYOUT = "disparity.pt, boxes2d.pt, frustum_NAME.pt and pointrcnn_NAME.pt (or .pth, .tar, .safetensors)"
 
 
 @dataclass(frozen=True)
 class Models:
-    """The models of one system; `from_folder` says what a folder of them looks like.
+    """The models of one system; `from_folder` describes their folder.
 
     Attributes:
         disparity: u.
-        disparity_name: its file's name, or what stands in for it.
-        disparity_settings: what was chosen for it, by name.
-        boxes2d: finds the 2D boxes that frustum detectors start from; None where the folder has none.
-        detectors: by their files' names; no two of them find the same class.
+        disparity_name: its file's name, or `semi-global matching`.
+        disparity_settings: `align_corners` and `max_disparity` as given.
+        boxes2d: finds the 2D boxes for frustum detectors; None without such a file or detector.
+        detectors: by file name; each class is found by only one of them.
         digests: SHA-256 of every file in use, by name.
     """
 
@@ -53,24 +53,21 @@ class Models:
         """Load the models of a folder:
 
             disparity.pt         a PSMNet: any file that `pseudolidar.stereo.load_psmnet` reads, or an ensemble of them,
-                                 of `train_disparity`; left out, semi-global matching takes its place
+                                 of `train_disparity`; without it, semi-global matching
             boxes2d.pt           2D boxes for frustum detectors: a checkpoint of `train_detector2d`
             frustum_NAME.pt      Frustum PointNets, one or several: checkpoints of `train_detector`
-            pointrcnn_NAME.pt    PointRCNNs, likewise, or published weights
+            pointrcnn_NAME.pt    PointRCNNs, one or several: checkpoints of `train_detector`, or published weights
 
-        NAME is up to the user and says what a detector finds (`frustum_car.pt`). All of them may also be .pth, .tar or
-        .safetensors; files with other suffixes are not looked at.
+        NAME is free, e.g. `frustum_car.pt`. The suffix may also be .pth, .tar or .safetensors; others are ignored.
 
         Args:
-            folder: see above.
-            kind: only detectors of this kind; None: all. Where a class is found by both kinds, a choice is needed.
-            device: `cpu` or `cuda`.
+            kind: only detectors of this kind; None: all. Where both kinds find the same class, it must be given.
             align_corners: see `load_psmnet`; for weights that don't record it.
             max_disparity: of the search, px; None: what the network records, or 192.
 
         Raises:
-            FormatError: no such folder, no detector in it, two that find the same class, weights of another name, or
-                a file that holds another model than its name says.
+            FormatError: no such folder, no detector in it, two that find the same class, weights of another name, or a
+                file that holds another model than its name says.
             InputError: no such kind or device.
         """
         folder = Path(folder)
@@ -100,7 +97,7 @@ class Models:
 
     @property
     def starts_from_boxes2d(self) -> bool:
-        """Whether one of the detectors looks into 2D boxes alone."""
+        """Whether one of the detectors searches only inside 2D boxes."""
         return any(detector.starts_from_boxes2d for detector in self.detectors.values())
 
 

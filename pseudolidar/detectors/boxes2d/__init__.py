@@ -1,4 +1,4 @@
-"""2D boxes that start a frustum: from labels, from files, from a trained detector."""
+"""2D boxes that frustums start from: from labels, files or a trained detector."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

@@ -1,7 +1,4 @@
-"""2D boxes of an image, from labels and from files; clipped to the image, jittered.
-
-Files are detections in the one-file format of Frustum PointNets, and KITTI result files.
-"""
+"""2D boxes of images: from labels and files, clipped, jittered, written."""
 
 import logging
 import math
@@ -20,10 +17,10 @@ from pseudolidar.kitti import ObjectDataset, Objects, read_objects
 logger = logging.getLogger(__name__)
 
 DETECTION_CLASSES = {1: "Pedestrian", 2: "Car", 3: "Cyclist"}
-"""The class numbers of the published detections files (Frustum PointNets, rgb_detections)."""
+"""Class numbers of Frustum PointNets' published detections files (rgb_detections)."""
 
 ScoreKind = Literal["probability", "logit"]
-"""Kinds of scores in a file: probabilities, 0 to 1; or any numbers, of which a sigmoid makes probabilities."""
+"""Kinds of scores in a file: probabilities, 0 to 1; or logits, which a sigmoid turns into probabilities."""
 
 # Kept above 0, since the frustum's score takes the logarithm.
 _SMALLEST = 1e-300
@@ -47,21 +44,20 @@ class Boxes2d:
         return len(self.class_name)
 
     def __getitem__(self, mask: NDArray[np.bool_]) -> "Boxes2d":
-        """The boxes that a mask picks."""
         return Boxes2d(self.class_name[mask], self.box2d[mask], None if self.score is None else self.score[mask])
 
     @classmethod
     def empty(cls) -> "Boxes2d":
-        """No boxes, as in an image in which nothing was found."""
+        """No boxes."""
         return cls(np.zeros(0, dtype=np.str_), np.zeros((0, 4)))
 
     @classmethod
     def from_objects(cls, objects: Objects) -> "Boxes2d":
-        """The 2D boxes of labels (certain) or results (with their scores)."""
+        """The 2D boxes of labels (certain) or results (with scores)."""
         return cls(objects.class_name, objects.box2d, objects.score)
 
     def to_objects(self) -> Objects:
-        """The objects of a KITTI result file, in which the 3D box and all else is not given."""
+        """The objects of a KITTI result file: 2D boxes and scores (1 if certain), all else marked as not given."""
         count = len(self)
         not_given = np.tile([-1000.0, -1000.0, -1000.0, -1.0, -1.0, -1.0, -10.0], (count, 1))
         score = np.ones(count) if self.score is None else self.score
@@ -74,15 +70,14 @@ class Boxes2d:
 
 
 def ground_truth_boxes(dataset: ObjectDataset, class_names: Sequence[str]) -> dict[str, Boxes2d]:
-    """The labels' 2D boxes of some classes, for every frame of the data set (none in an empty scene)."""
+    """The labels' 2D boxes of some classes, for every frame, empty ones included."""
     return {frame.frame_id: Boxes2d.from_objects(frame.objects()).of_classes(class_names) for frame in dataset}
 
 
 def boxes_of_frames(boxes: Mapping[str, Boxes2d], dataset: ObjectDataset) -> dict[str, Boxes2d]:
-    """Boxes from anywhere, fitted to the frames of a data set; the log counts what was changed.
+    """Boxes clipped to the left images of a data set's frames, for every frame; the log counts what was changed.
 
-    Boxes are clipped to their left image, and those that lie outside of it are skipped. A frame without an entry has
-    no boxes. Boxes of frames that the data set lacks are left out.
+    Boxes outside of their image and boxes of other frames are left out; a frame without an entry has no boxes.
 
     Raises:
         FormatError: a missing or broken image.
@@ -110,7 +105,7 @@ def boxes_of_frames(boxes: Mapping[str, Boxes2d], dataset: ObjectDataset) -> dic
 def clipped_to_image(
     box2d: NDArray[np.float64], image_size: tuple[int, int]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_], int]:
-    """Boxes (N, 4) px, clipped to the centres of the outermost pixels of an image of (height, width) px.
+    """Boxes (N, 4) px clipped to the centres of the outermost pixels of an image of (height, width) px.
 
     Also which of them (N,) still have an area, and how many of those were changed.
     """
@@ -123,7 +118,7 @@ def clipped_to_image(
 def jittered_box(box2d: NDArray[np.float64], generator: np.random.Generator, fraction: float) -> NDArray[np.float64]:
     """Move and resize a box (4,) at random, as in the published training.
 
-    The centre moves by up to `fraction` of the width and height, these change by up to `fraction`, all uniformly.
+    The centre moves by up to `fraction` of width and height, and these change by up to `fraction`, all uniformly.
     """
     left, top, right, bottom = box2d
     width, height = right - left, bottom - top
@@ -150,11 +145,11 @@ def read_result_boxes(
 ) -> dict[str, Boxes2d]:
     """2D boxes of KITTI result files ID.txt, all classes.
 
-    The kind of scores has to be told: KITTI allows any number, and none shows by itself what it is.
+    KITTI allows any number as a score, so the kind of scores has to be given.
 
     Raises:
-        FormatError: a frame without a result file, a broken one, or a score that is no probability.
-        InputError: another kind of scores.
+        FormatError: a frame without a result file, a broken file, or a score that is not a probability.
+        InputError: an unknown kind of scores.
     """
     boxes = {}
     for frame_id in frame_ids:
@@ -180,18 +175,15 @@ def _probabilities(values: NDArray[np.float64], scores: ScoreKind, path: Path) -
 
 
 def read_detections_file(path: str | Path, scores: ScoreKind = "probability") -> dict[str, Boxes2d]:
-    """Read detections as Frustum PointNets publishes them: `image_path class_id score x1 y1 x2 y2` a line.
+    """2D boxes by frame from Frustum PointNets' published format: `image_path class_id score x1 y1 x2 y2` on each line.
 
-    Class numbers: 1 pedestrian, 2 car, 3 cyclist; lines of other numbers, which detectors of more classes write, are
-    skipped and counted in the log. The frame is the image's name without its suffix.
-
-    Returns:
-        boxes of every frame that the file names.
+    The class numbers are `DETECTION_CLASSES`; lines of other numbers, which detectors of more classes write, are
+    skipped and counted in the log. A frame's name is the image's without its suffix; every frame that the file names
+    has an entry.
 
     Raises:
-        FormatError: with the line, for a wrong number of fields, a class that is no whole number, a word for a number,
-            a score that is no probability, or a box whose right or bottom doesn't lie beyond its left or top; a file
-            whose lines are all of other classes.
+        FormatError: names the line: a wrong number of fields, a field that is not a number, a score that is not a
+            probability, or a box whose right or bottom is not beyond its left or top; or only lines of other classes.
     """
     path = Path(path)
     rows: dict[str, list[tuple[str, float, list[float]]]] = {}
@@ -244,10 +236,10 @@ def read_detections_file(path: str | Path, scores: ScoreKind = "probability") ->
 def write_detections_file(path: str | Path, boxes: Mapping[str, Boxes2d]) -> None:
     """Write boxes in the format that `read_detections_file` reads; frames without boxes leave no line.
 
-    Boxes of classes that have no number are left out, and counted in the log. Certain boxes get the score 1.
+    Boxes of classes without a number are left out and counted in the log. Certain boxes get the score 1.
 
     Raises:
-        FormatError: another suffix than .txt.
+        FormatError: a suffix other than .txt.
     """
     require_suffix(path, (".txt",), "2D detections")
     numbers = {name: number for number, name in DETECTION_CLASSES.items()}

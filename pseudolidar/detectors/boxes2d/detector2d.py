@@ -1,4 +1,4 @@
-"""2D detection: a trained network and an image in, 2D boxes out; KITTI result files of a split."""
+"""2D detection with a trained network: boxes of an image, result files of a split."""
 
 import logging
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Detector2d:
-    """A trained 2D detector; see `Detector2dTraining`."""
+    """A trained 2D detector; `image_height` is the number of rows that images are resized to."""
 
     model: LightFCOS | FasterRCNN
     class_names: tuple[str, ...]
@@ -34,7 +34,7 @@ class Detector2d:
         """Load a checkpoint of `train_detector2d`.
 
         Raises:
-            FormatError: no such file, or a checkpoint of something else.
+            FormatError: no such file, or not a 2D detector's checkpoint.
             InputError: no such device.
         """
         require_device(device)
@@ -50,9 +50,7 @@ class Detector2d:
 
     @torch.inference_mode()
     def boxes(self, image: NDArray[np.uint8]) -> Boxes2d:
-        """The objects in one image, best first: boxes of at least 1 px within it, with scores from 0.05 to 1.
-
-        The image, uint8 (H, W, 3) RGB, may have any size; it is resized to the rows that the network was trained on.
+        """The boxes in an image, uint8 (H, W, 3) RGB of any size: best first, at least 1 px, scores from 0.05 to 1.
 
         Raises:
             ValueError: another shape or type.
@@ -80,15 +78,8 @@ def detect_boxes2d(
 ) -> None:
     """Write the 2D boxes of every frame as KITTI result files, `output_dir`/ID.txt, without 3D boxes.
 
-    Result files that are there already are left alone. `read_result_boxes` reads them, our evaluation scores them in
-    the 2D view.
-
-    Args:
-        checkpoint: see `train_detector2d`.
-        dataset: frames with left images; labels are not read.
-        output_dir: made if missing.
-        min_score: boxes of lower scores are left out.
-        device: where to compute.
+    Existing result files are kept. `read_result_boxes` reads them, and the evaluation can score them (2D view). Only
+    left images are read; boxes with a score below `min_score` are left out.
 
     Raises:
         FormatError: no such checkpoint, or a missing or broken image.

@@ -22,10 +22,11 @@ from pseudolidar.files import InputError
 Network = Literal["fcos_resnet18", "faster_rcnn_resnet50"]
 Target: TypeAlias = dict[str, Tensor]
 """The labels of one image: `boxes` (N, 4) px, `labels` int64 (N,), `ignored_boxes` (K, 4) px, and `ignored_classes`
-bool (K, C): for which classes a find in an ignored box is neither right nor wrong."""
+bool (K, C): the classes for which a detection in an ignored box is neither right nor wrong.
+"""
 
 MIN_SCORE = 0.05
-"""Boxes of lower scores are never reported."""
+"""Boxes with lower scores are never reported."""
 
 # Statistics of ImageNet, RGB in 0..1, which torchvision's weights were trained with.
 IMAGE_MEAN = (0.485, 0.456, 0.406)
@@ -43,10 +44,10 @@ _IGNORED_COVERAGE = 0.5
 
 
 def detector_network(network: Network, classes: int, frozen_batch_norm: bool) -> "LightFCOS | FasterRCNN":
-    """A network with random weights for some number of classes, background not counted.
+    """A network with random weights; `classes` is their number without background.
 
-    With `frozen_batch_norm` batch normalisation of the ResNet keeps the statistics of the weights it starts from; for
-    small batches and pretrained weights.
+    With `frozen_batch_norm` the ResNet's batch norm keeps the statistics of the weights that are loaded next: for small
+    batches and pretrained weights.
 
     Raises:
         InputError: an unknown network.
@@ -59,11 +60,11 @@ def detector_network(network: Network, classes: int, frozen_batch_norm: bool) ->
 
 
 class LightFCOS(FCOS):
-    """FCOS (Tian et al., ICCV 2019) with a narrow head that looks from stride 4 on: small images have small objects.
+    """FCOS (Tian et al., ICCV 2019) with a narrow head that starts at stride 4: small images have small objects.
 
-    The ResNet ends with its third stage, which sees 211 px around; two strided convolutions go on to strides 32 and 64.
-
-    In training a list of images (3, H, W) in 0..1 and targets give the losses, else images give boxes, labels, scores.
+    The ResNet-18 ends with its third stage, whose receptive field is 211 px; two strided convolutions add strides 32
+    and 64. Called with a list of images (3, H, W) in 0..1, it returns losses in training (with targets), else for each
+    image `boxes`, `labels` and `scores`.
     """
 
     first_label = 0
@@ -86,7 +87,7 @@ class LightFCOS(FCOS):
 
 
 class _IgnoringFCOSHead(FCOSHead):
-    """FCOS's head, in whose classification loss ignored boxes count for nothing."""
+    """FCOS's head with a classification loss that leaves out ignored boxes."""
 
     def forward(self, x: list[Tensor]) -> dict[str, Tensor]:
         # Out of mixed precision: losses and boxes want float32.
@@ -115,8 +116,8 @@ def _ignored_locations(centres: Tensor, target: Target) -> Tensor:
 class FasterRCNN(GeneralizedRCNN):
     """Faster R-CNN with a feature pyramid (Ren et al., 2015; Lin et al., 2017), torchvision's `resnet50_fpn`.
 
-    Anchors are three quarters of the published ones, for images of fewer rows. Its softmax over classes knows no box
-    that is ignored for one class alone: ignored boxes are ignored for all. Calls as `LightFCOS`.
+    Anchors are three quarters of the published ones, for images of fewer rows. Its softmax over classes cannot ignore a
+    box for one class alone: ignored boxes are ignored for all. It is called like `LightFCOS`.
     """
 
     first_label = 1
@@ -158,7 +159,7 @@ class FasterRCNN(GeneralizedRCNN):
 
 
 class _IgnoringProposals(RegionProposalNetwork):
-    """Anchors in ignored boxes are no background."""
+    """Anchors in ignored boxes are not background."""
 
     def assign_targets_to_anchors(
         self, anchors: list[Tensor], targets: list[Target]
@@ -170,7 +171,7 @@ class _IgnoringProposals(RegionProposalNetwork):
 
 
 class _IgnoringRegions(RoIHeads):
-    """Proposals in ignored boxes are no background."""
+    """Proposals in ignored boxes are not background."""
 
     def select_training_samples(self, proposals: list[Tensor], targets: list[Target]) -> Any:
         kept = []
@@ -181,7 +182,7 @@ class _IgnoringRegions(RoIHeads):
 
 
 class _ExactProposalHead(RPNHead):
-    """Out of mixed precision: boxes in bfloat16 would be off by pixels."""
+    """Outputs in float32: boxes in bfloat16 would be off by pixels."""
 
     def forward(self, x: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         objectness, boxes = super().forward(x)
@@ -189,7 +190,7 @@ class _ExactProposalHead(RPNHead):
 
 
 class _ExactPredictor(FastRCNNPredictor):
-    """Out of mixed precision for the same reason: class scores and boxes come out in float32."""
+    """Class scores and boxes in float32, for the same reason."""
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         scores, boxes = super().forward(x)
@@ -197,7 +198,7 @@ class _ExactPredictor(FastRCNNPredictor):
 
 
 class _ExactAnchors(AnchorGenerator):
-    """Anchors in float32, whatever the features are in: bfloat16 would place them to 4 px beyond column 512."""
+    """Anchors in float32 for features of any type: bfloat16 would round them to 4 px beyond column 512."""
 
     def forward(self, image_list: ImageList, feature_maps: list[Tensor]) -> list[Tensor]:
         # Only shape, type and device of the features are looked at.
@@ -206,7 +207,7 @@ class _ExactAnchors(AnchorGenerator):
 
 
 class _Unresized(GeneralizedRCNNTransform):
-    """Normalises images and pads them to strides; they come resized."""
+    """Normalises images and pads them to strides, without resizing."""
 
     def __init__(self) -> None:
         super().__init__(0, 0, list(IMAGE_MEAN), list(_IMAGE_DEVIATION))

@@ -1,4 +1,4 @@
-"""Training of a 2D detector on the 2D labels of a split, from random weights or from those of others."""
+"""Training of a 2D detector on a split's 2D labels, from random or pretrained weights."""
 
 import logging
 import re
@@ -53,12 +53,12 @@ def train_detector2d(
     """Train a 2D detector and write its checkpoint; resumable, see `training.fit`.
 
     DontCare regions, Van for cars and Person_sitting for pedestrians are neither right nor wrong in the loss. Labels
-    are clipped to the image; those outside of it are skipped and counted in the log. `Detector2d.from_checkpoint` reads
-    the checkpoint; arguments are as in `detectors.train_detector`.
+    are clipped to the image; those outside of it are skipped and counted in the log. For `device`, `seed` and
+    `overwrite` see `detectors.train_detector`.
 
     Raises:
-        FormatError: a missing or broken file, or no object of the classes to train on; a checkpoint or running state
-            that was made otherwise, unless `overwrite`.
+        FormatError: a missing or broken file; no object to train on; a checkpoint or running state of another record,
+            unless `overwrite`.
         InputError: an unknown network or device.
         DivergenceError: the loss is not finite; names the frames.
     """
@@ -97,7 +97,7 @@ def train_detector2d(
 def batch_loss(model: LightFCOS | FasterRCNN, batch: Boxes2dBatch) -> Tensor:
     """The sum of the network's losses on a batch, a scalar, or this process's term of it: see `training.fit`.
 
-    torchvision divides them by the objects in the batch, of several processes by those in its own part of it.
+    torchvision divides them by the objects in the batch; with several processes, by those in the process's own part.
     """
     losses: dict[str, Tensor] = model(list(batch.images), batch.targets(model.first_label))
     images = torch.tensor(len(batch.images), device=batch.images.device)
@@ -107,9 +107,9 @@ def batch_loss(model: LightFCOS | FasterRCNN, batch: Boxes2dBatch) -> Tensor:
 def load_pretrained(model: nn.Module, network: Network, weights: str) -> None:
     """Fill a network with the weights that fit it by name and shape; the log says what was left out.
 
-    Fits are a detector of the same kind, whose class heads are left out where the number of classes differs, and a
-    plain ResNet, which becomes the body. `weights` is `download`, or a file (`.pth`) with tensors by name, also under
-    `state_dict` or `model`.
+    `weights` is `download` or a file (`.pth`) with tensors by name, also under `state_dict` or `model`: those of a
+    detector of the same kind (class heads are left out where the number of classes differs), or of a plain ResNet for
+    the body.
 
     Raises:
         FormatError: no such file, no weights in it, or none that fit.
@@ -143,7 +143,7 @@ def load_pretrained(model: nn.Module, network: Network, weights: str) -> None:
 
 
 def _name_in(own: Mapping[str, Tensor], name: str) -> str | None:
-    """What the network calls a tensor of a file; None if it has no such tensor."""
+    """The network's name for a tensor of a file; None if it has no such tensor."""
     name = name.removeprefix("module.")
     for pattern, replacement in _OLD_NAMES:
         name = pattern.sub(replacement, name)

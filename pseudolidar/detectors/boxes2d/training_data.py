@@ -1,4 +1,4 @@
-"""Training batches for 2D detectors: crops of a split's left images, and which boxes count, or don't, in them."""
+"""Training batches for 2D detectors: crops of a split's left images, with boxes to find and to ignore."""
 
 import logging
 from collections.abc import Sequence
@@ -35,12 +35,10 @@ class Boxes2dBatch:
     """Crops of B images with M boxes, to be found or ignored.
 
     Attributes:
-        frame_ids: the frames.
         images: float32 (B, 3, H, W), RGB in 0..1.
         boxes: float32 (M, 4), left, top, right, bottom, px of the crop.
-        classes: int64 (M,), index into the classes asked for, -1 for boxes that are ignored.
-        ignored_classes: bool (M, C), for which classes a box is ignored where it is not to be found.
-        image_of_box: int64 (M,).
+        classes, image_of_box: int64 (M,), index into the settings' classes (-1 for ignored boxes), and into the images.
+        ignored_classes: bool (M, C), the classes for which a box is ignored where it is not to be found.
     """
 
     frame_ids: tuple[str, ...]
@@ -51,7 +49,7 @@ class Boxes2dBatch:
     image_of_box: Tensor
 
     def targets(self, first_label: int) -> list[Target]:
-        """The targets of every image as the networks take them; the first class has the label `first_label`."""
+        """The targets of every image as the networks take them; labels count from `first_label`."""
         targets = []
         for image in range(len(self.images)):
             found = (self.image_of_box == image) & (self.classes >= 0)
@@ -69,25 +67,19 @@ class Boxes2dBatch:
 
 @dataclass(frozen=True)
 class Detector2dTraining(TrainingSettings):
-    """How a 2D detector is trained.
+    """Settings of the training of a 2D detector.
 
     Attributes:
-        network: `fcos_resnet18` (for processors and small images) or `faster_rcnn_resnet50` (for GPUs).
-        steps: optimizer steps.
+        network: `fcos_resnet18` (for CPUs and small images) or `faster_rcnn_resnet50` (for GPUs).
         image_height: rows that images are resized to, aspect ratio kept, in training and detection.
         crop: height and width of the training crops, px of the resized images; smaller images are filled up with grey.
-        classes: to be found.
-        weights: to start from: a file of weights on disk, `download` for torchvision's own, None for random ones; see
-            `load_pretrained`.
-        frozen_batch_norm: see `detector_network`; for pretrained weights alone.
-        batch_size: crops a step.
+        weights: to start from: a file, `download` for torchvision's, None for random ones; see `load_pretrained`.
+        frozen_batch_norm: see `detector_network`; only with pretrained weights.
+        batch_size: crops per step.
         learning_rate: peak of the one-cycle schedule (AdamW).
-        weight_decay: of AdamW.
-        max_gradient_norm: gradients of a larger norm are scaled down to it.
-        scale: a crop's image is larger or smaller by up to the factor 1 + scale.
-        flip: mirror every second crop.
-        colour: brightness, contrast and saturation change by up to this fraction.
-        min_box_height_px: objects lower than this in the crop are ignored.
+        scale, flip, colour: random changes: the size by up to the factor 1 + scale, mirrored half of the time,
+            brightness, contrast and saturation by up to this fraction.
+        min_box_height_px: lower objects in the crop are ignored.
     """
 
     network: Network
@@ -117,13 +109,7 @@ class Detector2dTraining(TrainingSettings):
 
 @dataclass(frozen=True, eq=False)
 class _Labels:
-    """The boxes of one frame, px of the image: those to be found first, then those that are ignored.
-
-    Attributes:
-        boxes: float64 (M, 4).
-        class_index: int64 (M,), -1 for ignored boxes.
-        ignored_classes: bool (M, C), for which classes a box is ignored where it is not found itself.
-    """
+    """The boxes of one frame (px of the image) as in `Boxes2dBatch`."""
 
     boxes: NDArray[np.float64]
     class_index: NDArray[np.int64]
@@ -131,15 +117,10 @@ class _Labels:
 
 
 class Boxes2dBatches:
-    """The batch of every step of a training run; called with a step, it depends on `seed` and the step alone.
+    """The batch of every step of a training run, which depends on `seed` and the step alone.
 
-    Every frame is seen once before any is seen again, frames without any object too: they are background.
-
-    Args:
-        settings: size of a batch, how crops are cut and changed, and the classes to be found; objects of other classes
-            are background, but for `NEIGHBOURS` and DontCare.
-        dataset: the labelled split.
-        seed: of every random choice.
+    Every frame is seen once before any is seen again; frames without any object are background, and so are objects of
+    classes not in the settings, except `NEIGHBOURS` and DontCare.
 
     Raises:
         FormatError: a missing or broken label file, or no object of the classes in the split.
@@ -152,7 +133,7 @@ class Boxes2dBatches:
         self._labels = _read_labels(dataset, settings.classes)
 
     def __call__(self, step: int, shard: BatchShard = WHOLE_BATCH) -> Boxes2dBatch:
-        """The batch of a step, or a shard of it: every crop has random numbers of its own."""
+        """The batch of a step, or a shard of it: every crop has its own random numbers."""
         indices, crops = [], []
         for place in shard.of(self._settings.batch_size):
             epoch, turn = divmod(step * self._settings.batch_size + place, len(self._dataset))
@@ -192,7 +173,7 @@ class Boxes2dBatches:
 
 
 def resized(image: NDArray[np.uint8], height: int) -> NDArray[np.uint8]:
-    """An image (H, W, 3) with `height` rows, aspect kept; pixel x goes to (x + 1/2) height / H - 1/2, so does y."""
+    """An image (H, W, 3) with `height` rows, aspect kept; x moves to (x + 1/2) height / H - 1/2, and so does y."""
     if image.shape[0] == height:
         return image
     width = max(1, round(image.shape[1] * height / image.shape[0]))
@@ -232,7 +213,7 @@ def _place(
     classes: NDArray[np.int64],
     random: np.random.Generator,
 ) -> tuple[int, int]:
-    """Top and left of a crop; near an object of a class that is drawn evenly, so that rare ones are seen often."""
+    """Top and left of a crop, mostly near an object; its class is drawn evenly, so that rare ones are seen often."""
     room = np.maximum(np.array(image) - crop, 0)
     place = random.random(2)
     if len(boxes) and random.random() < _OBJECT_PROBABILITY:
@@ -257,7 +238,7 @@ def _labels_in_crop(
 
 
 def _recoloured(image: NDArray[np.uint8], strength: float, random: np.random.Generator) -> NDArray[np.float32]:
-    """The image in 0..1, its look changed."""
+    """The image as float32 in 0..1 with random brightness, contrast and saturation."""
     brightness, contrast, saturation = (1 + random.uniform(-strength, strength, 3)).astype(np.float32)
     values = image.astype(np.float32) / np.float32(255)
     mean = values.mean()

@@ -1,7 +1,4 @@
-"""Frustums: the points of every 2D box of a frame, the frustum's own frame, and the random choice of points.
-
-Points are found in one pass over the cloud by a numba kernel; each thread takes a chunk of the points.
-"""
+"""The points in each 2D box of a frame, found by a numba kernel in one pass; the frustum's frame; sampling."""
 
 from dataclasses import dataclass
 
@@ -24,7 +21,7 @@ _BLOCK = 512
 
 @dataclass(frozen=True, eq=False)
 class ProjectedCloud:
-    """A cloud beside its projection.
+    """A cloud and its projection.
 
     Attributes:
         points: float32 (N, 4) x y z m in the rectified camera frame, and intensity.
@@ -54,20 +51,15 @@ def extract_frusta(
     max_depth: float | None = None,
     threads: int | None = None,
 ) -> list[ProjectedCloud]:
-    """The points whose projection lies in a 2D box, for each box; right and bottom border excluded.
+    """For each 2D box a cloud of the points that project into it, right and bottom border excluded, in input order.
 
-    Points with x_velo up to 2 m, or at `max_depth` m and beyond (near-only), are left out, and so is what lies behind
-    the camera. Computed in float64 and rounded at the end.
+    Points behind the camera, with x_velo up to 2 m, or from `max_depth` m on (near-only; None: no limit) are left out.
+    Computed in float64 and rounded at the end.
 
     Args:
         points_velo: float32 (N, 4), velodyne frame.
-        calibration: the frame's.
         boxes2d: (K, 4) left, top, right, bottom, px.
-        max_depth: m; None for all points.
-        threads: at most; None takes as many as PyTorch would.
-
-    Returns:
-        K clouds, their points in the order of the input.
+        threads: at most; None: as many as PyTorch would take.
     """
     if not len(boxes2d):
         return []
@@ -125,7 +117,7 @@ def _find(
     index: NDArray[np.int64],
     count: NDArray[np.int64],
 ) -> None:
-    """Write the indices of the points first .. end - 1 that lie in box k to `index[k]`, how many to `count[k]`.
+    """Write the indices of the points first .. end - 1 in box k to `index[k]`, their number to `count[k]`.
 
     All boxes (K, 4) lie within `reach`: left, top, right, bottom.
     """
@@ -181,7 +173,7 @@ def _take(
 
 
 def frustum_angle(box2d: NDArray[np.float64], calibration: Calibration) -> float:
-    """Angle in rad by which the box's centre ray is turned from the z axis towards x, in the rectified camera frame.
+    """Angle in rad from the z axis towards x of the box's centre ray, rectified camera frame.
 
     As published, the ray goes from the frame's origin to the box's centre at a depth of 20 m.
     """
@@ -193,7 +185,7 @@ def frustum_angle(box2d: NDArray[np.float64], calibration: Calibration) -> float
 def to_frustum_frame(points: NDArray[np.float32], angle: float) -> NDArray[np.float32]:
     """Turn points (N, >= 3) of the rectified camera frame about y so that the frustum's centre ray becomes z.
 
-    A heading ry in the rectified camera frame is ry - angle in the frustum's frame. The inverse is that of -angle.
+    A heading ry becomes ry - angle. With -angle the function is its own inverse.
     """
     turned = points.copy()
     cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))

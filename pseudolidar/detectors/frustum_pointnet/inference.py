@@ -1,4 +1,4 @@
-"""Detection: a trained Frustum PointNet, a cloud and 2D boxes in, objects out."""
+"""Detection with a trained Frustum PointNet."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ from pseudolidar.training import load_checkpoint, require_device
 
 @dataclass(frozen=True)
 class FrustumDetector(Detector):
-    """A trained network, the classes that it finds, and the rules it was trained under; see `FrustumTraining`."""
+    """A trained network with the classes that it finds and the settings of its training (`FrustumTraining`)."""
 
     model: FrustumPointNet
     class_names: tuple[str, ...]
@@ -102,7 +102,7 @@ class FrustumDetector(Detector):
         return detected_objects(boxes.class_name[taken], boxes.box2d[taken], box3d, score), skipped
 
     def _usable(self, boxes: Boxes2d, image_size: tuple[int, int]) -> tuple[Boxes2d, Counter[str]]:
-        """The boxes that are tall enough and meet the image, and how many others there are."""
+        """The boxes that are tall enough and meet the image, and counts of the others."""
         left, top, right, bottom = boxes.box2d.T
         height, width = image_size
         # A LiDAR sees beyond the image's borders, so that a box there may well hold points.
@@ -116,7 +116,7 @@ class FrustumDetector(Detector):
 def decode(
     output: FrustumOutput, mean_sizes_m: torch.Tensor, angles: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The network's output as boxes (B, 7) x y z h w l ry (rectified camera frame, y at the bottom) and scores (B,).
+    """Boxes (B, 7) x y z h w l ry (rectified camera frame, y at the bottom) and scores (B,) from the network's output.
 
     The score is log mean probability of the mask's points + log heading probability + log size probability.
     """

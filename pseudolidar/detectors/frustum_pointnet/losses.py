@@ -1,4 +1,4 @@
-"""Frustum PointNet's multi-task loss with the published weights (section 4.4), the corner loss among its terms."""
+"""Frustum PointNet's multi-task loss with the published weights (section 4.4), the corner loss included."""
 
 import math
 from dataclasses import dataclass
@@ -36,9 +36,7 @@ class FrustumTargets:
 
     Attributes:
         inside: (B, N) bool, points inside the object's 3D box.
-        centre: (B, 3) m, middle of the box.
-        size: (B, 3) l w h m.
-        heading: (B,) rad.
+        centre, size, heading: (B, 3) m, middle of the box; (B, 3) l w h m; (B,) rad.
         cluster: (B,) int64, size cluster.
     """
 
@@ -56,7 +54,7 @@ def frustum_loss(output: FrustumOutput, targets: FrustumTargets, mean_sizes_m: T
 
 
 def loss_terms(output: FrustumOutput, targets: FrustumTargets, mean_sizes_m: Tensor) -> dict[str, Tensor]:
-    """Every term of the loss before its weight, each the mean over the batch."""
+    """The terms of the loss before their weights, each the mean over the batch."""
     rows = torch.arange(len(targets.cluster), device=targets.cluster.device)
     heading_bin, heading_residual = encode_heading(targets.heading)
     size_residual = encode_size(targets.size, targets.cluster, mean_sizes_m)

@@ -25,12 +25,10 @@ class FrustumOutput:
     Attributes:
         mask_logits: (B, N, 2), background and object.
         mask: (B, N) bool, the points taken for the object's.
-        stage1_centre: (B, 3) m, after the T-Net.
-        centre: (B, 3) m, the middle of the box.
-        heading_scores: (B, 12) logits.
-        heading_residuals: (B, 12), in units of half a bin (pi/12 rad).
-        size_scores: (B, clusters) logits.
-        size_residuals: (B, clusters, 3), l w h in units of the cluster's mean size.
+        stage1_centre, centre: (B, 3) m, the middle of the box after the T-Net, and in the end.
+        heading_scores, heading_residuals: (B, 12) logits, and in units of half a bin (pi/12 rad).
+        size_scores, size_residuals: (B, clusters) logits, and (B, clusters, 3) l w h in units of the cluster's mean
+            size.
     """
 
     mask_logits: Tensor
@@ -44,7 +42,7 @@ class FrustumOutput:
 
     @property
     def heading_residuals_rad(self) -> Tensor:
-        """(B, 12)."""
+        """The heading residuals (B, 12) in rad."""
         return self.heading_residuals * (HEADING_BIN_WIDTH / 2)
 
 
@@ -52,13 +50,11 @@ class FrustumPointNet(nn.Module):
     """The networks, layer by layer as published.
 
     Args:
-        version: 1 or 2.
         mean_sizes_m: l w h of each size cluster.
-        width: multiplies the channels of all hidden layers; 1 is the published network.
-        density: multiplies v2's numbers of centres and of neighbours; 1 is the published network.
+        width, density: factors on the channels of all hidden layers, and on v2's numbers of centres and of neighbours;
+            1 is the published network.
         object_points: points of the object that go into T-Net and box network.
-        dropout: after the segmentation network's decoder.
-        centre_depth: subtract the frustum's median depth before segmentation, so that one network sees near and far
+        centre_depth: subtract the frustum's median depth before segmentation, so that the network sees near and far
             objects at the same place; False is the published network.
     """
 
@@ -90,12 +86,12 @@ class FrustumPointNet(nn.Module):
             raise InputError(f"version: found {version!r}, expected 1 or 2")
 
     def forward(self, points: Tensor, one_hot: Tensor, keys: Tensor) -> FrustumOutput:
-        """Estimate the box of one object a frustum.
+        """Estimate the box of one object in each frustum.
 
         Args:
             points: (B, N, 4) x y z m in the frustum's frame, and intensity.
             one_hot: (B, 3) class of the 2D box.
-            keys: (B, N) random numbers in [0, 1): among the object's points those with the lowest keys are taken.
+            keys: (B, N) random numbers in [0, 1): the object's points with the lowest keys are taken.
         """
         offset = torch.zeros_like(points[:, 0, :3])
         if self.centre_depth:
@@ -119,7 +115,7 @@ class FrustumPointNet(nn.Module):
 
 
 def object_mask(mask_logits: Tensor) -> Tensor:
-    """Points (B, N) that are rather object than background; where there are none, the likeliest one."""
+    """The points (B, N) that are more likely object than background; where there are none, the likeliest one."""
     margin = (mask_logits[..., 1] - mask_logits[..., 0]).detach()
     mask = margin > 0
     likeliest = torch.zeros_like(mask).scatter_(1, margin.argmax(dim=1, keepdim=True), True)
@@ -129,8 +125,8 @@ def object_mask(mask_logits: Tensor) -> Tensor:
 def masked_points(points: Tensor, mask: Tensor, keys: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Sample (B, count, 3) of each cloud's masked points (B, N, 3), and the mean (B, 3) of all masked ones.
 
-    They are taken in the order of their keys (B, N) in [0, 1), again from the start if they run out. The mask (B, N)
-    has at least one True a row.
+    They are taken in the order of their keys (B, N) in [0, 1), again from the start if they run out. Each row of the
+    mask (B, N) has at least one True.
     """
     weights = mask.to(points.dtype)[..., None]
     centre = (points * weights).sum(dim=1) / weights.sum(dim=1)

@@ -1,7 +1,4 @@
-"""Frustum PointNet's networks, v1 on PointNet, v2 on PointNet++: instance segmentation, T-Net and box estimation.
-
-Layers see rows of a matrix, one row a point.
-"""
+"""Frustum PointNet's networks, v1 on PointNet, v2 on PointNet++; layers see matrices with a row for each point."""
 
 import itertools
 from collections.abc import Sequence
@@ -16,7 +13,7 @@ _BATCH_NORM_MOMENTUM = 0.1
 
 
 class RowMLP(nn.Module):
-    """A shared MLP, as `SharedMLP`, on rows of a matrix alone: linear, batch norm, ReLU, (rows, in) -> (rows, out)."""
+    """A shared MLP like `SharedMLP`, on rows of a matrix only: linear, batch norm, ReLU."""
 
     def __init__(self, channels: Sequence[int]) -> None:
         super().__init__()
@@ -33,7 +30,7 @@ class RowMLP(nn.Module):
 
 
 class CoordinateMLP(RowMLP):
-    """The MLP that reads coordinates: in float32 under autocast too, since bfloat16 resolves 40 m to 0.25 m."""
+    """A `RowMLP` that reads coordinates, in float32 under autocast too: bfloat16 resolves 40 m to 0.25 m."""
 
     def forward(self, rows: Tensor) -> Tensor:
         """(rows, in) coordinates -> (rows, out)."""
@@ -44,14 +41,12 @@ class CoordinateMLP(RowMLP):
 class PooledLayer(nn.Module):
     """The layer before a global maximum, and the maximum: linear, batch norm, ReLU, maximum over each cloud's points.
 
-    The wide layer makes most of a PointNet's work, yet only one point a cloud and channel comes through. Batch norm is
-    increasing (decreasing where its weight is negative), so the point is found before it; the batch's mean and
+    This wide layer is most of a PointNet's work, but only one point for each cloud and channel comes through. Batch
+    norm is increasing (decreasing where its weight is negative), so the point is found before it; the batch's mean and
     variance follow from those of the input; and gradients go through the chosen points and these two only, never
     through a (points, channels) matrix. The result is that of the layers one after the other.
 
-    Attributes:
-        layer_by_layer: compute the layers one after the other; where several processes take the statistics of batch
-            norm together, which the norm as a module does.
+    With `layer_by_layer` they are computed one after the other: for batch norm that is synchronised between processes.
     """
 
     def __init__(self, inner: int, outer: int) -> None:

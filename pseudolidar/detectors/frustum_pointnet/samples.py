@@ -1,4 +1,4 @@
-"""Settings of a training, its samples (frusta of a split, kept in memory), and the batches drawn from them."""
+"""Settings and samples of a Frustum PointNet's training: frusta of a split, kept in memory, and batches of them."""
 
 import logging
 from collections import Counter
@@ -34,28 +34,21 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class FrustumTraining(TrainingSettings):
-    """How a Frustum PointNet is trained.
+    """Settings of the training of a Frustum PointNet; those of the network are explained at `FrustumPointNet`.
 
     Attributes:
-        steps: optimizer steps.
-        version: of Frustum PointNet: 1 on plain PointNets, 2 on PointNet++.
-        batch_size: frusta a step.
+        batch_size: frusta per step.
         learning_rate: peak of the one-cycle schedule (Adam).
-        width: multiplies the network's channels; 1 is the published network.
-        density: multiplies v2's numbers of centres and of neighbours; 1 is the published network.
-        points: points a frustum.
-        object_points: points of the object after segmentation.
-        dropout: in the segmentation network.
-        centre_depth: see `FrustumPointNet`.
-        mean_size: of the classes: `published` (KITTI's), or `training_set` (the means of the objects trained on,
-            for data whose cars or people are of other sizes).
+        points: of a frustum.
+        mean_size: of the classes: `published` (KITTI's), or `training_set` (the means of the objects trained on, for
+            data whose cars or people are of other sizes).
         jitter: fraction of its width and height by which a 2D box is moved and resized (`jittered_box`).
-        flip: mirror every second sample.
+        flip: mirror samples at random, half of them.
         depth_shift: standard deviation of a shift along the ray, a fraction of the object's distance.
-        min_box_height_px: lower 2D boxes are left out, in training and detection.
-        min_points: frusta with fewer points are left out, in training and detection.
-        add_box_score: in detection add the logarithm of a 2D box's own score to the object's, which keeps boxes that
-            the 2D detector doubts from ranking high; the published score leaves it out.
+        min_box_height_px, min_points: lower 2D boxes, and frusta with fewer points, are left out in training and
+            detection.
+        add_box_score: in detection, add the logarithm of a 2D box's score to the object's, so that boxes that the 2D
+            detector doubts do not rank high; the published score leaves it out.
         max_occlusion, max_truncation: of the objects trained on, KITTI's level and fraction outside of the image.
     """
 
@@ -85,13 +78,9 @@ class FrustumSample:
     """One labelled object and the points around it.
 
     Attributes:
-        frame_id: where it comes from.
-        class_name: of the object.
-        calibration: the frame's.
         cloud: points that a jittered version of the 2D box can hold.
         inside: (N,) bool, points inside the 3D box.
-        box2d: (4,) px.
-        box3d: (7,) x y z h w l ry, rectified camera frame, y at the bottom face.
+        box2d, box3d: (4,) px; (7,) x y z h w l ry, rectified camera frame, y at the bottom face.
     """
 
     frame_id: str
@@ -121,21 +110,19 @@ def collect_samples(
     max_depth: float | None,
     seed: int,
 ) -> list[FrustumSample]:
-    """All labelled objects of some classes that can be trained on; how many were left out, and why, goes to the log.
+    """All labelled objects of some classes that can be trained on; the log counts the others by reason.
 
     The points of all jittered versions of a 2D box are kept, but at most four times `settings.points` of them, chosen
     at random, to bound the memory.
 
     Args:
-        settings: which objects.
-        dataset: frames with labels and calibration.
         clouds_dir: ID.bin of every frame, velodyne frame.
         class_names: exactly these classes; Van is no Car.
         max_depth: m, z of the object and x_velo of the points (near-only detectors); None for all.
         seed: of the choice of points.
 
     Raises:
-        FormatError: a cloud, label or calibration file is missing or broken.
+        FormatError: a missing or broken cloud, label or calibration file.
     """
     samples: list[FrustumSample] = []
     left_out: Counter[str] = Counter()
@@ -166,7 +153,7 @@ def collect_samples(
 def _selected(
     labels: Objects, settings: FrustumTraining, max_depth: float | None, left_out: Counter[str]
 ) -> NDArray[np.bool_]:
-    """Which labels (N,) are trained on as far as the labels tell; the others are counted, each for the first reason."""
+    """Which labels (N,) pass the settings' limits; the others are counted, each for the first reason."""
     selected = np.ones(len(labels), np.bool_)
     deepest = np.inf if max_depth is None else max_depth
     is_hidden = (labels.occlusion > settings.max_occlusion) | (labels.truncation > settings.max_truncation)
@@ -184,7 +171,7 @@ def _selected(
 
 
 class BatchSource:
-    """Batches drawn from samples (not empty), the batch of a step depending on the seed and the step alone."""
+    """Batches of samples (at least one), the batch of a step depending on the seed and the step alone."""
 
     def __init__(self, samples: Sequence[FrustumSample], settings: FrustumTraining, seed: int) -> None:
         self.samples = samples

@@ -47,7 +47,7 @@ def train_frustum_pointnet(
 ) -> None:
     """Train a Frustum PointNet; arguments and errors are those of `detectors.train_detector`.
 
-    The frusta are extracted once and kept in memory, some 20 bytes per point: see `FrustumSample`.
+    The frusta are extracted once and kept in memory, about 20 bytes per point: see `FrustumSample`.
     """
     require_checkpoint_path(checkpoint)
     if not class_names or len({*class_names}) < len(class_names) or not {*class_names} <= {*ONE_HOT_CLASSES}:

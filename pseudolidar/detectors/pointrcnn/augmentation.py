@@ -25,7 +25,7 @@ class ObjectDatabase:
         return len(self.boxes)
 
     def add(self, points: NDArray[np.float32], boxes: NDArray[np.float64]) -> None:
-        """Add the objects of a scene, points (N, 3) and boxes (M, 7), but for those with hardly a point."""
+        """Add the objects of a scene, points (N, 3) and boxes (M, 7), except those with under 5 points."""
         holder = inside(points, boxes)
         for i, box in enumerate(boxes):
             own = points[holder == i]
@@ -40,11 +40,10 @@ class SceneAugmentation:
     """Random changes of a scene.
 
     Attributes:
-        extra_objects: the most objects of the database that are put in (gt sampling), each where it was, if the place
+        extra_objects: at most this many objects of the database are put in (gt sampling), each in its own place if that
             is free.
-        rotation_deg: about the camera's y axis, at most, either way.
-        scaling: at most, a fraction, either way.
-        flip: mirror every second scene, left for right.
+        rotation_deg, scaling: the most about the camera's y axis, and as a fraction of the size, either way.
+        flip: mirror left and right at random, half of the scenes.
     """
 
     extra_objects: int
@@ -103,7 +102,7 @@ class SceneAugmentation:
 
 
 def inside(points: NDArray[np.float32], boxes: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Which of the boxes (M, 7) holds each point (N, 3), -1 for none: int64 (N,)."""
+    """Which of the boxes (M, 7) holds each point (N, 3): int64 (N,), -1 for none."""
     tensors = torch.from_numpy(np.ascontiguousarray(points))[None], torch.from_numpy(boxes.astype(np.float32))[None]
     index: NDArray[np.int64] = points_in_boxes(*tensors)[0].numpy()
     return index

@@ -14,15 +14,12 @@ _MARGIN = 1e-3
 class BoxCode(NamedTuple):
     """The codes of R boxes.
 
-    As targets, bins are indices int64 (R,), and residuals float32 (R,). In the network's output, bins are logits
-    (R, bins), and residuals (R, bins) have a value for each bin.
+    As targets, bins are indices int64 (R,), and residuals float32 (R,). In the network's output, bins are logits (R,
+    bins), and residuals (R, bins) have a value for each bin.
 
     Attributes:
-        x_bin, z_bin: location bins.
-        x_residual, z_residual: distance from the bin's middle in bins.
+        x_residual, z_residual, heading_residual: from the bin's middle, in bins; the heading's in half bins.
         y_offset: (R,) m.
-        heading_bin: heading bins.
-        heading_residual: angle from the bin's middle in half bins.
         size_residual: (R, 3), h w l: (size - mean) / mean.
     """
 
@@ -45,7 +42,7 @@ class BoxCoder:
         bin_m: width of a location bin.
         heading_bins: over the whole circle, bin k centred on k times their width; with `quarter` over the quarter
             circle about the RoI's own heading (and its opposite, which is not told apart).
-        quarter: see `heading_bins`; true in the RCNN head.
+        quarter: true in the RCNN head.
     """
 
     scope_m: float
@@ -55,7 +52,7 @@ class BoxCoder:
 
     @property
     def location_bins(self) -> int:
-        """Bins along x, and as many along z."""
+        """Bins along x; there are as many along z."""
         return 2 * int(self.scope_m / self.bin_m)
 
     @property
@@ -69,7 +66,7 @@ class BoxCoder:
         return (math.pi / 2 if self.quarter else 2 * math.pi) / self.heading_bins
 
     def split(self, regression: Tensor) -> BoxCode:
-        """The network's output (R, `channels`) by what it means, in the published order."""
+        """The network's output (R, `channels`), in the published order, as logits and residuals."""
         location, heading = self.location_bins, self.heading_bins
         code = BoxCode(*regression.split([*4 * [location], 1, heading, heading, 3], dim=1))
         return code._replace(y_offset=code.y_offset[:, 0])
@@ -78,10 +75,9 @@ class BoxCoder:
         """Targets for boxes in the frame of their point or RoI.
 
         Args:
-            offsets: (R, 3) x y z m of the box's reference point; clamped to the scope.
-            sizes: (R, 3) h w l m.
+            offsets: (R, 3) x y z m of the box's reference point; x and z are clamped to the scope.
+            sizes, mean_size: (R, 3) and (3,), h w l m.
             headings: (R,) rad; with `quarter` those farther than pi/4 from the RoI's are clamped.
-            mean_size: (3,) h w l m of the class.
         """
         x_bin, x_residual = self._location_bin(offsets[:, 0])
         z_bin, z_residual = self._location_bin(offsets[:, 2])
@@ -127,9 +123,9 @@ class BoxCoder:
 
 
 def canonical(points: Tensor, rois: Tensor) -> Tensor:
-    """The canonical transformation (section 3.3): points (R, P, 3), rectified camera frame, in the frame of their RoI.
+    """Points (R, P, 3) of the rectified camera frame in the canonical coordinates of their RoIs (R, 7) (section 3.3).
 
-    The origin of canonical coordinates is the middle of the bottom face of the RoI (R, 7), x lies along it, z across.
+    The origin is the middle of the RoI's bottom face, x points along the RoI, z across.
     """
     return _turned(points - rois[:, None, :3], rois[:, 6])
 
@@ -150,7 +146,7 @@ def decode_at_points(coder: BoxCoder, points: Tensor, regression: Tensor, mean_s
 
 
 def decode_in_rois(coder: BoxCoder, rois: Tensor, regression: Tensor, mean_size: Tensor) -> Tensor:
-    """Boxes (R, 7) that the RCNN head refines RoIs (R, 7) to; the coded y is the bottom face."""
+    """RoIs (R, 7) refined by the RCNN head's regression; the coded y is the bottom face."""
     offsets, sizes, headings = coder.decode(regression, mean_size)
     shift = _turned(offsets[:, None], -rois[:, 6])[:, 0]
     return torch.cat([rois[:, :3] + shift, sizes, (headings + rois[:, 6])[:, None]], dim=1)

@@ -1,4 +1,4 @@
-"""Detection: a trained PointRCNN, of this package or published, a cloud in, objects out."""
+"""Detection with a trained PointRCNN, of this package or published."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ _NEAREST_CORNER_M = 0.1
 
 @dataclass(frozen=True)
 class PointRCNNDetector(Detector):
-    """A trained network, in evaluation mode, and the settings it was trained under (`PointRCNNTraining`)."""
+    """A trained network with the settings of its training (`PointRCNNTraining`)."""
 
     model: PointRCNN
     class_names: tuple[str, ...]
@@ -47,13 +47,13 @@ class PointRCNNDetector(Detector):
 
     @classmethod
     def from_checkpoint(cls, checkpoint: str | Path, device: str = "cpu") -> "PointRCNNDetector":
-        """Load a checkpoint of `train_pointrcnn`, or a published one; only tensors and plain data are ever unpickled.
+        """Load a checkpoint of `train_pointrcnn`, or a published one; only tensors and plain data are unpickled.
 
-        Published checkpoints (`{"model_state": ...}`, or the parameters alone) are taken for the published car model's.
+        A published checkpoint (`{"model_state": ...}`, or the parameters alone) is taken for the published car model's.
 
         Raises:
-            FormatError: no such file, a broken one, or weights of something else: the first parameter that differs is
-                named.
+            FormatError: no such file, a broken one, or weights of something else (names the first parameter that
+                differs).
             InputError: no such device.
         """
         require_device(device)
@@ -123,7 +123,7 @@ def _load(model: PointRCNN, state: object, path: str | Path) -> None:
 def project_boxes(
     box3d: NDArray[np.float64], calibration: Calibration, image_size: tuple[int, int]
 ) -> tuple[NDArray[np.float64], NDArray[np.str_]]:
-    """2D boxes (N, 4) of boxes (N, 7), clipped to the image, and why one is none: (N,) text, empty where it is one."""
+    """2D boxes (N, 4) px of boxes (N, 7), clipped to the image, and why a box is none: (N,) text, empty for a good one."""
     height, width = image_size
     box2d = np.zeros((len(box3d), 4))
     fault = np.full(len(box3d), "", dtype="<U48")

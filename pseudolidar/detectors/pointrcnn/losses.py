@@ -54,7 +54,7 @@ def rcnn_loss(
 
 
 def segmentation_loss(logits: Tensor, foreground: Tensor) -> Tensor:
-    """Focal loss (Lin et al., ICCV 2017) of foreground logits (B, N), a scalar: its sum over the foreground's number.
+    """Focal loss (Lin et al., ICCV 2017) of foreground logits (B, N): its sum over the number of foreground points.
 
     `foreground` (B, N) is 1, 0, or -1 for points that do not count.
     """
@@ -68,7 +68,7 @@ def segmentation_loss(logits: Tensor, foreground: Tensor) -> Tensor:
 
 
 def confidence_loss(logits: Tensor, confidence: Tensor) -> Tensor:
-    """Cross-entropy of the RoIs' confidence, a scalar; both (R,), -1 for RoIs that do not count."""
+    """Mean cross-entropy of the RoIs' confidence; both (R,), the target -1 for RoIs that do not count."""
     counted = (confidence >= 0).float()
     target = confidence.clamp(min=0)
     cross_entropy = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
@@ -76,7 +76,7 @@ def confidence_loss(logits: Tensor, confidence: Tensor) -> Tensor:
 
 
 def box_loss(coder: BoxCoder, regression: Tensor, targets: BoxCode) -> Tensor:
-    """The regression's loss, a scalar: sum of `box_loss_terms`, the size's three times; 0 without any box."""
+    """The sum of `box_loss_terms`, the size's three times; 0 without any box."""
     if not len(regression):
         return regression.sum()
     terms = box_loss_terms(coder, regression, targets)
@@ -84,10 +84,7 @@ def box_loss(coder: BoxCoder, regression: Tensor, targets: BoxCode) -> Tensor:
 
 
 def box_loss_terms(coder: BoxCoder, regression: Tensor, targets: BoxCode) -> dict[str, Tensor]:
-    """Every term before its weight, each the mean over R >= 1 boxes: cross-entropy of bins, smooth L1 of residuals.
-
-    Of the regression (R, channels) residuals count at the true bin.
-    """
+    """Unweighted terms, means over R >= 1 boxes: cross-entropy of bins, smooth L1 of the true bin's residuals."""
     code = coder.split(regression)
 
     def residual(of_bins: Tensor, index: Tensor, target: Tensor) -> Tensor:

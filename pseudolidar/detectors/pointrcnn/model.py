@@ -29,15 +29,13 @@ MEAN_SIZES_M = {
 
 @dataclass(frozen=True)
 class PointRCNNOutput:
-    """Both stages' output for B scenes, also by name (`output["rois"]`) under the published names.
+    """The output of both stages for B scenes, also by name (`output["rois"]`) under the published names.
 
     Attributes:
-        rpn_cls: (B, N, 1), foreground logits of the points.
-        rpn_reg: (B, N, 76), their box regression.
-        rois: (B, R, 7), x y z h w l ry, rectified camera frame, y at the bottom face; zeros fill up.
-        rcnn_cls: (B, R, 1), confidence logits of the RoIs.
-        rcnn_reg: (B, R, 46), their refinement.
-        boxes: (B, R, 7), the RoIs refined.
+        rpn_cls, rpn_reg: (B, N, 1) foreground logits of the points, and (B, N, 76) their box regression.
+        rois, boxes: (B, R, 7) x y z h w l ry, rectified camera frame, y at the bottom face, before and after
+            refinement; zeros fill up the RoIs.
+        rcnn_cls, rcnn_reg: (B, R, 1) confidence logits of the RoIs, and (B, R, 46) their refinement.
         scores: (B, R), confidence in (0, 1); 0 for the zeros that fill up.
     """
 
@@ -57,13 +55,8 @@ class PointRCNNOutput:
 class PointRCNN(nn.Module):
     """PointRCNN for one class; the defaults are the published car model with 3,887,452 parameters.
 
-    Parameters have the published names: published checkpoints load as they are (`PointRCNNDetector.from_checkpoint`).
-
-    Args:
-        mean_size_m: height, width, length of the class.
-        backbone: shape of the RPN.
-        rcnn: shape of the RCNN head.
-        proposals: how RoIs are chosen in evaluation.
+    Parameters have the published names, so that published checkpoints load (`PointRCNNDetector.from_checkpoint`).
+    `mean_size_m` is height, width, length of the class; `proposals` chooses RoIs in evaluation.
     """
 
     mean_size_m: Tensor
@@ -85,7 +78,7 @@ class PointRCNN(nn.Module):
 
     @classmethod
     def from_arguments(cls, arguments: dict[str, Any]) -> "PointRCNN":
-        """The network that `dataclasses.asdict` of its shapes describes, as checkpoints keep them."""
+        """The network from its settings as checkpoints keep them (`dataclasses.asdict` of its shapes)."""
         return cls(
             arguments["mean_size_m"],
             BackboneShape(**arguments["backbone"]),

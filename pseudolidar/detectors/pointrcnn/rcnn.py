@@ -24,17 +24,15 @@ class RCNNShape:
     """RoI pooling, and the RCNN head's PointNet++ with one scale.
 
     Attributes:
-        points: pooled of each RoI.
-        margin_m: by which an RoI is enlarged on each side for pooling, to see what is around.
+        points: pooled from each RoI.
+        margin_m: by which an RoI is enlarged on each side for pooling, to include its surroundings.
         mask_threshold: foreground probability above which a point counts as the object's.
-        up: channels of the shared MLP on a point's local features.
-        centres: of each level but the last, which is one group of all.
-        radii: m.
-        neighbours: of each centre.
+        up, head: channels of the shared MLP on local features, and of the hidden layers of confidence and refinement.
+        centres: of each level but the last, which is one group of all points.
+        radii, neighbours: of each centre of these levels; radii in m.
         channels: of each layer of each level.
-        head: channels of the hidden layers of confidence and refinement.
-        batch_norm: in all layers; the published network has none here. Short schedules learn several times as much
-            with it.
+        batch_norm: in all layers; the published network has none here. Short schedules learn several times as much with
+            it.
     """
 
     points: int
@@ -64,7 +62,7 @@ PUBLISHED_RCNN = RCNNShape(
 
 
 class RCNNHead(nn.Module):
-    """The RCNN head: the points pooled from each RoI, in canonical coordinates, to confidence and refinement."""
+    """The RCNN head: from the points pooled in each RoI, in canonical coordinates, to confidence and refinement."""
 
     def __init__(self, shape: RCNNShape, feature_channels: int, regression_channels: int) -> None:
         super().__init__()
@@ -105,10 +103,9 @@ class RCNNHead(nn.Module):
         return rcnn_cls, rcnn_reg
 
     def pool(self, points: Tensor, rpn: RPNOutput, rois: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """RoI pooling: the points in and around RoIs (B, R, 7).
+        """RoI pooling: local features (B, R, P, 5), RPN features (B, R, P, C), and bool (B, R): has the RoI any point?
 
-        Local features (B, R, P, 5), features of the RPN (B, R, P, C), and whether an RoI has a point at all, bool (B,
-        R); as published, those without get zeros, before the change of frame.
+        RoIs without a point get zeros before the change of frame, as published.
         """
         margin = rois.new_tensor([0, self.shape.margin_m, 0, *3 * [2 * self.shape.margin_m], 0])
         index, found = roi_pool_points(points, rois + margin, self.shape.points)

@@ -21,12 +21,10 @@ class BackboneShape:
 
     Attributes:
         centres: of each level.
-        radii: m, of each scale of each level.
-        neighbours: of each scale of each level.
+        radii, neighbours: of each scale of each level; radii in m.
         channels: of each layer of each scale of each level.
         propagation: channels of each level on the way back to the points, the points' own first.
-        head: channels of the hidden layer of segmentation and regression.
-        dropout: in both.
+        head, dropout: channels and dropout of the hidden layer of segmentation and regression.
     """
 
     centres: Sequence[int]
@@ -59,9 +57,8 @@ class RPNOutput:
     """The RPN's output for B scenes with N points.
 
     Attributes:
-        features: (B, N, C) of each point.
-        rpn_cls: float32 (B, N, 1), foreground logits.
-        rpn_reg: float32 (B, N, 76), box regression of each point.
+        features: (B, N, C).
+        rpn_cls, rpn_reg: float32 (B, N, 1) foreground logits, and (B, N, 76) coded boxes.
     """
 
     features: Tensor
@@ -70,7 +67,7 @@ class RPNOutput:
 
 
 class RPN(nn.Module):
-    """The region proposal network: point features, foreground segmentation, bin-based regression of a box a point."""
+    """The region proposal network: point features, foreground segmentation, box regression by bins for each point."""
 
     def __init__(self, shape: BackboneShape, regression_channels: int) -> None:
         super().__init__()
@@ -88,7 +85,7 @@ class RPN(nn.Module):
 
 
 class Backbone(nn.Module):
-    """Levels of set abstraction, and feature propagation back to the points: (B, N, 3) -> features (B, N, C)."""
+    """Levels of set abstraction, and feature propagation back to the points."""
 
     def __init__(self, shape: BackboneShape) -> None:
         super().__init__()
@@ -130,11 +127,10 @@ def _point_head(shape: BackboneShape, outputs: int) -> nn.Sequential:
 
 @dataclass(frozen=True)
 class ProposalSettings:
-    """The proposal layer: how RoIs are chosen among the RPN's boxes, one a point.
+    """The proposal layer: how RoIs are chosen among the RPN's boxes, of which each point has one.
 
     Attributes:
-        nms_pre: the best boxes that non-maximum suppression sees.
-        nms_post: RoIs of a scene.
+        nms_pre, nms_post: the number of best boxes that go into non-maximum suppression, and of RoIs that come out.
         nms_threshold: BEV IoU above which the worse box goes.
         rotated: whether that IoU is the boxes' own; else, as published, that of boxes without their heading.
     """

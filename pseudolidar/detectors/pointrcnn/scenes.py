@@ -1,4 +1,4 @@
-"""Scenes: a frame's cloud as PointRCNN sees it, the objects in it, and the training batches made of them."""
+"""PointRCNN's view of a frame: the points and objects of a scene, and training batches of scenes."""
 
 import logging
 from collections import Counter
@@ -36,16 +36,12 @@ def scene_points(
     image_size: tuple[int, int],
     max_depth: float | None = None,
 ) -> NDArray[np.float32]:
-    """The points of a cloud that the detector looks at: in its area, seen in the left image.
+    """A cloud's points in `AREA_M` and the left image: float32 (M, 3), rectified camera frame, in the cloud's order.
 
     Args:
         points_velo: float32 (N, >= 3), velodyne frame; points that are not finite are dropped.
-        calibration: the frame's.
         image_size: (height, width), px.
         max_depth: m; points with x_velo from here on are dropped (near-only).
-
-    Returns:
-        float32 (M, 3), rectified camera frame, in the cloud's order.
     """
     if max_depth is not None:
         points_velo = points_velo[points_velo[:, 0] < max_depth]
@@ -70,7 +66,7 @@ def scene_points(
 def sample_scene(points: NDArray[np.float32], count: int, generator: np.random.Generator) -> NDArray[np.float32]:
     """`count` points (count, 3) of a scene (N >= 1, 3) in random order; far ones first, if there are too many.
 
-    Random, since neighbours are taken in this order. Where there are too few, some come again.
+    The order is random because neighbours are taken in it. Where there are too few points, some are repeated.
     """
     total = len(points)
     if total > count:
@@ -91,9 +87,8 @@ class SceneBatch:
     """B training scenes.
 
     Attributes:
-        frame_ids: where they come from.
         points: float32 (B, N, 3), rectified camera frame.
-        boxes: float32 (B, M, 7), their objects, rows of zeros where there are fewer.
+        boxes: float32 (B, M, 7), their objects; rows of zeros fill up.
         seed: of the random numbers that the loss draws, one per scene.
     """
 
@@ -104,7 +99,7 @@ class SceneBatch:
 
 
 class SceneSource:
-    """Training scenes of one class and those like it (`SIMILAR_CLASSES`), each with some number of points.
+    """Training scenes of one class and those like it (`SIMILAR_CLASSES`), each with the same number of `points`.
 
     A batch depends on the seed, the phase and the step alone; for the other arguments see `detectors.train_detector`.
 
@@ -142,10 +137,7 @@ class SceneSource:
         return [float(value) for value in sizes.mean(axis=0)]
 
     def batch_at(self, step: int, batch_size: int, phase: int = 1, shard: BatchShard = WHOLE_BATCH) -> SceneBatch:
-        """The batch of a step, or a shard of it; each phase of the training changes scenes in its own way.
-
-        Every scene has random numbers of its own.
-        """
+        """The batch of a step, or a shard of it; every scene has its own random numbers, others in each phase."""
         frame_ids, points, boxes, seeds = [], [], [], []
         for place in shard.of(batch_size):
             epoch, turn = divmod(step * batch_size + place, len(self.frames))

@@ -52,11 +52,11 @@ class RoISampling:
     """The proposal target layer: which RoIs the RCNN head is trained on.
 
     Attributes:
-        rois: of a scene.
-        foreground_fraction: of them, at most.
+        rois, foreground_fraction: RoIs of a scene, and how many of them are foreground at most.
         foreground_iou: 3D IoU with an object from which an RoI counts as foreground.
-        regression_iou: from which its box is refined.
-        background_iou: up to which it counts as background; between is not counted.
+        regression_iou: IoU from which the refinement of an RoI counts.
+        background_iou: IoU below which an RoI counts as background; RoIs between this and `foreground_iou` do not
+            count.
     """
 
     rois: int
@@ -71,8 +71,7 @@ class RoITargets:
     """R RoIs of each of B scenes, and their targets.
 
     Attributes:
-        rois: (B, R, 7).
-        boxes: (B, R, 7), the object of the largest IoU; zeros in a scene without objects.
+        rois, boxes: (B, R, 7), an RoI and the object of the largest IoU; zeros in a scene without objects.
         confidence: float32 (B, R), 1 foreground, 0 background, -1 not counted.
         refined: bool (B, R), whether the refinement counts.
     """
@@ -149,11 +148,7 @@ def _choose(index: Tensor, count: int, generator: torch.Generator) -> Tensor:
 def _with_noise(
     rois: Tensor, truth: Tensor, match: Tensor, tries: Tensor, sampling: RoISampling, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """RoIs (R, 7) with noise, and their IoU (R,) with their object.
-
-    As published, noise is drawn anew, at most `tries` (R,) times, until the RoI is foreground; one draw in five is no
-    noise.
-    """
+    """RoIs with noise and their IoU; as published, drawn up to `tries` times until foreground, 1 in 5 without noise."""
     count = len(rois)
     shape = (count, _NOISE_TRIES)
     level = torch.randint(len(_NOISE), shape, generator=generator)
@@ -182,10 +177,10 @@ def _with_noise(
 def augment_rois(
     local: Tensor, targets: RoITargets, generator: torch.Generator
 ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
-    """Scale and mirror each RoI in canonical coordinates.
+    """Scale and mirror each RoI in canonical coordinates; turning it too, as published, would change nothing in these.
 
-    The published code turns it too, which changes nothing in these coordinates. The local features (R, P, 5) have the
-    coordinates first; they come back with the objects' offsets (R, 3) m, sizes (R, 3) m and headings (R,) rad.
+    `local` (R, P, 5) has the coordinates first. It comes back with the objects' offsets (R, 3) m, sizes (R, 3) m and
+    headings (R,) rad.
     """
     rois, boxes = targets.rois.flatten(0, 1), targets.boxes.flatten(0, 1)
     count = len(rois)

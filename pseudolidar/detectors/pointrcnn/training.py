@@ -34,24 +34,16 @@ _MAX_GRADIENT_NORM = 1.0
 
 @dataclass(frozen=True)
 class PointRCNNTraining(TrainingSettings):
-    """How a PointRCNN is trained.
+    """Settings of the training of a PointRCNN.
 
     Attributes:
-        rpn_steps: of the RPN; with `joint` none.
-        rcnn_steps: of the RCNN head, the RPN being fixed; with `joint` of both together.
-        joint: one phase for both stages.
-        rpn_batch_size: scenes a step of the RPN.
-        rcnn_batch_size: scenes a step of the RCNN head, or of both.
+        rpn_steps: of the RPN; not used with `joint`.
+        rcnn_steps: of the RCNN head with the RPN fixed; with `joint`, of both together.
+        rpn_batch_size, rcnn_batch_size: scenes per step of these phases.
         learning_rate: peak of the one-cycle schedule (Adam with decoupled weight decay).
-        weight_decay: of that optimizer.
         points: of a scene.
         mean_size: of the class: `published` (KITTI's), or `training_set` (the mean of the objects trained on).
-        backbone: shape of the RPN.
-        rcnn: shape of the RCNN head.
-        training_proposals: how RoIs are proposed in training.
-        proposals: how they are in detection.
-        sampling: which of them are trained on.
-        augmentation: of scenes.
+        training_proposals, proposals: how RoIs are proposed in training and in detection.
         score_threshold: detections with a lower confidence are left out.
         nms_threshold: rotated BEV IoU above which the less confident detection goes.
     """
@@ -88,7 +80,7 @@ def train_pointrcnn(
 ) -> None:
     """Train a PointRCNN for one class; arguments and errors are those of `detectors.train_detector`.
 
-    The finished RPN lies beside the checkpoint (`rpn_path`) until the RCNN head is finished too.
+    The finished RPN is kept beside the checkpoint (`rpn_path`) until the RCNN head is finished too.
     """
     require_checkpoint_path(checkpoint)
     if class_name not in MEAN_SIZES_M:
@@ -164,7 +156,7 @@ def train_pointrcnn(
 
 
 def rpn_path(checkpoint: Path) -> Path:
-    """Where the finished RPN of a checkpoint waits for the RCNN head: beside it, under its whole name."""
+    """The file beside `checkpoint` that keeps the finished RPN until the RCNN head is finished."""
     return checkpoint.with_name(f"{checkpoint.name}.rpn{checkpoint.suffix}")
 
 

@@ -39,9 +39,7 @@ NO_INTERVAL = Interval(float("nan"), float("nan"))
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with its interval, in one unit; value NaN for none, `signed` if it is written with its sign, as changes
-    are.
-    """
+    """A value, NaN for none, with its interval in the same unit; `signed` if it is written with its sign."""
 
     value: float
     interval: Interval = NO_INTERVAL

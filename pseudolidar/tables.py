@@ -29,12 +29,9 @@ class Heading:
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a table's body.
+    """One row of a table's body; only `compared` rows can have the best value (an oracle can't).
 
-    Attributes:
-        cells: one for each column.
-        compared: whether the row takes part in the choice of the best value (an oracle does not).
-        rule_above: whether a line separates it from the row before; each block between lines has its own best value.
+    `rule_above` draws a line above it; each block between lines has its own best value.
     """
 
     cells: tuple[Value, ...]

@@ -148,9 +148,10 @@ def sparsify_points(
 
 
 def crop_sweep(points: Points, max_height: float | None = 1.0, max_depth: float | None = None) -> Points:
-    """The points of a LiDAR sweep, (N, 4) in the velodyne frame, that `disparity_to_points` would keep, in their order.
+    """The points of a LiDAR sweep, (N, 4) in the velodyne frame, with x_velo in [0, max_depth) and z_velo < max_height,
+    m.
 
-    Points with x_velo >= 0, z_velo < max_height and x_velo < max_depth (m) stay.
+    They keep their order; `disparity_to_points` has the same limits.
     """
     kept = points[:, 0] >= 0
     if max_height is not None:

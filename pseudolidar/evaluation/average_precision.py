@@ -59,10 +59,8 @@ def average_precision(
 class PrecisionCurve:
     """Precision of one class at one difficulty in one view.
 
-    Attributes:
-        precision: float64 (41,), the best precision at recall i/40 or more, 0 where that recall is not reached; for
-            `aos` the orientation similarity instead.
-        object_count: objects that count.
+    `precision`, float64 (41,), is the best at recall i/40 or more, 0 where that recall is not reached; for `aos` it is
+    the orientation similarity instead. `object_count` is the number of objects that count.
     """
 
     precision: NDArray[np.float64]
@@ -103,8 +101,7 @@ class Tally:
     ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
         """Precision (R, 41) and orientation similarity (R, 41) at recall i/40 or more, and numbers of objects (R,).
 
-        `weights`, int64 (R, F), says how often each frame is taken in each of R choices. Recall that is not reached has
-        0.
+        `weights`, int64 (R, F): how often each of R choices takes each frame. Recall that is not reached has 0.
         """
         curves = np.zeros((2, RECALL_POINTS, len(weights)))
         object_count = weights @ self.object_count

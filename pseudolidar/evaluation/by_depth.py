@@ -15,11 +15,10 @@ from pseudolidar.stereo.metrics import MIN_DISPARITY_PX
 
 @dataclass(frozen=True, eq=False)
 class SumsByDepth:
-    """Sums over F frames and B depth bins, which give the mean in each bin for any choice of the frames.
+    """Sums and numbers (F, B) of values in F frames and B depth bins: the mean in each bin for any choice of the
+    frames.
 
-    Attributes:
-        edges_m: float64 (B + 1,), rising; bin b holds depths in (edges_m[b], edges_m[b + 1]].
-        total, count: float64 (F, B), sums and numbers of the values.
+    `edges_m`, float64 (B + 1,), rises; bin b holds depths in (edges_m[b], edges_m[b + 1]].
     """
 
     edges_m: NDArray[np.float64]
@@ -44,11 +43,9 @@ def sums_by_depth(
     values: NDArray[np.floating] | NDArray[np.bool_],
     edges_m: Sequence[float] | NDArray[np.float64],
 ) -> SumsByDepth:
-    """Sort N values into F frames and bins; those at a depth outside of all bins are left out.
+    """Sort N values by `frame`, 0 to `frames` - 1, and depth; those at a depth outside of all bins are left out.
 
-    Args:
-        frame: (N,), 0 to F - 1.
-        values: (N,); of a mask the mean is the fraction of True.
+    The mean of a mask is the fraction of True.
     """
     edges = np.asarray(edges_m, np.float64)
     bins = len(edges) - 1
@@ -67,10 +64,7 @@ def disparity_error_by_depth(
 ) -> SumsByDepth:
     """Sums of |disparity - true disparity|, px, by true depth, over the pixels whose true disparity is known.
 
-    `data` needs exact disparity or LiDAR; `predicted_dir` holds a map of every frame, see `disparity_path`.
-
-    Raises:
-        FormatError: a frame's map is missing, broken or of another size.
+    `data` needs exact disparity or LiDAR, `predicted_dir` a map of every frame (`disparity_path`), else FormatError.
     """
     totals, counts = [], []
     for frame in track(data, "disparity errors by depth"):

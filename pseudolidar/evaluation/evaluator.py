@@ -1,7 +1,4 @@
-"""KITTI's evaluation of one set of results: every class, view and difficulty, and the outcome of every object.
-
-`average_precision` says what the metric is.
-"""
+"""KITTI's evaluation of one set of results: every class, view and difficulty (`average_precision` has the metric)."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence

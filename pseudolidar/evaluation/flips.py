@@ -20,9 +20,8 @@ from pseudolidar.tables import Heading, Row, Table
 class Criterion:
     """When an object counts as found, in the terms of KITTI's protocol.
 
-    Attributes:
-        min_overlap: IoU that a match must exceed; None: the benchmark's.
-        depth_range: (near, far] in m, outside of which nothing counts; None: any depth.
+    `min_overlap` is the IoU that a match must exceed, None for the benchmark's. Nothing outside of `depth_range`,
+    (near, far] in m, counts; None: any depth.
     """
 
     class_name: str
@@ -50,15 +49,13 @@ class Criterion:
 
 @dataclass(frozen=True, eq=False)
 class FoundObjects:
-    """Which objects one version finds at its operating point.
+    """The objects that one version finds at its operating point, `threshold` (`best_threshold`).
 
     Attributes:
-        frame: int64 (N,), the frame of each object that counts, an index into `frame_ids`.
-        row: int64 (N,), its place in the labels of its frame.
+        frame, row: int64 (N,), of each object that counts: index into `frame_ids`, place in the labels of its frame.
         depth_m: float64 (N,), z in the rectified camera frame.
         is_found: bool (N,).
-        threshold: the operating point, see `best_threshold`.
-        false_count: detections that match nothing there.
+        false_count: detections that match nothing.
     """
 
     criterion: Criterion
@@ -113,11 +110,7 @@ def best_threshold(evaluation: Evaluation, criterion: Criterion) -> float:
 def find_objects(
     labels: Sequence[Objects], results: Sequence[Objects], criterion: Criterion, frame_ids: Sequence[str]
 ) -> FoundObjects:
-    """Objects that one version finds with the detections of `best_threshold` and above.
-
-    Raises:
-        ValueError: see `evaluation.evaluate` and `best_threshold`; two frames of one name.
-    """
+    """Objects that one version finds with the detections of `best_threshold` and above."""
     place = {frame_id: number for number, frame_id in enumerate(frame_ids)}
     if len(place) != len(labels):
         raise ValueError(f"frame_ids: found {len(place)} different names, expected {len(labels)}, one a frame")
@@ -142,11 +135,7 @@ def find_objects(
 
 @dataclass(frozen=True, eq=False)
 class ObjectFlips:
-    """Two versions on the same objects.
-
-    Raises:
-        ValueError: the versions differ in their criterion or their objects.
-    """
+    """Two versions on the same objects; ValueError if they differ in their criterion or their objects."""
 
     before: FoundObjects
     after: FoundObjects

@@ -54,8 +54,7 @@ def compare(
 ) -> Comparison:
     """Compare two sets of results on the same drawn frames, with paired intervals of b minus a, see `ap_intervals`.
 
-    What makes a frame hard is hard for both and cancels, so that the interval is narrower than two separate ones
-    suggest.
+    What makes a frame hard is hard for both and cancels: the interval is narrower than two separate ones suggest.
 
     Raises:
         ValueError: also where a and b were not evaluated alike on the same labels.

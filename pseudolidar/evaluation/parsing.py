@@ -78,7 +78,7 @@ def _row_starts(text: np.ndarray, file_start: np.ndarray) -> np.ndarray:
 
 @cpu_kernel
 def _number(text: np.ndarray, first: int, end: int) -> float:
-    """A decimal number, correctly rounded, or NaN where it takes more than this to read it.
+    """A decimal number, correctly rounded, or NaN where these two methods cannot read it.
 
     A whole number below 2^53, times or over a power of ten up to 10^22, is rounded once (Clinger 1990). Up to 19 digits
     over such a power are divided in twice the precision (Dekker 1971), whose error is too small to change the rounding.

@@ -25,12 +25,9 @@ RECALL_POINTS = 41
 
 @dataclass(frozen=True)
 class Difficulty:
-    """Which objects of a class count; the others are ignored: to find them is neither right nor wrong.
+    """Least height and highest occlusion level and truncation of the objects that count; others are ignored.
 
-    Attributes:
-        min_height_px: least height in the image, of objects and of detections.
-        max_occlusion: highest occlusion level.
-        max_truncation: largest fraction of the object outside of the image.
+    To find an ignored object is neither right nor wrong. The least height, px, is one of detections, too.
     """
 
     min_height_px: float

@@ -26,10 +26,8 @@ _SMALLEST_CHUNK = 64
 class StackedObjects(Sequence[Objects]):
     """F frames as a sequence of `Objects`, stored in flat arrays for kernels.
 
-    Attributes:
-        objects: N objects, frame after frame.
-        start: int64 (F + 1,); frame f has the rows start[f] to start[f + 1].
-        line: int64 (N,), each object's line in its file, from 1; without files, its place in its frame.
+    Frame f has the rows start[f] to start[f + 1] of `objects`; `start` is int64 (F + 1,). `line`, int64 (N,), is each
+    object's line in its file, from 1; without files, its place in its frame.
     """
 
     objects: Objects
@@ -142,12 +140,9 @@ def _frame_ids(folder: str | Path, what: str) -> set[str]:
 
 
 def read_frames(paths: Sequence[str | None], scored: bool) -> StackedObjects:
-    """Read the files of many frames at once, with the same result as `pseudolidar.kitti.read_objects`.
+    """Read the files of many frames at once, with the results and errors of `pseudolidar.kitti.read_objects`.
 
     `paths` are label files or, with `scored`, result files; None is a frame without objects.
-
-    Raises:
-        FormatError: a file is missing or broken.
     """
 
     def of_chunk(chunk: int, chunks: int) -> list[StackedObjects]:

@@ -39,8 +39,8 @@ def interval_table(evaluation: Evaluation, intervals: Mapping[Key, Interval], co
 
 
 def comparison_tables(comparison: Comparison) -> list[Table]:
-    """AP11 and AP40, a row for each class, view and difficulty: a, b, b - a with its interval, marked if that excludes
-    0.
+    """AP11 and AP40, a row for each class, view and difficulty: a, b, b - a with its interval, and a mark without 0 in
+    it.
     """
     a, b = comparison.a, comparison.b
     tables = []
@@ -64,10 +64,8 @@ def comparison_tables(comparison: Comparison) -> list[Table]:
 
 
 def precision_panels(evaluation: Evaluation) -> dict[str, dict[str, PrecisionCurve]]:
-    """Curves by title (class, view, IoU) and difficulty, for `pseudolidar.viewing.precision_recall_figure`.
-
-    Raises:
-        InputError: no class has an object to find.
+    """Curves by title (class, view, IoU) and difficulty, for `viewing.precision_recall_figure`; InputError without
+    objects.
     """
     panels: dict[str, dict[str, PrecisionCurve]] = {}
     for class_name in evaluation.classes:

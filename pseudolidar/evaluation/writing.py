@@ -30,9 +30,8 @@ def require_table_paths(
 
 
 def write_json(evaluation: Evaluation, path: str | Path, intervals: Mapping[Key, Interval] | None = None) -> None:
-    """Write `Evaluation.to_dict()`, null where there is no number.
-
-    Intervals are added as "AP11_interval" and "AP40_interval", [low, high] for each difficulty.
+    """Write `Evaluation.to_dict()`, null without a number; intervals as "AP11_interval", "AP40_interval": [low, high]
+    each.
     """
     table: dict[str, dict[str, dict[str, Any]]] = {**evaluation.to_dict()}
     if intervals is not None:

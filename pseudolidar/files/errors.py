@@ -14,10 +14,7 @@ class InputError(UserError, ValueError):
 
 
 class FormatError(InputError):
-    """A file does not hold what it should.
-
-    `place` is e.g. "line 3, field 15 (rotation_y)", or "file" for the whole file.
-    """
+    """A file does not hold what it should; `place` is e.g. "line 3, field 15 (rotation_y)", or "file" for all of it."""
 
     def __init__(self, path: str | Path, place: str, found: object, expected: str) -> None:
         self.path = Path(path)

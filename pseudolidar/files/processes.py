@@ -63,9 +63,8 @@ class ProcessPool:
         self._busy[worker.connection] = worker, task
 
     def finished(self) -> Iterator[tuple[Any, bool, Any]]:
-        """Wait for some tasks: each with whether its worker died, and otherwise the function's result.
-
-        An error in the function is raised here.
+        """Wait for some tasks: each with whether its worker died, and otherwise the function's result; raises its
+        errors.
         """
         for connection in wait(list(self._busy)):
             assert isinstance(connection, Connection)
@@ -87,8 +86,7 @@ class ProcessPool:
     ) -> Iterator[tuple[tuple[Any, ...], Any]]:
         """Call a function for tasks by name; yield the arguments and the result of each task as it is done.
 
-        Raises:
-            WorkerError: a task on which workers died `MAX_ATTEMPTS` times.
+        A task on which workers died `MAX_ATTEMPTS` times is a WorkerError.
         """
         waiting, deaths = deque(tasks), Counter[str]()
         while waiting or self._busy:

@@ -45,12 +45,9 @@ def require_file(path: str | Path, what: str) -> Path:
 
 
 def require_suffix(path: str | Path, suffixes: Collection[str], what: str) -> str:
-    """The suffix of a path in lower case, if it is one of `suffixes`; the file need not exist.
+    """The suffix of a path in lower case, if it is one of `suffixes`, otherwise a FormatError; the file need not exist.
 
     `suffixes` are in lower case, with the dot; `what` names the content in errors, e.g. "a disparity map".
-
-    Raises:
-        FormatError: another suffix, or none.
     """
     path = Path(path)
     suffix = path.suffix.lower()
@@ -87,20 +84,12 @@ def read_lines(path: str | Path, what: str) -> Iterator[tuple[int, str]]:
 
 
 def read_npy(path: str | Path, expected: str) -> NDArray[Any]:
-    """The array of an .npy file; `expected` names its content in errors.
-
-    Raises:
-        FormatError: no such file, a damaged one, pickled objects.
-    """
+    """The array of an .npy file; FormatError if missing, damaged or pickled. `expected` names its content in errors."""
     return _read(path, expected, None)[0]
 
 
 def read_npz(path: str | Path, names: tuple[str, ...], expected: str) -> dict[str, NDArray[Any]]:
-    """The arrays `names` of an .npz file, which may hold others; `expected` names the content in errors.
-
-    Raises:
-        FormatError: no such file, a damaged one, pickled objects, no array of such a name.
-    """
+    """The arrays `names` of an .npz file, which may hold others; errors as of `read_npy`, or for a missing array."""
     return dict(zip(names, _read(path, expected, names), strict=True))
 
 

@@ -161,8 +161,7 @@ def _read(path: Path, what: str, others: Sequence[str] = ()) -> dict[str, Any]:
 def keep_record(path: str | Path, record: Record) -> None:
     """Write a record to a JSON file of its own or, if the file exists, check that it holds the same one.
 
-    Raises:
-        FormatError: another record there, or something else.
+    Anything else in it is a FormatError.
     """
     path = Path(path)
     if path.is_file():

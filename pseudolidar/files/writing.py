@@ -81,11 +81,7 @@ def write_npy(path: str | Path, array: ArrayLike) -> None:
 
 
 def require_output_file(path: str | Path, suffixes: Collection[str], what: str) -> str:
-    """The suffix of a file to write (`require_suffix`); to be checked before the work.
-
-    Raises:
-        FormatError: another suffix, or a folder of that name.
-    """
+    """The suffix of a file to write (`require_suffix`), which must be no folder; to be checked before the work."""
     if Path(path).is_dir():
         raise FormatError(path, "file", "a folder", f"the name of a file for {what}")
     return require_suffix(path, suffixes, what)
@@ -94,8 +90,7 @@ def require_output_file(path: str | Path, suffixes: Collection[str], what: str) 
 def require_output_folder(path: str | Path, what: str) -> Path:
     """The path itself, if it is a folder or can become one; to be checked before the work.
 
-    Raises:
-        FormatError: a file of that name, or of the name of a folder above it.
+    A file of that name, or of the name of a folder above it, is a FormatError.
     """
     path = Path(path)
     for place in (path, *path.parents):

@@ -84,8 +84,8 @@ def read_disparity_size(path: str | Path) -> tuple[int, int]:
 def write_disparity(path: str | Path, disparity: NDArray[np.floating]) -> None:
     """Write a disparity map (H, W) px, 0 where unknown; the suffix says the format.
 
-    `.png` holds 16 bits, 256 times the disparity, at most 255.996; `.npy` float32; `.pfm` float32, infinity where
-    unknown.
+    `.png` holds 16 bits, 256 times the disparity, at most 255.996; `.npy` and `.pfm` float32 (`.pfm`: infinity where
+    unknown).
 
     Raises:
         FormatError: another suffix.
@@ -107,11 +107,7 @@ def write_disparity(path: str | Path, disparity: NDArray[np.floating]) -> None:
 
 
 def read_pfm(path: str | Path) -> NDArray[np.float32]:
-    """Read a one-channel portable float map, float32 (H, W), as Middlebury and Scene Flow distribute disparities.
-
-    Raises:
-        FormatError: no such file, another kind of header, or a size that differs from the header's.
-    """
+    """Read a one-channel portable float map, float32 (H, W), as Middlebury and Scene Flow distribute disparities."""
     data = read_bytes(path, "a one-channel PFM")
     # Three lines: the kind, "width height", the scale, whose sign is the byte order.
     lines = data[:200].split(b"\n", 3)

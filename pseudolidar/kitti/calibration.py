@@ -89,8 +89,7 @@ class Calibration:
     def require_valid(self, path: str | Path) -> None:
         """Check that the matrices can be those of a rectified stereo pair and of a LiDAR that looks the same way.
 
-        Raises:
-            FormatError: names `path` and the matrix.
+        A FormatError names `path` and the matrix.
         """
         if not (self.P2[0, 0] > 0 and self.P2[1, 1] > 0 and self.baseline_m > 0):
             lengths = f"focal lengths {self.P2[0, 0]:g} and {self.P2[1, 1]:g} px, baseline {self.baseline_m:g} m"
@@ -164,7 +163,7 @@ class Calibration:
         return rotation, -camera_to_velodyne @ self.Tr_velo_to_cam[:, 3]
 
     def rect_to_image(self, points: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Project rectified camera points (N, 3) to pixels u, v (N, 2) of the left colour image and depth z (N,), m.
+        """Project rectified camera points (N, 3), m: pixels u, v (N, 2) of the left colour image, and depth z (N,), m.
 
         Points behind the camera have a depth that is not positive and no meaningful pixel.
         """

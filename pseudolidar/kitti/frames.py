@@ -37,8 +37,7 @@ class Frame:
     def path(self, kind: str) -> Path:
         """The file of one kind: calib, image_2, image_3, label_2, velodyne or disparity; it need not exist.
 
-        Raises:
-            FormatError: two images, for instance a PNG and a JPEG.
+        Two images, for instance a PNG and a JPEG, are a FormatError.
         """
         if kind in _IMAGE_KINDS:
             return image_path(self.folder / kind, self.frame_id)
@@ -96,9 +95,7 @@ class Frame:
 
 
 def read_split(path: str | Path) -> list[str]:
-    """Read frame ids, one per line, from ImageSets/<split>.txt.
-
-    An id is the name of a frame's files without their suffix: 000012 in KITTI, anything without spaces elsewhere.
+    """Read frame ids, one per line, from ImageSets/<split>.txt: names of files without suffix and without spaces.
 
     Raises:
         FormatError: a line that is not one id, an id twice, or no id at all.
@@ -181,11 +178,7 @@ class ObjectDataset:
 
 
 def find_frame(root: str | Path, frame: str) -> Frame:
-    """One frame of the data set at `root` (see `ObjectDataset`); its id may lack leading zeros.
-
-    Raises:
-        FormatError: no such data set, no such frame.
-    """
+    """One frame of the data set at `root` (see `ObjectDataset`, its errors too); the id may lack leading zeros."""
     folder = _frames_folder(Path(root), None)
     for name in (frame, frame.zfill(6), frame.zfill(10)) if frame.isdecimal() else (frame,):
         if (folder / "calib" / f"{name}.txt").is_file():

@@ -27,10 +27,8 @@ _BARE = {0xD8, 0x01}
 
 
 def image_path(folder: Path, name: str) -> Path:
-    """The image of a name, PNG or JPEG, the suffix in any case; NAME.png where there is none.
-
-    Raises:
-        FormatError: more than one.
+    """The image of a name, PNG or JPEG, the suffix in any case; NAME.png where there is none. Several are a
+    FormatError.
     """
     found = [path for path in (folder / f"{name}{suffix}" for suffix in _SPELLINGS) if path.is_file()]
     # File systems that ignore case have one file under several names.
@@ -42,9 +40,7 @@ def image_path(folder: Path, name: str) -> Path:
 
 
 def image_names(folder: Path) -> list[str]:
-    """Names, sorted, of the images of a folder that `image_path` finds; empty without a folder. Hidden files are left
-    out.
-    """
+    """Names, sorted, of a folder's images (`image_path`), without hidden files; empty without a folder."""
     if not folder.is_dir():
         return []
     files = (name for name in os.listdir(folder) if not name.startswith("."))

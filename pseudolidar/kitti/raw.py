@@ -46,14 +46,10 @@ class RawFrame(Frame):
 
 
 class RawDrive(ObjectDataset):
-    """The frames of one synchronised and rectified drive that have a left image.
+    """The frames of one synchronised and rectified drive, e.g. "2011_09_26" and "0001", that have a left image.
 
-    A frame is known by its number, not by its place in a list: in some of KITTI's drives a few LiDAR sweeps are
-    missing, and lists of files then run out of step.
-
-    Args:
-        root: the folder that holds the days.
-        date, drive: e.g. "2011_09_26" and "0001".
+    `root` holds the days. A frame is known by its number, not by its place in a list: in some of KITTI's drives a few
+    LiDAR sweeps are missing, and lists of files then run out of step.
 
     Raises:
         FormatError: no such drive, a calibration file that is missing or lacks a matrix, no left images.

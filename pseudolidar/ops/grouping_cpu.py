@@ -46,8 +46,7 @@ def interpolate_backward(
 ) -> Tensor:
     """Gradient (B, M, C) of the features from that of the sums (B, N, C).
 
-    Each thread sums the rows of its own targets in the order of the rows: the bits don't depend on the number of
-    threads.
+    Each thread sums the rows of its own targets in their order: the bits don't depend on the number of threads.
     """
     rows = _wide(gradient)
     factor = _wide(weight).astype(rows.dtype, copy=False)

@@ -33,14 +33,12 @@ def furthest_point_sample(points: Tensor, count: int) -> Tensor:
 
 
 def ball_query(points: Tensor, centres: Tensor, radius: float, count: int) -> tuple[Tensor, Tensor]:
-    """The first points, by index, around each centre (PointNet++, 3.2).
+    """The first points, by index, around each centre (PointNet++, 3.2): index int64 (B, M, count) and number int64 (B,
+    M).
 
     Points and centres are float32 (B, N, 3) and (B, M, 3), m. A point belongs to a ball if its squared distance is
-    below the squared radius (m) in float32. NaN belongs to none.
-
-    Returns:
-        indices int64 (B, M, count), ascending; where fewer are found the first of them fills the rest, 0 if there is
-            none; and int64 (B, M), how many were found, at most count.
+    below the squared radius (m) in float32; NaN belongs to none. Indices ascend; where fewer than `count` are found the
+    first of them fills the rest, 0 if there is none. The number is at most `count`.
     """
     check("points", points, "(B, N, 3)", [torch.float32])
     check("centres", centres, "(B, M, 3)", [torch.float32], beside=points)
@@ -53,8 +51,8 @@ def ball_query(points: Tensor, centres: Tensor, radius: float, count: int) -> tu
 def three_nearest(points: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
     """The three known points nearest to each point, of those equally far the first (PointNet++, 3.4; its `three_nn`).
 
-    From float32 (B, N, 3) and (B, M, 3), m: squared distances float32 (B, N, 3), m^2, ascending, and indices int64 (B,
-    N, 3). Where fewer than three known points are at a finite distance: distance infinity, index 0.
+    Squared distances float32 (B, N, 3), m^2, ascending, and indices int64 (B, N, 3), from points float32 (B, N, 3) and
+    (B, M, 3), m. Where fewer than three are at a finite distance: distance infinity, index 0.
     """
     check("points", points, "(B, N, 3)", [torch.float32])
     check("known", known, "(B, M, 3)", [torch.float32], beside=points)
@@ -64,8 +62,7 @@ def three_nearest(points: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
 def group(features: Tensor, index: Tensor) -> Tensor:
     """Rows (B, ..., C) of floating features (B, N, C) by index (`group_point`, `grouping_operation` elsewhere).
 
-    The index is int64 (B, ...), from 0 to N - 1. The gradient of the features sums, in float32 at least, over the rows'
-    gradients.
+    The index is int64 (B, ...), from 0 to N - 1. Gradients of one row are summed in float32 at least.
     """
     check("features", features, "(B, N, C)")
     check("index", index, "(B, N, ...)", [torch.int64], beside=features)
@@ -73,8 +70,7 @@ def group(features: Tensor, index: Tensor) -> Tensor:
 
 
 def interpolate(features: Tensor, index: Tensor, weight: Tensor) -> Tensor:
-    """Sums (B, N, C) of three rows of features, each times its weight (PointNet++, 3.4; `three_interpolate` in its
-    code).
+    """Weighted sums (B, N, C) of three rows of features each (PointNet++, 3.4; `three_interpolate` in its code).
 
     Features are floating (B, M, C), weights floating (B, N, 3), the index int64 (B, N, 3), from 0 to M - 1. Sums have
     the features' type and are taken in float32 at least. Gradients reach features and weight.

@@ -201,7 +201,7 @@ def _last_points(points: Points, cells: Cells, last: Indices, chunk: int, chunks
 _SMALLEST_POINTS = 1 << 16
 # Blocks are whole multiples of this many points, 1 MiB, so that clouds of much the same size fit each other's.
 _STEP_POINTS = 1 << 16
-# What is kept for the next clouds, at most: this many blocks, none of more than 64 MiB.
+# Kept for the next clouds, at most: this many blocks, none of more than 64 MiB.
 _MOST_BLOCKS = 4
 _LARGEST_POINTS = 1 << 22
 

@@ -104,12 +104,8 @@ def write_clouds(
         calib_dir: ID.txt, KITTI calibration files.
         output_dir: made if missing.
         frame_ids: which frames.
-        max_height: m, winsorization.
-        max_depth: m, near-only clouds.
-        baseline: m, instead of the calibration's.
+        max_height, max_depth, baseline, grid, quantization: as for `disparity_to_points`.
         workers: threads, each with a frame of its own; None: one per processor, at most eight.
-        grid: sparse clouds.
-        quantization: px, disparities cut off to multiples of it.
         format: of the clouds' files, one of `CLOUD_FORMATS`; the detectors read bin.
         overwrite: clouds made otherwise are replaced.
 

@@ -1,4 +1,4 @@
-"""What became of the pixels on their way to points: a step that drops nearly everything says so."""
+"""Counts of pixels and of the points that they became; a step that drops nearly everything says so."""
 
 from collections import Counter
 from dataclasses import dataclass, field

@@ -20,7 +20,7 @@ vertex: of n vertices a cut can make 3 n / 2, and four cuts of four vertices 19.
 
 
 def points_in_box(points: NDArray[np.floating], box3d: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which points lie in a box, its faces included; `points_in_boxes` does it for tensors and many boxes.
+    """The points in a box, its faces included, as a mask; `points_in_boxes` does it for tensors and many boxes.
 
     Args:
         points: (N, >= 3) m, rectified camera frame; what is computed of them is computed in their type.

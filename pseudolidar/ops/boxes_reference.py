@@ -71,7 +71,7 @@ def _inside(points: Tensor, boxes: Tensor) -> Tensor:
 
 
 def box_frames(boxes: Tensor) -> Tensor:
-    """What a point is compared with, made once for all backends, so that they agree to the last bit.
+    """Boxes as points are compared with them, made once for all backends, so that they agree to the last bit.
 
     Args:
         boxes: float32 (B, M, 7), x y z h w l ry in the rectified camera frame.

@@ -1,4 +1,4 @@
-"""What all operations here need: checks of arguments, and a torch operator of the backends, one a kind of device."""
+"""Checks of arguments, and torch operators made of a reference in plain PyTorch and kernels for CPU and GPU."""
 
 from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module

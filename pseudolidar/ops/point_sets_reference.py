@@ -129,5 +129,5 @@ def _scenes(index: Tensor) -> Tensor:
 
 
 def _wide(values: Tensor) -> torch.dtype:
-    """What sums are taken in: at least float32."""
+    """The type of sums: at least float32."""
     return torch.promote_types(values.dtype, torch.float32)

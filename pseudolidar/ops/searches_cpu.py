@@ -164,7 +164,7 @@ def _split(points: Floats, number: Ints, above: Ints, axis: int, low: np.float32
 
 @cpu_kernel
 def _least_distances(x: np.float32, y: np.float32, z: np.float32, low: Floats, high: Floats, least: Floats) -> None:
-    """What no point of a box is nearer than, as a squared distance, float32 (K,).
+    """Squared distances, float32 (K,), than which no point of a box is nearer.
 
     Rounded like the distances themselves: since rounding keeps order, the bound holds to the last bit.
     """
@@ -232,21 +232,13 @@ def _scenes_and_queries(scenes: int, queries: int, chunk: int, chunks: int) -> t
 
 @cpu_kernel
 def _balls(
-    points: Floats,
-    centres: Floats,
-    squared_radius: np.float32,
-    most: int,
-    index: Ints,
-    found: Ints,
-    chunk: int,
-    chunks: int,
-) -> None:
+    points: Floats, centres: Floats, squared_radius: np.float32, most: int, index: Ints, found: Ints,
+    chunk: int, chunks: int,
+) -> None:  # fmt: skip
     first_scene, step, first, end = _scenes_and_queries(len(points), centres.shape[1], chunk, chunks)
     for scene in range(first_scene, len(points), step):
-        buckets = make_buckets(points[scene], most)
-        _balls_of_scene(
-            buckets, centres[scene, first:end], squared_radius, index[scene, first:end], found[scene, first:end]
-        )
+        buckets, part = make_buckets(points[scene], most), slice(first, end)
+        _balls_of_scene(buckets, centres[scene, part], squared_radius, index[scene, part], found[scene, part])
 
 
 @cpu_kernel

@@ -54,9 +54,8 @@ def road(street: Row, s: float, r: float, footprint: float, along: float) -> Sha
     pick = hash_unit(int(cell_s), int(cell_r), int(seed))
     if pick < 0.16:
         inside_s, inside_r = s - 7.0 * cell_s, r - 3.1 * cell_r
-        inside = band(inside_s, 0.5 + 4 * pick, 3.0 + 20 * pick, footprint) * band(
-            inside_r, 0.4, 2.6 - 3 * pick, footprint
-        )
+        inside = band(inside_s, 0.5 + 4 * pick, 3.0 + 20 * pick, footprint)
+        inside *= band(inside_r, 0.4, 2.6 - 3 * pick, footprint)
         tone *= 1.0 - 0.38 * inside
     if footprint < 0.05:
         crack = abs(fractal(s * 0.7, r, seed + 40.0, 0.45, 4, 0.6, footprint))
@@ -85,10 +84,8 @@ def road(street: Row, s: float, r: float, footprint: float, along: float) -> Sha
         for side in (-1.0, 1.0):
             centre = street[8] + side * (street[9] + 2.2)
             zebra = band(s, centre - 1.5, centre + 1.5, along) * stripes(r, 1.0, 0.0, 0.5, footprint)
-            paint = max(
-                paint * (1 - band(s, centre - 2.0, centre + 2.0, along)),
-                zebra * band(r, -half_left, half_right, footprint),
-            )
+            zebra *= band(r, -half_left, half_right, footprint)
+            paint = max(paint * (1 - band(s, centre - 2.0, centre + 2.0, along)), zebra)
     side_street = in_crossing * (1.0 - band(r, -half_left - 1.0, half_right + 1.0, footprint))
     off = s - street[8]
     paint = max(paint, side_street * band(off, -line, line, along) * stripes(r, 4.5, 0.0, 2.0, footprint))
@@ -101,10 +98,8 @@ def road(street: Row, s: float, r: float, footprint: float, along: float) -> Sha
         shade = (shade[0] * gutter, shade[1] * gutter, shade[2] * gutter, 0.0, 0.05)
     # Manhole covers.
     cell = math.floor(s / 13.0)
-    hole_s, hole_r = (
-        13.0 * cell + 6.0 + 4 * hash_unit(int(cell), 3, int(seed)),
-        3.0 * hash_unit(int(cell), 5, int(seed)) - 1.5,
-    )
+    hole_s = 13.0 * cell + 6.0 + 4 * hash_unit(int(cell), 3, int(seed))
+    hole_r = 3.0 * hash_unit(int(cell), 5, int(seed)) - 1.5
     radius = math.hypot(s - hole_s, r - hole_r)
     if radius < 0.36:
         shade = mix(shade, grey(0.05 + 0.05 * stripes(s + r, 0.12, 0.0, 0.06, footprint), 0.0, 0.2), 0.9)
@@ -124,10 +119,8 @@ def pavement(street: Row, row: Row, s: float, r: float, footprint: float, along:
     if inward < width:
         slab = row[STYLE + 1]
         across, beside = s / slab, r / (slab * 0.8)
-        tone = 1.0 + 0.22 * grain
-        tone += (
-            0.26 * (hash_unit(math.floor(across), math.floor(beside), int(seed)) - 0.5) * max(0.0, 1 - footprint / slab)
-        )
+        pick = hash_unit(math.floor(across), math.floor(beside), int(seed))
+        tone = 1.0 + 0.22 * grain + 0.26 * (pick - 0.5) * max(0.0, 1 - footprint / slab)
         joint = stripes(s, slab, 0.02, slab - 0.02, along) * stripes(r, slab * 0.8, 0.02, slab * 0.8 - 0.02, footprint)
         return colour(row, COLOUR_1, tone * (0.6 + 0.4 * joint), 0.0, 0.05)
     if row[STYLE + 2] > 0.5:  # lawn
@@ -164,9 +157,8 @@ def facade(row: Row, across: float, up: float, depth: float, footprint: float, w
         wall = colour(row, COLOUR_1, tone * (1.0 + 0.55 * (pick - 0.5) * fade), 0.0, 0.02)
         wall = mix(grey(0.38, 0.0, 0.02), wall, 0.35 + 0.65 * joints)
     elif kind == 3.0:  # concrete panels
-        joints = stripes(across, 3.6, 0.03, 3.57, wide) * stripes(
-            up, row[STYLE + 1], 0.03, row[STYLE + 1] - 0.03, footprint
-        )
+        joints = stripes(across, 3.6, 0.03, 3.57, wide)
+        joints *= stripes(up, row[STYLE + 1], 0.03, row[STYLE + 1] - 0.03, footprint)
         pick = hash_unit(math.floor(across / 3.6), math.floor(up / row[STYLE + 1]), int(seed))
         wall = colour(row, COLOUR_1, tone * (0.85 + 0.3 * pick) * (0.55 + 0.45 * joints), 0.0, 0.02)
     period, storey, share = row[STYLE], row[STYLE + 1], row[STYLE + 2]
@@ -181,13 +173,8 @@ def facade(row: Row, across: float, up: float, depth: float, footprint: float, w
         if fascia > 0.0:
             letters = fractal(across * 1.5, up * 2.0, seed, 3.0, 3, 0.8, wide)
             tone = 0.55 + (0.5 if letters > 0.15 else 0.0)
-            board = (
-                (0.10 + 0.5 * hue) * tone,
-                (0.12 + 0.35 * abs(0.5 - hue)) * tone,
-                (0.5 - 0.4 * hue) * tone,
-                0.0,
-                0.1,
-            )
+            red, green, blue = 0.10 + 0.5 * hue, 0.12 + 0.35 * abs(0.5 - hue), 0.5 - 0.4 * hue
+            board = (red * tone, green * tone, blue * tone, 0.0, 0.1)
             wall = mix(wall, board, fascia * 0.9)
         if inside <= 0.0:
             return wall
@@ -271,22 +258,17 @@ def thing(
         radius = math.hypot(y + row[STYLE], z) / row[STYLE + 1]
         rim = band(radius, 0.78, 2.0, 0.1)
         mark = band(abs(y + row[STYLE]), -1.0, 0.05, footprint) * (1.0 - rim)
-        return mix(
-            mix(colour(row, COLOUR_3, 1.0, 0.0, 0.1), colour(row, COLOUR_2, 1.0, 0.0, 0.1), rim), grey(0.03, 0, 0), mark
-        )
+        plate = mix(colour(row, COLOUR_3, 1.0, 0.0, 0.1), colour(row, COLOUR_2, 1.0, 0.0, 0.1), rim)
+        return mix(plate, grey(0.03, 0, 0), mark)
     if material in (TRUCK_BOX, TRUCK_CAB):
         length, height, width = row[SIZE], row[SIZE + 1], row[SIZE + 2]
         dirt = fractal(x, y, z + seed, 0.7, 7, 0.85, footprint)
         up = -y / height
         if material == TRUCK_CAB:
-            pane = band(up, 0.46, 0.68, footprint / height) * (
-                1.0 if nx > 0.5 or (abs(nz) > 0.5 and x / length > 0.33) else 0.0
-            )
-            grille = (
-                band(up, 0.20, 0.36, footprint / height)
-                * (1.0 if nx > 0.5 else 0.0)
-                * band(abs(z) / width, -1.0, 0.32, 0.01)
-            )
+            has_pane = nx > 0.5 or (abs(nz) > 0.5 and x / length > 0.33)
+            pane = band(up, 0.46, 0.68, footprint / height) if has_pane else 0.0
+            grille = band(up, 0.20, 0.36, footprint / height) * band(abs(z) / width, -1.0, 0.32, 0.01)
+            grille = grille if nx > 0.5 else 0.0
             shade = mix(colour(row, COLOUR_1, 1.0 + 0.12 * dirt, 0.06, 0.5), grey(0.03, 0.05, 0.2), grille)
             return mix(shade, (0.04, 0.04, 0.045, 0.3, 0.5), pane)
         ribs = 0.88 + 0.12 * stripes(x, 0.6, 0.03, 0.57, footprint)

@@ -18,7 +18,7 @@ from pseudolidar.synthetic.traffic import traffic
 
 @dataclass(frozen=True, eq=False)
 class Hits:
-    """What N rays hit: the triangle (-1: none), the distance in lengths of the direction, unit shading normals."""
+    """Hits of N rays: the triangle (-1: none), the distance in lengths of the direction, unit shading normals."""
 
     prims: NDArray[np.int32]
     distance: NDArray[np.float32]

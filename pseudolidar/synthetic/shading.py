@@ -44,7 +44,7 @@ def sky(weather: Row, dx: float, dy: float, dz: float) -> Rgb:
 
 @cpu_kernel
 def mirrored(weather: Row, dx: float, dy: float, dz: float) -> Rgb:
-    """What a pane or a bonnet mirrors from direction d: the sky above, roofs and walls below."""
+    """Light that a pane or a bonnet mirrors from direction d: the sky above, roofs and walls below."""
     azimuth = math.atan2(dx, dz) * 7.0
     skyline = 0.10 + 0.35 * hash_unit(math.floor(azimuth), 3, int(weather[SKY_SEED]))
     if -dy > skyline:

@@ -126,16 +126,12 @@ def van(row: Row, x: float, y: float, z: float, nx: float, ny: float, nz: float,
         if row[STYLE + 4] > 0.5:
             behind = band(u, -0.44, -0.19, soft_u) + band(u, -0.17, 0.17, soft_u)
             pane = max(pane, behind * band(up, belt + 0.03, 0.87, soft_up))
-        lines = (
-            band(u, 0.183, 0.189, soft_u)
-            + band(u, -0.183, -0.177, soft_u)
-            + band(u, 0.36, 0.366, soft_u) * band(up, 0.1, 0.55, 0.01)
-        )
+        lines = band(u, 0.183, 0.189, soft_u) + band(u, -0.183, -0.177, soft_u)
+        lines += band(u, 0.36, 0.366, soft_u) * band(up, 0.1, 0.55, 0.01)
         strip = band(up, 0.29, 0.33, soft_up)
         logo = fractal(x * 1.0, y * 2.2, seed, 1.1, 3, 0.6, footprint)
-        decal = (
-            row[STYLE + 3] * band(u, -0.40, 0.12, soft_u) * band(up, 0.50, 0.80, soft_up) * (1.0 if logo > 0.1 else 0.0)
-        )
+        printed = 1.0 if logo > 0.1 else 0.0
+        decal = row[STYLE + 3] * band(u, -0.40, 0.12, soft_u) * band(up, 0.50, 0.80, soft_up) * printed
         paint = mix(paint, colour(row, COLOUR_2, 1.0, 0.03, 0.3), decal)
         return mix(mix(paint, dark, max(0.8 * strip, min(lines, 1.0) * 0.8)), glass, pane)
     if nx > 0.2:

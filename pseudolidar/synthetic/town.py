@@ -18,7 +18,6 @@ RENDERER_VERSION = 2  # raised whenever the same seed gives other bytes
 
 
 def _paths(root: Path, frame_id: str) -> dict[str, Path]:
-    training = root / "training"
     kinds = {
         "image_2": "png",
         "image_3": "png",
@@ -27,11 +26,7 @@ def _paths(root: Path, frame_id: str) -> dict[str, Path]:
         "label_2": "txt",
         "calib": "txt",
     }
-    return {kind: training / kind / f"{frame_id}.{ending}" for kind, ending in kinds.items()}
-
-
-def _finished(root: Path, frame_id: str) -> bool:
-    return all(path.exists() for path in _paths(root, frame_id).values())
+    return {kind: root / "training" / kind / f"{frame_id}.{ending}" for kind, ending in kinds.items()}
 
 
 def write_frame(root: Path, preset: TownPreset, seed: int, index: int) -> None:
@@ -55,17 +50,6 @@ def write_frame(root: Path, preset: TownPreset, seed: int, index: int) -> None:
     calibration.to_file(paths["calib"])
 
 
-def _town_record(preset: TownPreset, splits: dict[str, int], seed: int) -> Record:
-    settings = {
-        "preset": preset.name,
-        "width_px": preset.width_px,
-        "height_px": preset.height_px,
-        "seed": seed,
-        "splits": [[name, count] for name, count in splits.items()],  # in order: it numbers the frames
-    }
-    return Record("a town", settings, {}, str(RENDERER_VERSION))
-
-
 def write_town(
     root: Path, preset: TownPreset, splits: dict[str, int], seed: int, workers: int = 2, overwrite: bool = False
 ) -> None:
@@ -87,7 +71,15 @@ def write_town(
         raise FormatError(root, "training", found, "an empty folder, or a town")
     names = {f"{index:06d}": "" for index in range(sum(splits.values()))}
     outputs = [str(path) for path in _paths(Path(), "{}").values()]
-    with claimed(root, _town_record(preset, splits, seed), names, outputs, overwrite):
+    settings = {
+        "preset": preset.name,
+        "width_px": preset.width_px,
+        "height_px": preset.height_px,
+        "seed": seed,
+        "splits": [[name, count] for name, count in splits.items()],  # in order: it numbers the frames
+    }
+    record = Record("a town", settings, {}, str(RENDERER_VERSION))
+    with claimed(root, record, names, outputs, overwrite):
         _render_missing(root, preset, len(names), seed, workers)
         _write_splits(root / "ImageSets", splits)
 
@@ -95,8 +87,11 @@ def write_town(
 def _render_missing(root: Path, preset: TownPreset, total: int, seed: int, workers: int) -> None:
     for kind in _paths(root, ""):
         (root / "training" / kind).mkdir(parents=True, exist_ok=True)
-    missing = [index for index in range(total) if not _finished(root, f"{index:06d}")]
-    tasks = {f"frame {index:06d}": (root, preset, seed, index) for index in missing}
+    tasks = {
+        f"frame {index:06d}": (root, preset, seed, index)
+        for index in range(total)
+        if not all(path.exists() for path in _paths(root, f"{index:06d}").values())
+    }
     description = f"town {preset.name}"
     if workers == 1 or len(tasks) < 2:
         for task in track(tasks.values(), description):

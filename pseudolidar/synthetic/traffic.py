@@ -1,4 +1,4 @@
-"""Who is on the street: parked and moving vehicles, pedestrians, cyclists and persons who sit."""
+"""Traffic: parked and moving vehicles, pedestrians, cyclists and persons who sit."""
 
 import math
 

@@ -98,7 +98,7 @@ def _balls(points: Any, centres: Any, squared_radius: Any, index: Any, found: An
 
 @cuda.jit
 def _merge(index_of_part: Any, found_in_part: Any, index: Any, found: Any, items: Any) -> None:
-    """Join the points that the parts found, one part after the other; `index` and `found` are those of the first part."""
+    """Join what the parts found, one after the other; `index` and `found` are those of the first part."""
     item = cuda.grid(1)
     if item < items:
         scene, m = item // found.shape[1], item % found.shape[1]

@@ -17,46 +17,35 @@ _NULL_GROUP = re.compile(r"([\w/-]+)(?:@([\w.-]+))?=null", re.IGNORECASE)
 
 
 def as_typed(arguments: Sequence[str], hints: Mapping[str, Any], configs: Path) -> list[str]:
-    """The arguments for Hydra's parser.
+    """The arguments of a command line for Hydra's parser; `hints` are the types of the command's settings by name.
 
     A value of a text setting is quoted, whatever it holds: blanks, commas, brackets, an equals sign. As it is stays
     what is meant for Hydra: null where a setting may be null, a list or a mapping where it may be one, what is quoted
     already, `${NAME}` of another setting, several values with `--multirun`. A group that is null is left out, and its
-    settings are null.
-
-    Args:
-        arguments: of the command line.
-        hints: types of the command's settings by name; those below them follow.
-        configs: the folder of configurations.
+    settings are null; a mapping that is null is empty.
     """
     several = any(argument in ("-m", "--multirun") for argument in arguments)
     typed = []
     for argument in arguments:
         group = _NULL_GROUP.fullmatch(argument)
+        found = None if argument.startswith("-") else _ASSIGNMENT.fullmatch(argument)
         if group is not None and (configs / group[1]).is_dir():
             typed += _without_group(group[1], group[2], hints)
-            continue
-        found = _ASSIGNMENT.fullmatch(argument)
-        if found is None or argument.startswith("-"):
+        elif found is None:
             typed.append(argument)
-            continue
-        prefix, key, value = found.groups()
-        kinds = list(_kinds(hints, key.split(".")))
-        if value.lower() == "null" and [kind_of(kind) for kind in kinds] == [Mapping]:
-            # Hydra merges mappings: a given one can only be emptied by making it anew.
-            typed += [f"~{key}", f"++{key}={{}}"]
-            continue
-        typed.append(f"{prefix}{key}={_quoted(key, value, kinds, hints, several)}")
+        else:
+            prefix, key, value = found.groups()
+            kinds = list(_kinds(hints, key.split(".")))
+            if value.lower() == "null" and [kind_of(kind) for kind in kinds] == [Mapping]:
+                # Hydra merges mappings: a given one can only be emptied by making it anew.
+                typed += [f"~{key}", f"++{key}={{}}"]
+            else:
+                typed.append(f"{prefix}{key}={_quoted(key, value, kinds, hints, several)}")
     return typed
 
 
 def explained(error: HydraException, known: Sequence[str]) -> str:
-    """What is wrong with the arguments, in one line.
-
-    Args:
-        error: of Hydra's parser or of its composition.
-        known: names of the settings that there are.
-    """
+    """What is wrong with the arguments, in one line, after an error of Hydra's; `known` are all settings' names."""
     text = str(error)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, option = error.missing_cfg_file.rpartition("/")

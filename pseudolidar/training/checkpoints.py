@@ -55,12 +55,10 @@ def require_checkpoint_path(path: str | Path) -> None:
 
 
 def save_checkpoint(path: str | Path, content: Mapping[str, Any]) -> None:
-    """Write `content` at once or not at all, in the format that the suffix says; equal content gives equal bytes.
+    """Write `content` at once or not at all; equal content gives equal bytes.
 
-    Args:
-        path: `.safetensors`, or another name, such as that of a running state, for PyTorch's format.
-        content: tensors and plain data; for `.safetensors` the tensors are those of `state_dict`, by name, and all else
-            is what JSON can hold (it gives lists for tuples).
+    `.safetensors` takes the tensors of `state_dict`, by name, beside what JSON can hold (it gives lists for tuples);
+    every other suffix takes tensors and plain data, in PyTorch's format.
     """
     path = Path(path)
     if path.suffix.lower() == ".safetensors":
@@ -93,17 +91,11 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
 
 
 def load_plain(path: str | Path, expected: str) -> Any:
-    """What is in a file of weights, on the CPU.
+    """The content of a file of weights, on the CPU; `expected` says in an error what it should hold.
 
     That is what `torch.save` wrote, in today's format or in that from before PyTorch 1.6; of `.safetensors` what
-    `save_checkpoint` was given, or the tensors by name where others wrote it.
-
-    Only tensors, containers, numbers and text are unpickled: a file that holds anything else is refused at that place,
-    and nothing of it is run.
-
-    Args:
-        path: the file.
-        expected: what it should hold, for the error.
+    `save_checkpoint` was given, or the tensors by name where others wrote it. Only tensors, containers, numbers and
+    text are unpickled: a file that holds anything else is refused at that place, and nothing of it is run.
 
     Raises:
         FormatError: no such file, a truncated one, no such format, or anything but plain data in it.

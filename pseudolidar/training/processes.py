@@ -42,13 +42,7 @@ WHOLE_BATCH = BatchShard()
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among those that train one model.
-
-    Attributes:
-        device: where this one computes.
-        rank: its number, from 0.
-        count: how many there are.
-    """
+    """This process, number `rank` of the `count` that train one model, on its `device`."""
 
     device: torch.device
     rank: int = 0
@@ -61,17 +55,15 @@ class Processes:
 
     def summing_gradients(self, objective: nn.Module, now: bool) -> AbstractContextManager[Any]:
         """A context for a prepared module's forward and backward pass: sum gradients `now`, or only keep them."""
-        if self._fabric is None:
-            return nullcontext()
         prepared: Any = objective
-        return self._fabric.no_backward_sync(prepared, enabled=not now)
+        return nullcontext() if self._fabric is None else self._fabric.no_backward_sync(prepared, enabled=not now)
 
     def backward(self, term: Tensor) -> None:
         """Backward pass from this process's term of a loss: the terms add up to the loss."""
-        # DistributedDataParallel divides the sum of the gradients by the number of processes.
         if self._fabric is None:
             term.backward()
         else:
+            # DistributedDataParallel divides the sum of the gradients by the number of processes.
             self._fabric.backward(term * self.count)
 
     def sum(self, value: Tensor) -> float:
@@ -101,10 +93,7 @@ def process_count() -> int:
 
 
 def processes_on(device: str | torch.device) -> Processes:
-    """The processes that torchrun started, each on its own device of the kind asked for; alone without torchrun.
-
-    Args:
-        device: `cpu` or `cuda`; alone also `cuda:1` and the like.
+    """The processes that torchrun started, each on its own device of the kind asked for; alone also `cuda:1`.
 
     Raises:
         InputError: no such device; under torchrun one by number, or fewer devices than processes on this machine.
@@ -133,13 +122,10 @@ def processes_on(device: str | torch.device) -> Processes:
 
 
 def shard_weight(elements: Tensor) -> Tensor:
-    """What this process's mean over some elements counts for in the mean over those of all processes.
+    """The weight () of this process's mean over some elements in the mean over those of all processes; alone 1.
 
     A loss that is a mean over valid pixels, say, is weighted by it: the weighted losses of all processes add up to the
-    mean over the pixels of all of them. Alone it is 1. A mean over no element is taken for 0.
-
-    Args:
-        elements: (), how many, on the device of the loss.
+    mean over the pixels of all of them. A mean over no element is taken for 0. `elements` (): how many there are here.
     """
     if not (distributed.is_available() and distributed.is_initialized()):
         return torch.ones_like(elements, dtype=torch.float32)

@@ -58,14 +58,14 @@ def recorded_settings(settings: TrainingSettings) -> dict[str, Any]:
 def training_record(
     what: str, settings: TrainingSettings, inputs: Mapping[str, str], device: str | None = None, **others: Any
 ) -> Record:
-    """The record of a training on this machine, for `fit`.
+    """The record of a training on this machine, for `fit`: what is trained, with which settings, from which data.
 
     Args:
         what: is trained.
-        settings: of the training.
+        settings: all but those that do not change the result are recorded, see `recorded_settings`.
         inputs: digests of the data and of initial weights.
         device: in place of the settings'; its kind counts, not its number.
-        others: what determines the result beside the settings: the seed, classes.
+        others: what else determines the result: the seed, classes.
 
     Raises:
         ValueError: no such device or precision.

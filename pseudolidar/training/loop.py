@@ -39,12 +39,13 @@ class Batch(Protocol):
 
 
 B = TypeVar("B", bound=Batch)
+Model = TypeVar("Model", bound=nn.Module)
 
 
 def fit(
-    model: nn.Module,
+    model: Model,
     batch_at: Callable[..., B],
-    compute_loss: Callable[[Any, B], Tensor],
+    compute_loss: Callable[[Model, B], Tensor],
     steps: int,
     optimizer: torch.optim.Optimizer,
     learning_rate_at: Callable[[int], float],
@@ -239,7 +240,9 @@ class _Steps:
     max_gradient_norm: float | None
     seed: int
 
-    def __call__(self, step: int, shards: Sequence[BatchShard], batches: Iterator[Any], learning_rate: float) -> float:
+    def __call__(
+        self, step: int, shards: Sequence[BatchShard], batches: Iterator[Batch], learning_rate: float
+    ) -> float:
         """The step's loss; `batches` gives the one of each of this process's `shards`."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
@@ -306,8 +309,8 @@ def _one_ahead(executor: ThreadPoolExecutor, calls: Iterable[Callable[[], B]]) -
 
 def _moved(batch: B, device: str | torch.device) -> B:
     """The batch with its tensors on `device`."""
-    fields = {field.name: getattr(batch, field.name) for field in dataclasses.fields(batch)}  # type: ignore[arg-type]
-    moved = {name: value.to(device, non_blocking=True) for name, value in fields.items() if isinstance(value, Tensor)}
+    fields = vars(batch).items()
+    moved = {name: value.to(device, non_blocking=True) for name, value in fields if isinstance(value, Tensor)}
     return dataclasses.replace(batch, **moved)  # type: ignore[type-var]
 
 

@@ -59,7 +59,6 @@ def train_detector(
     """Train a detector of the kind that `settings` belong to, and write its checkpoint; resumable, see `training.fit`.
 
     Args:
-        dataset: the labelled training split.
         clouds_dir: ID.bin of every frame, velodyne frame.
         class_names: of Car, Pedestrian and Cyclist: exactly one for PointRCNN, one or several for Frustum PointNet.
         seed: of initial weights, order, augmentation, sampling and dropout.
@@ -90,12 +89,8 @@ def detect(
 ) -> DetectionTally:
     """Write a KITTI result file, `output_dir`/ID.txt, for every frame; it is empty where nothing is found.
 
-    Existing result files are kept and not counted.
-
-    Args:
-        dataset: frames with calibration; labels are not read.
-        clouds_dir: ID.bin of every frame, velodyne frame.
-        boxes: 2D boxes by frame; a frame without an entry has none. Detectors that need none ignore them.
+    Existing result files are kept and not counted. The clouds are `clouds_dir`/ID.bin, velodyne frame; labels are not
+    read. A frame without an entry in `boxes` has none; detectors that need none ignore them.
 
     Raises:
         FormatError: a missing or broken cloud or calibration; missing clouds are found before any work.

@@ -44,7 +44,6 @@ class Detector(ABC):
             points_velo: float32 (N, 4), velodyne frame.
             image_size: (height, width) of the left image, px.
             boxes: 2D boxes of any class; detectors that need none ignore them.
-            seed: of the random choice of points.
         """
 
 
@@ -62,8 +61,7 @@ def detected_objects(
 ) -> Objects:
     """Detections as `Objects`, without truncation and occlusion.
 
-    `box2d` is (N, 4) px, `box3d` (N, 7) x y z h w l ry in the rectified camera frame; headings are wrapped to [-pi,
-    pi).
+    `box2d` is (N, 4) px, `box3d` (N, 7) x y z h w l ry, rectified camera frame; headings are wrapped to [-pi, pi).
     """
     count = len(class_name)
     heading = _wrapped(box3d[:, 6])

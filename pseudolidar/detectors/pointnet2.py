@@ -19,12 +19,8 @@ class SharedLayer(nn.Module):
     """A layer of a shared MLP: linear, batch norm, ReLU, on each row of (..., channels) alone.
 
     The weights have the names and shapes of a 1 x 1 convolution, so that published PyTorch checkpoints load; on rows of
-    a matrix it is several times as fast on a CPU.
-
-    Args:
-        inner, outer: channels in and out.
-        batch_norm: without it the linear part has a bias.
-        dims: of the stored kernel: 1 for weights (outer, inner, 1), 2 for (outer, inner, 1, 1).
+    a matrix it is several times as fast on a CPU. Without `batch_norm` the linear part has a bias. The stored weights
+    are (outer, inner, 1) with `dims` 1, (outer, inner, 1, 1) with 2.
     """
 
     def __init__(self, inner: int, outer: int, batch_norm: bool = True, relu: bool = True, dims: int = 2) -> None:
@@ -90,10 +86,8 @@ class SetAbstraction(nn.Module):
     `neighbours` are not computed: the maximum is the same without them.
 
     Args:
-        centres: their number, chosen by furthest point sampling; None: one group of all points, in their own
-            coordinates.
-        radii: m, one per scale; empty for one group.
-        neighbours: the most neighbours of a centre, one number per scale; empty for one group.
+        centres: their number, chosen by furthest point sampling; None: one group of all points, not centred.
+        radii, neighbours: m, and the most neighbours of a centre, one per scale; empty for one group.
         feature_channels: of the points, beside their coordinates; 0 for none.
         channels: of the MLP's layers, one sequence per scale.
     """

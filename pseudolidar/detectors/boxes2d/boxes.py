@@ -78,9 +78,6 @@ def boxes_of_frames(boxes: Mapping[str, Boxes2d], dataset: ObjectDataset) -> dic
     """Boxes clipped to the left images of a data set's frames, for every frame; the log counts what was changed.
 
     Boxes outside of their image and boxes of other frames are left out; a frame without an entry has no boxes.
-
-    Raises:
-        FormatError: a missing or broken image.
     """
     fitted = {}
     clipped = outside = 0
@@ -177,13 +174,12 @@ def _probabilities(values: NDArray[np.float64], scores: ScoreKind, path: Path) -
 def read_detections_file(path: str | Path, scores: ScoreKind = "probability") -> dict[str, Boxes2d]:
     """2D boxes by frame from Frustum PointNets' published format: `image_path class_id score x1 y1 x2 y2` on each line.
 
-    The class numbers are `DETECTION_CLASSES`; lines of other numbers, which detectors of more classes write, are
-    skipped and counted in the log. A frame's name is the image's without its suffix; every frame that the file names
-    has an entry.
+    Class numbers are `DETECTION_CLASSES`; lines of others are skipped and counted in the log. A frame's name is the
+    image's without its suffix; every frame that the file names has an entry.
 
     Raises:
-        FormatError: names the line: a wrong number of fields, a field that is not a number, a score that is not a
-            probability, or a box whose right or bottom is not beyond its left or top; or only lines of other classes.
+        FormatError: names the line: too few or many fields, a word for a number, a score that is not a probability, a
+            box without an area; or all lines are of other classes.
     """
     path = Path(path)
     rows: dict[str, list[tuple[str, float, list[float]]]] = {}
@@ -234,12 +230,9 @@ def read_detections_file(path: str | Path, scores: ScoreKind = "probability") ->
 
 
 def write_detections_file(path: str | Path, boxes: Mapping[str, Boxes2d]) -> None:
-    """Write boxes in the format that `read_detections_file` reads; frames without boxes leave no line.
+    """Write boxes to a .txt file in the format that `read_detections_file` reads; frames without boxes leave no line.
 
     Boxes of classes without a number are left out and counted in the log. Certain boxes get the score 1.
-
-    Raises:
-        FormatError: a suffix other than .txt.
     """
     require_suffix(path, (".txt",), "2D detections")
     numbers = {name: number for number, name in DETECTION_CLASSES.items()}

@@ -50,11 +50,7 @@ class Detector2d:
 
     @torch.inference_mode()
     def boxes(self, image: NDArray[np.uint8]) -> Boxes2d:
-        """The boxes in an image, uint8 (H, W, 3) RGB of any size: best first, at least 1 px, scores from 0.05 to 1.
-
-        Raises:
-            ValueError: another shape or type.
-        """
+        """The boxes in an image, uint8 (H, W, 3) RGB of any size: best first, at least 1 px, scores from 0.05 to 1."""
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
             raise ValueError(f"image: found {image.dtype} {image.shape}, expected uint8 (H, W, 3) RGB")
         device = next(self.model.parameters()).device

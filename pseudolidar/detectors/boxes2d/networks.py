@@ -44,13 +44,9 @@ _IGNORED_COVERAGE = 0.5
 
 
 def detector_network(network: Network, classes: int, frozen_batch_norm: bool) -> "LightFCOS | FasterRCNN":
-    """A network with random weights; `classes` is their number without background.
+    """A network with random weights for `classes` classes, background not counted.
 
-    With `frozen_batch_norm` the ResNet's batch norm keeps the statistics of the weights that are loaded next: for small
-    batches and pretrained weights.
-
-    Raises:
-        InputError: an unknown network.
+    With `frozen_batch_norm` the ResNet's batch norm keeps the statistics of pretrained weights, for small batches.
     """
     if network == "fcos_resnet18":
         return LightFCOS(classes, frozen_batch_norm)

@@ -107,9 +107,8 @@ def batch_loss(model: LightFCOS | FasterRCNN, batch: Boxes2dBatch) -> Tensor:
 def load_pretrained(model: nn.Module, network: Network, weights: str) -> None:
     """Fill a network with the weights that fit it by name and shape; the log says what was left out.
 
-    `weights` is `download` or a file (`.pth`) with tensors by name, also under `state_dict` or `model`: those of a
-    detector of the same kind (class heads are left out where the number of classes differs), or of a plain ResNet for
-    the body.
+    `weights` is `download` or a file of tensors by name (also under `state_dict` or `model`): of a detector of the same
+    kind, whose class heads are left out if it has other classes, or of a plain ResNet for the body.
 
     Raises:
         FormatError: no such file, no weights in it, or none that fit.

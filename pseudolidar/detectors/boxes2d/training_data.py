@@ -75,9 +75,8 @@ class Detector2dTraining(TrainingSettings):
         crop: height and width of the training crops, px of the resized images; smaller images are filled up with grey.
         weights: to start from: a file, `download` for torchvision's, None for random ones; see `load_pretrained`.
         frozen_batch_norm: see `detector_network`; only with pretrained weights.
-        batch_size: crops per step.
-        learning_rate: peak of the one-cycle schedule (AdamW).
-        scale, flip, colour: random changes: the size by up to the factor 1 + scale, mirrored half of the time,
+        batch_size, learning_rate: crops per step, and peak of the one-cycle schedule (AdamW).
+        scale, flip, colour: random changes: of the size by up to the factor 1 + scale, mirrored half of the time, of
             brightness, contrast and saturation by up to this fraction.
         min_box_height_px: lower objects in the crop are ignored.
     """
@@ -119,11 +118,8 @@ class _Labels:
 class Boxes2dBatches:
     """The batch of every step of a training run, which depends on `seed` and the step alone.
 
-    Every frame is seen once before any is seen again; frames without any object are background, and so are objects of
+    Every frame is seen once before any is seen again. Frames without any object are background, and so are objects of
     classes not in the settings, except `NEIGHBOURS` and DontCare.
-
-    Raises:
-        FormatError: a missing or broken label file, or no object of the classes in the split.
     """
 
     def __init__(self, settings: Detector2dTraining, dataset: ObjectDataset, seed: int) -> None:

@@ -52,8 +52,7 @@ def decode_size(residual: Tensor, cluster: Tensor, mean_sizes: Tensor) -> Tensor
 def box_corners(centre: Tensor, size: Tensor, heading: Tensor) -> Tensor:
     """Corners (N, 8, 3) of boxes in a camera frame (x right, y down, z forward), in the order of `kitti.box3d_corners`.
 
-    `centre` (N, 3) m is the middle of the box, not of its bottom face; `size` (N, 3) l w h m; `heading` (N,) rad about
-    y.
+    `centre` (N, 3) m is the middle of the box, not of its bottom face; `size` (N, 3) l w h m; `heading` (N,) rad.
     """
     signs = torch.tensor(
         [[1, 1, 1], [1, 1, -1], [-1, 1, -1], [-1, 1, 1], [1, -1, 1], [1, -1, -1], [-1, -1, -1], [-1, -1, 1]],

@@ -21,11 +21,9 @@ _BLOCK = 512
 
 @dataclass(frozen=True, eq=False)
 class ProjectedCloud:
-    """A cloud and its projection.
+    """Points, float32 (N, 4) x y z m in the rectified camera frame and intensity, and their pixels (N, 2) u, v.
 
-    Attributes:
-        points: float32 (N, 4) x y z m in the rectified camera frame, and intensity.
-        pixels: float32 (N, 2) u, v in the left colour image.
+    The pixels are float32 in the left colour image.
     """
 
     points: NDArray[np.float32]
@@ -51,15 +49,11 @@ def extract_frusta(
     max_depth: float | None = None,
     threads: int | None = None,
 ) -> list[ProjectedCloud]:
-    """For each 2D box a cloud of the points that project into it, right and bottom border excluded, in input order.
+    """For each of the `boxes2d` (K, 4) px a cloud of the points that project into it, in input order.
 
-    Points behind the camera, with x_velo up to 2 m, or from `max_depth` m on (near-only; None: no limit) are left out.
-    Computed in float64 and rounded at the end.
-
-    Args:
-        points_velo: float32 (N, 4), velodyne frame.
-        boxes2d: (K, 4) left, top, right, bottom, px.
-        threads: at most; None: as many as PyTorch would take.
+    Right and bottom borders are excluded. Points behind the camera, with x_velo up to 2 m, or from `max_depth` m on
+    (near-only; None: no limit) are left out. Computed in float64 and rounded at the end, by at most `threads` threads
+    (None: as many as PyTorch would take). The input points are float32 (N, 4), velodyne frame.
     """
     if not len(boxes2d):
         return []
@@ -185,7 +179,7 @@ def frustum_angle(box2d: NDArray[np.float64], calibration: Calibration) -> float
 def to_frustum_frame(points: NDArray[np.float32], angle: float) -> NDArray[np.float32]:
     """Turn points (N, >= 3) of the rectified camera frame about y so that the frustum's centre ray becomes z.
 
-    A heading ry becomes ry - angle. With -angle the function is its own inverse.
+    A heading ry becomes ry - angle. The inverse is the same function with -angle.
     """
     turned = points.copy()
     cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))

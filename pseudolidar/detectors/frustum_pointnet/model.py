@@ -23,12 +23,10 @@ class FrustumOutput:
     """The output for B frusta, in the frustum's frame (rectified camera, turned to the frustum's centre ray).
 
     Attributes:
-        mask_logits: (B, N, 2), background and object.
-        mask: (B, N) bool, the points taken for the object's.
+        mask_logits, mask: (B, N, 2), background and object, and bool (B, N), the points taken for the object's.
         stage1_centre, centre: (B, 3) m, the middle of the box after the T-Net, and in the end.
         heading_scores, heading_residuals: (B, 12) logits, and in units of half a bin (pi/12 rad).
-        size_scores, size_residuals: (B, clusters) logits, and (B, clusters, 3) l w h in units of the cluster's mean
-            size.
+        size_scores, size_residuals: (B, clusters) logits, and (B, clusters, 3) l w h in units of the mean size.
     """
 
     mask_logits: Tensor
@@ -51,11 +49,11 @@ class FrustumPointNet(nn.Module):
 
     Args:
         mean_sizes_m: l w h of each size cluster.
-        width, density: factors on the channels of all hidden layers, and on v2's numbers of centres and of neighbours;
-            1 is the published network.
+        width, density: factors on the channels of hidden layers, and on v2's numbers of centres and neighbours.
         object_points: points of the object that go into T-Net and box network.
+        dropout: after the segmentation network's decoder.
         centre_depth: subtract the frustum's median depth before segmentation, so that the network sees near and far
-            objects at the same place; False is the published network.
+            objects at the same place; not in the published network.
     """
 
     mean_sizes_m: Tensor
@@ -125,8 +123,7 @@ def object_mask(mask_logits: Tensor) -> Tensor:
 def masked_points(points: Tensor, mask: Tensor, keys: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Sample (B, count, 3) of each cloud's masked points (B, N, 3), and the mean (B, 3) of all masked ones.
 
-    They are taken in the order of their keys (B, N) in [0, 1), again from the start if they run out. Each row of the
-    mask (B, N) has at least one True.
+    They are taken in the order of their keys (B, N), again from the start if they run out; each cloud has at least one.
     """
     weights = mask.to(points.dtype)[..., None]
     centre = (points * weights).sum(dim=1) / weights.sum(dim=1)

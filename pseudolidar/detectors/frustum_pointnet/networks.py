@@ -44,9 +44,8 @@ class PooledLayer(nn.Module):
     This wide layer is most of a PointNet's work, but only one point for each cloud and channel comes through. Batch
     norm is increasing (decreasing where its weight is negative), so the point is found before it; the batch's mean and
     variance follow from those of the input; and gradients go through the chosen points and these two only, never
-    through a (points, channels) matrix. The result is that of the layers one after the other.
-
-    With `layer_by_layer` they are computed one after the other: for batch norm that is synchronised between processes.
+    through a (points, channels) matrix. The result is that of the layers one after the other, which is how
+    `layer_by_layer` computes it, for batch norm that is synchronised between processes.
     """
 
     def __init__(self, inner: int, outer: int) -> None:
@@ -95,8 +94,8 @@ class PooledLayer(nn.Module):
 class SegmentationNet(nn.Module):
     """v1's instance segmentation: per-point features 64, 64, 64, 128, 1024, global maximum, decoder.
 
-    The decoder's first layer sees each point's 64 features, the 1024 global ones and the one-hot vector. The global
-    part of its product is the same for all points of a cloud and is computed once per cloud.
+    The decoder's first layer sees each point's 64 features, the 1024 global ones and the one-hot vector; the product
+    with the global part is computed once per cloud.
     """
 
     def __init__(self, width: float, dropout: float) -> None:
@@ -128,7 +127,7 @@ class SegmentationNet(nn.Module):
 class SegmentationNetV2(nn.Module):
     """v2's instance segmentation: set abstraction at three scales (128 centres, 32, one group), and propagation back.
 
-    The one-hot vector joins the feature of the one group. `density` multiplies the numbers of centres and neighbours.
+    The one-hot vector joins the feature of the one group.
     """
 
     def __init__(self, width: float, density: float, dropout: float) -> None:

@@ -37,18 +37,15 @@ class FrustumTraining(TrainingSettings):
     """Settings of the training of a Frustum PointNet; those of the network are explained at `FrustumPointNet`.
 
     Attributes:
-        batch_size: frusta per step.
+        batch_size, points: frusta per step, and points per frustum.
         learning_rate: peak of the one-cycle schedule (Adam).
-        points: of a frustum.
-        mean_size: of the classes: `published` (KITTI's), or `training_set` (the means of the objects trained on, for
-            data whose cars or people are of other sizes).
+        mean_size: of the classes: `published` (KITTI's), or `training_set` (the means of the objects trained on).
         jitter: fraction of its width and height by which a 2D box is moved and resized (`jittered_box`).
         flip: mirror samples at random, half of them.
         depth_shift: standard deviation of a shift along the ray, a fraction of the object's distance.
-        min_box_height_px, min_points: lower 2D boxes, and frusta with fewer points, are left out in training and
-            detection.
-        add_box_score: in detection, add the logarithm of a 2D box's score to the object's, so that boxes that the 2D
-            detector doubts do not rank high; the published score leaves it out.
+        min_box_height_px, min_points: lower boxes and frusta with fewer points are left out, in detection too.
+        add_box_score: in detection, add the logarithm of a 2D box's score to the object's (not in the published score),
+            so that boxes that the 2D detector doubts do not rank high.
         max_occlusion, max_truncation: of the objects trained on, KITTI's level and fraction outside of the image.
     """
 
@@ -78,8 +75,7 @@ class FrustumSample:
     """One labelled object and the points around it.
 
     Attributes:
-        cloud: points that a jittered version of the 2D box can hold.
-        inside: (N,) bool, points inside the 3D box.
+        cloud, inside: N points that a jittered version of the 2D box can hold, and bool (N,), which lie in the 3D box.
         box2d, box3d: (4,) px; (7,) x y z h w l ry, rectified camera frame, y at the bottom face.
     """
 
@@ -110,19 +106,10 @@ def collect_samples(
     max_depth: float | None,
     seed: int,
 ) -> list[FrustumSample]:
-    """All labelled objects of some classes that can be trained on; the log counts the others by reason.
+    """All labelled objects of exactly these classes that can be trained on; the log counts the others by reason.
 
     The points of all jittered versions of a 2D box are kept, but at most four times `settings.points` of them, chosen
-    at random, to bound the memory.
-
-    Args:
-        clouds_dir: ID.bin of every frame, velodyne frame.
-        class_names: exactly these classes; Van is no Car.
-        max_depth: m, z of the object and x_velo of the points (near-only detectors); None for all.
-        seed: of the choice of points.
-
-    Raises:
-        FormatError: a missing or broken cloud, label or calibration file.
+    at random, to bound the memory. `max_depth` m limits z of the object and x_velo of the points (near-only detectors).
     """
     samples: list[FrustumSample] = []
     left_out: Counter[str] = Counter()

@@ -40,8 +40,7 @@ class SceneAugmentation:
     """Random changes of a scene.
 
     Attributes:
-        extra_objects: at most this many objects of the database are put in (gt sampling), each in its own place if that
-            is free.
+        extra_objects: at most this many of the database are put in (gt sampling), each in its own place if it is free.
         rotation_deg, scaling: the most about the camera's y axis, and as a fraction of the size, either way.
         flip: mirror left and right at random, half of the scenes.
     """

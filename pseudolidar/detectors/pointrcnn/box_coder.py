@@ -15,12 +15,8 @@ class BoxCode(NamedTuple):
     """The codes of R boxes.
 
     As targets, bins are indices int64 (R,), and residuals float32 (R,). In the network's output, bins are logits (R,
-    bins), and residuals (R, bins) have a value for each bin.
-
-    Attributes:
-        x_residual, z_residual, heading_residual: from the bin's middle, in bins; the heading's in half bins.
-        y_offset: (R,) m.
-        size_residual: (R, 3), h w l: (size - mean) / mean.
+    bins), and residuals (R, bins) have a value for each bin. Location residuals are from the bin's middle in bins,
+    those of the heading in half bins; `y_offset` (R,) is in m; `size_residual` (R, 3), h w l, is (size - mean) / mean.
     """
 
     x_bin: Tensor
@@ -38,8 +34,7 @@ class BoxCoder:
     """Codes of boxes relative to a point (RPN) or to an RoI (RCNN head).
 
     Attributes:
-        scope_m: the largest distance from the origin, along x and along z, that has a code.
-        bin_m: width of a location bin.
+        scope_m, bin_m: the largest distance along x and z that has a code, and the width of a location bin.
         heading_bins: over the whole circle, bin k centred on k times their width; with `quarter` over the quarter
             circle about the RoI's own heading (and its opposite, which is not told apart).
         quarter: true in the RCNN head.

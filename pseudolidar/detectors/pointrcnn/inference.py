@@ -52,8 +52,7 @@ class PointRCNNDetector(Detector):
         A published checkpoint (`{"model_state": ...}`, or the parameters alone) is taken for the published car model's.
 
         Raises:
-            FormatError: no such file, a broken one, or weights of something else (names the first parameter that
-                differs).
+            FormatError: a missing or broken file, or weights of something else; names the first parameter that differs.
             InputError: no such device.
         """
         require_device(device)
@@ -123,7 +122,7 @@ def _load(model: PointRCNN, state: object, path: str | Path) -> None:
 def project_boxes(
     box3d: NDArray[np.float64], calibration: Calibration, image_size: tuple[int, int]
 ) -> tuple[NDArray[np.float64], NDArray[np.str_]]:
-    """2D boxes (N, 4) px of boxes (N, 7), clipped to the image, and why a box is none: (N,) text, empty for a good one."""
+    """2D boxes (N, 4) px of boxes (N, 7), clipped to the image, and (N,) text: what is wrong with a box, or empty."""
     height, width = image_size
     box2d = np.zeros((len(box3d), 4))
     fault = np.full(len(box3d), "", dtype="<U48")

@@ -33,10 +33,9 @@ class PointRCNNOutput:
 
     Attributes:
         rpn_cls, rpn_reg: (B, N, 1) foreground logits of the points, and (B, N, 76) their box regression.
-        rois, boxes: (B, R, 7) x y z h w l ry, rectified camera frame, y at the bottom face, before and after
-            refinement; zeros fill up the RoIs.
+        rois: (B, R, 7) x y z h w l ry, rectified camera frame, y at the bottom face; zeros fill up.
         rcnn_cls, rcnn_reg: (B, R, 1) confidence logits of the RoIs, and (B, R, 46) their refinement.
-        scores: (B, R), confidence in (0, 1); 0 for the zeros that fill up.
+        boxes, scores: (B, R, 7) the RoIs refined, and (B, R) confidence in (0, 1); 0 for the zeros that fill up.
     """
 
     rpn_cls: Tensor
@@ -87,11 +86,7 @@ class PointRCNN(nn.Module):
         )
 
     def forward(self, points: Tensor) -> PointRCNNOutput:
-        """Find the boxes of B scenes of points float32 (B, N, 3), rectified camera frame, m; N at least 1.
-
-        Raises:
-            ValueError: another shape, no points, or coordinates that are not finite.
-        """
+        """Find the boxes of B scenes of finite points float32 (B, N, 3), rectified camera frame, m; N at least 1."""
         if points.ndim != 3 or points.shape[2] != 3 or points.shape[1] < 1:
             expected = "(scenes, points, 3), at least one point"
             raise ValueError(f"points: found shape {tuple(points.shape)}, expected {expected}")

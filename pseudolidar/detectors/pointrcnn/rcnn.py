@@ -24,15 +24,12 @@ class RCNNShape:
     """RoI pooling, and the RCNN head's PointNet++ with one scale.
 
     Attributes:
-        points: pooled from each RoI.
-        margin_m: by which an RoI is enlarged on each side for pooling, to include its surroundings.
+        points, margin_m: pooled from each RoI, which is enlarged on each side to include its surroundings.
         mask_threshold: foreground probability above which a point counts as the object's.
         up, head: channels of the shared MLP on local features, and of the hidden layers of confidence and refinement.
-        centres: of each level but the last, which is one group of all points.
-        radii, neighbours: of each centre of these levels; radii in m.
+        centres, radii, neighbours: of each level but the last, which is one group of all points; radii in m.
         channels: of each layer of each level.
-        batch_norm: in all layers; the published network has none here. Short schedules learn several times as much with
-            it.
+        batch_norm: in all layers; not in the published network. Short schedules learn several times as much with it.
     """
 
     points: int

@@ -20,9 +20,8 @@ class BackboneShape:
     """The RPN's PointNet++ with multi-scale grouping.
 
     Attributes:
-        centres: of each level.
-        radii, neighbours: of each scale of each level; radii in m.
-        channels: of each layer of each scale of each level.
+        centres, radii, neighbours, channels: of each level; all but the centres of each scale, the channels of each
+            layer; radii in m.
         propagation: channels of each level on the way back to the points, the points' own first.
         head, dropout: channels and dropout of the hidden layer of segmentation and regression.
     """
@@ -54,11 +53,9 @@ PUBLISHED_BACKBONE = BackboneShape(
 
 @dataclass(frozen=True)
 class RPNOutput:
-    """The RPN's output for B scenes with N points.
+    """Features (B, N, C), foreground logits (B, N, 1) and coded boxes (B, N, 76) of N points of each of B scenes.
 
-    Attributes:
-        features: (B, N, C).
-        rpn_cls, rpn_reg: float32 (B, N, 1) foreground logits, and (B, N, 76) coded boxes.
+    Logits and coded boxes are float32, also in mixed precision.
     """
 
     features: Tensor

@@ -102,9 +102,6 @@ class SceneSource:
     """Training scenes of one class and those like it (`SIMILAR_CLASSES`), each with the same number of `points`.
 
     A batch depends on the seed, the phase and the step alone; for the other arguments see `detectors.train_detector`.
-
-    Raises:
-        FormatError: a missing or broken file, or no object to train on.
     """
 
     def __init__(
@@ -137,7 +134,7 @@ class SceneSource:
         return [float(value) for value in sizes.mean(axis=0)]
 
     def batch_at(self, step: int, batch_size: int, phase: int = 1, shard: BatchShard = WHOLE_BATCH) -> SceneBatch:
-        """The batch of a step, or a shard of it; every scene has its own random numbers, others in each phase."""
+        """The batch of a step, or a shard of it; every scene has its own random numbers, and each phase others."""
         frame_ids, points, boxes, seeds = [], [], [], []
         for place in shard.of(batch_size):
             epoch, turn = divmod(step * batch_size + place, len(self.frames))

@@ -53,10 +53,8 @@ class RoISampling:
 
     Attributes:
         rois, foreground_fraction: RoIs of a scene, and how many of them are foreground at most.
-        foreground_iou: 3D IoU with an object from which an RoI counts as foreground.
-        regression_iou: IoU from which the refinement of an RoI counts.
-        background_iou: IoU below which an RoI counts as background; RoIs between this and `foreground_iou` do not
-            count.
+        foreground_iou, regression_iou: 3D IoU from which an RoI counts as foreground, and from which it is refined.
+        background_iou: IoU below which it counts as background; between this and `foreground_iou` it does not count.
     """
 
     rois: int
@@ -72,8 +70,7 @@ class RoITargets:
 
     Attributes:
         rois, boxes: (B, R, 7), an RoI and the object of the largest IoU; zeros in a scene without objects.
-        confidence: float32 (B, R), 1 foreground, 0 background, -1 not counted.
-        refined: bool (B, R), whether the refinement counts.
+        confidence, refined: (B, R), 1 foreground, 0 background, -1 not counted; bool, whether the refinement counts.
     """
 
     rois: Tensor
@@ -179,7 +176,7 @@ def augment_rois(
 ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
     """Scale and mirror each RoI in canonical coordinates; turning it too, as published, would change nothing in these.
 
-    `local` (R, P, 5) has the coordinates first. It comes back with the objects' offsets (R, 3) m, sizes (R, 3) m and
+    The local features (R, P, 5), coordinates first, come back with the objects' offsets (R, 3) m, sizes (R, 3) m and
     headings (R,) rad.
     """
     rois, boxes = targets.rois.flatten(0, 1), targets.boxes.flatten(0, 1)

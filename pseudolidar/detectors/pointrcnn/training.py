@@ -37,15 +37,14 @@ class PointRCNNTraining(TrainingSettings):
     """Settings of the training of a PointRCNN.
 
     Attributes:
-        rpn_steps: of the RPN; not used with `joint`.
-        rcnn_steps: of the RCNN head with the RPN fixed; with `joint`, of both together.
-        rpn_batch_size, rcnn_batch_size: scenes per step of these phases.
+        rpn_steps, rpn_batch_size: of the RPN's phase; not used with `joint`.
+        rcnn_steps, rcnn_batch_size: of the RCNN head's phase with the RPN fixed; with `joint`, of both together.
         learning_rate: peak of the one-cycle schedule (Adam with decoupled weight decay).
         points: of a scene.
         mean_size: of the class: `published` (KITTI's), or `training_set` (the mean of the objects trained on).
         training_proposals, proposals: how RoIs are proposed in training and in detection.
-        score_threshold: detections with a lower confidence are left out.
-        nms_threshold: rotated BEV IoU above which the less confident detection goes.
+        score_threshold, nms_threshold: detections of lower confidence go, and so does the less confident of two of a
+            larger rotated BEV IoU.
     """
 
     rpn_steps: int

@@ -59,9 +59,9 @@ def reading_checkpoint(path: str | Path, expected: str) -> Iterator[None]:
 def detected_objects(
     class_name: NDArray[np.str_], box2d: NDArray[np.float64], box3d: NDArray[np.float64], score: NDArray[np.float64]
 ) -> Objects:
-    """Detections as `Objects`, without truncation and occlusion.
+    """Detections with `box2d` (N, 4) px and `box3d` (N, 7) x y z h w l ry (rectified camera frame) as `Objects`.
 
-    `box2d` is (N, 4) px, `box3d` (N, 7) x y z h w l ry, rectified camera frame; headings are wrapped to [-pi, pi).
+    Headings are wrapped to [-pi, pi); truncation and occlusion are not given.
     """
     count = len(class_name)
     heading = _wrapped(box3d[:, 6])

@@ -71,8 +71,6 @@ class DisparityJob(FrameJob[None]):
 
 @dataclass(frozen=True)
 class _SomePairs:
-    """Some pairs of a data set, with their places in it."""
-
     pairs: StereoPairs
     names: Sequence[str]
     places: Sequence[int]

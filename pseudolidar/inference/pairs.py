@@ -17,8 +17,7 @@ from pseudolidar.pipeline import OUTPUTS, Drawing, GivenBoxes, Models, Summary, 
 class PairsToObjectsJob(FrameJob[Summary]):
     """`output`/results/ID.txt and `output`/pictures/ID.png for every frame; see `pipeline.detect_frames`.
 
-    `models` loads the models in the process that computes; `record` is theirs and the settings', see
-    `pipeline.detection_record`.
+    `models` loads the models in the process that computes; `record` is made by `pipeline.detection_record`.
     """
 
     description = "detection"

@@ -118,12 +118,7 @@ class Drawing:
 
 @dataclass
 class Summary:
-    """Counts of a run.
-
-    Attributes:
-        frames: detected in this run; frames finished before are not counted.
-        found, skipped: objects by class, and what detectors left out, by reason.
-    """
+    """Counts of a run: frames detected in it, objects found by class, skipped by reason, and the clouds' tally."""
 
     frames: int = 0
     found: Counter[str] = field(default_factory=Counter)

@@ -31,8 +31,7 @@ class Boxes2d:
     """N boxes in one left colour image.
 
     Attributes:
-        class_name: (N,) str.
-        box2d: float64 (N, 4), left, top, right, bottom, px.
+        class_name, box2d: (N,) str, and float64 (N, 4) left, top, right, bottom, px.
         score: float64 (N,), a probability in (0, 1]; None for boxes that are certain (labels).
     """
 

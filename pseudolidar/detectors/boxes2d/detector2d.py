@@ -31,12 +31,7 @@ class Detector2d:
 
     @classmethod
     def from_checkpoint(cls, checkpoint: str | Path, device: str = "cpu") -> "Detector2d":
-        """Load a checkpoint of `train_detector2d`.
-
-        Raises:
-            FormatError: no such file, or not a 2D detector's checkpoint.
-            InputError: no such device.
-        """
+        """Load a checkpoint of `train_detector2d`; errors are those of `detectors.load_detector`."""
         require_device(device)
         expected = "a 2D detector's checkpoint"
         content = load_checkpoint(require_file(checkpoint, expected))

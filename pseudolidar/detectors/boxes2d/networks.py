@@ -186,7 +186,7 @@ class _ExactProposalHead(RPNHead):
 
 
 class _ExactPredictor(FastRCNNPredictor):
-    """Class scores and boxes in float32, for the same reason."""
+    """Class scores and boxes in float32: see `_ExactProposalHead`."""
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         scores, boxes = super().forward(x)

@@ -53,13 +53,10 @@ def train_detector2d(
     """Train a 2D detector and write its checkpoint; resumable, see `training.fit`.
 
     DontCare regions, Van for cars and Person_sitting for pedestrians are neither right nor wrong in the loss. Labels
-    are clipped to the image; those outside of it are skipped and counted in the log. For `device`, `seed` and
-    `overwrite` see `detectors.train_detector`.
+    are clipped to the image; those outside of it are skipped and counted in the log.
 
     Raises:
-        FormatError: a missing or broken file; no object to train on; a checkpoint or running state of another record,
-            unless `overwrite`.
-        InputError: an unknown network or device.
+        FormatError, InputError: as in `detectors.train_detector`; an unknown network.
         DivergenceError: the loss is not finite; names the frames.
     """
     require_checkpoint_path(checkpoint)

@@ -21,10 +21,7 @@ _BLOCK = 512
 
 @dataclass(frozen=True, eq=False)
 class ProjectedCloud:
-    """Points, float32 (N, 4) x y z m in the rectified camera frame and intensity, and their pixels (N, 2) u, v.
-
-    The pixels are float32 in the left colour image.
-    """
+    """Points, float32 (N, 4) x y z m (rectified camera frame) and intensity, and their left-image pixels (N, 2) u, v."""
 
     points: NDArray[np.float32]
     pixels: NDArray[np.float32]
@@ -111,10 +108,7 @@ def _find(
     index: NDArray[np.int64],
     count: NDArray[np.int64],
 ) -> None:
-    """Write the indices of the points first .. end - 1 in box k to `index[k]`, their number to `count[k]`.
-
-    All boxes (K, 4) lie within `reach`: left, top, right, bottom.
-    """
+    """Write the indices of points first .. end - 1 in box k to `index[k]`, their number to `count[k]`."""
     x, y, z = np.empty(_BLOCK, np.float64), np.empty(_BLOCK, np.float64), np.empty(_BLOCK, np.float64)
     u, v = np.empty(_BLOCK, np.float64), np.empty(_BLOCK, np.float64)
     near_u, near_v, near = np.empty(_BLOCK, np.float64), np.empty(_BLOCK, np.float64), np.empty(_BLOCK, np.int64)

@@ -43,12 +43,7 @@ class FrustumDetector(Detector):
 
     @classmethod
     def from_checkpoint(cls, checkpoint: Path, device: str = "cpu") -> "FrustumDetector":
-        """Load a checkpoint of `train_frustum_pointnet`.
-
-        Raises:
-            FormatError: no such file, or a checkpoint of something else.
-            InputError: no such device.
-        """
+        """Load a checkpoint of `train_frustum_pointnet`; errors are those of `detectors.load_detector`."""
         require_device(device)
         expected = "a Frustum PointNet's checkpoint"
         content = load_checkpoint(require_file(checkpoint, expected))

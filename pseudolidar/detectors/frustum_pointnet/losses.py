@@ -79,7 +79,7 @@ def loss_terms(output: FrustumOutput, targets: FrustumTargets, mean_sizes_m: Ten
 
 
 def corner_loss(corners: Tensor, targets: FrustumTargets) -> Tensor:
-    """Huber loss (1 m) of the distances of corners (B, 8, 3) to the true box, or to it turned by pi if that is nearer.
+    """Mean Huber loss (1 m) of corners' (B, 8, 3) distances to the true box or, if nearer, to it turned by pi.
 
     As published, the nearer is chosen for each corner.
     """

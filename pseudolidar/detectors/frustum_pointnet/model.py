@@ -84,7 +84,7 @@ class FrustumPointNet(nn.Module):
             raise InputError(f"version: found {version!r}, expected 1 or 2")
 
     def forward(self, points: Tensor, one_hot: Tensor, keys: Tensor) -> FrustumOutput:
-        """Estimate the box of one object in each frustum.
+        """The box of one object in each frustum.
 
         Args:
             points: (B, N, 4) x y z m in the frustum's frame, and intensity.

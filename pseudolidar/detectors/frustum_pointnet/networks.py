@@ -209,5 +209,5 @@ def _fully_connected(head: nn.Module, output: nn.Module, features: Tensor, one_h
 
 
 def _scaled(counts: Sequence[int], factor: float) -> list[int]:
-    """Channels or points times a factor, in whole eighths (8, 16, ...)."""
+    """Channels or points times a factor, rounded to multiples of 8, at least 8."""
     return [max(8, round(count * factor / 8) * 8) for count in counts]

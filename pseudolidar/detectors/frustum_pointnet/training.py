@@ -45,10 +45,7 @@ def train_frustum_pointnet(
     device: str | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Train a Frustum PointNet; arguments and errors are those of `detectors.train_detector`.
-
-    The frusta are extracted once and kept in memory, about 20 bytes per point: see `FrustumSample`.
-    """
+    """Train a Frustum PointNet on frusta in memory; arguments and errors are those of `detectors.train_detector`."""
     require_checkpoint_path(checkpoint)
     if not class_names or len({*class_names}) < len(class_names) or not {*class_names} <= {*ONE_HOT_CLASSES}:
         found = ", ".join(class_names) or "none"

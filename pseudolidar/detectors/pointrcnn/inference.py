@@ -47,13 +47,10 @@ class PointRCNNDetector(Detector):
 
     @classmethod
     def from_checkpoint(cls, checkpoint: str | Path, device: str = "cpu") -> "PointRCNNDetector":
-        """Load a checkpoint of `train_pointrcnn`, or a published one; only tensors and plain data are unpickled.
+        """Load a checkpoint of `train_pointrcnn`, or a published one; errors are those of `detectors.load_detector`.
 
-        A published checkpoint (`{"model_state": ...}`, or the parameters alone) is taken for the published car model's.
-
-        Raises:
-            FormatError: a missing or broken file, or weights of something else; names the first parameter that differs.
-            InputError: no such device.
+        Only tensors and plain data are unpickled. A published checkpoint (`{"model_state": ...}`, or the parameters
+        alone) is taken for the published car model's.
         """
         require_device(device)
         content = load_plain(checkpoint, _EXPECTED)

@@ -87,10 +87,7 @@ class RCNNHead(nn.Module):
         nn.init.normal_(self.reg_layer.get_parameter("3.conv.weight"), std=0.001)
 
     def forward(self, points: Tensor, rpn: RPNOutput, rois: Tensor) -> tuple[Tensor, Tensor]:
-        """Confidence logits float32 (B, R, 1) and refinement (B, R, channels) of RoIs float32 (B, R, 7).
-
-        `rpn` is the RPN's output for the points float32 (B, N, 3).
-        """
+        """Confidence logits float32 (B, R, 1) and refinement (B, R, channels) of RoIs (B, R, 7) in points (B, N, 3)."""
         local, features, _ = self.pool(points, rpn, rois)
         # A few RoIs at a time: the memory of all of them together is many times that of the RPN.
         at_once = _ROIS_AT_ONCE.get(local.device.type, _ROIS_AT_ONCE["cuda"])

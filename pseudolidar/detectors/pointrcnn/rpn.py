@@ -53,10 +53,7 @@ PUBLISHED_BACKBONE = BackboneShape(
 
 @dataclass(frozen=True)
 class RPNOutput:
-    """Features (B, N, C), foreground logits (B, N, 1) and coded boxes (B, N, 76) of N points of each of B scenes.
-
-    Logits and coded boxes are float32, also in mixed precision.
-    """
+    """Features (B, N, C), float32 foreground logits (B, N, 1) and coded boxes (B, N, 76) of B scenes with N points."""
 
     features: Tensor
     rpn_cls: Tensor

@@ -1,4 +1,4 @@
-"""The loss of an averaged ensemble: the mean loss of its members less their diversity; what members are trained on."""
+"""The loss of an averaged ensemble: the mean loss of its members minus their diversity; the training objective."""
 
 import math
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ class DiversityDecomposition:
     Each of the three is a sum of its own, none the difference of the others.
 
     Attributes:
-        individual: mean over the members of their own losses.
+        individual: mean of the members' own losses.
         diversity: how much better the average is than its members are on average; never negative.
         ensemble: loss of the averaged prediction.
     """
@@ -27,18 +27,12 @@ class DiversityDecomposition:
 def augmented_loss(individual: Tensor, ensemble: Tensor, beta: float) -> Tensor:
     """(1 - beta) x mean individual loss + beta x ensemble loss (Jeffares et al., NeurIPS 2023, Section 4).
 
-    The same as mean individual loss - beta x diversity.
+    Equals mean individual loss - beta x diversity. ValueError for beta outside [0, 1] or losses of other shapes.
 
     Args:
         individual: (M,), each member's loss.
         ensemble: (), the loss of the averaged prediction.
         beta: 0 trains the members independently, 1 jointly.
-
-    Returns:
-        (), to be minimised.
-
-    Raises:
-        ValueError: beta outside [0, 1], or losses of other shapes.
     """
     if not 0 <= beta <= 1:
         raise ValueError(f"beta: found {beta}, expected 0 to 1")
@@ -50,14 +44,9 @@ def augmented_loss(individual: Tensor, ensemble: Tensor, beta: float) -> Tensor:
 
 
 def squared_error_decomposition(predictions: Tensor, target: Tensor) -> DiversityDecomposition:
-    """Decompose the mean squared error; diversity is the predictive variance (over M, not M - 1).
+    """Decompose the mean squared error of predictions (M, ...) of a target (...), in the square of its unit.
 
-    Args:
-        predictions: (M, ...) of M members.
-        target: (...).
-
-    Returns:
-        Means over all elements, in the square of the target's unit; summed in float64.
+    Diversity is the predictive variance (over M, not M - 1). Means over all elements, summed in float64.
 
     Raises:
         ValueError: no members, no elements, or shapes that differ.
@@ -75,17 +64,14 @@ def squared_error_decomposition(predictions: Tensor, target: Tensor) -> Diversit
 
 
 def cross_entropy_decomposition(logits: Tensor, labels: Tensor) -> DiversityDecomposition:
-    """Decompose the cross-entropy of averaged probabilities; diversity is the difference of the two losses.
+    """Decompose the cross-entropy of averaged probabilities, nats; diversity is the difference of the two losses.
 
     It is the mean of log(mean of p) - mean of log(p), with p a member's probability of the label, and by Jensen's
-    inequality never negative.
+    inequality never negative. Means over the items, summed in float64.
 
     Args:
         logits: (M, N, K) of M members for N items of K classes.
         labels: int64 (N,), 0 to K - 1.
-
-    Returns:
-        Means over the items, nats; summed in float64.
 
     Raises:
         ValueError: no members, no items, shapes that differ, labels outside 0 to K - 1.

@@ -13,7 +13,7 @@ MOST_MEMBERS = 16
 
 
 class SquaredErrorTally:
-    """Sums of squared errors of M members over a stream of elements, from which every diagnostic follows.
+    """Sums of squared errors of M members over a stream of elements, for every diagnostic.
 
     Attributes:
         members: M.
@@ -30,11 +30,7 @@ class SquaredErrorTally:
         self._ensemble_squared_error = torch.zeros((), dtype=torch.float64)
 
     def add(self, predictions: Tensor, target: Tensor) -> None:
-        """Count elements in.
-
-        Args:
-            predictions: (M, P) of P elements, on any device.
-            target: (P,).
+        """Count predictions (M, P) of P elements with target (P,) in, on any device.
 
         Raises:
             ValueError: other shapes, or a value that is not finite; nothing is counted then.
@@ -53,11 +49,7 @@ class SquaredErrorTally:
         self.count += target.numel()
 
     def decomposition(self) -> DiversityDecomposition:
-        """As of `squared_error_decomposition`, for all counted elements together.
-
-        Raises:
-            ValueError: nothing was counted yet; so for the other diagnostics.
-        """
+        """`squared_error_decomposition` of all counted elements; ValueError, as in all diagnostics, if there are none."""
         self._require_elements()
         return DiversityDecomposition(
             individual=float(self._sums[0].mean() / self.count),
@@ -66,7 +58,7 @@ class SquaredErrorTally:
         )
 
     def debiased_diversity(self) -> float:
-        """Diversity once each member's constant deviation from the ensemble is subtracted.
+        """Diversity after each member's constant deviation from the ensemble is subtracted.
 
         Constants that cancel in the average raise diversity and individual loss alike and change nothing else
         (Jeffares et al., Section 4): 1 - debiased / diversity is the share of diversity that is only bias.
@@ -93,17 +85,14 @@ class SquaredErrorTally:
 
 
 def bias_share(predictions: Tensor) -> float:
-    """The share of the predictive variance that is only bias, 0 to 1: constants, one per member and output.
+    """The share of the predictive variance that is only bias (a constant for each member and output), 0 to 1.
 
     With squared error the variance is the diversity, and 1 - debiased / diversity is this share. The diversity of
-    averaged probabilities under cross-entropy has no such part, and a classifier's probabilities are taken for its
-    outputs: there, too, constants that cancel among the members leave the ensemble what it was.
+    averaged probabilities under cross-entropy has no such part; there, pass a classifier's probabilities as outputs:
+    constants that cancel among the members leave the ensemble unchanged, too.
 
     Args:
-        predictions: (M, N, ...) of M members for N items.
-
-    Returns:
-        NaN where the members agree on everything.
+        predictions: (M, N, ...) of M members for N items; NaN is returned where the members agree on everything.
 
     Raises:
         ValueError: no members or no items.
@@ -118,9 +107,7 @@ def bias_share(predictions: Tensor) -> float:
 def cross_entropy_codependence(logits: Tensor, labels: Tensor) -> tuple[float, ...]:
     """Cross-entropy, nats, of the averaged probabilities of 1, 2 ... M members, each the mean over all choices of them.
 
-    Args:
-        logits: (M, N, K); every subset is visited, so M is at most `MOST_MEMBERS`.
-        labels: int64 (N,).
+    `logits` are (M, N, K), `labels` int64 (N,). Every subset is visited, so M is at most `MOST_MEMBERS`.
 
     Raises:
         ValueError: as `cross_entropy_decomposition`, or too many members.

@@ -1,4 +1,4 @@
-"""Networks of any kind as one module, their outputs stacked."""
+"""Several networks as one module, their outputs stacked."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -9,12 +9,9 @@ from torch import Tensor, nn
 
 
 class Ensemble(nn.Module):
-    """M networks that take the same inputs, e.g. PSMNets or Frustum PointNets; who calls them averages the outputs.
+    """M networks that take the same inputs, e.g. PSMNets or Frustum PointNets; ValueError for none.
 
-    Average what can be averaged: disparities, probabilities, residuals of one anchor.
-
-    Raises:
-        ValueError: no members.
+    The caller averages the outputs: only disparities, probabilities and residuals of one anchor have a meaningful mean.
     """
 
     def __init__(self, members: Sequence[nn.Module]) -> None:
@@ -29,7 +26,7 @@ class Ensemble(nn.Module):
 
 
 def stacked(outputs: Sequence[Any]) -> Any:
-    """Outputs of M networks as one: tensors are stacked to (M, ...), tuples and dataclasses taken part by part.
+    """Outputs of M networks as one: tensors are stacked to (M, ...), in tuples and dataclasses part by part.
 
     Raises:
         TypeError: outputs of another type.

@@ -1,4 +1,4 @@
-"""The file of weights of several PSMNets, and these networks as a disparity model that knows its variance."""
+"""Checkpoints of several PSMNets, and these networks as a disparity model with a variance."""
 
 from pathlib import Path
 
@@ -22,7 +22,7 @@ def is_ensemble(path: str | Path) -> bool:
 
 
 def load_ensemble_weights(path: str | Path) -> list[PSMNetWeights]:
-    """The weights of each member of an ensemble's checkpoint, as if each had a file of its own.
+    """The weights of each member in an ensemble's checkpoint.
 
     Raises:
         FormatError: no such file, a truncated one, or not an ensemble's.
@@ -50,8 +50,7 @@ def load_ensemble_weights(path: str | Path) -> list[PSMNetWeights]:
 class TrainedEnsemble(TrainedPSMNet):
     """A trained ensemble, used like `TrainedPSMNet`: an `UncertainDisparityModel` whose disparity is the members' mean.
 
-    Args:
-        checkpoint: of `train_disparity`; the rest as for one network.
+    `checkpoint` is from `train_disparity`; the other arguments as for one network.
     """
 
     @override
@@ -61,12 +60,12 @@ class TrainedEnsemble(TrainedPSMNet):
     def predict_with_variance(
         self, left: NDArray[np.uint8], right: NDArray[np.uint8]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """The members' mean disparity, float32 (H, W) px, and their variance (1/M), px^2: the ensemble's diversity."""
+        """The members' mean disparity, (H, W) px, and their variance (1/M), px^2: the ensemble's diversity."""
         members = self.predict_members(left, right)
         return members.mean(axis=0, dtype=np.float32), members.var(axis=0, dtype=np.float64).astype(np.float32)
 
     def predict_members(self, left: NDArray[np.uint8], right: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """The disparity of each member, float32 (M, H, W) px."""
+        """The disparity of each member, (M, H, W) px."""
         return self._maps(left, right)
 
     @override
@@ -83,7 +82,7 @@ def trained_disparity(
     threads: int | None = None,
     compile: bool = False,
 ) -> TrainedPSMNet:
-    """The disparity model of a file of weights, one network's or an ensemble's; arguments as of `TrainedPSMNet`.
+    """The disparity model of a checkpoint, one network's or an ensemble's; other arguments as for `TrainedPSMNet`.
 
     Raises:
         FormatError: no such file, or no weights in it.

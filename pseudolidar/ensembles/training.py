@@ -1,4 +1,4 @@
-"""Training of an ensemble of PSMNets, its members alone, jointly, or anything between.
+"""Training of an ensemble of PSMNets: its members independently, jointly, or between the two.
 
 The objective is the augmented one of Jeffares et al., Joint Training of Deep Ensembles Fails Due to Learner Collusion
 (NeurIPS 2023), section 4.
@@ -29,16 +29,16 @@ _HEADS = "classif"
 
 @dataclass(frozen=True, kw_only=True)
 class EnsembleTraining(StereoTraining):
-    """Settings of the training of an ensemble of PSMNets: those of one network, and two numbers.
+    """Settings of the training of an ensemble of PSMNets, in addition to those of one network.
 
     Attributes:
-        members: M networks.
+        members: M, two or more.
         beta: in [0, 1]: the objective is (1 - beta) x the mean of the members' losses + beta x the loss of their mean
             disparity. 0 trains each as if it were alone, on the same batches (only `max_gradient_norm` bounds the
             gradient of all together), 1 the ensemble alone.
 
     Raises:
-        InputError: fewer than two members, or another beta; or as `StereoTraining`.
+        InputError: members or beta out of range; or as `StereoTraining`.
     """
 
     members: int
@@ -61,10 +61,10 @@ def train_disparity(
     snapshots: Collection[int] = (),
     overwrite: bool = False,
 ) -> None:
-    """Train one PSMNet (`train_stereo`) or, with `EnsembleTraining`, several; a killed run goes on where it was.
+    """Train one PSMNet (`train_stereo`) or, with `EnsembleTraining`, several; a killed run is resumed.
 
-    Members begin with random weights of their own. With `init` they share these and begin with the last layers
-    (`classif*`) of their own instead: from the same weights throughout, the same batches would keep them the same.
+    Members begin with random weights of their own. With `init` they share its weights except the last layers
+    (`classif*`), which stay random: with equal weights and the same batches, members would stay equal.
     Arguments and errors are those of `train_stereo`.
     """
     if not isinstance(settings, EnsembleTraining):

@@ -1,4 +1,4 @@
-"""The four illustrations as systems of models before and after an update, and what became of them."""
+"""The four illustrations as systems of models before and after an update, and their results."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -53,10 +53,9 @@ class Illustration:
     Attributes:
         name: of its files.
         title: which figure of the paper, and which error.
-        story: what happens, in a few sentences.
-        examples: the distribution.
-        vertices: the system before.
-        update: takes the place of the vertex of its name.
+        story: a few sentences for the report.
+        vertices: the system before the update.
+        update: replaces the vertex of the same name.
         grown: the term of the decomposition that the figure is about.
     """
 
@@ -70,12 +69,12 @@ class Illustration:
 
     @cached_property
     def before(self) -> System:
-        """The system before the update, on the illustration's examples."""
+        """The system before the update."""
         return System(Stage("examples", WriteExamples(self.examples)), self.vertices)
 
     @cached_property
     def after(self) -> System:
-        """The system with the update, everything behind it to be retrained."""
+        """The system with the update; everything behind it is retrained."""
         return self.before.replaced(self.update)
 
 
@@ -152,8 +151,7 @@ class State:
     """A finished system, before or after the update.
 
     Attributes:
-        learners: by vertex, what stands there.
-        parameters: by vertex, what its training left.
+        learners, parameters: by vertex; the parameters are those after training.
         predictions: by vertex, (N, L).
         losses: by vertex, its mean test loss.
         bayes: l(w*), percent wrong.
@@ -172,7 +170,7 @@ class State:
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """An illustration with what became of it."""
+    """An illustration's system before and after the update."""
 
     illustration: Illustration
     before: State
@@ -180,11 +178,7 @@ class Result:
 
 
 def run_illustrations(store: ArtifactStore, cases: tuple[Illustration, ...], workers: int = 1) -> list[Result]:
-    """Train and test every system that is not finished, and take w's test losses apart.
-
-    Raises:
-        InputError: a stage failed.
-    """
+    """Train and test every system that is not finished, and decompose w's test losses; InputError if a stage fails."""
     systems = [system for case in cases for system in (case.before, case.after)]
     outcome = make_stages(store, [stage for system in systems for stage in system.stages(_SEED).values()], workers)
     for failure in outcome.failed:

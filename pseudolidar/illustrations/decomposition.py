@@ -1,4 +1,4 @@
-"""The test loss of a downstream model, taken apart into errors with different causes ("Fixes That Fail", section 3)."""
+"""The test loss of a downstream model as a sum of errors with different causes ("Fixes That Fail", section 3)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class ErrorDecomposition:
 
     @property
     def remainder(self) -> float:
-        """Total minus the sum of the terms: 0 but for rounding, if every term was computed rightly."""
+        """Total minus the sum of the terms: 0 up to rounding if every term is right."""
         return self.total - sum(self.terms.values())
 
 
@@ -41,18 +41,15 @@ def decompose(
 ) -> ErrorDecomposition:
     """The terms for one downstream model w behind one upstream model v, or behind two, u and v.
 
-    All losses are float64 (N,), on equally likely examples.
+    All losses are (N,), on equally likely examples; ValueError for other shapes or no examples.
 
     Args:
         bayes: l(w*), of the Bayes-optimal model, which sees x itself.
         optimal: l(w†∘v) or l(w†∘(u, v)), of the best function of the upstream outputs, whatever its form.
-        optimal_in_set: l(w†_H∘v) or l(w†_H∘(u, v)), of the best function of these in w's hypothesis set H.
-        fitted: l(w∘v) or l(w∘(u, v)), of w as it was trained; its expectation where chance takes part in the training.
-        optimal_with_best_partner: with two upstream models, whose upstream error has two parts, l(w†∘(u, v†_u)): v†_u
-            is the best v for this u, whatever its form.
-
-    Raises:
-        ValueError: losses of unequal numbers of examples, or of none.
+        optimal_in_set: l(w†_H∘v) or l(w†_H∘(u, v)), of the best such function in w's hypothesis set H.
+        fitted: l(w∘v) or l(w∘(u, v)), of w as trained; its expectation where training is random.
+        optimal_with_best_partner: only with two upstream models, whose upstream error has two parts:
+            l(w†∘(u, v†_u)), where v†_u is the best v for this u, whatever its form.
     """
     partner = optimal_with_best_partner
     if bayes.ndim != 1 or not len(bayes):

@@ -20,10 +20,9 @@ class Examples:
     """A distribution: N examples of equal probability.
 
     Attributes:
-        x: float64 (N, 2), what is seen.
-        positive: bool (N,), the class that the downstream model is to tell.
-        target: float64 (N, 2), the point that an upstream regression is to predict; empty (N, 0) where upstream models
-            predict the class.
+        x: (N, 2), the input.
+        positive: (N,), the class that the downstream model predicts.
+        target: (N, 2), the point that an upstream regression predicts; (N, 0) where upstream models predict the class.
     """
 
     x: NDArray[np.float64]
@@ -32,7 +31,7 @@ class Examples:
 
     @classmethod
     def read(cls, folder: Path) -> "Examples":
-        """Read the examples from a folder that `WriteExamples` filled."""
+        """Read the examples from a folder of `WriteExamples`."""
         with np.load(folder / _FILE) as stored:
             return cls(stored["x"], stored["positive"], stored["target"])
 
@@ -43,7 +42,7 @@ class Examples:
 
 @dataclass(frozen=True, eq=False)
 class WriteExamples:
-    """The stage that puts a distribution in a folder, for the systems that are trained and tested on it."""
+    """The stage that writes a distribution for the systems that are trained and tested on it."""
 
     examples: Examples
     version: ClassVar[int] = 1
@@ -62,7 +61,7 @@ class WriteExamples:
 
 
 def crescents() -> Examples:
-    """Figure 2: two bands, one over the other (positive above); their targets are bent alike, into nested crescents."""
+    """Figure 2: two bands, one above the other (positive above); their targets are bent into nested crescents."""
     x = 2 * _spread(760) - 1
     x = x[(np.abs(x[:, 1]) > 0.05) & (np.abs(x[:, 1]) < 0.35)]
     bend = 0.5 * np.cos(np.pi * x[:, 0])
@@ -82,13 +81,13 @@ def disc_in_arc() -> Examples:
 
 
 def corner() -> Examples:
-    """Figure 4a: positive where both coordinates are, more of the rest below than on the left."""
+    """Figure 4a: positive where both coordinates are, with more of the negatives below than on the left."""
     x = np.array([-0.4, -0.9]) + 1.4 * _spread(_COUNT)
     return Examples(x, np.logical_and.reduce(x > 0, axis=1), np.empty((len(x), 0)))
 
 
 def wedge() -> Examples:
-    """Figure 4b: positive between two lines that part upwards."""
+    """Figure 4b: positive between two lines that diverge upwards."""
     x = 2 * _spread(_COUNT) - 1
     between = np.logical_and.reduce([x @ np.array(normal) > offset for normal, offset in WEDGE_LINES])
     return Examples(x, between, np.empty((len(x), 0)))

@@ -1,4 +1,4 @@
-"""The illustrations drawn: what the upstream models answer, what w makes of it, and their losses, before and after."""
+"""Figures of the illustrations: outputs of the upstream models, decisions of w, and their losses, before and after."""
 
 from typing import Literal
 
@@ -36,7 +36,7 @@ Extent = tuple[float, float, float, float]
 
 
 def draw_illustration(result: Result) -> Figure:
-    """One illustration, 10 inches wide: what the update does from left to right or downwards, the losses beside it."""
+    """One illustration, 10 inches wide: before and after from left to right or downwards, the losses beside it."""
     with drawing_style():
         return _regression_figure(result) if result.illustration.examples.target.size else _classifiers_figure(result)
 
@@ -47,7 +47,7 @@ def _states(result: Result) -> tuple[tuple[State, str, str], ...]:
 
 
 def _regression_figure(result: Result) -> Figure:
-    """Figures 2 and 3: the targets; v's answers and w; those of v' and w'; the losses."""
+    """Figures 2 and 3: the targets; v's predictions and w; those of v' and w'; the losses."""
     figure, panels = _GRID.figure(3, _SIDE_IN, bottom_in=_KEY_IN)
     examples = result.illustration.examples
     extent = _extent([examples.target, result.before.predictions["v"], result.after.predictions["v"]])
@@ -135,7 +135,6 @@ def _frame(axes: Axes, extent: Extent, title: str, subtitle: str, colour: str) -
 
 
 def _titles(axes: Axes, height_in: float, title: str, subtitle: str, colour: str) -> None:
-    """Two lines above axes of a height."""
     place, above, below = axes.transAxes, 1 + 0.22 / height_in, 1 + 0.06 / height_in
     axes.text(0, above, title, transform=place, color=colour, fontsize=9.5, fontweight="bold")
     axes.text(0, below, subtitle, transform=place)
@@ -144,7 +143,7 @@ def _titles(axes: Axes, height_in: float, title: str, subtitle: str, colour: str
 def _points(
     axes: Axes, points: NDArray[np.float64], positive: NDArray[np.bool_], wrong: NDArray[np.bool_] | None = None
 ) -> None:
-    """The classes differ in colour and in shape; what a model gets wrong is crossed out."""
+    """The classes differ in colour and in shape; errors of a model are crossed out."""
     size = float(np.clip(4200 / len(points), 9, 40))
     right = np.ones(len(points), bool) if wrong is None else ~wrong
     for class_, colour, marker in ((positive, _POSITIVE, "o"), (~positive, _NEGATIVE, "^")):
@@ -155,15 +154,15 @@ def _points(
 
 
 def _places(extent: Extent, count: int) -> NDArray[np.float64]:
-    """Places (count^2, 2) of a grid over the panel, row by row from below."""
+    """Points (count^2, 2) of a grid over the panel, row by row from below."""
     xs, ys = np.meshgrid(np.linspace(*extent[:2], count), np.linspace(*extent[2:], count))
     return np.stack([xs, ys], axis=-1).reshape(-1, 2)
 
 
 def _says(state: State, name: str, extent: Extent) -> NDArray[np.float64]:
-    """The probability (G, G) with which a classifier says positive at the places of the panel.
+    """The probability (G, G) that a classifier says positive on a grid over the panel.
 
-    In Figure 4 the panel is the plane that u and v see, in the others that of v's answers.
+    In Figure 4 the panel is the input plane of u and v, in the others the plane of v's predictions.
     """
     learner = state.learners[name]
     # The mean of many curves is smooth, a single classifier's step is not.
@@ -176,7 +175,7 @@ def _says(state: State, name: str, extent: Extent) -> NDArray[np.float64]:
 
 
 def _tint(axes: Axes, extent: Extent, probability: NDArray[np.float64]) -> None:
-    """The colour of the class that is said, the stronger the surer."""
+    """The colour of the predicted class, stronger with its probability."""
     if np.isin(probability, (0.0, 1.0)).all():
         colours = [to_rgba(colour, _TINT) for colour in (_NEGATIVE, _POSITIVE)]
         axes.contourf(probability, extent=extent, levels=[-1.0, 0.5, 2.0], colors=colours, zorder=0)
@@ -194,7 +193,7 @@ def _boundary(axes: Axes, extent: Extent, values: NDArray[np.float64], style: st
 
 
 def _typical_draw(result: Result) -> int:
-    """The draw of examples with whose classifiers, before and after, are wrong nearest to as often as the average."""
+    """The draw of examples whose classifiers, before and after, have errors nearest to the average."""
     distance = np.zeros(1)
     for state in (result.before, result.after):
         learner = state.learners[DOWNSTREAM]
@@ -217,7 +216,7 @@ def _mark(marker: str, colour: str, size: float, hollow: bool = False) -> Line2D
 
 
 def _key(figure: Figure, said: str, *entries: tuple[str, Line2D]) -> None:
-    """The meaning of the marks, in one row at the bottom left; `said` is the meaning of the grounds' colours."""
+    """The meaning of the marks, in one row at the bottom left; `said` is the meaning of the background colours."""
     grounds = tuple(Patch(facecolor=to_rgba(colour, _TINT), linewidth=0) for colour in (_POSITIVE, _NEGATIVE))
     classes = (("positive", _mark("o", _POSITIVE, 4.5)), ("negative", _mark("^", _NEGATIVE, 4.5)))
     labels, handles = zip(*classes, (said, grounds), *entries, strict=True)

@@ -1,4 +1,4 @@
-"""Small models of the illustrations, upstream and downstream: how they are fitted, what they answer, their loss."""
+"""Small models of the illustrations, upstream and downstream: how they are fitted, what they predict, their loss."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ Parameters = Mapping[str, NDArray[np.float64]]
 
 
 def percent_wrong(probability: NDArray[np.float64], positive: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """The expected 0-1 loss of each example, percent, of a classifier that says positive with a probability (N,)."""
+    """The expected 0-1 loss of each example, percent, of a classifier that says positive with `probability` (N,)."""
     return 100.0 * np.abs(probability - positive)
 
 
@@ -46,11 +46,11 @@ class Learner(ABC):
 
     @abstractmethod
     def fit(self, inputs: NDArray[np.float64], examples: Examples) -> Parameters:
-        """Learn from inputs (N, K) and what the examples say about them."""
+        """Fit to inputs (N, K) of these examples."""
 
     @abstractmethod
     def predict(self, parameters: Parameters, inputs: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(N, L) for inputs (N, K): a point, or in one column the probability that it says positive."""
+        """(N, L) for inputs (N, K): a point, or in one column the probability of positive."""
 
     @abstractmethod
     def losses(self, predictions: NDArray[np.float64], examples: Examples) -> NDArray[np.float64]:
@@ -58,7 +58,7 @@ class Learner(ABC):
 
 
 class Classifier(Learner):
-    """Says positive or negative, or how likely it says positive."""
+    """Predicts positive or negative, or the probability of positive."""
 
     unit: ClassVar[str] = "% wrong"
 
@@ -72,7 +72,7 @@ class Downstream(Classifier):
 
     @abstractmethod
     def best_in_set(self, inputs: NDArray[np.float64], positive: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """The answers (N,) of w†_H: of all classifiers in the set the one with the fewest errors on these inputs."""
+        """The predictions (N,) of w†_H: the classifier of the set with the fewest errors on these inputs."""
 
 
 @dataclass(frozen=True)
@@ -139,11 +139,11 @@ _AT_ONCE = 256
 
 @dataclass(frozen=True)
 class QuadraticClassifier(Downstream):
-    """Sees few labelled examples and fits a quadratic classifier by ridge regression; all draws of them are fitted.
+    """A quadratic classifier from few labelled examples by ridge regression, fitted for every possible draw of them.
 
     Attributes:
-        shown: labelled examples, drawn without replacement, every draw as likely.
-        ridge: weight of the squared coefficients but the constant.
+        shown: labelled examples, drawn without replacement, every draw equally likely.
+        ridge: weight of the squared coefficients except the constant.
     """
 
     shown: int = 6
@@ -161,7 +161,7 @@ class QuadraticClassifier(Downstream):
         return {"coefficients": coefficients, "mean": mean, "deviation": deviation, "draws": draws.astype(np.float64)}
 
     def values(self, parameters: Parameters, inputs: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(draws, N): what each draw's classifier makes of inputs; above 0 is positive."""
+        """(draws, N): the value of each draw's classifier at the inputs; above 0 is positive."""
         features = quadratic_features((inputs - parameters["mean"]) / parameters["deviation"])
         return np.asarray(parameters["coefficients"] @ features.T)
 
@@ -179,7 +179,7 @@ class QuadraticClassifier(Downstream):
 
 @dataclass(frozen=True)
 class TableClassifier(Downstream):
-    """Sees K bits and answers, for each of their 2^K values, the commoner class; positive for values never seen."""
+    """Sees K bits and predicts, for each of their 2^K values, the commoner class; positive for values never seen."""
 
     @override
     def fit(self, inputs: NDArray[np.float64], examples: Examples) -> Parameters:
@@ -198,7 +198,7 @@ class TableClassifier(Downstream):
 
 @dataclass(frozen=True)
 class LearnerModel(Model):
-    """A learner as the model of a vertex: it sees x, or what its parents predict, side by side in the order of names.
+    """A learner as the model of a vertex; its input is x, or the parents' predictions side by side, ordered by name.
 
     No seed changes it: the distributions are known, and expectations over draws are exact.
     """
@@ -248,12 +248,12 @@ def seen(inputs: Inputs, examples: Examples) -> NDArray[np.float64]:
 
 
 def read_predictions(folder: Path) -> NDArray[np.float64]:
-    """The predictions that a model left, (N, L)."""
+    """The predictions (N, L) in a model's folder."""
     return np.asarray(np.load(folder / "predictions.npy"))
 
 
 def read_parameters(folder: Path | None) -> Parameters:
-    """The parameters that a trained model left; nothing for a model without training."""
+    """The parameters in a trained model's folder; empty for a model without training."""
     if folder is None:
         return {}
     with np.load(folder / "model.npz") as stored:

@@ -14,16 +14,9 @@ _SMALLEST_MARGIN = 1e-4
 
 
 def best_function(outputs: NDArray[np.float64], positive: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The answers of the best of all functions of an output: the commoner class among examples of the same output.
+    """The predictions of the best function of outputs (N, K): the commoner class among equal outputs, in ties positive.
 
     Of x itself this is w*, the Bayes-optimal model; of v's output it is w†∘v.
-
-    Args:
-        outputs: (N, K), one row an example.
-        positive: bool (N,), the class.
-
-    Returns:
-        bool (N,); positive where both classes are as common.
     """
     _, group = np.unique(outputs, axis=0, return_inverse=True)
     votes = np.bincount(group.reshape(-1), weights=np.where(positive, 1.0, -1.0))
@@ -31,14 +24,14 @@ def best_function(outputs: NDArray[np.float64], positive: NDArray[np.bool_]) -> 
 
 
 def best_boolean_function(bits: NDArray[np.bool_], positive: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The answers of the best of the 2^(2^K) functions of K bits (N, K), by trying them all."""
+    """The predictions of the best of the 2^(2^K) functions of K bits (N, K), by trying them all."""
     rows = table_rows(bits)
     answers = [np.array(table)[rows] for table in product([False, True], repeat=1 << bits.shape[1])]
     return min(answers, key=lambda answer: int((answer != positive).sum()))
 
 
 def table_rows(bits: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """The place of each row of K bits (N, K) in a table of 2^K, (N,)."""
+    """The index (N,) of each row of K bits (N, K) in a table of 2^K."""
     return np.asarray(bits @ (1 << np.arange(bits.shape[1])), np.int64)
 
 
@@ -55,20 +48,16 @@ class HalfPlane:
     offset: float
 
     def contains(self, points: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Bool (N,) for points (N, 2)."""
+        """Whether each of points (N, 2) is called positive."""
         return np.asarray(points @ np.array(self.normal) > self.offset)
 
 
 def best_half_plane(points: NDArray[np.float64], positive: NDArray[np.bool_]) -> HalfPlane:
-    """The linear classifier of the plane with the fewest errors, and among equal cuts the middle of the gap.
+    """The linear classifier of points (N, 2) with the fewest errors, and among equal cuts the middle of the gap.
 
     Any line can be moved until it touches a point and turned about it until it nearly touches a second, without any
-    other point changing sides. So the cuts to try are those by a line through each point at an angle between each two
-    neighbouring directions to others, with the point itself on either side: all there are.
-
-    Args:
-        points: float64 (N, 2).
-        positive: bool (N,).
+    other point changing sides. So it is enough to try the lines through each point, at an angle between each two
+    neighbouring directions to other points, with the point itself on either side.
     """
     # Points of one place stand on the same side of any line.
     places, group = np.unique(points, axis=0, return_inverse=True)
@@ -96,7 +85,7 @@ def best_half_plane(points: NDArray[np.float64], positive: NDArray[np.bool_]) ->
 
 
 def _middle_of_gap(places: NDArray[np.float64], inside: NDArray[np.bool_]) -> HalfPlane:
-    """The half-plane that holds the places inside, its boundary as far as possible from the nearest on either side."""
+    """The half-plane that holds the points inside, its boundary as far as possible from the nearest on either side."""
     if inside.all() or not inside.any():
         beyond = np.abs(places[:, 0]).max() + 1.0
         return HalfPlane((1.0, 0.0), float(-beyond if inside.all() else beyond))
@@ -113,18 +102,14 @@ def quadratic_features(points: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def best_conic(points: NDArray[np.float64], positive: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """The quadratic classifier with the fewest errors, and for the same errors the simplest.
+    """The quadratic classifier of points (N, 2) with the fewest errors, and for the same errors the simplest.
+
+    Returns (6,) coefficients of `quadratic_features`; positive values mean the positive class. Points are of about unit
+    scale.
 
     A mixed-integer programme finds the fewest examples to give up, coefficients being within [-1, 1] and the others
     having class * value >= 1e-4. A linear programme then finds the smallest sum of absolute coefficients (without the
     constant) that gives the others class * value >= 1.
-
-    Args:
-        points: float64 (N, 2), of about unit scale.
-        positive: bool (N,).
-
-    Returns:
-        float64 (6,), coefficients of `quadratic_features`; positive values say positive.
     """
     signed = np.where(positive, 1.0, -1.0)[:, None] * quadratic_features(points)
     count, size = signed.shape

@@ -12,7 +12,7 @@ from pseudolidar.viewing import Picture, Report, Section
 
 
 def illustration_table(result: Result) -> Table:
-    """Test losses of the models, and what w's consists of, before and after the update."""
+    """Test losses of the models and the decomposition of w's, before and after the update."""
     case = result.illustration
     before, after = result.before, result.after
     rows = []
@@ -78,7 +78,7 @@ def sentence(result: Result) -> str:
 
 
 def illustrations_data(results: Sequence[Result]) -> dict[str, Any]:
-    """The numbers of all illustrations, JSON-able."""
+    """The numbers of all illustrations for JSON."""
     return {
         result.illustration.name: {
             "title": result.illustration.title,

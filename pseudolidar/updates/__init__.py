@@ -1,4 +1,4 @@
-"""Stored predictions, and what to do with them when a new model arrives and not everything can be evaluated again.
+"""Stored predictions, updated when a new model arrives and only some items can be evaluated again.
 
 After Träuble et al., "Backward-Compatible Prediction Updates" (NeurIPS 2021).
 """

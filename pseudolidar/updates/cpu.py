@@ -1,4 +1,4 @@
-"""Posteriors and stored labels on the processor: numba kernels over the evaluated items, a thread for each chunk."""
+"""Posteriors and stored labels on the CPU: numba kernels over the evaluated items, one chunk for each thread."""
 
 from typing import NamedTuple
 
@@ -19,14 +19,14 @@ _MOST = np.uint16(np.iinfo(np.uint16).max)
 
 
 class Columns(NamedTuple):
-    """What is kept of n items: of all in a store (N), of the evaluated ones in a step (B).
+    """The arrays of n items: of all N in a store, of the B evaluated ones in a step.
 
     Attributes:
-        posterior: float32 (n, K).
-        entropy: float32 (n,), nats.
-        labels: int16 (n,), the stored ones, -1 for none yet.
-        evaluations: uint16 (n,), how often the item was evaluated.
-        votes: uint16 (N, K), or (B,) for the predicted label alone; of length 0 where none are kept.
+        posterior: (n, K).
+        entropy: (n,), nats.
+        labels: (n,), the stored ones, -1 for none yet.
+        evaluations: (n,), how often the item was evaluated.
+        votes: (N, K), or (B,) for the predicted label alone; length 0 where none are kept.
     """
 
     posterior: NDArray[np.float32]
@@ -38,7 +38,7 @@ class Columns(NamedTuple):
 
 @cpu_kernel
 def first_not_requested(requested: Int64, items: Int64, at: int) -> tuple[int, int]:
-    """Where `items` first leaves the order of `requested[at:]`, -1 for nowhere; and where to go on there."""
+    """Index where `items` first leaves the order of `requested[at:]` (-1: nowhere), and where to go on there."""
     for place in range(len(items)):
         while at < len(requested) and requested[at] < items[place]:
             at += 1
@@ -68,7 +68,7 @@ def new_rows(
         rule, ratio: one of the numbers above; the ratio of COST_RATIO.
 
     Returns:
-        place of the first item in this chunk whose predicted label is impossible; -1 if there is none.
+        index of this chunk's first item whose predicted label is impossible; -1 if there is none.
     """
     classes = stored.posterior.shape[1]
     belief = np.empty(classes, np.float64)
@@ -133,7 +133,7 @@ def _best(scores: NDArray[np.floating], stored: int) -> int:
 
 @cpu_kernel
 def apply_rows(items: Int64, predicted: Int16, new: Columns, stored: Columns, chunk: int, chunks: int) -> None:
-    """Put new rows of the items (B,) into the store; their votes, where there are any, are for `predicted` (B,)."""
+    """Put new rows of the items (B,) into the store; the votes, if kept, are for `predicted` (B,)."""
     for place in range(len(items) * chunk // chunks, len(items) * (chunk + 1) // chunks):
         item = items[place]
         for k in range(stored.posterior.shape[1]):

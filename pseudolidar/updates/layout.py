@@ -1,6 +1,6 @@
 """Files of a prediction store: its state (JSON), and arrays (.npy) that grow in place.
 
-Rows are appended to an array's file, and count once its header, and the state, say so.
+Appended rows count only once the array's header and the state include them.
 """
 
 import io
@@ -38,8 +38,7 @@ class State:
 
     Attributes:
         items, classes: N, K.
-        prior: K probabilities, as float32 has them.
-        keep_votes: whether there is an array of votes.
+        prior: K probabilities, rounded to float32.
         steps: the finished ones.
     """
 
@@ -69,7 +68,7 @@ class State:
 
     @classmethod
     def read(cls, path: Path) -> "State":
-        """The state that `write` wrote; FormatError for another file."""
+        """Read a file of `write`; FormatError for another file."""
         try:
             stored = json.loads(path.read_text())
             steps = tuple(StepRecord(**record) for record in stored["steps"])
@@ -82,7 +81,7 @@ class State:
         write_file(path, json.dumps(asdict(self)))
 
     def arrays(self) -> dict[str, tuple[str, tuple[int, ...], ArrayLike]]:
-        """Dtype and shape of each array by its name, and the value of rows that were never evaluated."""
+        """For each array's name its dtype and shape, and the value of rows that were never evaluated."""
         rows = (self.items,)
         entropy = sum(-p * np.log(p) for p in self.prior if p > 0)
         arrays: dict[str, tuple[str, tuple[int, ...], ArrayLike]] = {
@@ -97,7 +96,7 @@ class State:
 
 @contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
-    """A folder to fill, which takes its name when it is whole; an error leaves nothing behind."""
+    """A folder to fill, which gets its name only when complete; an error leaves nothing behind."""
     temporary = folder.with_name(f".{folder.name}.new")
     with saying_which_file(folder):
         shutil.rmtree(temporary, ignore_errors=True)
@@ -111,7 +110,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
 
 
 def append_rows(path: Path, dtype: str, shape: tuple[int, ...], first: int, value: ArrayLike) -> None:
-    """Give the rows from `first` on all one value; whatever the file holds behind row `first` is dropped."""
+    """Fill the rows from `first` on with one value, whatever the file holds behind row `first`."""
     row_bytes = np.dtype(dtype).itemsize * int(np.prod(shape[1:]))
     with saying_which_file(path), path.open("r+b" if path.exists() else "wb") as file:
         if first == 0:
@@ -125,7 +124,7 @@ def append_rows(path: Path, dtype: str, shape: tuple[int, ...], first: int, valu
 
 
 def fit(path: Path, dtype: str, shape: tuple[int, ...]) -> None:
-    """Make the file say that it holds `shape`, and drop rows behind that; FormatError where it holds less."""
+    """Set the shape in the file's header and drop rows beyond it; FormatError where the file holds fewer."""
     require_file(path, f"{dtype} {shape}, .npy")
     new_header = header(dtype, shape)
     expected = len(new_header) + np.dtype(dtype).itemsize * int(np.prod(shape))
@@ -148,12 +147,12 @@ def fit(path: Path, dtype: str, shape: tuple[int, ...]) -> None:
 
 
 def mapped(path: Path, mode: Literal["r", "r+"] = "r") -> NDArray[Any]:
-    """The array of an .npy file as a memory map, read-only by default."""
+    """The array of an .npy file as a memory map."""
     return np.asarray(np.load(path, mmap_mode=mode))
 
 
 def header(dtype: str, shape: tuple[int, ...]) -> bytes:
-    """What an .npy file begins with; NumPy leaves room for N to grow, so that its length does not depend on N."""
+    """The header of an .npy file; NumPy leaves room for N to grow, so that its length does not depend on N."""
     file = io.BytesIO()
     described = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, described)

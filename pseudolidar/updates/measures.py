@@ -1,4 +1,4 @@
-"""Labels against the truth: what a classifier confuses, accuracy, negative and positive flips."""
+"""Confusion matrices, accuracy, negative and positive flips of labels against the truth."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,10 +18,7 @@ _TOLERANCE = 1e-6
 
 @dataclass(frozen=True, eq=False)
 class ConfusionMatrix:
-    """How a classifier errs.
-
-    Attributes:
-        values: float64 (K, K); values[i, k] = P(the classifier predicts i | the label is k).
+    """`values[i, k]` = P(the classifier predicts i | the label is k), (K, K).
 
     Raises:
         ValueError: another shape, a value outside [0, 1], a column whose sum is off 1 by more than 1e-6.
@@ -48,13 +45,10 @@ class ConfusionMatrix:
     def estimate(
         cls, predicted: ArrayLike, labels: ArrayLike, classes: int, smoothing: float = 1.0, diagonal: bool = False
     ) -> "ConfusionMatrix":
-        """Count on labelled items that the classifier was not trained on.
+        """Count on labelled items that the classifier was not trained on; `predicted`, `labels`: integers (n,).
 
         Args:
-            predicted: integers (n,), by the classifier.
-            labels: integers (n,), the truth.
-            classes: K.
-            smoothing: added to every count (Laplace); with 0, what was never seen is taken to be impossible.
+            smoothing: added to every count (Laplace); with 0, predictions never seen are taken to be impossible.
             diagonal: for many classes: only how often a label is recognised is estimated, between the two outcomes
                 right and wrong, and the wrong predictions are spread evenly over the other classes (Träuble et al.).
 
@@ -87,7 +81,7 @@ class ConfusionMatrix:
 
 
 def flips(before: Labels, after: Labels, truth: Labels) -> "Flips":
-    """Flips of labels (n,), -1 for none; an item without a label before has no flip. Of a step: `truth[step.items]`."""
+    """Flips of labels (n,), -1 for none; an item's first label is no flip. For a step pass `truth[step.items]`."""
     # Some seconds to import, PyTorch with it, which whoever only stores need not wait for.
     from pseudolidar.systems import Flips
 
@@ -109,7 +103,7 @@ def _require_shape(truth: Labels, **labels: Labels) -> None:
 
 
 def integers(name: str, values: ArrayLike) -> NDArray[np.integer]:
-    """The values as an array (n,); ValueError, which names them, where they are no integers."""
+    """The values as an array (n,); ValueError, naming them, if they are not integers."""
     array = np.asarray(values)
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
         raise ValueError(f"{name}: found {array.dtype} {array.shape}, expected integers (n,)")
@@ -117,7 +111,7 @@ def integers(name: str, values: ArrayLike) -> NDArray[np.integer]:
 
 
 def require_classes(name: str, labels: Labels, classes: int) -> None:
-    """ValueError, which names them, for a label outside 0 .. classes - 1."""
+    """ValueError, naming the labels, for one outside 0 to `classes` - 1."""
     outside = (labels < 0) | (labels >= classes)
     if outside.any():
         raise ValueError(f"{name}: found {labels[outside.argmax()]}, expected 0 to {classes - 1}")

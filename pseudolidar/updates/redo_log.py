@@ -34,12 +34,11 @@ _PARTS_WITHOUT_PROGRESS = 20
 
 @dataclass(frozen=True, eq=False)
 class UpdateStep:
-    """What a step did to the stored labels; memory maps, of files that stay until the next step.
+    """The change of the stored labels by a step; memory maps of files that stay until the next step.
 
     Attributes:
-        items: int64 (B,), the evaluated items, ascending.
-        before: int16 (B,), their stored labels until then, -1 for none.
-        after: int16 (B,), their stored labels since.
+        items: (B,), the evaluated items, ascending.
+        before, after: (B,), their stored labels before and after the step, -1 for none.
     """
 
     items: NDArray[np.int64]
@@ -61,10 +60,10 @@ def write_step(
     confusion: ConfusionMatrix,
     rule: Rule,
 ) -> None:
-    """Compute a step's rows part by part into `folder`, which appears whole or not at all.
+    """Compute a step's rows in chunks into `folder`, which appears whole or not at all.
 
     Raises:
-        ValueError: items that were not requested, labels that can't be.
+        ValueError: items that were not requested, labels that are impossible.
     """
     classes = len(confusion.values)
     layout: dict[str, tuple[str, tuple[int, ...]]] = {
@@ -115,7 +114,7 @@ def write_step(
 
 
 def apply_step(folder: Path, arrays: Arrays) -> None:
-    """Put a step's rows into the store's arrays, which are written to."""
+    """Write a step's rows into the store's arrays."""
     rows = {path.stem: mapped(path) for path in folder.glob("*.npy")}
     predicted = rows.get("given", rows["labels"])
     columns = _columns(rows, (0,)), _columns(arrays, (0, 1))
@@ -128,7 +127,7 @@ def read_record(folder: Path) -> StepRecord:
 
 
 def drop_rows(folder: Path) -> None:
-    """Remove from a step that is applied what only applying it needs."""
+    """Remove from an applied step the files that only `apply_step` needs."""
     for name in ("posterior", "entropy", "evaluations", "given", "votes"):
         (folder / f"{name}.npy").unlink(missing_ok=True)
 

@@ -26,8 +26,7 @@ class MaxBeliefMinEntropy:
 class CostRatio:
     """Label l gives way to the label k of highest posterior only if p(k) / p(l) > ratio.
 
-    Attributes:
-        ratio: |c_NF / c_PF|, what a negative flip costs over what a positive flip gains; 1 and below is `MaxBelief`.
+    `ratio` is |c_NF / c_PF|, the cost of a negative flip over the gain of a positive flip; up to 1 it is `MaxBelief`.
     """
 
     ratio: float
@@ -49,7 +48,7 @@ class MajorityVote:
 
 @dataclass(frozen=True)
 class Never:
-    """The stored label never changes once it is there."""
+    """A stored label never changes."""
 
 
 # In the order of their numbers in `cpu`.

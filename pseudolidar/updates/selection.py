@@ -36,7 +36,7 @@ def most_uncertain(entropy: NDArray[np.float32], seed: int, selected: NDArray[np
 
 
 def random_items(items: int, seed: int, selected: NDArray[np.int64]) -> None:
-    """Fill `selected` (B,), ascending, with random ones of the items 0 .. items - 1: those of lowest hash."""
+    """Fill `selected` (B,), ascending, with random items of 0 to `items` - 1: those of lowest hash."""
     nothing = np.empty(0, np.uint32)
     nothing.flags.writeable = False
     _select(nothing, items, seed, selected)
@@ -96,7 +96,7 @@ def _entropy_key(bits: Bits, item: int) -> np.uint32:
 def _histogram(
     bits: Bits, items: int, start: np.uint64, digit: int, high: np.uint32, low: np.uint64, chunk: int, chunks: int
 ) -> NDArray[np.int64]:
-    """How many items have which next 16 bits, of those whose digits before it are those of the key (high, low)."""
+    """Counts of the next 16 bits, over the items whose digits before these are those of the key (high, low)."""
     counts = np.zeros(1 << 16, np.int64)
     first, end = items * chunk // chunks, items * (chunk + 1) // chunks
     if digit == 0:

@@ -26,15 +26,15 @@ _STATE = "store.json"
 class PredictionStore:
     """Posterior, stored label and number of evaluations of N items with K classes; N is bounded by the disk.
 
-    A process that is killed at any moment leaves a whole store: a step, new items or a request are there or they are
-    not, and what is not is repeated. Nothing is forced onto the disk, which for gigabytes would take longer than the
-    step: after a loss of power, or a crash of the system itself, the folder may hold anything.
+    A process that is killed at any moment leaves a valid store: a step, new items or a request are there completely or
+    not at all; repeat those that are not. Nothing is forced onto the disk, which for gigabytes would take longer than
+    the step: after a loss of power, or a crash of the operating system, the folder may hold anything.
 
-    The arrays are read-only memory maps and show what later steps write; after `add`, take them anew.
+    The arrays are read-only memory maps and show what later steps write; after `add`, get them again.
 
     Raises:
         FormatError: no store in the folder, or files that don't fit together.
-        InputError: the store is open, in another process or in this one.
+        InputError: the store is already open, in this process or another.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -61,8 +61,8 @@ class PredictionStore:
             folder: does not exist, or is empty.
             items: N, 0 or more.
             classes: K, 1 to 32,767.
-            prior: (K,), probabilities of the classes; None: all alike.
-            keep_votes: count the votes as well, which `MajorityVote` asks for; 2 K bytes per item.
+            prior: (K,), probabilities of the classes; None: uniform.
+            keep_votes: also count votes, which `MajorityVote` needs; 2 K bytes per item.
         """
         folder = Path(folder)
         state = State.fresh(items, classes, prior, keep_votes)
@@ -75,7 +75,7 @@ class PredictionStore:
         return cls(folder)
 
     def close(self) -> None:
-        """Let others open the store; it closes as well when nothing refers to it any more."""
+        """Let others open the store; it also closes when nothing refers to it any more."""
         self._close()
 
     def __enter__(self) -> "PredictionStore":
@@ -96,32 +96,32 @@ class PredictionStore:
 
     @property
     def prior(self) -> NDArray[np.float32]:
-        """float32 (K,), the belief in an item that was never evaluated."""
+        """(K,), the posterior of an item that was never evaluated."""
         return np.array(self._state.prior, np.float32)
 
     @property
     def posterior(self) -> NDArray[np.float32]:
-        """float32 (N, K), the probabilities of the classes for each item."""
+        """(N, K), the probabilities of the classes for each item."""
         return self._arrays["posterior"]
 
     @property
     def entropy(self) -> NDArray[np.float32]:
-        """float32 (N,), of the posterior, nats."""
+        """(N,), of the posterior, nats."""
         return self._arrays["entropy"]
 
     @property
     def labels(self) -> NDArray[np.int16]:
-        """int16 (N,), the stored labels, -1 for none yet."""
+        """(N,), the stored labels, -1 for none yet."""
         return self._arrays["labels"]
 
     @property
     def evaluations(self) -> NDArray[np.uint16]:
-        """uint16 (N,), how often the item was evaluated; counting ends at 65,535."""
+        """(N,), how often the item was evaluated; counting ends at 65,535."""
         return self._arrays["evaluations"]
 
     @property
     def votes(self) -> NDArray[np.uint16] | None:
-        """uint16 (N, K), how many evaluations gave which label, where that is kept; counting ends at 65,535."""
+        """(N, K), how many evaluations gave each label, None where not kept; counting ends at 65,535."""
         return self._arrays.get("votes")
 
     @property
@@ -131,16 +131,16 @@ class PredictionStore:
 
     @property
     def last_step(self) -> UpdateStep | None:
-        """What the last finished step did to the stored labels."""
+        """The change of the stored labels by the last finished step."""
         return UpdateStep.read(self._step(-1)) if self.steps else None
 
     @property
     def requested(self) -> NDArray[np.int64] | None:
-        """int64 (B,), the items of the open request, ascending; a memory map."""
+        """(B,), the items of the open request, ascending; a memory map."""
         return mapped(self._request) if self._request.exists() else None
 
     def add(self, items: int) -> None:
-        """Put new items, 0 or more, with the prior, behind the others; not while a request is open."""
+        """Append 0 or more new items with the prior; not while a request is open."""
         self._finish_step()
         items = operator.index(items)
         if items < 0:
@@ -156,19 +156,15 @@ class PredictionStore:
             self._arrays = self._fitted_arrays()
 
     def request_uncertain(self, budget: int, seed: int) -> NDArray[np.int64]:
-        """Request the items of highest entropy, those of equal entropy in an order that the seed gives.
+        """Request the `budget` items of highest entropy, (B,), ascending, a memory map.
 
-        Args:
-            budget: how many, 0 to N.
-            seed: any integer. Items that start alike may be ordered by class, so that their index is no order to take.
-
-        Returns:
-            int64 (B,), ascending, a memory map. The request stays open, on disk, until `update` or another request.
+        The request stays open, on disk, until `update` or another request. The seed orders items of equal entropy:
+        those that start alike may be sorted by class, so their index would be a biased order.
         """
         return self._requested(budget, lambda selected: most_uncertain(self.entropy, seed, selected))
 
     def request_random(self, budget: int, seed: int) -> NDArray[np.int64]:
-        """Request random items, otherwise as `request_uncertain`; the same seed gives the same ones."""
+        """Request random items, otherwise as `request_uncertain`; the same seed gives the same items."""
         return self._requested(budget, lambda selected: random_items(self.items, seed, selected))
 
     def request(self, items: ArrayLike) -> NDArray[np.int64]:
@@ -183,20 +179,18 @@ class PredictionStore:
         return self._requested(len(given), lambda selected: np.copyto(selected, given, casting="unsafe"))
 
     def update(self, items: ArrayLike, labels: ArrayLike, confusion: ConfusionMatrix, rule: Rule) -> UpdateStep:
-        """Take the labels that a classifier predicts for items of the open request, which ends with it.
+        """Update by the labels (B,) that a classifier predicts for `items` (B,), and close the request.
 
-        An item's posterior becomes proportional to confusion[label, k] x posterior(k); what isn't evaluated stays as it
-        is. Posteriors are computed in float64 and kept in float32; a class that is possible never falls to 0.
+        An item's posterior becomes proportional to confusion[label, k] x posterior(k). It is computed in float64 and
+        kept in float32; a class that is possible never falls to 0.
 
         Args:
-            items: integers (B,), of the open request, ascending: all of it or a part; the rest keep what they have.
-            labels: integers (B,), predicted by the classifier.
-            confusion: of this classifier.
-            rule: when a stored label gives way.
+            items: ascending, all or part of the open request; other items keep their rows.
+            rule: when a stored label changes.
 
         Raises:
             ValueError: no open request, items that weren't requested, labels outside 0 .. K - 1, a label that is
-                impossible under the confusion matrix and the belief, another K; the store is unchanged.
+                impossible under the confusion matrix and the posterior, another K; the store is unchanged.
         """
         self._finish_step()
         requested = self.requested
@@ -217,7 +211,7 @@ class PredictionStore:
         return self.folder / f"{name}.npy"
 
     def _step(self, after: int) -> Path:
-        """Folder of the last finished step (-1), of the one that comes (0)."""
+        """Folder of the last finished step (-1), of the next step (0)."""
         return self.folder / f"step-{len(self.steps) + after}"
 
     @property
@@ -259,7 +253,7 @@ class PredictionStore:
         self._tidy()
 
     def _tidy(self) -> None:
-        """Remove what an earlier step, or one that was cut off, left behind."""
+        """Remove files left by an earlier step, or by one that was cut off."""
         for path in self.folder.iterdir():
             if path.name.startswith(("step-", ".step-")) and path != self._step(-1):
                 shutil.rmtree(path)
@@ -270,7 +264,7 @@ class PredictionStore:
 
 
 def _locked(folder: Path) -> int:
-    """A descriptor that holds the store's lock; the system drops the lock with the process, however that ends."""
+    """A descriptor that holds the store's lock; the system drops the lock when the process ends, however it ends."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

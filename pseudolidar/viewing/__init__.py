@@ -1,4 +1,4 @@
-"""Pictures, interactive scenes and reports. Gets plain data; knows no model and no study."""
+"""Pictures, interactive scenes and reports from plain data, independent of models and studies."""
 
 from pseudolidar.viewing.birds_eye import birds_eye_figure
 from pseudolidar.viewing.canvas import figure_to_rgb, require_figure_path, save_figure

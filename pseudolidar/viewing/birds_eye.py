@@ -1,4 +1,4 @@
-"""Point clouds and boxes from above, one panel a source, as far as the camera sees."""
+"""Point clouds and boxes from above, one panel for each source, as far as the camera sees."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -36,16 +36,10 @@ _MAX_HEIGHT_IN = 5.2
 def visible_points(
     points: NDArray[np.floating], calibration: Calibration, image_size: tuple[int, int], max_depth: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The points that the left colour camera sees, up to a depth.
+    """The points (M, 3) that the left colour camera sees, and their heights (M,), the velodyne z, m.
 
-    Args:
-        points: (N, >= 3) velodyne frame, m.
-        calibration: of the frame.
-        image_size: height and width, px.
-        max_depth: z in the rectified camera frame, m.
-
-    Returns:
-        points (M, 3) in the rectified camera frame, and their heights (M,) z in the velodyne frame, m.
+    The input (N, >= 3) is in the velodyne frame, m, the result in the rectified camera frame, m, with z up to `max_depth`.
+    `image_size` is height and width, px.
     """
     rectified = calibration.velodyne_to_rect(points)
     pixels, depth = calibration.rect_to_image(rectified)
@@ -65,7 +59,7 @@ def view_edges(calibration: Calibration, image_size: tuple[int, int], max_depth:
 
 
 def height_scale(heights: Sequence[NDArray[np.float64]]) -> Normalize:
-    """One scale of colours for the heights of several clouds; 1 % at either end have the last colours."""
+    """One colour scale for the heights of several clouds; the 1 % at either end get the end colours."""
     every = np.concatenate([np.zeros(0), *heights])
     low, high = np.quantile(every, [0.01, 0.99]) if every.size else (-2.0, 1.0)
     return Normalize(low, max(high, low + 0.5))
@@ -100,7 +94,7 @@ def draw_cloud(
 
 
 def draw_view(axes: Axes, view: NDArray[np.float64], zorder: float) -> None:
-    """Lighten the ground that the camera does not see, for `view_edges`."""
+    """Lighten the ground that the camera does not see; `view` from `view_edges`."""
     max_depth = float(view[0, 1])
     far = 4 * max_depth
     for corner, side in ((view[0], -far), (view[2], far)):
@@ -123,7 +117,7 @@ def draw_footprint(
     score: float | None = None,
     **outline: Any,
 ) -> None:
-    """Draw one box from above: `corners` as of `footprints`, a line over its front, its score beside it."""
+    """Draw one box from above, with a line over its front; `corners` is one of `footprints`."""
     outline = {"linewidth": 1.1, "zorder": 4} | outline
     axes.add_patch(Polygon(corners, closed=True, facecolor=(colour, fill), edgecolor=colour, **outline))
     if heading:
@@ -161,20 +155,15 @@ def birds_eye_figure(
     image_size: tuple[int, int],
     max_depth: float,
 ) -> Figure:
-    """Clouds from above, one panel a source, with the ground truth's boxes and what was detected on each cloud.
+    """Clouds from above with ground truth and the detections on each, one panel for each source, 10 inches wide.
 
     Args:
         clouds: source (y, u, u') -> points (N, >= 3) in the velodyne frame, m. Only what the camera sees is drawn, the
             highest point of each cell on top, its colour the height.
-        truth: labels, drawn into every panel; those without a 3D box are passed over.
-        detections: source -> results with scores; a source without any may be left out. The caller picks the classes
-            and the lowest score.
-        calibration: of the frame.
-        image_size: height and width of the left image, px: the camera's view.
+        truth: labels, drawn into every panel; those without a 3D box are skipped.
+        detections: source -> results with scores, all of them drawn; a source may be missing.
+        image_size: height and width of the left image, px.
         max_depth: how far the panels reach, m.
-
-    Returns:
-        A figure 10 inches wide.
     """
     view = view_edges(calibration, image_size, max_depth)
     half_width, width, height = _panel_size(len(clouds), [truth, *detections.values()], view, max_depth)
@@ -218,7 +207,7 @@ def birds_eye_figure(
 def _panel_size(
     panels: int, boxes: Sequence[Objects], view: NDArray[np.float64], max_depth: float
 ) -> tuple[float, float, float]:
-    """How far a panel reaches to both sides (m), its width and its height (inches); a metre is as long both ways.
+    """How far a panel reaches to both sides (m), its width and its height (inches); one scale both ways.
 
     A panel holds all boxes and at least a third of the depth; where there is room it is as wide as the view.
     """

@@ -1,4 +1,4 @@
-"""Boxes drawn into the left colour image, cut off properly at its border and in front of the camera."""
+"""Boxes drawn into the left colour image, clipped at its border and in front of the camera."""
 
 import cv2
 import numpy as np
@@ -33,14 +33,11 @@ def _homogeneous_pixels(points_rect: NDArray[np.float64], calibration: Calibrati
 def clip_segments(
     starts: NDArray[np.float64], ends: NDArray[np.float64], image_size: tuple[int, int]
 ) -> NDArray[np.float64]:
-    """The visible parts of line segments.
+    """The visible parts (M, 2, 2) of line segments, pixels u, v of both ends; segments out of view are left out.
 
     Args:
         starts, ends: (N, 3) homogeneous pixels (u w, v w, w), w in m.
         image_size: height and width, px.
-
-    Returns:
-        (M, 2, 2) pixels u, v of both ends of the M segments that are seen at all.
     """
     normals, offsets = _view_planes(image_size)
     inside_start, inside_end = starts @ normals.T - offsets, ends @ normals.T - offsets
@@ -55,14 +52,11 @@ def clip_segments(
 
 
 def clip_polygon(corners: NDArray[np.float64], image_size: tuple[int, int]) -> NDArray[np.float64]:
-    """The visible part of a convex polygon (Sutherland & Hodgman 1974).
+    """The visible part (M, 2) of a convex polygon, pixels u, v; M is 0 out of view (Sutherland & Hodgman 1974).
 
     Args:
         corners: (N, 3) homogeneous pixels (u w, v w, w), w in m.
         image_size: height and width, px.
-
-    Returns:
-        (M, 2) pixels u, v; M is 0 where nothing of it is seen.
     """
     polygon = corners
     for normal, offset in zip(*_view_planes(image_size), strict=True):
@@ -86,15 +80,9 @@ def solid_objects(objects: Objects) -> Objects:
 def visible_edges(
     box3d: NDArray[np.floating], calibration: Calibration, image_size: tuple[int, int]
 ) -> NDArray[np.float64]:
-    """The visible parts of one box's twelve edges.
+    """The visible parts (M, 2, 2) of one box's twelve edges, pixels u, v of both ends; M is 0 out of view.
 
-    Args:
-        box3d: (7,) x y z h w l ry, rectified camera frame.
-        calibration: projects it into the left colour image.
-        image_size: height and width, px.
-
-    Returns:
-        (M, 2, 2) pixels u, v of both ends; M is 0 for a box that is behind the camera or outside of the image.
+    `box3d` is (7,) x y z h w l ry, rectified camera frame; `image_size` height and width, px.
     """
     corners = _homogeneous_pixels(box3d_corners(box3d)[0], calibration)
     return clip_segments(corners[EDGES[:, 0]], corners[EDGES[:, 1]], image_size)
@@ -103,7 +91,7 @@ def visible_edges(
 def visible_front(
     box3d: NDArray[np.floating], calibration: Calibration, image_size: tuple[int, int]
 ) -> NDArray[np.float64]:
-    """The visible part of one box's front face (at +l/2), (M, 2) px; arguments as for `visible_edges`, M may be 0."""
+    """The visible part of one box's front face (at +l/2), (M, 2) px, M may be 0; arguments as for `visible_edges`."""
     corners = _homogeneous_pixels(box3d_corners(box3d)[0], calibration)
     return clip_polygon(corners[list(_FRONT)], image_size)
 
@@ -115,16 +103,9 @@ def _fixed_point(pixels: NDArray[np.float64]) -> NDArray[np.int32]:
 def draw_boxes3d(
     image: NDArray[np.uint8], objects: Objects, calibration: Calibration, colour: str = TRUTH
 ) -> NDArray[np.uint8]:
-    """Project 3D boxes into the left colour image; the front face is tinted.
+    """A copy of an image, uint8 (H, W, 3) RGB, with 3D boxes projected into it; their front faces are tinted.
 
-    Args:
-        image: uint8 (H, W, 3) RGB, left as it is.
-        objects: boxes in the rectified camera frame; those without a 3D box (DontCare) are passed over.
-        calibration: of the same frame.
-        colour: of lines and tint.
-
-    Returns:
-        uint8 (H, W, 3) RGB, a copy with the boxes.
+    `objects` are in the rectified camera frame; those without a 3D box (DontCare) are skipped.
     """
     drawn = np.ascontiguousarray(image).copy()
     image_size = (image.shape[0], image.shape[1])
@@ -145,7 +126,7 @@ def draw_boxes3d(
 def enlarge(
     image: NDArray[np.uint8], calibration: Calibration, width_px: int = 1200
 ) -> tuple[NDArray[np.uint8], Calibration]:
-    """A whole multiple of an image's size, at least `width_px` wide, with the calibration that goes with it.
+    """An image enlarged by a whole factor to at least `width_px`, with the calibration for it.
 
     Thin lines drawn into a small image (416 x 128) look coarse on a page; drawn into its enlargement they don't.
     """

@@ -67,7 +67,7 @@ _STYLE: dict[str, Any] = {
 
 @contextmanager
 def drawing_style() -> Iterator[None]:
-    """One look for all figures; the settings before are back afterwards."""
+    """One look for all figures; restores matplotlib's settings afterwards."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         settings: Any = matplotlib.rcParams
@@ -98,8 +98,7 @@ class Grid:
     Attributes:
         columns: panels in a row.
         gap_in: between the panels of a row.
-        left_in, right_in: left free beside the rows.
-        above_in, below_in: left free above and below each row, for titles and for the numbers of the axis.
+        left_in, right_in, above_in, below_in: left free around each row, for titles and axis numbers.
     """
 
     columns: int
@@ -111,13 +110,13 @@ class Grid:
 
     @property
     def width_in(self) -> float:
-        """Of a panel."""
+        """Width of a panel."""
         return (PAGE_WIDTH_IN - self.left_in - self.right_in - (self.columns - 1) * self.gap_in) / self.columns
 
     def figure(
         self, panels: int, height_in: float, top_in: float = 0.0, bottom_in: float = 0.0
     ) -> tuple[Figure, list[Axes]]:
-        """A figure with so many panels of a height, row by row; `top_in` and `bottom_in` of it stay free."""
+        """A figure with this number of panels, row by row, each `height_in` high; `top_in`, `bottom_in` stay free."""
         row_in = self.above_in + height_in + self.below_in
         figure = new_figure(top_in + -(-panels // self.columns) * row_in + bottom_in)
         places = (divmod(panel, self.columns) for panel in range(panels))
@@ -133,7 +132,7 @@ class Grid:
         ]
 
     def name_rows(self, panels: Sequence[Axes], quantity: str) -> None:
-        """Name the vertical axis at the left of each row, and leave its numbers there alone: a row has one scale."""
+        """Label the vertical axis of each row at its left, and show its numbers only there: a row has one scale."""
         for i, axes in enumerate(panels):
             if i % self.columns:
                 axes.tick_params(labelleft=False)
@@ -142,7 +141,7 @@ class Grid:
 
 
 def show_picture(axes: Axes, rgb: NDArray[np.uint8], title: str = "") -> None:
-    """Fill axes with an image, without ticks; the title stands above."""
+    """Fill axes with an image, without ticks; the title goes above."""
     axes.imshow(rgb, aspect="auto", interpolation="antialiased")
     axes.set_axis_off()
     axes.set_title(title)
@@ -165,7 +164,7 @@ def legend_row(figure: Figure, handles: Sequence[Line2D], left_in: float, top_in
 
 
 def require_figure_path(path: str | Path) -> None:
-    """Before the work: see that a figure can be written to a file of this name.
+    """Check before long work that a figure can be written to this file.
 
     Raises:
         FormatError: another suffix than `FIGURE_SUFFIXES`, or a folder of that name.
@@ -174,11 +173,7 @@ def require_figure_path(path: str | Path) -> None:
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:
-    """Write a figure, whole or not at all; the suffix says the format, one of `FIGURE_SUFFIXES`.
-
-    Raises:
-        FormatError: another suffix.
-    """
+    """Write a figure, whole or not at all; the suffix is one of `FIGURE_SUFFIXES`, otherwise FormatError."""
     suffix = require_suffix(path, FIGURE_SUFFIXES, "a figure")
     buffer = io.BytesIO()
     with drawing_style():
@@ -187,7 +182,7 @@ def save_figure(figure: Figure, path: str | Path) -> None:
 
 
 def figure_to_rgb(figure: Figure, dpi: int = SCREEN_DPI) -> NDArray[np.uint8]:
-    """Draw a figure into pixels, uint8 (H, W, 3) RGB."""
+    """A figure's pixels, uint8 (H, W, 3) RGB."""
     with drawing_style():
         figure.set_dpi(dpi)
         canvas = FigureCanvasAgg(figure)
@@ -196,15 +191,14 @@ def figure_to_rgb(figure: Figure, dpi: int = SCREEN_DPI) -> NDArray[np.uint8]:
 
 
 def figure_to_svg(figure: Figure, prefix: str, label: str) -> str:
-    """A figure as an SVG element for the inside of an HTML page, the same bytes for the same figure.
+    """A figure as an SVG element for an HTML page, the same bytes for the same figure.
 
-    Colours of the theme become CSS variables (`--ink`, `--u`, ...), so that it follows a light or dark page, and the
-    page shows through it.
+    Colours of the theme become CSS variables (`--ink`, `--u`, ...), so that it follows a light or dark page; the
+    background is transparent. Images are sampled at twice the resolution of a screen.
 
     Args:
-        figure: what to write; its images are sampled at twice the resolution of a screen.
-        prefix: goes before every id, so that several figures of one page don't take each other's parts.
-        label: what the picture shows, for readers who don't see it (plain text).
+        prefix: goes before every id, so that the figures of one page don't share ids.
+        label: description for readers who can't see the picture (plain text).
     """
     buffer = io.StringIO()
     with drawing_style():

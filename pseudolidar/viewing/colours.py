@@ -41,13 +41,9 @@ _SPARE = ("third", "fourth", "fifth")
 
 
 def source_colours(names: Iterable[str]) -> dict[str, str]:
-    """A colour for each source of disparity or points: y grey, u orange, u' blue, others from the spare colours.
+    """"#rrggbb" for each source of disparity or points: y grey, u orange, u' blue, others from the spare colours.
 
-    Args:
-        names: e.g. "u", or "u (depth MAE)": the first word decides.
-
-    Returns:
-        name -> "#rrggbb", in the order given.
+    The first word of a name decides: "u (depth MAE)" is u.
     """
     colours: dict[str, str] = {}
     spare = 0

@@ -21,7 +21,7 @@ RECALL_POINTS = 41
 
 
 class PrecisionCurve(Protocol):
-    """Precision over recall, as `pseudolidar.evaluation` makes it."""
+    """Precision over recall, as `pseudolidar.evaluation` computes it."""
 
     @property
     def precision(self) -> NDArray[np.float64]:
@@ -33,16 +33,10 @@ class PrecisionCurve(Protocol):
 
 
 def precision_recall_figure(panels: Mapping[str, Mapping[str, PrecisionCurve]]) -> Figure:
-    """Precision over recall, up to four panels a row, AP40 in the legends.
+    """Precision over recall, up to four panels in a row, AP40 in the legends, 10 inches wide.
 
-    Args:
-        panels: title (e.g. "Car, bird's eye view, IoU 0.7") -> source of the points (y, u, u') -> curve.
-
-    Returns:
-        A figure 10 inches wide.
-
-    Raises:
-        ValueError: a curve has another number of samples.
+    `panels`: title (e.g. "Car, bird's eye view, IoU 0.7") -> source of the points (y, u, u') -> curve. ValueError for a
+    curve with another number of samples.
     """
     for title, curves in panels.items():
         for name, curve in curves.items():
@@ -88,15 +82,12 @@ def precision_recall_figure(panels: Mapping[str, Mapping[str, PrecisionCurve]]) 
 
 
 def range_figure(panels: Mapping[str, Mapping[str, Sequence[float]]], ranges: Sequence[str], quantity: str) -> Figure:
-    """Errors by range of depth as grouped bars with their values, one panel a study, one scale for all.
+    """Errors by range of depth as grouped bars with their values, one panel for each study, one scale, 10 inches wide.
 
     Args:
-        panels: title (e.g. "this study", "the paper, KITTI") -> model (u, u') -> one value a range; NaN leaves a gap.
+        panels: title (e.g. "this study") -> model (u, u') -> a value for each range; NaN leaves a gap.
         ranges: names of the ranges, e.g. ("0–max", "0–20", "20–40", "40–max").
-        quantity: what the values are, with the unit, e.g. "disparity MAE (px)".
-
-    Returns:
-        A figure 10 inches wide.
+        quantity: name of the values, with the unit, e.g. "disparity MAE (px)".
 
     Raises:
         ValueError: a model has another number of values than there are ranges.
@@ -133,7 +124,7 @@ class DepthCurve:
     """A value in B bins of depth.
 
     Attributes:
-        edges_m: float64 (B + 1,), rising.
+        edges_m: (B + 1,), rising.
         estimates: B values with their intervals; NaN where a bin has no value, or no interval.
     """
 
@@ -149,16 +140,13 @@ class DepthCurve:
 def depth_curve_figure(
     panels: Mapping[str, Mapping[str, DepthCurve]], quantity: str, top: float | None = None
 ) -> Figure:
-    """Values against depth with their bands, two or three panels a row, one scale of values for all.
+    """Values against depth with their bands, two or three panels in a row, one scale of values, 10 inches wide.
 
     Args:
-        panels: title (e.g. "Car, PointRCNN") -> source (u, u', the oracle y) -> curve. Each bin's value stands at its
-            middle, a line joins neighbours; a bin without a value leaves a gap.
-        quantity: what the values are, with the unit, e.g. "disparity MAE (px)".
-        top: of the scale, e.g. 1 for a recall; None: as the values and bands need it.
-
-    Returns:
-        A figure 10 inches wide.
+        panels: title (e.g. "Car, PointRCNN") -> source (u, u', the oracle y) -> curve. Values are drawn at the middle
+            of their bins and joined by lines; a bin without a value leaves a gap.
+        quantity: name of the values, with the unit, e.g. "disparity MAE (px)".
+        top: upper end of the scale, e.g. 1 for a recall; None: from the values and bands.
     """
     estimates = [each for curves in panels.values() for curve in curves.values() for each in curve.estimates]
     ends = np.array([end for each in estimates for end in (each.value, each.interval.high)])
@@ -188,7 +176,7 @@ def _grid(columns: int) -> Grid:
 
 
 def _looks(names: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """How each curve is drawn; there are fewer colours than a user may have curves, so later ones are dashed."""
+    """How each curve is drawn; where there are more curves than colours, later ones are dashed."""
     looks: dict[str, dict[str, Any]] = {}
     drawn: set[str] = set()
     for name, colour in source_colours(names).items():

@@ -52,14 +52,13 @@ _LABEL_SIZE = 7.0
 
 @dataclass(frozen=True, eq=False)
 class Detections:
-    """One frame as a sheet shows it.
+    """One frame's data for a sheet.
 
     Attributes:
         image: the left image, uint8 (H, W, 3) RGB, of any size.
-        calibration: of the frame.
         objects: results with scores; all of them are drawn.
         truth: labels, drawn dashed; None where there are none.
-        boxes2d: class -> (N, 4) left, top, right, bottom px: the 2D boxes that detectors looked into.
+        boxes2d: class -> (N, 4) left, top, right, bottom px: the input of detectors that start from 2D boxes.
         points: (N, >= 3) velodyne frame, m.
     """
 
@@ -77,19 +76,14 @@ class Detections:
 
 
 def detections_figure(title: str, lines: Sequence[str], detections: Detections, max_depth: float) -> Figure:
-    """One frame's detections: the image with 3D boxes (2D ones thinner) and the cloud from above with range rings.
+    """The image with 3D boxes (2D ones thinner) and the cloud from above with range rings, 10 inches wide.
 
-    Each class has its colour; every box has its score beside it, as far as there is room. Sheets of one camera have one
-    size, an even number of pixels both ways, so that a drive's pictures make a film.
+    Each class has its colour; every box has its score beside it, if there is room. Sheets of one camera have one size,
+    an even number of pixels both ways, so that a drive's pictures make a film.
 
     Args:
-        title: names the frame.
         lines: smaller, below the title: models, counts.
-        detections: what is drawn.
         max_depth: how far the cloud is shown, m.
-
-    Returns:
-        A figure 10 inches wide.
     """
     lines = [row for line in lines for row in textwrap.wrap(line, _LINE_LETTERS)]
     height_px, width_px = detections.image_size
@@ -186,7 +180,7 @@ def _draw_from_above(axes: Axes, detections: Detections, max_depth: float, width
 def _draw_rings(
     axes: Axes, view: NDArray[np.float64], half_width: float, max_depth: float, metres_per_inch: float
 ) -> list[Text]:
-    """Range rings about the camera; returns their names, which stand beside the view's right edge."""
+    """Range rings around the camera; returns their labels, beside the view's right edge."""
     step = 5 if max_depth <= 25 else 10 if max_depth <= 80 else 20
     direction = (view[2] - view[1]) / np.linalg.norm(view[2] - view[1])
     beside = np.array([direction[1], -direction[0]])

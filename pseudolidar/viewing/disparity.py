@@ -27,14 +27,11 @@ def _colourise(values: NDArray[np.floating], low: float, high: float, name: str)
 
 
 def colourise_disparity(disparity: NDArray[np.floating], max_disparity: float) -> NDArray[np.uint8]:
-    """A disparity map in colour: far dark blue, near yellow (viridis, perceptually even), unknown dark grey.
+    """A disparity map as uint8 (H, W, 3) RGB: far dark blue, near yellow (viridis), unknown dark grey.
 
     Args:
         disparity: (H, W) px; 0, NaN and infinity are unknown.
-        max_disparity: px, gets the last colour, as does everything above.
-
-    Returns:
-        uint8 (H, W, 3) RGB.
+        max_disparity: px; it and everything above get the last colour.
     """
     colours = _colourise(disparity, 0.0, max_disparity, _DISPARITY_MAP)
     colours[~_known(disparity)] = UNKNOWN_RGB
@@ -42,14 +39,11 @@ def colourise_disparity(disparity: NDArray[np.floating], max_disparity: float) -
 
 
 def colourise_error(error_px: NDArray[np.floating], limit_px: float) -> NDArray[np.uint8]:
-    """Signed errors in colour: too small blue, right white, too large red, NaN (unknown) dark grey.
+    """Signed errors as uint8 (H, W, 3) RGB: too small blue, right white, too large red, NaN (unknown) dark grey.
 
     Args:
-        error_px: (H, W) predicted minus exact disparity, px.
-        limit_px: errors of this size and beyond get the last colours.
-
-    Returns:
-        uint8 (H, W, 3) RGB.
+        error_px: (H, W) predicted minus exact disparity.
+        limit_px: errors of this size and beyond get the end colours.
     """
     colours = _colourise(error_px, -limit_px, limit_px, _ERROR_MAP)
     colours[~np.isfinite(error_px)] = UNKNOWN_RGB
@@ -81,7 +75,7 @@ def _round_up(value: float) -> float:
 
 
 def disparity_bar(axes: Axes, calibration: Calibration, max_disparity: float) -> None:
-    """A horizontal colour bar for disparities in px, the depths that belong to them in m on top."""
+    """A horizontal colour bar for disparities in px, with the corresponding depths in m on top."""
     _draw_bar(
         axes, (0.0, max_disparity), _DISPARITY_MAP, "max", "disparity (px), with depth (m) above; dark grey: unknown"
     )
@@ -101,7 +95,7 @@ def _draw_bar(axes: Axes, ends: tuple[float, float], name: str, extend: str, lab
 
 
 def shown_disparity(maps: list[NDArray[np.floating]]) -> float:
-    """A round upper end for the colours of several disparity maps: 99.5 % of their known pixels lie below it, px."""
+    """A round upper end, px, for the colours of several disparity maps: 99.5 % of their known pixels lie below it."""
     known = np.concatenate([np.zeros(0), *(disparity[_known(disparity)] for disparity in maps)])
     return _round_up(float(np.quantile(known, 0.995))) if known.size else 1.0
 
@@ -112,17 +106,14 @@ def disparity_figure(
     predicted: Mapping[str, NDArray[np.floating]],
     calibration: Calibration,
 ) -> Figure:
-    """The left image, the exact map, and for each model its map and its signed errors with their mean size.
+    """The left image, the exact map, and for each model its map and its signed errors with the MAE, 10 inches wide.
+
+    The MAE is over all pixels whose exact disparity is known, as in the tables.
 
     Args:
         left_image: uint8 (H, W, 3) RGB.
-        exact: (H, W) px, 0 where unknown; dense, or projected LiDAR, which is drawn with larger dots. None: the
-            models' maps alone.
+        exact: (H, W) px, 0 where unknown; dense, or projected LiDAR, drawn with larger dots. None: only models' maps.
         predicted: model -> (H, W) px.
-        calibration: of the frame; its camera constant gives the colour bar's depths.
-
-    Returns:
-        A figure 10 inches wide. The MAE is over all pixels whose exact disparity is known, as in the tables.
     """
     top_end = shown_disparity(list(predicted.values()) if exact is None else [exact])
     pictures = {"left image": left_image}

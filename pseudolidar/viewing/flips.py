@@ -1,4 +1,4 @@
-"""One frame's objects by what became of them when a version was replaced: the image, and both clouds around them."""
+"""One frame's objects by their fate when a version is replaced: the image, and both clouds around them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -29,15 +29,14 @@ _LEAST_M = 16.0
 
 @dataclass(frozen=True, eq=False)
 class FlippedFrame:
-    """One frame as the picture shows it.
+    """One frame's data for the picture.
 
     Attributes:
         image: the left image, uint8 (H, W, 3) RGB.
-        calibration: of the frame.
         truth: the N labels that count.
         fates: (N,) kept, negative flip, positive flip or missed.
-        clouds: the two versions, the one before first -> points (M, >= 3) in the velodyne frame, m.
-        detections: version -> what it found, with scores; the caller leaves out what lies below its threshold.
+        clouds: the two versions, the earlier first -> points (M, >= 3) in the velodyne frame, m.
+        detections: version -> results with scores, those below its threshold already left out.
     """
 
     image: NDArray[np.uint8]
@@ -54,16 +53,9 @@ class FlippedFrame:
 
 
 def flips_figure(title: str, frame: FlippedFrame) -> Figure:
-    """The left image with the labels in the colours of their fates; below it each version's cloud from above.
+    """The left image with the labels in the colours of their fates; below it each version's cloud; 10 inches wide.
 
-    The clouds are cut to what lies around the objects that only one version found (without such, around all objects).
-
-    Args:
-        title: stands over the image.
-        frame: what is drawn.
-
-    Returns:
-        A figure 10 inches wide.
+    The clouds are cut to the ground around the objects that only one version found (if there are none, all objects).
     """
     by_fate = {fate: frame.truth[frame.fates == fate] for fate in reversed(FATE_COLOURS)}
     large, scaled = enlarge(frame.image, frame.calibration)
@@ -116,7 +108,7 @@ def flips_figure(title: str, frame: FlippedFrame) -> Figure:
 
 
 def _window(frame: FlippedFrame, least_aspect: float) -> Window:
-    """The ground around what flipped, at least so wide for its depth."""
+    """The ground around the flips; its width is at least `least_aspect` of its depth."""
     flipped = frame.truth[np.isin(frame.fates, ["negative flip", "positive flip"])]
     ground = footprints(flipped if len(flipped) else frame.truth).reshape(-1, 2)
     if not len(ground):

@@ -1,4 +1,4 @@
-"""Everything known about one frame on one sheet: image with boxes, disparity, clouds from above."""
+"""All data of one frame on one sheet: image with boxes, disparity, clouds from above."""
 
 from collections.abc import Mapping
 
@@ -20,15 +20,9 @@ _BAR_IN = 0.72
 def boxes_on_image(
     image: NDArray[np.uint8], truth: Objects, detections: Objects | None, calibration: Calibration
 ) -> NDArray[np.uint8]:
-    """The left image with the ground truth's 3D boxes and, over them, the detected ones; small images enlarged.
+    """The left image with ground truth and, over them, detected 3D boxes (rectified camera frame).
 
-    Args:
-        image: uint8 (H, W, 3) RGB.
-        truth, detections: boxes in the rectified camera frame.
-        calibration: of the frame.
-
-    Returns:
-        uint8 (k H, k W, 3) RGB, at least 1200 px wide.
+    Image and result are uint8 (H, W, 3) RGB; small images are enlarged by a whole factor to at least 1200 px wide.
     """
     large, scaled = enlarge(image, calibration)
     drawn = draw_boxes3d(large, truth, scaled, TRUTH)
@@ -45,20 +39,15 @@ def frame_figure(
     clouds: Mapping[str, NDArray[np.floating]],
     max_depth: float,
 ) -> Figure:
-    """One frame: the left image with boxes, the disparity map if there is one, the clouds from above.
+    """The left image with boxes, the disparity map if there is one, the clouds from above; 10 inches wide.
 
     Args:
-        title: stands over the image.
-        image: the left image, uint8 (H, W, 3) RGB.
-        calibration: of the frame.
+        image: uint8 (H, W, 3) RGB.
         truth: labels; `Objects.empty()` where there are none.
         detections: results with scores, drawn into every panel; None where there are none.
         disparity: (H, W) px, 0 where unknown.
-        clouds: source -> points (N, >= 3) in the velodyne frame.
+        clouds: source -> points (N, >= 3) in the velodyne frame, m.
         max_depth: how far the clouds are shown, m.
-
-    Returns:
-        A figure 10 inches wide.
     """
     picture_in = PAGE_WIDTH_IN * image.shape[0] / image.shape[1]
     height = _TITLE_IN + picture_in

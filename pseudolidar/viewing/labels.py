@@ -1,4 +1,4 @@
-"""Texts beside boxes, placed so that no two cover each other."""
+"""Texts beside boxes, placed so that they don't overlap."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,18 +12,16 @@ def place_labels(
     bounds: tuple[float, float, float, float],
     taken: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Places for labels: above, below or beside their boxes, where they cover as little of the other boxes as possible.
+    """Lower left corners (N, 2), px, of labels above, below or beside their boxes; NaN where there is no room.
 
-    Greedy: the first label chooses first, so the most important ones should come first.
+    Labels cover as little of other boxes as possible. Greedy: the first label chooses first, so put the most important
+    first.
 
     Args:
         boxes: (N, 4) x0, y0, x1, y1 of what is labelled, px, y upwards.
         sizes: (N, 2) width and height of the labels, px.
         bounds: x0, y0, x1, y1 that no label leaves, px.
         taken: (M, 4) x0, y0, x1, y1 of other texts, px.
-
-    Returns:
-        (N, 2) lower left corners, px; NaN for a label that has no place of its own.
     """
     places = np.full((len(boxes), 2), np.nan)
     for i, (width, height) in enumerate(sizes):

@@ -1,4 +1,4 @@
-"""A report as one HTML file that needs nothing but a browser: text, tables, figures, the full configuration."""
+"""A report as one self-contained HTML file: text, tables, figures, the full configuration."""
 
 import base64
 import itertools
@@ -25,8 +25,8 @@ class Picture:
     """A figure or an image with its caption.
 
     Attributes:
-        image: a matplotlib figure (goes in as SVG and follows the page's theme) or uint8 (H, W, 3) RGB (as PNG).
-        caption: stands under it, and is read to those who do not see it.
+        image: a matplotlib figure (as SVG, follows the page's theme) or uint8 (H, W, 3) RGB (as PNG).
+        caption: also the text for screen readers.
     """
 
     image: Figure | NDArray[np.uint8]
@@ -39,7 +39,7 @@ Block = str | Table | Picture
 
 @dataclass(frozen=True)
 class Section:
-    """A heading and what stands under it."""
+    """A heading and the blocks below it."""
 
     title: str
     blocks: tuple[Block, ...]
@@ -50,11 +50,9 @@ class Report:
     """A whole report.
 
     Attributes:
-        title: of the page.
-        lead: the first paragraph: the verdict, then what it rests on.
+        lead: the first paragraph: the verdict, then the reasons.
         facts: short pairs (name, value) under the lead: data set, frames, seed, time taken.
-        sections: in the order of reading.
-        configuration: the resolved configuration as text (YAML), in a block that opens on a click.
+        configuration: resolved, as text (YAML), in a block that opens on a click.
     """
 
     title: str
@@ -65,7 +63,7 @@ class Report:
 
 
 def _picture_element(picture: Picture, number: int) -> Markup:
-    """SVG or PNG inside of the page; `number` keeps the parts of its pictures apart."""
+    """An SVG or PNG element; `number` keeps its ids apart from those of other pictures."""
     label, image = picture.caption, picture.image
     if isinstance(image, Figure):
         return Markup(figure_to_svg(image, f"f{number}-", label))
@@ -98,11 +96,7 @@ def render_report(report: Report) -> str:
 
 
 def write_report(report: Report, path: str | Path) -> None:
-    """Write a report as one HTML file, whole or not at all.
-
-    Raises:
-        FormatError: another suffix than .html.
-    """
+    """Write a report as one HTML file, whole or not at all; FormatError for another suffix than .html."""
     require_suffix(path, (".html",), "a report")
     write_file(path, render_report(report))
 

@@ -25,11 +25,7 @@ class SceneError(UserError):
 
 
 def load_open3d() -> ModuleType:
-    """Import Open3D, which the rest of the package does without.
-
-    Raises:
-        SceneError: it or a system library that it needs can't be loaded.
-    """
+    """Import Open3D, which only the scene needs; SceneError if it or one of its system libraries is missing."""
     try:
         return importlib.import_module("open3d")
     except (ImportError, OSError) as error:
@@ -47,7 +43,6 @@ def scene_geometries(
     Args:
         points: (N, >= 3) velodyne frame, m, coloured by height.
         truth, detections: boxes in the rectified camera frame; a cross marks the front.
-        calibration: of the frame.
 
     Raises:
         SceneError: Open3D can't be loaded.
@@ -71,11 +66,7 @@ def scene_geometries(
 def show_scene(
     title: str, points: NDArray[np.floating], truth: Objects, detections: Objects | None, calibration: Calibration
 ) -> None:
-    """Open a window with the scene, seen from behind the sensor; returns when it is closed.
-
-    Args:
-        title: of the window.
-        points, truth, detections, calibration: as for `scene_geometries`.
+    """Open a window with `scene_geometries`, seen from behind the sensor; returns when it is closed.
 
     Raises:
         SceneError: Open3D can't be loaded, or there is no display.

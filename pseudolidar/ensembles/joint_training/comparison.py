@@ -1,4 +1,4 @@
-"""A training's quantities over seeds, compared with independent training; whether learner collusion is seen."""
+"""Joint against independent training over seeds, and the verdict on learner collusion."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -81,8 +81,8 @@ class CollusionVerdict:
 
     Attributes:
         collusion: seen where all `SIGNS` have intervals above 0, not seen where one has its interval below 0.
-        headline: the same in words, and what became of the test loss.
-        reasons: the intervals that it rests on.
+        headline: the same in words, with the change of the test loss.
+        reasons: the intervals behind it.
     """
 
     collusion: Literal["seen", "not seen", "undecided"]

@@ -1,4 +1,4 @@
-"""Ensembles of small networks on scikit-learn's digits, trained for a fine grid of betas in seconds each."""
+"""Ensembles of small networks on scikit-learn's digits, for many betas; each trains in seconds."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -34,14 +34,14 @@ class DigitsEnsembles:
     """Ensembles of networks with one hidden layer, on few images, so that generalisation matters.
 
     Attributes:
-        loss: cross-entropy of averaged probabilities; or squared error of averaged outputs, which are to be 1 for the
-            digit that is shown and 0 for the others.
+        loss: cross-entropy of averaged probabilities; or squared error of averaged outputs, with targets 1 for the
+            image's digit and 0 for the others.
         betas: of the augmented objective, 0 among them.
         seeds: how many; each draws its own training images, initial weights and batches, the same for all betas.
-        members: M of an ensemble; every subset of them is measured, so 16 at most.
+        members: M; every subset is measured, so 16 at most.
         hidden: width of the hidden layer.
         training_images: the others of the 1797 are for testing.
-        epochs, batch, learning_rate: of Adam; a fixed schedule, nothing is stopped early.
+        epochs, batch, learning_rate: of Adam; a fixed schedule without early stopping.
         every: epochs between two measurements.
 
     Raises:
@@ -107,7 +107,7 @@ class DigitsEnsembles:
 
 @dataclass(frozen=True)
 class TrainDigits:
-    """Trains one ensemble and leaves its measurements."""
+    """Trains one ensemble and writes its measurements."""
 
     ensembles: DigitsEnsembles
     beta: float
@@ -120,17 +120,14 @@ class TrainDigits:
         return {**shared, "beta": self.beta, "seed": self.seed}
 
     def run(self, folder: Path, parents: Mapping[str, Path]) -> None:
-        """Train the ensemble and write what was measured to measurements.json in `folder`."""
+        """Train the ensemble and write measurements.json."""
         write_training(folder, train_digits(self.ensembles, self.beta, self.seed))
 
 
 class DigitNetworks(nn.Module):
     """M networks at once: images (N, 64) in, logits (M, N, 10) out.
 
-    Args:
-        members: M.
-        hidden: width of the hidden layer.
-        random: draws the weights (He et al., ICCV 2015; half as large towards the logits).
+    `random` draws the weights (He et al., ICCV 2015; half as large towards the logits).
     """
 
     def __init__(self, members: int, hidden: int, random: torch.Generator) -> None:
@@ -150,11 +147,7 @@ class DigitNetworks(nn.Module):
 
 
 def train_digits(ensembles: DigitsEnsembles, beta: float, seed: int) -> Training:
-    """Train one ensemble on the augmented objective, and measure it on the way.
-
-    Raises:
-        DivergenceError: the loss left the finite numbers.
-    """
+    """Train and measure one ensemble; DivergenceError if its outputs become infinite or NaN."""
     random = torch.Generator().manual_seed(seed)
     digits = load_digits()
     images = torch.from_numpy(digits.data).float() / 16

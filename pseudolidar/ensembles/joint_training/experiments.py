@@ -1,4 +1,4 @@
-"""Ensembles trained for several betas and seeds, each its own stage; what is measured of them, and its file."""
+"""Ensembles trained for several betas and seeds, each its own stage; their measurements, and the file of these."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ class Measurement:
         decomposition: of the loss that is compared.
         bias_share: of the diversity (for probabilities: of their variance), 0 to 1; NaN where there is none.
         codependence: loss with 1 to M members kept; empty where it was not measured.
-        objective: where training was on another loss than is compared.
+        objective: None where training was on the loss that is compared.
     """
 
     decomposition: DiversityDecomposition
@@ -50,11 +50,11 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Training:
-    """One ensemble's course.
+    """The course of one ensemble's training.
 
     Attributes:
         loss: what it was trained on, for people.
-        snapshots: in the order of steps; the last is the ensemble as it is used.
+        snapshots: in the order of steps; the last is the trained ensemble.
     """
 
     loss: str
@@ -62,19 +62,19 @@ class Training:
 
     @property
     def end(self) -> Snapshot:
-        """The snapshot after the last step of the training."""
+        """The snapshot after the last step."""
         return self.snapshots[-1]
 
 
 def measurement_of(tally: SquaredErrorTally, objective: ObjectiveLosses | None = None) -> Measurement:
-    """The measurement that sums of squared errors make."""
+    """The measurement from sums of squared errors."""
     whole = tally.decomposition()
     bias_share = 1 - tally.debiased_diversity() / whole.diversity if whole.diversity > 0 else float("nan")
     return Measurement(whole, bias_share, tally.codependence(), objective)
 
 
 def write_training(folder: Path, training: Training) -> None:
-    """Write measurements.json: the loss and, for each snapshot, its step and what was measured on either split."""
+    """Write measurements.json: the loss, and each snapshot's step and measurements on both splits."""
     steps = []
     for snapshot in training.snapshots:
         plain = asdict(snapshot)
@@ -85,11 +85,7 @@ def write_training(folder: Path, training: Training) -> None:
 
 
 def read_training(folder: Path) -> Training:
-    """Read what `write_training` wrote.
-
-    Raises:
-        FormatError: no such file, or something else in it.
-    """
+    """Read a file of `write_training`; FormatError if it is missing or another file."""
     path = require_file(folder / _FILE, "measurements of an ensemble")
     place = "file"
     try:
@@ -114,7 +110,7 @@ def _measurement(found: Mapping[str, Any]) -> Measurement:
 
 @dataclass(frozen=True, eq=False)
 class Design:
-    """An experiment as it is planned.
+    """The plan of an experiment.
 
     Attributes:
         name: of its files.
@@ -122,9 +118,9 @@ class Design:
         setting: what is trained on what, in a few sentences.
         compared: the loss that is decomposed, e.g. "cross-entropy".
         unit: of that loss; empty for a pure number.
-        step: what the steps of training are, e.g. "epochs".
-        stages: (beta, seed) -> what leaves the measurements; every beta with every seed, beta 0 among them. The seeds
-            of two betas differ in nothing else.
+        step: unit of training steps, e.g. "epochs".
+        stages: (beta, seed) -> the stage that writes the measurements; every beta with every seed, beta 0 among them.
+            Stages of one seed differ in beta alone.
 
     Raises:
         InputError: a beta without some seed, no beta 0 or no other one.
@@ -154,24 +150,19 @@ class Design:
 
 @dataclass(frozen=True, eq=False)
 class Experiment:
-    """An experiment with what became of it.
-
-    Attributes:
-        design: as planned.
-        trainings: (beta, seed) -> its course.
-    """
+    """An experiment with its results; `trainings` by (beta, seed)."""
 
     design: Design
     trainings: Mapping[tuple[float, int], Training]
 
     @property
     def betas(self) -> tuple[float, ...]:
-        """The betas that were trained with, each once, ascending from 0."""
+        """The betas, each once, ascending from 0."""
         return tuple(sorted({beta for beta, _ in self.trainings}))
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """The seeds that every beta was trained with, each once, ascending."""
+        """The seeds of every beta, each once, ascending."""
         return tuple(sorted({seed for _, seed in self.trainings}))
 
     def of(self, beta: float) -> list[Training]:
@@ -180,10 +171,10 @@ class Experiment:
 
 
 def run_experiments(store: ArtifactStore, designs: Sequence[Design], workers: int = 1) -> list[Experiment]:
-    """Train every ensemble that is not there yet, and read what was measured.
+    """Train every ensemble that is not there yet, and read the measurements.
 
     Raises:
-        InputError: two designs of one name, whose files would be the same; a stage failed.
+        InputError: two designs with the same name (their files would collide), or a stage failed.
     """
     names = [design.name for design in designs]
     if len(set(names)) < len(names):

@@ -1,4 +1,4 @@
-"""An experiment as figures: diversity over training, losses and gaps against beta, what dropping members costs."""
+"""Figures of an experiment: diversity over training, losses and gaps against beta, the cost of dropping members."""
 
 from collections.abc import Sequence
 
@@ -30,7 +30,7 @@ def draw_experiment(experiment: Experiment) -> dict[str, Figure]:
 
 
 def _over_training(experiment: Experiment) -> Figure:
-    """Diversity on training and on test data, one scale, a line a beta."""
+    """Diversity on training and on test data, one scale, a line for each beta."""
     grid = _grid(2, gap_in=0.3, right_in=0.85)
     figure, panels = grid.figure(2, _HEIGHT_IN)
     for axes, (split, (name, _)) in zip(panels, _SPLITS.items(), strict=True):
@@ -54,7 +54,7 @@ def _over_training(experiment: Experiment) -> Figure:
 
 
 def _against_beta(experiment: Experiment) -> Figure:
-    """Losses and diversity at the end on either data, and what beta changes in the gaps."""
+    """Losses and diversity at the end on both splits, and the change of the gaps by beta."""
     figure, panels = _grid(4, gap_in=0.58).figure(4, _HEIGHT_IN)
     for axes, part in zip(panels[:3], ("individual", "diversity", "ensemble"), strict=True):
         for split, (name, colour) in _SPLITS.items():
@@ -77,7 +77,7 @@ def _against_beta(experiment: Experiment) -> Figure:
 
 
 def _codependence(experiment: Experiment) -> Figure:
-    """Test loss above the whole ensemble's against the members kept, a line a beta; the share of bias against beta."""
+    """Test loss above the whole ensemble's against the members kept; the share of bias against beta."""
     figure, panels = _grid(2, gap_in=1.35).figure(2, _HEIGHT_IN)
     for beta in experiment.betas:
         curves = [training.end.test.codependence for training in experiment.of(beta)]
@@ -112,7 +112,7 @@ def _line(
 
 
 def _key(axes: Axes) -> None:
-    """The betas' colours, at the right of axes, the largest on top."""
+    """The betas' colours, right of the axes, the largest on top."""
     handles, labels = axes.get_legend_handles_labels()
     axes.legend(handles[::-1], labels[::-1], title="beta", loc="upper left", bbox_to_anchor=(1.0, 1.03))
 

@@ -1,4 +1,4 @@
-"""What joint training did: tables, one report, plain data."""
+"""The report on joint training, its tables, and its numbers as plain data."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -89,7 +89,7 @@ def _section(experiment: Experiment, figures: Mapping[str, Figure]) -> Section:
 
 
 def loss_table(experiment: Experiment) -> Table:
-    """The change by each beta of the test losses and the gap against independent training, with intervals."""
+    """The change of test losses and gap by each beta against independent training, with intervals."""
     columns = {
         "individual": "test_individual",
         "ensemble": "test_ensemble",
@@ -197,7 +197,7 @@ def _seeds(experiment: Experiment) -> str:
 
 
 def joint_training_data(experiments: Sequence[Experiment]) -> dict[str, Any]:
-    """The numbers of all experiments, JSON-able; intervals are None with a single seed."""
+    """The numbers of all experiments for JSON; intervals are None with a single seed."""
     return {experiment.design.name: _data(experiment) for experiment in experiments}
 
 
@@ -226,7 +226,7 @@ def _data(experiment: Experiment) -> dict[str, Any]:
 
 
 def _plain(snapshot: Snapshot) -> dict[str, Any]:
-    """JSON has no NaN, which the share of bias is where members agree on everything."""
+    """None for NaN, which JSON lacks: the share of bias where members agree on everything."""
     plain = asdict(snapshot)
     for split in (plain["train"], plain["test"]):
         split["bias_share"] = split["bias_share"] if isfinite(split["bias_share"]) else None
@@ -234,6 +234,6 @@ def _plain(snapshot: Snapshot) -> dict[str, Any]:
 
 
 def _numbers(found: Estimate) -> dict[str, float | None]:
-    """Value, low and high for JSON, which has no NaN: None instead."""
+    """Value, low and high; None for NaN, which JSON lacks."""
     numbers = {"value": found.value, "low": found.interval.low, "high": found.interval.high}
     return {name: number if isfinite(number) else None for name, number in numbers.items()}

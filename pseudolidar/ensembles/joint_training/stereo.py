@@ -1,4 +1,4 @@
-"""Ensembles of PSMNets trained on the augmented objective, measured over the training on frames seen and unseen."""
+"""Ensembles of PSMNets trained on the augmented objective, measured over the training on training and test frames."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -30,16 +30,16 @@ _MODEL_FILE = "model.pt"
 
 @dataclass(frozen=True, kw_only=True)
 class StereoEnsembles:
-    """Which ensembles of PSMNets are trained, on what, and how often they are measured.
+    """Ensembles of PSMNets to train, their data, and how often they are measured.
 
     Attributes:
-        data: a town; its training split should be small, for the question is what does not generalise.
-        training: of every ensemble; its `beta` is not looked at.
+        data: a town; its training split should be small, as the question is what does not generalise.
+        training: of every ensemble; its `beta` is ignored.
         betas: of the augmented objective.
-        seed: of the town; the first of the trainings.
+        seed: of the town, and of the first training.
         seeds: trainings for each beta, with `seed`, `seed` + 1, ...
-        moments: how often each training is measured, the last time at its end, evenly spaced.
-        frames: of each split, the first ones, that are measured.
+        moments: how often each training is measured, evenly spaced, the last time at its end.
+        frames: the first ones of each split that are measured.
 
     Raises:
         InputError: no betas, seeds, moments or frames.
@@ -63,7 +63,7 @@ class StereoEnsembles:
             raise InputError(f"moments: found {self.moments}, expected 1 to {self.training.steps}, one a step at most")
 
     def design(self) -> Design:
-        """A stage for each beta and seed, behind its training."""
+        """A measuring stage for each beta and seed, behind its training."""
         data = Stage(f"town-{self.data.preset}", TownTask(self.data, self.seed), title="make the town")
         training, steps = self.training, self.training.steps
         measured = tuple(steps * moment // self.moments for moment in range(1, self.moments + 1))
@@ -103,13 +103,7 @@ class StereoEnsembles:
 
 @dataclass(frozen=True)
 class TrainEnsemble:
-    """Trains one ensemble and keeps its weights on the way: a `Task` of the stage runner.
-
-    Attributes:
-        training: settings of the training.
-        seed: of the training.
-        snapshots: steps after which the weights are kept.
-    """
+    """Trains one ensemble and keeps its weights after the steps `snapshots`: a `Task` of the stage runner."""
 
     training: EnsembleTraining
     seed: int
@@ -128,11 +122,11 @@ class TrainEnsemble:
 
 @dataclass(frozen=True)
 class MeasureEnsemble:
-    """Measures one ensemble at several moments of its training: a `Task` of the stage runner.
+    """Measures one ensemble after some steps of its training: a `Task` of the stage runner.
 
     Attributes:
-        training: settings of the training that it went through.
-        steps: numbers of training steps after which it is measured.
+        training: settings of that training.
+        steps: training steps after which it is measured.
         frames: how many of each split it is measured on.
     """
 

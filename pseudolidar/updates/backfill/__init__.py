@@ -1,4 +1,4 @@
-"""Candidate boxes as items, versions of a detection system as classifiers: what to run again, what to replace."""
+"""Prediction updates for detections: candidate boxes are the items, versions of a detection system the classifiers."""
 
 from pseudolidar.updates.backfill.archive import Archive, Waiting
 from pseudolidar.updates.backfill.run import BackfillResult, BackfillSettings, run_backfill

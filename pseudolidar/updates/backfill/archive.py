@@ -1,4 +1,4 @@
-"""An archive's stored detections in a folder, taken forward one version at a time, as far as there are results."""
+"""An archive's stored detections in a folder, updated by one version after the other as results arrive."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,12 +22,9 @@ _WHAT = "stored labels"
 
 @dataclass(frozen=True)
 class Waiting:
-    """A version whose results are not all there.
+    """A version that lacks results, and the archive's `frames` on which it is to be run.
 
-    Attributes:
-        frames: of the archive, to run it on.
-        missing: frames without results, labelled ones for its confusion matrix among them.
-        split_file: that lists them all.
+    `missing` has no results; it may include labelled frames, for the confusion matrix. `split_file` lists both.
     """
 
     version: Version
@@ -38,14 +35,13 @@ class Waiting:
 
 @dataclass(frozen=True, eq=False)
 class Archive:
-    """Stored labels of an archive's candidates, and the versions that they come from; closed by `with`.
+    """The stored labels of an archive's candidates and the versions that gave them; use it in a `with` block.
 
     Attributes:
-        folder: of the state; made if missing.
-        candidates: of the archive.
-        labelled: frames outside of the archive that no version was trained on.
-        versions: in the order of their arrival, names unique; the labels of the first are stored at the beginning.
-        min_iou: of a detection and the candidate that it labels, in the image, 0 to 1.
+        folder: holds the state; made if missing.
+        labelled: frames outside the archive that no version was trained on.
+        versions: oldest first, unique names; the labels of the first are stored at the beginning.
+        min_iou: image IoU from which a detection labels a candidate, 0 to 1.
     """
 
     folder: Path
@@ -74,10 +70,10 @@ class Archive:
 
     @cached_property
     def store(self) -> PredictionStore:
-        """The prediction store, its prior the frequencies of the labels on labelled frames.
+        """The prediction store; its prior is the frequency of each label on the labelled frames.
 
         Raises:
-            FormatError: a store of other candidates.
+            FormatError: the folder was made with other candidates, labelled frames or `min_iou`.
         """
         inputs = {
             "candidates": self.candidates.digest,
@@ -93,7 +89,7 @@ class Archive:
 
     @cached_property
     def classifiers(self) -> tuple[Classifier, ...]:
-        """The versions taken in, and those after them with results on all labelled frames, up to the first without."""
+        """The finished versions, and those after them up to the first without results on all labelled frames."""
         ready: list[Classifier] = []
         for version in self.versions:
             if len(ready) >= max(self.finished, 1) and version.missing(self.labelled.candidates.frame_ids):
@@ -103,24 +99,23 @@ class Archive:
 
     @property
     def finished(self) -> int:
-        """How many versions are in the stored labels."""
+        """How many versions have updated the stored labels."""
         return len(self.store.steps)
 
     def advance(self, budget: float, rule: Rule, selection: Selection, seed: int) -> Waiting | None:
-        """Take in one version after the other until results are missing; after an interruption just call it again.
+        """Update by one version after the other until results are missing; after an interruption call it again.
 
         Args:
-            budget: fraction or number of frames on which each version but the first is run, see `frame_count`.
-            rule: when a stored label changes.
+            budget: fraction or number of frames on which each version after the first is run, see `frame_count`.
             selection, seed: see `frames_to_run`.
 
         Returns:
-            the version that has to be run, and on which frames; None when all are taken in.
+            the version to run next and its frames; None when all versions are finished.
 
         Raises:
-            FormatError: missing results of the first version, broken ones of any; a folder with the labels of other
-                candidates, of other versions or of the same in another order, or taken in with another budget or rule.
-            InputError: fewer versions than were taken in; see `frame_count`, `frames_to_run`.
+            FormatError: missing results of the first version, broken results of any; or a folder made with other
+                candidates, versions, order of versions, budget or rule.
+            InputError: fewer versions than are finished; see `frame_count`, `frames_to_run`.
         """
         policy = {"budget": budget, "rule": repr(rule), "selection": selection, "seed": seed}
         count = frame_count(budget, len(self.candidates.frame_ids))
@@ -155,22 +150,22 @@ class Archive:
         return None
 
     def frames_of(self, number: int) -> list[str]:
-        """The archive's frames that a version which is taken in was run on."""
+        """The archive's frames on which a finished version was run."""
         return read_split(self._frames_file(self.versions[number]))
 
     def labels_after(self, number: int) -> NDArray[np.int16]:
-        """The stored labels (N,) after a version was taken in."""
+        """The stored labels (N,) after the update by a finished version."""
         return np.load(self._labels_file(number))
 
     def sources(self) -> list[Predictions]:
-        """The predictions of each version that is taken in, in the frames that it was run on, oldest first."""
+        """The predictions of each finished version in the frames on which it was run, oldest version first."""
         return [
             self.classifiers[number].classify(self.candidates, self.frames_of(number))
             for number in range(self.finished)
         ]
 
     def write_results(self, sources: Sequence[Predictions]) -> Path:
-        """Write `stored_objects` as KITTI result files results/ID.txt, with the belief in a label as the score."""
+        """Write `stored_objects` as KITTI result files results/ID.txt; the score is the label's posterior."""
         folder, label = self.folder / "results", np.asarray(self.store.labels)
         belief = np.take_along_axis(self.store.posterior, label[:, None].astype(np.int64), axis=1)[:, 0]
         frames = stored_objects(self.candidates, label, belief, sources)
@@ -179,7 +174,7 @@ class Archive:
         return folder
 
     def replacements_file(self, number: int) -> Path:
-        """The table of what a version changed, see `write_replacements`."""
+        """The CSV file of the labels that a version changed, see `write_replacements`."""
         return self.folder / f"replacements_{self.versions[number].name}.csv"
 
     def _write_step(self, number: int) -> None:

@@ -1,4 +1,4 @@
-"""Candidate boxes: the fixed 2D boxes of an archive of frames, each an item; which frames to run again for them."""
+"""Candidate boxes (the fixed 2D boxes of an archive, one item each), and which frames to run again."""
 
 import hashlib
 import math
@@ -20,9 +20,8 @@ class Candidates:
     """N candidate boxes in F frames.
 
     Attributes:
-        frame_ids: of the F frames.
-        frame: int64 (N,), the frame of each box, 0 to F - 1, rising.
-        box2d: float64 (N, 4), left, top, right, bottom in px.
+        frame: (N,), the frame of each box, 0 to F - 1, rising.
+        box2d: (N, 4), left, top, right, bottom in px.
     """
 
     frame_ids: tuple[str, ...]
@@ -34,34 +33,33 @@ class Candidates:
 
     @property
     def start(self) -> NDArray[np.int64]:
-        """int64 (F + 1,); frame f has the boxes start[f] to start[f + 1]."""
+        """(F + 1,); the boxes of frame f are start[f] to start[f + 1] (exclusive)."""
         return np.searchsorted(self.frame, np.arange(len(self.frame_ids) + 1))
 
     @property
     def digest(self) -> str:
-        """16 hex digits for frames and boxes."""
+        """16 hex digits that identify frames and boxes."""
         text = "\n".join(self.frame_ids).encode()
         return hashlib.sha256(text + self.frame.tobytes() + self.box2d.tobytes()).hexdigest()[:16]
 
     def items_of(self, frames: NDArray[np.int64]) -> NDArray[np.int64]:
-        """The boxes of some frames, int64, rising."""
+        """The items in some frames, rising."""
         return np.flatnonzero(np.isin(self.frame, frames))
 
 
 def read_candidates(
     path: str | Path, frame_ids: Sequence[str], max_iou: float, min_score: float, scores: ScoreKind
 ) -> Candidates:
-    """Read the candidates of some frames, whatever class the 2D detector gave them; FormatError where there is none.
+    """Read the candidates of some frames, of every class; FormatError where there are none.
 
-    Of boxes whose IoU exceeds `max_iou` only the one of the highest score stays, so that one object is one item:
-    otherwise a version that finds it once would be wrong about its other boxes.
+    Where the IoU of two boxes exceeds `max_iou` only the one with the higher score stays, so that one object is one
+    item: otherwise a version that finds it once would be wrong about its other boxes.
 
     Args:
-        path: a folder of KITTI result files, their 3D fields unread, or a file `image_path class_id score x1 y1 x2 y2`.
-        frame_ids: of the frames; one that the file does not name has no candidates.
-        max_iou: 0 to 1.
-        min_score: boxes of lower scores are left out; a probability.
-        scores: what the boxes' scores are.
+        path: a folder of KITTI result files (3D fields are not read), or a file
+            `image_path class_id score x1 y1 x2 y2`; a frame that the file does not name has no candidates.
+        min_score: a probability; boxes with lower scores are left out.
+        scores: scale of the scores that are read.
     """
     if not 0 <= max_iou <= 1:
         raise InputError(f"max_iou: found {max_iou}, expected 0 to 1")
@@ -89,7 +87,7 @@ def distinct_boxes(boxes: Boxes2d, max_iou: float, min_score: float) -> NDArray[
 
 
 def frame_count(budget: float, frames: int) -> int:
-    """How many frames a budget is: up to 1 a fraction of all, rounded up; above 1 a whole number of them."""
+    """The number of frames in a budget: up to 1 a fraction of all frames, rounded up; above 1 that whole number."""
     if not 0 < budget <= max(frames, 1) or (budget > 1 and budget != int(budget)):
         raise InputError(f"budget: found {budget:g}, expected a fraction above 0, up to 1, or 2 to {frames} frames")
     # Without the last digits, or 0.07 of 100 frames were 8.
@@ -99,17 +97,14 @@ def frame_count(budget: float, frames: int) -> int:
 def frames_to_run(
     candidates: Candidates, entropy: NDArray[np.floating], count: int, selection: Selection, seed: int
 ) -> NDArray[np.int64]:
-    """The frames to run a new version on, int64, rising.
+    """The frames on which to run a new version, at most `count`, rising.
 
     A run of a frame renews the labels of all its items, so a frame is worth the sum of their entropies. Frames without
-    candidates are never among them: nothing stored could change.
+    candidates are never chosen: nothing stored could change.
 
     Args:
-        candidates: N items.
-        entropy: (N,) of their posteriors, nats.
-        count: the most frames to choose.
-        selection: the frames of the largest sums, ties in a random order of this seed; or all at random.
-        seed: see `selection`.
+        entropy: (N,), of the items' posteriors, nats.
+        selection: the frames with the largest sums (the seed orders ties), or random frames.
     """
     frames = np.random.default_rng(seed).permutation(np.unique(candidates.frame))
     if selection == "entropy":

@@ -1,4 +1,4 @@
-"""The label of each candidate box by detections, or by ground truth: background, Car, Pedestrian or Cyclist."""
+"""The label of each candidate box by detections or by ground truth: background, Car, Pedestrian or Cyclist."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,9 +22,9 @@ class Predictions:
     """One version's labels of N candidates.
 
     Attributes:
-        label: int16 (N,), of `LABELS`.
-        row: int64 (N,), the detection behind it, a row of `detections.objects`; -1 for background.
-        detections: of the version in the candidates' frames.
+        label: (N,), of `LABELS`.
+        row: (N,), the row of `detections.objects` that gave the label; -1 for background.
+        detections: all of the version's in the candidates' frames.
     """
 
     label: NDArray[np.int16]
@@ -37,11 +37,11 @@ class Truth:
     """The true labels of N candidates.
 
     Attributes:
-        label: int16 (N,), of `LABELS`.
-        counts: bool (N,), whether the candidate is scored; those on a Van or Person_sitting and in DontCare regions are
-            left out, as in KITTI. A detection on another object of none of the classes, e.g. a Truck, is wrong.
-        objects: by class, how many labelled objects there are.
-        covered: by class, how many of them a candidate matches; no rule of updates can find the others.
+        label: (N,), of `LABELS`.
+        counts: (N,), whether the candidate is scored. Those on a Van or Person_sitting and in DontCare regions are not,
+            as in KITTI; a detection on another object outside the classes, e.g. a Truck, is wrong.
+        objects: by class, the number of labelled objects.
+        covered: by class, how many of them match a candidate; no update rule can find the others.
     """
 
     label: NDArray[np.int16]
@@ -52,7 +52,7 @@ class Truth:
 
 @dataclass(frozen=True, eq=False)
 class LabelledFrames:
-    """Candidates of frames with labels, `truth` by these labels, and a digest of the labels' files."""
+    """Candidates of frames with labels; `truth` comes from these labels, `digest` identifies the label files."""
 
     candidates: Candidates
     labels: StackedObjects
@@ -61,7 +61,7 @@ class LabelledFrames:
 
     @property
     def prior(self) -> NDArray[np.float64]:
-        """float64 (K,), the frequency of each label among the candidates that count, with Laplace smoothing."""
+        """(K,), the frequency of each label among the candidates that count, with Laplace smoothing."""
         counts = np.bincount(self.truth.label[self.truth.counts], minlength=len(LABELS)) + 1.0
         return counts / counts.sum()
 
@@ -74,13 +74,11 @@ class LabelledFrames:
 
 
 def matching_rows(candidates: Candidates, objects: StackedObjects, min_iou: float) -> NDArray[np.int64]:
-    """Match N candidates and objects of the same frames one-to-one, pairs of the largest IoU in the image first.
+    """For each of N candidates the matching row of `objects.objects`, or -1 where no IoU reaches `min_iou`.
 
-    By IoU and not by score: it tells which box a detection belongs to, and scores of different detectors (log
-    probabilities, logits) are not on one scale. Of equal IoUs the earlier candidate, then object, goes first.
-
-    Returns:
-        int64 (N,), a row of `objects.objects`, or -1 where no IoU reaches `min_iou`.
+    One-to-one, pairs with the largest IoU in the image first; of equal IoUs the earlier candidate, then object. By IoU
+    and not by score: it tells which box a detection belongs to, and scores of different detectors (log probabilities,
+    logits) are not on one scale.
     """
     rows = np.full(len(candidates), -1)
     start = candidates.start
@@ -98,13 +96,13 @@ def matching_rows(candidates: Candidates, objects: StackedObjects, min_iou: floa
 
 
 def predictions(candidates: Candidates, detections: StackedObjects, min_iou: float) -> Predictions:
-    """The candidates' labels by detections of Cars, Pedestrians and Cyclists; arguments as for `matching_rows`."""
+    """The candidates' labels by detections of Cars, Pedestrians and Cyclists; see `matching_rows`."""
     rows = matching_rows(candidates, detections, min_iou)
     return Predictions(_labels_of(detections)[rows], rows, detections)
 
 
 def truth(candidates: Candidates, labels: StackedObjects, min_iou: float) -> Truth:
-    """The candidates' labels by ground truth; arguments as for `matching_rows`."""
+    """The candidates' labels by ground truth; see `matching_rows`."""
     name = labels.objects.class_name
     things = labels.where(np.isin(name, (*CLASSES, *NEUTRAL.values())))
     rows = matching_rows(candidates, things, min_iou)
@@ -120,7 +118,7 @@ def truth(candidates: Candidates, labels: StackedObjects, min_iou: float) -> Tru
 
 
 def _labels_of(objects: StackedObjects) -> NDArray[np.int16]:
-    """(M + 1,): the label of each object, and background last, where the row -1 finds it."""
+    """(M + 1,): the label of each object; the last is background, where the row -1 finds it."""
     names = objects.objects.class_name
     label = np.zeros(len(names) + 1, np.int16)
     for number, class_name in enumerate(LABELS):
@@ -129,7 +127,7 @@ def _labels_of(objects: StackedObjects) -> NDArray[np.int16]:
 
 
 def _in_regions(candidates: Candidates, regions: StackedObjects) -> NDArray[np.bool_]:
-    """Which candidates lie by more than half in one region."""
+    """Which candidates have more than half of their area in one region."""
     inside = np.zeros(len(candidates), np.bool_)
     start = candidates.start
     for frame in np.flatnonzero(np.diff(regions.start)).tolist():

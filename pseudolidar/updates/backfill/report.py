@@ -1,4 +1,4 @@
-"""A backfill as tables, as a figure over budgets and as one report."""
+"""The report on a backfill: tables, and a figure over budgets."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,15 +33,15 @@ _WIDTHS = (3.2, 2.3, 1.6, 1.0)
 
 @dataclass
 class StoredLabels:
-    """Stored labels at some time, or those that stand for them.
+    """Stored labels at one time, or labels to compare them with.
 
     Attributes:
-        name: which versions are in them.
-        frames: that the newest of them was run on.
+        name: which versions gave them.
+        frames: on which the newest of these versions was run.
         items: candidates in those frames.
-        changed: items whose label is not the one stored at the beginning.
+        changed: items whose label differs from the one stored at the beginning.
         changes: against the labels at the beginning; None without ground truth.
-        wrong: change of the percentage of wrong labels, likewise.
+        wrong: change of the percentage of wrong labels since the beginning; None without ground truth.
         objects: by class, flips of objects on the ground; empty without ground truth and at the beginning.
     """
 
@@ -55,12 +55,12 @@ class StoredLabels:
 
 
 def budgets_figure(trials: Sequence[Trial], beginning: Changes, frames: int) -> Figure:
-    """What each policy changes against the labels at the beginning, over the percentage of frames that it runs.
+    """Flips and errors of each policy against the labels at the beginning, over the percentage of frames that it runs.
 
     Args:
-        trials: at least one, of up to four policies; their order is that of the legend.
-        beginning: the labels there against themselves.
-        frames: of the archive.
+        trials: at least one, of at most four policies, in the order of the legend.
+        beginning: the labels at the beginning against themselves.
+        frames: number of frames in the archive.
     """
     policies = dict.fromkeys((trial.rule, trial.selection) for trial in trials)
     grid = Grid(columns=len(_PANELS), gap_in=0.5, left_in=0.42, right_in=0.1)
@@ -106,11 +106,10 @@ def backfill_report(
     """The report on an archive after `Archive.advance`.
 
     Args:
-        archive, waiting: what was run, and what is to be run next.
         stored: the labels at the beginning first.
-        truth: of the candidates, None without.
-        trials, figure: budgets compared; empty and None where not every version has results on the whole archive.
-        facts: under the first paragraph.
+        truth: of the archive's candidates, if there are labels.
+        trials, figure: compared budgets; empty and None unless every version has results on the whole archive.
+        facts: shown under the first paragraph.
         configuration: resolved, as text.
     """
     sections = [Section("What changed", (_stored_table(stored),))]
@@ -153,7 +152,6 @@ def _lead(waiting: Waiting | None, stored: Sequence[StoredLabels]) -> str:
 
 
 def _stored_table(stored: Sequence[StoredLabels]) -> Table:
-    """What was run and what it changed, the labels stored at the beginning first."""
     rows = []
     for number, one in enumerate(stored):
         cells: list[Value] = [one.name, one.frames, one.items, one.changed if number else None]
@@ -183,7 +181,7 @@ def _stored_table(stored: Sequence[StoredLabels]) -> Table:
 
 
 def _objects_table(stored: Sequence[StoredLabels]) -> Table:
-    """Objects by their place on the ground, with false detections before and after."""
+    """Flips by the objects' place on the ground, with false detections before and after."""
     rows = []
     for one in stored:
         for number, (class_name, found) in enumerate(one.objects.items()):
@@ -229,7 +227,6 @@ def _trials_table(trials: Sequence[Trial]) -> Table:
 
 
 def _coverage_table(truth: Truth) -> Table:
-    """How many labelled objects the candidates cover."""
     rows = []
     for class_name in CLASSES:
         total, covered = truth.objects[class_name], truth.covered[class_name]

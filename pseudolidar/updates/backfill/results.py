@@ -1,4 +1,4 @@
-"""Stored labels as files and objects: what to replace (CSV), and KITTI's objects of the stored state."""
+"""Stored labels as output: a CSV file of replacements, and KITTI objects."""
 
 import csv
 from collections.abc import Sequence
@@ -18,13 +18,9 @@ from pseudolidar.updates.backfill.labelling import BACKGROUND, LABELS, Predictio
 
 
 def write_replacements(path: Path, candidates: Candidates, step: UpdateStep, posterior: NDArray[np.float32]) -> None:
-    """Write a CSV line for each item whose label changed: frame, box (px), labels before and after, belief in the new.
+    """Write a CSV line for each item whose label a step changed: frame, box (px), both labels, the new one's posterior.
 
-    Args:
-        path: of the file.
-        candidates: N boxes.
-        step: that changed the labels.
-        posterior: (N, K), after it.
+    `posterior` (N, K) is the one after the step.
     """
     changed = step.before != step.after
     rows = zip(*(values[changed].tolist() for values in (step.items, step.before, step.after)), strict=True)
@@ -40,16 +36,11 @@ def write_replacements(path: Path, candidates: Candidates, step: UpdateStep, pos
 def stored_objects(
     candidates: Candidates, label: NDArray[np.int16], score: NDArray[np.floating], sources: Sequence[Predictions]
 ) -> list[Objects]:
-    """The objects that labels stand for, one struct a frame.
+    """The objects for labels (N,) of `LABELS`, with `score` (N,); one `Objects` for each frame.
 
     An item labelled as a class is the detection of the newest version that predicted it. Where none did (a posterior
-    may favour a class that is often mistaken for what was predicted), it is the candidate's 2D box, without a 3D box.
-
-    Args:
-        candidates: N boxes in F frames.
-        label: (N,), of `LABELS`.
-        score: (N,), of the objects.
-        sources: predictions of the versions, oldest first.
+    may favour a class that is often mistaken for the predicted one), it is the candidate's 2D box, without a 3D box.
+    `sources` are the versions' predictions, oldest first.
     """
     parts = []
     without = label != BACKGROUND

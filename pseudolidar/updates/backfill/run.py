@@ -1,4 +1,4 @@
-"""A backfill from beginning to end: read, take versions in, write what is to be run and replaced, and the report."""
+"""A backfill from beginning to end: read, update by each version, write result files and the report."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ _RANDOM_RUNS = 5
 
 @dataclass(frozen=True)
 class BackfillSettings:
-    """What a backfill is made of; `configs/backfill.yaml` explains each setting."""
+    """Settings of a backfill; `configs/backfill.yaml` explains each one."""
 
     data: str
     archive: str
@@ -47,12 +47,12 @@ class BackfillSettings:
 
 @dataclass(frozen=True, eq=False)
 class BackfillResult:
-    """What a run came to.
+    """The output of a run.
 
     Attributes:
-        results: folder of the stored state as KITTI result files.
-        replacements: a CSV file for each version that was taken in, but the first.
-        waiting: what is to be run, None when all versions are taken in.
+        results: folder of the stored objects as KITTI result files.
+        replacements: a CSV file for each finished version after the first.
+        waiting: the version to run next; None when all are finished.
     """
 
     report: Report
@@ -62,15 +62,13 @@ class BackfillResult:
 
 
 def run_backfill(settings: BackfillSettings, configuration: str) -> BackfillResult:
-    """Go on as far as there are results; write the results, report.html and, of compared budgets, budgets.png.
+    """Update as far as there are results; write the results, report.html and, if budgets are compared, budgets.png.
 
-    Args:
-        settings: of the backfill.
-        configuration: the same, as text, for the report.
+    `configuration` is the settings as text, for the report.
 
     Raises:
-        FormatError: missing or broken files, see `Archive` and `read_candidates`; a file for the output folder.
-        InputError: settings that make no sense.
+        FormatError: missing or broken files, see `Archive` and `read_candidates`; the output folder is a file.
+        InputError: settings out of range or in conflict.
     """
     require_output_folder(settings.output, "the archive")
     frames, labelled = (ObjectDataset(settings.data, split) for split in (settings.archive, settings.labelled))
@@ -141,7 +139,7 @@ def _stored_labels(
     complete: Sequence[tuple[Classifier, Predictions]],
     seed: int,
 ) -> list[StoredLabels]:
-    """The labels at the beginning, after each version, and after each complete one as if it had replaced all."""
+    """The labels at the beginning, after each version, and after each complete version as if it had replaced all."""
     candidates, names = archive.candidates, [version.name for version in archive.versions]
     everything, first = candidates.frame_ids, archive.labels_after(0)
     states = [(f"{names[0]}, stored", everything, first, sources[:1])]

@@ -1,4 +1,4 @@
-"""Changed labels of a labelled archive, scored: flips, false detections, objects on the ground; policies compared."""
+"""Changed labels against ground truth: flips, false detections, objects on the ground; policies compared."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,14 +22,14 @@ from pseudolidar.updates.backfill.versions import Classifier
 
 @dataclass(frozen=True)
 class Changes:
-    """Two sets of labels of the same items, against the truth.
+    """Two sets of labels of the same items, compared with the truth.
 
     Attributes:
         positive: positive flips of objects: only the later label is right, the object is found.
         negative: negative flips of objects: only the earlier label is right, the object is lost.
-        added: items that only the later labels wrongly call a class: background, or an object of another class.
-        removed: that only the earlier ones do.
-        accuracy: fraction of the items that the later labels have right.
+        added: items (background, or an object of another class) that only the later labels wrongly call a class.
+        removed: items that only the earlier labels wrongly call a class.
+        accuracy: fraction of the items whose later label is right.
     """
 
     positive: int
@@ -40,7 +40,7 @@ class Changes:
 
 
 def changes(before: NDArray[np.int16], after: NDArray[np.int16], truth: Truth) -> Changes:
-    """Compare labels (N,) of the items that count."""
+    """Compare labels (N,) on the items that count."""
     old, new, true = (label[truth.counts] for label in (before, after, truth.label))
     is_object = true != BACKGROUND
     of_objects = flips(old[is_object], new[is_object], true[is_object])
@@ -61,7 +61,7 @@ def accuracy_change(
     truth: Truth,
     random: np.random.Generator,
 ) -> Change:
-    """How the percentage of wrong labels (N,) among the items that count changes, with its interval over frames."""
+    """The change of the percentage of wrong labels (N,) among the items that count, with its interval over frames."""
     frames = len(candidates.frame_ids)
     count: NDArray[np.float64] = np.bincount(candidates.frame, truth.counts, frames).astype(np.float64)
     losses = []
@@ -78,14 +78,12 @@ def object_flips(
     before: tuple[NDArray[np.int16], Sequence[Predictions]],
     after: tuple[NDArray[np.int16], Sequence[Predictions]],
 ) -> dict[str, ObjectFlips]:
-    """Flips of objects by their place on the ground, whether a candidate covers them or not.
+    """By class, flips of all objects by their place on the ground, whether or not a candidate covers them.
+
+    KITTI's matching in bird's eye view at the looser IoUs; every stored object is kept, whatever its score.
 
     Args:
-        candidates, labels: of the archive's frames.
-        before, after: labels (N,), and the predictions behind them, oldest first, as for `stored_objects`.
-
-    Returns:
-        by class, KITTI's matching in bird's eye view at the looser IoUs; every object that labels stand for is kept.
+        before, after: labels (N,) and the predictions that gave them, oldest first, see `stored_objects`.
     """
     ends = [stored_objects(candidates, label, np.ones(len(label)), sources) for label, sources in (before, after)]
     by_class = {}
@@ -113,12 +111,11 @@ def _all_found(
 
 @dataclass(frozen=True)
 class Trial:
-    """One rule and selection at one budget, against the labels of the first version.
+    """One rule and selection at one budget, scored against the labels of the first version.
 
     Attributes:
-        rule, selection: for every later version.
-        frames: that each of them was run on.
-        runs: one, or several with other seeds where frames are chosen at random.
+        frames: number on which each later version was run.
+        runs: one; several with other seeds where frames are chosen at random.
     """
 
     rule: Rule
@@ -127,7 +124,7 @@ class Trial:
     runs: tuple[Changes, ...]
 
     def mean(self, name: str) -> float:
-        """The mean over the runs of a field of `Changes`."""
+        """The mean of a field of `Changes` over the runs."""
         return float(np.mean([getattr(run, name) for run in self.runs]))
 
 
@@ -140,14 +137,13 @@ def compare_policies(
     budgets: Sequence[float],
     seeds: Sequence[int],
 ) -> list[Trial]:
-    """Take the archive through all versions under each policy and budget; nothing stored is touched.
+    """Update the archive by all versions under each policy and budget; the stored state is not touched.
 
     Args:
-        candidates, truth: of the archive.
-        labelled: for the prior.
+        labelled: gives the prior.
         versions: with their predictions of all candidates, oldest first.
-        policies, budgets: to compare; budgets as for `frame_count`.
-        seeds: a run for each where frames are chosen at random; otherwise the first one alone.
+        budgets: see `frame_count`.
+        seeds: a run for each where frames are chosen at random; otherwise only the first is used.
     """
     tasks = [(*policy, budget) for policy in policies for budget in budgets]
     trials = []

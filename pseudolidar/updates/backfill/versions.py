@@ -23,8 +23,8 @@ class Version:
 
     Attributes:
         name: e.g. u, or ensemble; part of file names.
-        folders: of KITTI result files ID.txt; several where each detector has its own, e.g. one per class.
-        min_score: by class, detections of lower scores are left out. None: the scores of `best_scores`.
+        folders: of KITTI result files ID.txt; several where each detector has its own, e.g. for each class.
+        min_score: by class, detections with lower scores are left out; None: `best_scores`.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Version:
             raise InputError(f"min_score of {self.name}: found class {unknown[0]}, expected {', '.join(CLASSES)}")
 
     def missing(self, frame_ids: Sequence[str]) -> list[str]:
-        """The frames that lack a result file in any of the folders."""
+        """The frames without a result file in some folder."""
         return [name for name in frame_ids if any(not (folder / f"{name}.txt").is_file() for folder in self.folders)]
 
     def digest(self, frame_ids: Sequence[str]) -> str:
@@ -51,11 +51,9 @@ class Version:
         )
 
     def read(self, frame_ids: Sequence[str], run: Collection[str]) -> StackedObjects:
-        """All detections of the classes that KITTI scores; FormatError for a missing or broken result file.
+        """All detections of KITTI's scored classes; FormatError for a missing or broken result file.
 
-        Args:
-            frame_ids: F frames.
-            run: those of them that the version was run on; the others have no detections.
+        `run` are the frames on which the version was run; the other `frame_ids` have no detections.
         """
         have = set(run)
         folders = [
@@ -72,7 +70,7 @@ def versions_from(given: Mapping[str, Any], min_score: float | Mapping[str, floa
 
     Args:
         given: name -> a folder of result files, several, or {results: one or several, min_score: ...}.
-        min_score: of the versions that don't say one: a number for all classes, or by class; None: `best_scores`.
+        min_score: of versions without their own: a number for all classes, or by class; None: `best_scores`.
     """
     versions = []
     for name, what in given.items():
@@ -93,10 +91,10 @@ class Classifier:
     """A version at its operating point, `min_score` by class.
 
     Attributes:
-        min_iou: of a detection and the candidate that it labels, in the image.
+        min_iou: image IoU from which a detection labels a candidate.
         confusion: over `LABELS`, from a labelled split.
-        covered: fraction of the version's detections there that match a candidate; the others belong to no item and
-            are not stored. NaN without detections.
+        covered: fraction of the version's detections on that split that match a candidate; the others belong to no item
+            and are not stored. NaN without detections.
     """
 
     version: Version
@@ -106,13 +104,13 @@ class Classifier:
     covered: float
 
     def classify(self, candidates: Candidates, run: Collection[str]) -> Predictions:
-        """The version's labels of the candidates in the frames that it was run on."""
+        """The version's labels of the candidates in the frames on which it was run."""
         detections = self.version.read(candidates.frame_ids, run)
         return predictions(candidates, above(detections, self.min_score), self.min_iou)
 
 
 def classifier(version: Version, labelled: LabelledFrames, min_iou: float) -> Classifier:
-    """A version with its operating point and its confusion matrix (Laplace smoothing) from frames with labels."""
+    """A version with its operating point and confusion matrix (Laplace smoothing) from labelled frames."""
     candidates, truth = labelled.candidates, labelled.truth
     detections = version.read(candidates.frame_ids, candidates.frame_ids)
     min_score = version.min_score
@@ -132,7 +130,7 @@ def best_scores(labels: Sequence[Objects], detections: StackedObjects, min_iou: 
 
 
 def above(detections: StackedObjects, min_score: Mapping[str, float]) -> StackedObjects:
-    """The detections that reach the score of their class; a class without one keeps all."""
+    """The detections that reach the score of their class; a class without a score keeps all."""
     score = detections.objects.score
     assert score is not None
     least: NDArray[np.float64] = np.full(len(score), -np.inf)

@@ -1,4 +1,4 @@
-"""What prediction updates are said to achieve, held against the streams as they are."""
+"""Claims about prediction updates (fewer flips, same accuracy, entropy selection), tested on the streams."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -19,15 +19,14 @@ ClaimVerdict = Literal["holds", "fails", "undecided"]
 
 @dataclass(frozen=True)
 class AgainstReplace:
-    """A rule beside replace, with the same selection and budget.
+    """A rule compared with replace under the same selection and budget.
 
     Attributes:
-        rule, selection, budget: of the policy.
         flips_fraction: accumulated negative flips as a fraction of replace's mean; the interval is that of the flips
             minus `FLIPS_FRACTION` of replace's, paired by seed.
-        flips_verdict: whether it is at most `FLIPS_FRACTION`.
+        flips_verdict: whether `flips_fraction` is at most `FLIPS_FRACTION`.
         accuracy_points: final accuracy minus replace's, paired by seed.
-        accuracy_verdict: whether it is at least -`ACCURACY_LOSS`.
+        accuracy_verdict: whether `accuracy_points` is at least -`ACCURACY_LOSS`.
     """
 
     rule: Rule
@@ -67,7 +66,7 @@ def against_replace(experiment: Experiment) -> list[AgainstReplace]:
 
 
 def entropy_against_random(experiment: Experiment) -> list[EntropyAgainstRandom]:
-    """Every rule that ever changes a label, under every budget that leaves a choice."""
+    """Every rule that ever changes a label, under every budget below 1."""
     rows = []
     for budget in experiment.budgets:
         for rule in experiment.rules:

@@ -1,4 +1,4 @@
-"""Streams of five classifiers of digits, each better than the one before: what they say, what they confuse."""
+"""Streams of classifiers of digits, in order of arrival: their predictions and confusion matrices."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -70,11 +70,11 @@ class DigitsStream:
     """T classifiers in the order of their arrival, on N target images.
 
     Attributes:
-        truth: int16 (N,), the digits; only for scores.
-        predictions: int16 (T, N), by each classifier.
-        confusions: of each classifier, estimated on the labelled source half.
-        source_accuracy: float64 (T,), percent, cross-validated on the source half.
-        error_correlation: of whether two classifiers are wrong, over all pairs, likewise.
+        truth: (N,), the digits; only for scores.
+        predictions: (T, N), by each classifier.
+        confusions: estimated on the labelled source half.
+        source_accuracy: (T,), percent, cross-validated on the source half.
+        error_correlation: of whether two classifiers are wrong, over all pairs, on the source half.
     """
 
     truth: NDArray[np.int16]
@@ -87,12 +87,12 @@ class DigitsStream:
 def digits_stream(kinds: Sequence[Kind], seed: int) -> DigitsStream:
     """Fit classifiers on one half of scikit-learn's 1,797 digits (8 x 8 pixels), and apply them to the other.
 
-    A confusion matrix comes from five-fold cross-validation on the source half: its predictions for its own
-    training images would flatter it.
+    A confusion matrix comes from five-fold cross-validation on the source half: predictions on its own training images
+    would make a classifier look better than it is.
 
     Args:
         kinds: in the order of arrival.
-        seed: of the halves (stratified, the target in a drawn order), of the folds, and of classifiers that draw.
+        seed: of the halves (stratified, the target half shuffled), the folds, and classifiers that draw.
     """
     images, digits = load_digits(return_X_y=True)
     source, target, source_digits, target_digits = train_test_split(
@@ -119,8 +119,8 @@ def digits_stream(kinds: Sequence[Kind], seed: int) -> DigitsStream:
 def likeliest_smoothing(predicted: NDArray[np.integer], labels: NDArray[np.integer]) -> float:
     """The Laplace smoothing of a confusion matrix under which left-out items are likeliest.
 
-    Each item (n,) in turn is left out of the counts and predicted from the others. With some ninety source images a
-    label, a whole count in every cell would make 98 % right look like 89 %.
+    Each item (n,) in turn is left out of the counts and predicted from the others. With some ninety source images for
+    each label, adding 1 to every cell would make 98 % right look like 89 %.
     """
     counts = np.zeros((CLASSES, CLASSES))
     np.add.at(counts, (predicted, labels), 1)

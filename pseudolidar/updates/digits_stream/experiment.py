@@ -33,8 +33,6 @@ class Policy:
     """How stored predictions are kept up to date.
 
     Attributes:
-        rule: when an evaluated item's label changes.
-        selection: of the items that are evaluated.
         budget: fraction of the items that a step may evaluate, in (0, 1]; the first step evaluates all.
         growing: half of the items arrive only at `ARRIVAL_STEP`.
     """
@@ -51,12 +49,12 @@ class Policy:
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """What a policy did with N items in T steps.
+    """The result of a policy on N items in T steps.
 
     Attributes:
-        labels: int16 (T, N), stored after each step; -1 where there is none.
-        evaluated: bool (T, N).
-        present: int64 (T,), how many items, from the first on, there were at each step.
+        labels: (T, N), stored after each step; -1 where there is none.
+        evaluated: (T, N).
+        present: (T,), how many items, counted from the first, there were at each step.
     """
 
     labels: NDArray[np.int16]
@@ -65,7 +63,7 @@ class Run:
 
 
 def run_policy(stream: DigitsStream, policy: Policy, seed: int) -> Run:
-    """Run a stream through a store with a uniform prior; the seed decides what is drawn, and between equals."""
+    """Run a stream through a store with a uniform prior; the seed decides random selection and ties."""
     steps, items = stream.predictions.shape
     labels = np.full((steps, items), -1, np.int16)
     evaluated = np.zeros((steps, items), np.bool_)
@@ -94,9 +92,9 @@ class Scores:
     """Scores of one policy over S seeds and T steps, against the truth.
 
     Attributes:
-        accuracy: float64 (S, T), percent of the items that are there; an item without a label is wrong.
-        negative, positive: int64 (S, T), flips of each step.
-        unlabelled: int64 (S, T), how many items have no label after a step.
+        accuracy: (S, T), percent of the items present; an item without a label is wrong.
+        negative, positive: (S, T), flips of each step.
+        unlabelled: (S, T), how many items have no label after a step.
     """
 
     accuracy: NDArray[np.float64]
@@ -111,7 +109,7 @@ class Scores:
 
 
 def score(run: Run, truth: NDArray[np.int16]) -> Scores:
-    """The scores of one run, S = 1; items that get their first label do not flip."""
+    """The scores of one run, S = 1; an item's first label is no flip."""
     before = np.concatenate([np.full_like(run.labels[:1], -1), run.labels[:-1]])
     changes = [flips(a, b, truth) for a, b in zip(before, run.labels, strict=True)]
     right = [accuracy(labels[:count], truth[:count]) for labels, count in zip(run.labels, run.present, strict=True)]
@@ -132,12 +130,12 @@ class Experiment:
         items: N, of a target half.
         seeds: S, counted from 0.
         budgets: fractions of the items, rising.
-        growing_budget: the fraction where the data set grows; None: it does not.
+        growing_budget: the budget where the data set grows; None: it does not.
         rules: in the order of tables and figures.
-        source_accuracy, target_accuracy: float64 (S, T), percent, of each classifier by itself.
-        error_correlation: float64 (S,), of pairs of classifiers on the source half.
-        newly_wrong: float64 (S, T), percent of the target items that a classifier gets wrong and the one before right.
-        scores: of each policy; of selections those that `selections_under` its budget.
+        source_accuracy, target_accuracy: (S, T), percent, of each classifier by itself.
+        error_correlation: (S,), of pairs of classifiers on the source half.
+        newly_wrong: (S, T), percent of the target items that a classifier gets wrong and the one before right.
+        scores: of each policy; at each budget only the selections of `selections_under`.
     """
 
     kinds: tuple[Kind, ...]
@@ -169,14 +167,14 @@ def run_experiment(
     cost_ratios: Sequence[float],
     growing_budget: float | None = None,
 ) -> Experiment:
-    """Run the streams of seeds 0, 1, ... under every policy; InputError for settings that make no sense.
+    """Run the streams of seeds 0, 1, ... under every policy; InputError for settings out of range.
 
     Args:
         kinds: the classifiers in the order of arrival.
         seeds: how many, two or more; each has its own halves of the images and its own classifiers.
         budgets: fractions of the items that a step may evaluate, each once.
         cost_ratios: |c_NF / c_PF| of each CostRatio rule.
-        growing_budget: the same fraction for a data set that grows; None: no such policy.
+        growing_budget: the budget for a data set that grows; None: no such policy.
     """
     if seeds < 2:
         raise InputError(f"seeds: found {seeds}, expected two or more, for an interval")
@@ -219,5 +217,5 @@ def run_experiment(
 
 
 def selections_under(budget: float) -> tuple[Selection, ...]:
-    """At the full budget selection selects nothing, and only "entropy" is run."""
+    """The selections to run: at the full budget only "entropy", as selection changes nothing there."""
     return SELECTIONS if budget < 1 else SELECTIONS[:1]

@@ -1,4 +1,4 @@
-"""Accuracy and accumulated negative flips over the steps, a panel a budget, a curve a rule."""
+"""Accuracy and accumulated negative flips over the steps, a panel for each budget, a curve for each rule."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -26,8 +26,7 @@ _DASHES = ("-", "--", ":", "-.")
 def stream_figures(experiment: Experiment) -> dict[Selection, Figure]:
     """Every rule under each selection, 10 inches wide; bands are Student's intervals over seeds.
 
-    All accuracies share a scale, negative flips have one of their own in each panel. At the full budget selection
-    selects nothing: that panel is drawn for "entropy" only.
+    Accuracies share one scale, negative flips have one for each panel. The full budget is drawn for "entropy" only.
     """
     return {selection: _figure(experiment, selection) for selection in selections_under(min(experiment.budgets))}
 
@@ -64,7 +63,7 @@ def _figure(experiment: Experiment, selection: Selection) -> Figure:
 
 
 def _look(experiment: Experiment, rule: Rule) -> tuple[str, str]:
-    """A rule's colour and line; the baselines' lines are broken."""
+    """A rule's colour and line style; baselines are not solid."""
     if isinstance(rule, CostRatio):
         place = [each for each in experiment.rules if isinstance(each, CostRatio)].index(rule)
         return _COST_RATIOS[place % 2], _DASHES[place // 2 % len(_DASHES)]

@@ -1,4 +1,4 @@
-"""Both streams as tables and as one report, and an experiment as plain data."""
+"""The report on both streams, its tables, and an experiment as plain data."""
 
 from collections.abc import Mapping
 from typing import Any, get_args
@@ -48,12 +48,9 @@ _HOW: Mapping[Selection, str] = {"entropy": "those of highest entropy", "random"
 def stream_report(
     diverse: Experiment, alike: Experiment, figures: Mapping[Selection, Figure], configuration: str
 ) -> Report:
-    """Classifiers, verdicts, curves and all numbers.
+    """Classifiers, verdicts, curves and all numbers of both streams.
 
-    Args:
-        diverse, alike: the results on either stream.
-        figures: the first stream's, by selection, as `stream_figures` made them.
-        configuration: the resolved configuration, as text.
+    `figures` are those of `stream_figures` for `diverse`; `configuration` is resolved, as text.
     """
     growing, note = diverse.growing_budget, _intervals_note(diverse)
     pictures = [Picture(figure, f"Items selected: {_HOW[selection]}. {note}") for selection, figure in figures.items()]
@@ -102,7 +99,6 @@ def _lead(diverse: Experiment, alike: Experiment) -> str:
 
 
 def _classifiers_table(experiment: Experiment) -> Table:
-    """Accuracy (%) of each classifier, and what it newly gets wrong."""
     rows = []
     for step, kind in enumerate(experiment.kinds):
         source, target, newly_wrong = (
@@ -166,7 +162,7 @@ def _selection_table(experiment: Experiment) -> Table:
 
 
 def _budget_table(experiment: Experiment, selection: Selection, budget: float, growing: bool = False) -> Table:
-    """Every rule under one budget and selection: accuracy, accumulated flips, and what differs from replace."""
+    """Every rule under one budget and selection: accuracy, accumulated flips, differences from replace."""
     replaced = experiment.of(Replace(), selection, budget, growing)
     rows = []
     for rule in experiment.rules:
@@ -198,7 +194,6 @@ def _budget_table(experiment: Experiment, selection: Selection, budget: float, g
 
 
 def _steps_table(experiment: Experiment, selection: Selection, budget: float) -> Table:
-    """Every rule step by step: accuracy and accumulated negative flips after each classifier."""
     rows = []
     for rule in experiment.rules:
         own = experiment.of(rule, selection, budget)
@@ -226,7 +221,7 @@ def _intervals_note(experiment: Experiment) -> str:
 
 
 def stream_data(experiment: Experiment) -> dict[str, Any]:
-    """The numbers of an experiment, JSON-able: each policy step by step, its last values seed by seed."""
+    """The numbers of an experiment for JSON: each policy step by step, its last values seed by seed."""
     return {
         "items": experiment.items,
         "seeds": experiment.seeds,

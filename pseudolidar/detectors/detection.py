@@ -31,7 +31,7 @@ def load_detector(checkpoint: str | Path, device: str = "cpu") -> Detector:
     """A trained detector from its checkpoint, on `device`.
 
     Raises:
-        FormatError: no such file, or not a finished detector's checkpoint; names the first parameter that differs.
+        FormatError: no such file, or not a finished detector's checkpoint.
         InputError: no such device.
     """
     path = Path(checkpoint)

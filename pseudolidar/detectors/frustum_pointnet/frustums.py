@@ -21,7 +21,7 @@ _BLOCK = 512
 
 @dataclass(frozen=True, eq=False)
 class ProjectedCloud:
-    """Points, float32 (N, 4) x y z m (rectified camera frame) and intensity, and their left-image pixels (N, 2) u, v."""
+    """Points, float32 (N, 4) x y z m (rectified camera frame) and intensity; pixels (N, 2) u, v, left image."""
 
     points: NDArray[np.float32]
     pixels: NDArray[np.float32]

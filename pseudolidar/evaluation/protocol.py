@@ -25,9 +25,10 @@ RECALL_POINTS = 41
 
 @dataclass(frozen=True)
 class Difficulty:
-    """Least height and highest occlusion level and truncation of the objects that count; others are ignored.
+    """The objects that count; others are ignored: to find them is neither right nor wrong.
 
-    To find an ignored object is neither right nor wrong. The least height, px, is one of detections, too.
+    `min_height_px` is the least height in the image, of detections, too. `max_occlusion` is a level, `max_truncation` a
+    fraction (see `kitti.Objects`).
     """
 
     min_height_px: float

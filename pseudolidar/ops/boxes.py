@@ -19,9 +19,9 @@ _BOX_TYPES = (torch.float32, torch.float64)
 def bev_iou(a: Tensor, b: Tensor) -> Tensor:
     """Intersection over union (IoU), (N, M), of the ground rectangles of boxes (N, 7) and (M, 7), in bird's eye view.
 
-    float32 or float64, both alike; no gradient flows through. Computed in float64 in the axes of the box of `a`: equal
-    boxes give exactly 1, none gives more. Lengths and widths count without their sign; a box without area, or with a
-    number that is not finite, overlaps with nothing.
+    Boxes and result are all float32 or all float64; no gradient flows through. Computed in float64 in the axes of the
+    box of `a`: equal boxes give exactly 1, none gives more. Lengths and widths count without their sign; a box without
+    area, or with a number that is not finite, overlaps with nothing.
     """
     _check_pair(a, b)
     return _bev_iou(finite_boxes(a), finite_boxes(b))

@@ -73,7 +73,6 @@ def _last_of_each_cell(
 
 @cpu_kernel
 def _point(disparity: float, v: int, u: int, rays: Projection) -> tuple[bool, np.float32, np.float32, np.float32]:
-    """Whether a pixel yields a point, and the point."""
     d = np.float64(disparity)
     if rays.quantization > 0:
         d = np.floor(d / rays.quantization) * rays.quantization

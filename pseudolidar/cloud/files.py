@@ -39,13 +39,11 @@ _POINT_BYTES = 16
 def write_cloud(path: str | Path, points: NDArray[np.float32]) -> None:
     """Write float32 (N, 4), x y z m in the velodyne frame and intensity; the suffix says the format.
 
-    `.bin` is KITTI's; `.npz` is compressed, its array is called points; `.ply` and `.pcd` are binary, with a property
-    intensity.
+    `.bin` is KITTI's; `.npz` is compressed, with an array "points"; `.ply` and `.pcd` are binary, with "intensity".
 
     Raises:
         FormatError: another suffix.
         InputError: no points for .ply and .pcd, in which Open3D writes no empty cloud.
-        ValueError: another shape.
         FileError: the file can't be written, or Open3D doesn't load.
     """
     path = Path(path)
@@ -96,22 +94,17 @@ def write_clouds(
 ) -> None:
     """Write the cloud of every frame, `output_dir`/ID.bin (float32 x 4, velodyne frame); see `disparity_to_points`.
 
-    Clouds that are there already are left alone, so that a broken run goes on where it stopped; those of other settings
-    or of other maps are refused.
+    Clouds that exist are kept: a broken run goes on where it stopped. Those of other settings or maps are refused.
 
     Args:
-        disparity_dir: disparity maps of the left colour image, see `disparity_path`.
-        calib_dir: ID.txt, KITTI calibration files.
-        output_dir: made if missing.
-        frame_ids: which frames.
-        max_height, max_depth, baseline, grid, quantization: as for `disparity_to_points`.
+        disparity_dir, calib_dir: maps of the left colour image (`disparity_path`); KITTI calibration files ID.txt.
         workers: threads, each with a frame of its own; None: one per processor, at most eight.
         format: of the clouds' files, one of `CLOUD_FORMATS`; the detectors read bin.
         overwrite: clouds made otherwise are replaced.
 
     Raises:
-        FormatError: a frame without disparity map or calibration, or a file that does not hold what it should, or a
-            folder with clouds of other settings or maps, unless `overwrite`; no partial cloud is left behind.
+        FormatError: a frame without disparity map or calibration, a broken file, or a folder with clouds of other
+            settings or maps, unless `overwrite`; no partial cloud is left behind.
         InputError: another format.
     """
     output = require_output_folder(output_dir, "clouds")
@@ -151,11 +144,9 @@ def write_lidar_clouds(
     max_depth: float | None = None,
     workers: int | None = None,
 ) -> None:
-    """Write the LiDAR sweeps cropped as the clouds of `write_clouds` are: the oracle y where no exact map is known.
+    """Write LiDAR sweeps ID.bin cropped like the clouds of `write_clouds`: the oracle y where no exact map is known.
 
-    Args:
-        velodyne_dir: ID.bin, KITTI's LiDAR sweeps.
-        output_dir, frame_ids, max_height, max_depth, workers: as for `write_clouds`; resumable as well.
+    `output_dir`, limits and workers are as for `write_clouds`; a broken run goes on where it stopped.
 
     Raises:
         FormatError: a frame without a sweep, or a broken one, or a folder with clouds of other settings.
@@ -182,10 +173,7 @@ def _write_each(
     workers: int | None,
     overwrite: bool = False,
 ) -> None:
-    """Write the clouds that are missing, several at once; `sources` are the files that each frame's is made from.
-
-    Where a step drops nearly everything one line of the log says so.
-    """
+    """Write the missing clouds, several at once, from each frame's `sources`; log a line if nearly all is dropped."""
     tally = CloudTally()
     record = Record("clouds", settings, {})
     digests = {frame_id: files_digest(files) for frame_id, files in sources.items()}

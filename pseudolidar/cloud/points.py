@@ -148,8 +148,7 @@ def sparsify_points(
 
 
 def crop_sweep(points: Points, max_height: float | None = 1.0, max_depth: float | None = None) -> Points:
-    """The points of a LiDAR sweep, (N, 4) in the velodyne frame, with x_velo in [0, max_depth) and z_velo < max_height,
-    m.
+    """The points, (N, 4) velodyne frame, of a LiDAR sweep with x_velo in [0, max_depth) and z_velo < max_height, m.
 
     They keep their order; `disparity_to_points` has the same limits.
     """

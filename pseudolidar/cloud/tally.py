@@ -25,14 +25,12 @@ _CAUSES = {
 
 @dataclass
 class CloudTally:
-    """Counts over many frames: how much could become points, how much did, and why the rest did not.
+    """Counts over many frames: sources, points, and reasons for the difference.
 
     Attributes:
-        frames: how many.
-        sources: what could become points: pixels with a disparity, points of a sweep.
-        points: what did.
-        poor: frames of which fewer than 5 % did.
-        lost: of those frames, by reason.
+        sources: pixels with a disparity, or points of a sweep.
+        poor: frames with points for fewer than 5 % of the sources, or of the grid's cells where these are fewer.
+        lost: sources of those frames that became none, by reason.
         unknown: frames whose maps have a disparity in fewer than 0.5 % of the pixels.
     """
 
@@ -58,7 +56,7 @@ class CloudTally:
         baseline: float | None = None,
         grid: AngularGrid | None = None,
     ) -> "CloudTally":
-        """The tally of one map, of which `points` came out; other arguments as for `disparity_to_points`."""
+        """The tally of one map that gave `points` points; other arguments as for `disparity_to_points`."""
         known = int((disparity > 0).sum())
         tally = cls(1, known, points, unknown=int(known < _MIN_KNOWN * disparity.size))
         # A cell of a grid keeps one point.
@@ -75,7 +73,7 @@ class CloudTally:
     def of_sweep(
         cls, sweep: NDArray[np.float32], points: int, max_height: float | None, max_depth: float | None
     ) -> "CloudTally":
-        """The tally of one sweep, of which `points` came out; other arguments as for `crop_sweep`."""
+        """The tally of one sweep that gave `points` points; other arguments as for `crop_sweep`."""
         tally = cls(1, len(sweep), points)
         if points >= _MIN_KEPT * len(sweep):
             return tally

@@ -15,8 +15,7 @@ from pseudolidar.stereo.metrics import MIN_DISPARITY_PX
 
 @dataclass(frozen=True, eq=False)
 class SumsByDepth:
-    """Sums and numbers (F, B) of values in F frames and B depth bins: the mean in each bin for any choice of the
-    frames.
+    """Sums and numbers (F, B) of values by frame and depth bin: the mean in each bin for any choice of the frames.
 
     `edges_m`, float64 (B + 1,), rises; bin b holds depths in (edges_m[b], edges_m[b + 1]].
     """

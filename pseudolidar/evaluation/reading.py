@@ -17,7 +17,7 @@ from pseudolidar.kitti import Objects, read_objects, read_split
 from pseudolidar.kitti.frames import TESTING
 
 _PIECE_BYTES = 1 << 20
-"""What a thread reads before it parses: small enough for the processor's cache, thousands of files in a few dozen."""
+"""Read by a thread before it parses: small enough for the processor's cache, thousands of files in a few dozen."""
 _SMALLEST_CHUNK = 64
 """Files for which a thread is worth its start."""
 

@@ -39,9 +39,7 @@ def interval_table(evaluation: Evaluation, intervals: Mapping[Key, Interval], co
 
 
 def comparison_tables(comparison: Comparison) -> list[Table]:
-    """AP11 and AP40, a row for each class, view and difficulty: a, b, b - a with its interval, and a mark without 0 in
-    it.
-    """
+    """AP11 and AP40, a row for each class, view and difficulty: a, b, b - a with interval, marked if 0 is outside."""
     a, b = comparison.a, comparison.b
     tables = []
     for metric in METRICS:
@@ -64,9 +62,7 @@ def comparison_tables(comparison: Comparison) -> list[Table]:
 
 
 def precision_panels(evaluation: Evaluation) -> dict[str, dict[str, PrecisionCurve]]:
-    """Curves by title (class, view, IoU) and difficulty, for `viewing.precision_recall_figure`; InputError without
-    objects.
-    """
+    """Curves by title (class, view, IoU) and difficulty, for `precision_recall_figure`; InputError without objects."""
     panels: dict[str, dict[str, PrecisionCurve]] = {}
     for class_name in evaluation.classes:
         for view, name in VIEWS.items():

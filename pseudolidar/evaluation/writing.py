@@ -30,8 +30,8 @@ def require_table_paths(
 
 
 def write_json(evaluation: Evaluation, path: str | Path, intervals: Mapping[Key, Interval] | None = None) -> None:
-    """Write `Evaluation.to_dict()`, null without a number; intervals as "AP11_interval", "AP40_interval": [low, high]
-    each.
+    """Write `Evaluation.to_dict()`, null without a number; with intervals "AP11_interval", "AP40_interval": [low,
+    high].
     """
     table: dict[str, dict[str, dict[str, Any]]] = {**evaluation.to_dict()}
     if intervals is not None:

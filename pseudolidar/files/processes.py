@@ -63,8 +63,9 @@ class ProcessPool:
         self._busy[worker.connection] = worker, task
 
     def finished(self) -> Iterator[tuple[Any, bool, Any]]:
-        """Wait for some tasks: each with whether its worker died, and otherwise the function's result; raises its
-        errors.
+        """Wait for some tasks: each with whether its worker died, and otherwise the function's result.
+
+        An error in the function is raised here.
         """
         for connection in wait(list(self._busy)):
             assert isinstance(connection, Connection)

@@ -64,11 +64,10 @@ def read_bytes(path: str | Path, what: str) -> bytes:
 
 
 def read_lines(path: str | Path, what: str) -> Iterator[tuple[int, str]]:
-    """The lines of a text file that are not blank, stripped, each with its number, from 1.
+    """The lines of a text file that are not blank, stripped, each with its number, from 1; `what` goes into errors.
 
     Lines end as in `str.splitlines`. The encoding is UTF-8, or what a byte order mark says (UTF-8, UTF-16, UTF-32).
-    Invalid bytes are read as U+FFFD: comments and names in other encodings do no harm. `what` names the content in
-    errors.
+    Invalid bytes are read as U+FFFD: comments and names in other encodings do no harm.
 
     Raises:
         FormatError: no such file, or NUL characters in it: UTF-16 without its mark, or a file that a crash left empty.

@@ -84,8 +84,8 @@ def read_disparity_size(path: str | Path) -> tuple[int, int]:
 def write_disparity(path: str | Path, disparity: NDArray[np.floating]) -> None:
     """Write a disparity map (H, W) px, 0 where unknown; the suffix says the format.
 
-    `.png` holds 16 bits, 256 times the disparity, at most 255.996; `.npy` and `.pfm` float32 (`.pfm`: infinity where
-    unknown).
+    `.png` holds 16 bits, 256 times the disparity, at most 255.996; `.npy` and `.pfm` float32, `.pfm` infinity for
+    unknown.
 
     Raises:
         FormatError: another suffix.

@@ -20,14 +20,10 @@ vertex: of n vertices a cut can make 3 n / 2, and four cuts of four vertices 19.
 
 
 def points_in_box(points: NDArray[np.floating], box3d: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """The points in a box, its faces included, as a mask; `points_in_boxes` does it for tensors and many boxes.
+    """The points in a box, its faces included: bool (N,); `points_in_boxes` is for tensors and many boxes.
 
-    Args:
-        points: (N, >= 3) m, rectified camera frame; what is computed of them is computed in their type.
-        box3d: (7,) x y z h w l ry in that frame, m and rad, y at the bottom face.
-
-    Returns:
-        (N,) bool.
+    Points (N, >= 3) m and the box, (7,) x y z h w l ry, m and rad, y at the bottom face, are in the rectified camera
+    frame. Computed in the points' type.
     """
     _, _, _, height, width, length, ry = box3d
     offset = points[:, :3] - box3d[:3].astype(points.dtype)
@@ -63,14 +59,10 @@ def _clip(polygon: Doubles, count: int, axis: int, limit: float, sign: float, ou
 
 @cpu_kernel
 def rectangle_intersection(a: Doubles, b: Doubles, polygon: Doubles, scratch: Doubles) -> float:
-    """Common area, m^2, of the ground rectangles of two boxes.
+    """Common area, m^2, of the ground rectangles of boxes a and b: at most either's, exactly that if they are equal.
 
-    Args:
-        a, b: x y z h w l ry in the rectified camera frame, m and rad; lengths and widths count without their sign.
-        polygon, scratch: float64 (VERTICES, 2), written over.
-
-    Returns:
-        at most the area of either; for boxes that are the same exactly their area.
+    Boxes are x y z h w l ry in the rectified camera frame, m and rad; lengths and widths count without their sign.
+    `polygon` and `scratch`, float64 (VERTICES, 2), are overwritten.
     """
     length_a, width_a = abs(a[5]), abs(a[4])
     length_b, width_b = abs(b[5]), abs(b[4])
@@ -104,7 +96,7 @@ def rectangle_intersection(a: Doubles, b: Doubles, polygon: Doubles, scratch: Do
 
 @cpu_kernel
 def common_height(a: Doubles, b: Doubles) -> float:
-    """Common height, m, of two boxes from y - h to y: at most either's own, exactly that if they are the same."""
+    """Common height, m, of two boxes from y - h to y: at most either's own, exactly that if they are equal."""
     below = b[1] - a[1]
     common = min(0.0, below) - max(-a[3], below - b[3])
     return float(max(0.0, min(common, a[3], b[3])))
@@ -112,6 +104,6 @@ def common_height(a: Doubles, b: Doubles) -> float:
 
 @cpu_kernel
 def common_extent(half_a: float, half_b: float, apart: float) -> float:
-    """Common extent of two intervals, by half their sizes and how far b's centre is from a's: at most either's size."""
+    """Common extent of two intervals with centres `apart`, given half their sizes: at most either's size."""
     common = min(half_a, apart + half_b) - max(-half_a, apart - half_b)
     return max(0.0, min(common, 2.0 * half_a, 2.0 * half_b))

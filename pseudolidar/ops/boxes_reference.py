@@ -71,15 +71,11 @@ def _inside(points: Tensor, boxes: Tensor) -> Tensor:
 
 
 def box_frames(boxes: Tensor) -> Tensor:
-    """Boxes as points are compared with them, made once for all backends, so that they agree to the last bit.
+    """Boxes (B, M, 7) as points are compared with them, made once for all backends, so that they agree to the last bit.
 
-    Args:
-        boxes: float32 (B, M, 7), x y z h w l ry in the rectified camera frame.
-
-    Returns:
-        float32 (B, M, 8): x, y and z of the bottom face's centre, height, half the length, half the width (m), cosine
-        and sine of ry; contiguous. Length and width count without their sign; of a box with no volume, or a negative
-        height, half the length is -1, which no distance is within.
+    float32 (B, M, 8), contiguous: x, y and z of the bottom face's centre, height, half the length, half the width (m),
+    cosine and sine of ry. Length and width count without their sign; for a box without volume, or with a negative
+    height, half the length is -1, which no distance is within.
     """
     x, y, z, height, width, length, ry = boxes.unbind(dim=-1)
     length, width = length.abs(), width.abs()
@@ -94,7 +90,7 @@ def _area(boxes: Tensor) -> Tensor:
 
 
 def _iou(common: Tensor, size_a: Tensor, size_b: Tensor) -> Tensor:
-    """Intersection over union (N, M); 0 where there is no intersection, or a number that is none."""
+    """Intersection over union (N, M); 0 without intersection, or for NaN."""
     return torch.where(common > 0, common / (size_a[:, None] + size_b - common), 0).nan_to_num(0.0)
 
 
@@ -107,7 +103,7 @@ def _extent(a: Tensor, b: Tensor, centre: int, size: int) -> Tensor:
 
 
 def _common_height(a: Tensor, b: Tensor) -> Tensor:
-    """The height (N, M), m, that two boxes have in common, which fill [y - h, y] each."""
+    """Common height (N, M), m, of boxes, which fill [y - h, y]."""
     height_a, height_b = a[:, None, 3].double(), b[:, 3].double()
     below = b[:, 1].double() - a[:, None, 1].double()
     common = below.clamp(max=0) - torch.maximum(-height_a, below - height_b)

@@ -22,12 +22,11 @@ def operator(
 
     Args:
         reference: plain PyTorch, for every device that has no kernel.
-        shapes: empty tensors as the results will be, for torch.compile.
-        cpu: the processor's kernel; like the GPU's, it is given contiguous tensors.
-        cuda: the module of the GPU's kernel, which has the reference's name; imported when there is something to do on
-            a GPU, since numba's part for it looks for a driver. Where numba can't compile it (no numba-cuda, an AMD
-            card) the reference takes its place.
-        backward: what `register_autograd` takes: keeps what the gradient needs; computes it. Without: no gradient.
+        shapes: empty tensors in the shapes of the results, for torch.compile.
+        cpu: the processor's kernel; kernels get contiguous tensors.
+        cuda: the module of the GPU's kernel, which has the reference's name; imported at the first use on a GPU, since
+            numba-cuda looks for a driver. Where numba can't compile it (no numba-cuda, an AMD card) the reference runs.
+        backward: functions that keep the gradient's inputs and compute it (`register_autograd`); None: no gradient.
     """
     name = reference.__name__
     defined = torch.library.custom_op(f"pseudolidar::{name}", reference, mutates_args=())
@@ -55,14 +54,10 @@ def _contiguous(arguments: tuple[Any, ...]) -> Iterator[Any]:
 def check(
     name: str, tensor: Tensor, shape: str, types: Sequence[torch.dtype] = (), beside: Tensor | None = None
 ) -> None:
-    """Raise ValueError unless a tensor is what an operation takes.
+    """Raise ValueError unless a tensor has a shape, one of these types (by default any floating one) and a device.
 
-    Args:
-        name: of the tensor, for the message.
-        tensor: what was given.
-        shape: as messages write it, e.g. "(B, N, 3)", or "(B, N, ...)" for two axes and more; numbers must agree.
-        types: one of these; by default any floating type.
-        beside: a tensor whose device it must have, and as many scenes, if the shape begins with B.
+    `shape` is written as in messages, e.g. "(B, N, 3)", or "(B, N, ...)" for two axes and more; numbers must agree. The
+    device, and with a B in `shape` the number of scenes, must be those of `beside`.
     """
     axes = [axis.strip() for axis in shape.strip("(),").split(",")]
     wrong = tensor.ndim < len(axes) - 1 if axes[-1] == "..." else tensor.ndim != len(axes)
@@ -78,6 +73,6 @@ def check(
 
 
 def check_count(count: int) -> None:
-    """Raise ValueError unless one or more are asked for."""
+    """Raise ValueError unless the count is positive."""
     if count < 1:
         raise ValueError(f"count: found {count}, expected at least 1")

@@ -22,8 +22,7 @@ def furthest_point_sample(points: Tensor, count: int) -> Tensor:
 
     From points float32 (B, N, 3), m, N >= 1: indices int64 (B, count) in the order of choice; no gradient flows
     through. The first is point 0; of points equally far the lowest index is chosen; once all are taken index 0 repeats.
-    A point with NaN or infinite coordinates is chosen only as point 0, and then every finite point is infinitely far
-    from it.
+    A point with NaN or infinite coordinates is chosen only as point 0; every finite point is then infinitely far.
     """
     check("points", points, "(B, N, 3)", [torch.float32])
     check_count(count)
@@ -33,8 +32,7 @@ def furthest_point_sample(points: Tensor, count: int) -> Tensor:
 
 
 def ball_query(points: Tensor, centres: Tensor, radius: float, count: int) -> tuple[Tensor, Tensor]:
-    """The first points, by index, around each centre (PointNet++, 3.2): index int64 (B, M, count) and number int64 (B,
-    M).
+    """The first points by index around each centre (PointNet++, 3.2): indices int64 (B, M, count), number int64 (B, M).
 
     Points and centres are float32 (B, N, 3) and (B, M, 3), m. A point belongs to a ball if its squared distance is
     below the squared radius (m) in float32; NaN belongs to none. Indices ascend; where fewer than `count` are found the

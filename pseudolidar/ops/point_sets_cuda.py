@@ -55,7 +55,7 @@ def three_nearest(points: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
 def segment_max(rows: Tensor, starts: Tensor) -> tuple[Tensor, Tensor]:
     """Maxima (S, C) of the segments of rows (R, C), and the row int64 (S, C) of each first maximum, -1 for none.
 
-    A thread a maximum. Starts beyond the rows are taken as their end.
+    One thread for each maximum. Starts beyond the rows are taken as their end.
     """
     # numba has no bfloat16.
     values = rows.to(torch.promote_types(rows.dtype, torch.float32))
@@ -155,8 +155,7 @@ def _segment_max(rows: Any, starts: Any, maxima: Any, first: Any, items: Any) ->
 def furthest_point_sample(points: Tensor, count: int) -> Tensor:
     """Indices int64 (B, count); points float32 (B, N, 3). A block of threads per scene.
 
-    A thread goes through its points only where the newest sample can be nearer to one of them than all before it were:
-    their bounding box tells.
+    A thread skips its points where their bounding box shows that the newest sample can't be the nearest to any of them.
     """
     scenes, number, _ = points.shape
     index = torch.zeros((scenes, count), dtype=torch.int64, device=points.device)
@@ -183,7 +182,9 @@ def furthest_point_sample(points: Tensor, count: int) -> Tensor:
 
 
 def _along_a_curve(points: Tensor, finite: Tensor) -> Tensor:
-    """Order int64 (B, N) of the points along Morton's curve through each scene; those that are not finite anywhere."""
+    """Order int64 (B, N) of the points along Morton's curve through each scene, with points that aren't finite
+    anywhere.
+    """
     still = torch.where(finite[..., None], points, 0).double()
     low, high = still.aminmax(dim=1, keepdim=True)
     cell = ((still - low) / (high - low).clamp(min=1e-30) * (2**_MORTON_BITS - 1)).to(torch.int64)

@@ -124,7 +124,7 @@ def _in_parts(queries: Tensor, points: Tensor) -> Iterator[tuple[slice, Tensor]]
 
 
 def _scenes(index: Tensor) -> Tensor:
-    """The number of the scene of every entry of an index (B, ...), to be broadcast."""
+    """The scene's number for each entry of an index (B, ...), to be broadcast."""
     return torch.arange(len(index), device=index.device).view(-1, *[1] * (index.ndim - 1))
 
 

@@ -59,11 +59,11 @@ def three_nearest(points: Tensor, known: Tensor, threads: int | None = None) -> 
 
 
 class Buckets(NamedTuple):
-    """The finite points of one scene, box by box.
+    """The F finite points of one scene in K boxes.
 
     Attributes:
         number: int64 (F,), the points' indices in the scene, ascending within a box.
-        x, y, z: float32 (F,), their coordinates.
+        x, y, z: float32 (F,).
         start: int64 (K + 1,); box k holds entries start[k] to start[k + 1] - 1.
         low, high: float32 (3, K), the corners of each box, as small as its points allow.
     """
@@ -141,7 +141,7 @@ def _box(points: Floats, number: Ints, low: Floats, high: Floats) -> None:
 
 @cpu_kernel
 def _split(points: Floats, number: Ints, above: Ints, axis: int, low: np.float32, high: np.float32) -> int:
-    """Order the numbers by side of the mean, each side in the order it has; how many are on the lower side."""
+    """Order the numbers by side of the mean, stable on each side; return the number on the lower side."""
     total = np.float64(0)
     for j in range(len(number)):
         total += np.float64(points[number[j], axis])

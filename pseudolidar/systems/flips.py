@@ -46,11 +46,6 @@ class Flips:
         """How many items of each fate; their sum is N."""
         return dict(zip(FATES, np.bincount(self._places, minlength=len(FATES)).tolist(), strict=True))
 
-    def by_group(self, group: NDArray[np.integer], groups: int) -> NDArray[np.int64]:
-        """(G, 4), how many items of each of `FATES` each of G groups has; `group` (N,) is from 0 to G - 1."""
-        counted = np.bincount(len(FATES) * group + self._places, minlength=len(FATES) * groups)
-        return counted.reshape(groups, len(FATES))
-
     @property
     def _places(self) -> NDArray[np.int64]:
         return 2 * np.asarray(~self.before, np.int64) + ~self.after

@@ -57,10 +57,7 @@ def test_found_lost_gained_missed() -> None:
     flips = ObjectFlips(a, b)
     assert flips.flips.fates.tolist() == ["kept", "negative flip", "positive flip", "missed", "negative flip"]
     assert flips.flips.counts() == {"kept": 1, "negative flip": 2, "positive flip": 1, "missed": 1}
-    assert flips.flips.by_group(flips.before.frame, len(flips.before.frame_ids)).tolist() == [
-        [1, 1, 1, 1],
-        [0, 1, 0, 0],
-    ]
+    assert flips.in_frame("000003")[1].tolist() == ["negative flip"]
     rows, fates = flips.in_frame("000007")
     assert rows.tolist() == [1, 2, 3, 4] and fates.tolist() == ["kept", "negative flip", "positive flip", "missed"]
     assert a.depth_m.tolist() == [10, 20, 30, 40, 12]
@@ -122,9 +119,8 @@ def test_the_reverse_update_turns_losses_into_gains(seed: int) -> None:
     a, b = (find_objects(labels, one, CAR, ids) for one in (results, other))
     there, back = ObjectFlips(a, b), ObjectFlips(b, a)
     assert sum(there.flips.counts().values()) == len(a.is_found)
-    assert there.flips.by_group(there.before.frame, len(there.before.frame_ids)).sum(axis=0).tolist() == [
-        there.flips.counts()[fate] for fate in FATES
-    ]
+    of_frames = [fate for frame_id in ids for fate in there.in_frame(frame_id)[1].tolist()]
+    assert {fate: of_frames.count(fate) for fate in FATES} == there.flips.counts()
     swapped = {"negative flip": "positive flip", "positive flip": "negative flip"}
     assert [swapped.get(fate, fate) for fate in there.flips.fates.tolist()] == back.flips.fates.tolist()
 

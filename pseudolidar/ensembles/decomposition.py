@@ -27,12 +27,9 @@ class DiversityDecomposition:
 def augmented_loss(individual: Tensor, ensemble: Tensor, beta: float) -> Tensor:
     """(1 - beta) x mean individual loss + beta x ensemble loss (Jeffares et al., NeurIPS 2023, Section 4).
 
-    Equals mean individual loss - beta x diversity. ValueError for beta outside [0, 1] or losses of other shapes.
-
-    Args:
-        individual: (M,), each member's loss.
-        ensemble: (), the loss of the averaged prediction.
-        beta: 0 trains the members independently, 1 jointly.
+    Equals mean individual loss - beta x diversity. `individual` (M,) is each member's loss, `ensemble` () the loss of
+    the averaged prediction; beta 0 trains the members independently, 1 jointly. ValueError for beta outside [0, 1] or
+    losses of other shapes.
     """
     if not 0 <= beta <= 1:
         raise ValueError(f"beta: found {beta}, expected 0 to 1")
@@ -46,10 +43,8 @@ def augmented_loss(individual: Tensor, ensemble: Tensor, beta: float) -> Tensor:
 def squared_error_decomposition(predictions: Tensor, target: Tensor) -> DiversityDecomposition:
     """Decompose the mean squared error of predictions (M, ...) of a target (...), in the square of its unit.
 
-    Diversity is the predictive variance (over M, not M - 1). Means over all elements, summed in float64.
-
-    Raises:
-        ValueError: no members, no elements, or shapes that differ.
+    Diversity is the predictive variance (over M, not M - 1). Means over all elements, summed in float64; ValueError for
+    no members, no elements, or shapes that differ.
     """
     if predictions.ndim == 0 or predictions.shape[1:] != target.shape or predictions.numel() == 0:
         found, expected = tuple(predictions.shape), ", ".join(["M", *map(str, target.shape)])

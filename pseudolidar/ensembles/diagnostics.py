@@ -13,12 +13,7 @@ MOST_MEMBERS = 16
 
 
 class SquaredErrorTally:
-    """Sums of squared errors of M members over a stream of elements, for every diagnostic.
-
-    Attributes:
-        members: M.
-        count: elements so far.
-    """
+    """Sums of squared errors of M members over a stream of `count` elements, for every diagnostic."""
 
     def __init__(self, members: int) -> None:
         if members < 1:
@@ -30,10 +25,9 @@ class SquaredErrorTally:
         self._ensemble_squared_error = torch.zeros((), dtype=torch.float64)
 
     def add(self, predictions: Tensor, target: Tensor) -> None:
-        """Count predictions (M, P) of P elements with target (P,) in, on any device.
+        """Add the errors of predictions (M, P) of P elements with target (P,), on any device.
 
-        Raises:
-            ValueError: other shapes, or a value that is not finite; nothing is counted then.
+        ValueError for other shapes or a value that is not finite; nothing is added then.
         """
         if predictions.shape != (self.members, *target.shape) or target.ndim != 1:
             found, expected = (tuple(predictions.shape), tuple(target.shape)), ((self.members, "P"), ("P",))
@@ -49,7 +43,7 @@ class SquaredErrorTally:
         self.count += target.numel()
 
     def decomposition(self) -> DiversityDecomposition:
-        """`squared_error_decomposition` of all counted elements; ValueError, as in all diagnostics, if there are none."""
+        """`squared_error_decomposition` of all counted elements; like all diagnostics, ValueError if there are none."""
         self._require_elements()
         return DiversityDecomposition(
             individual=float(self._sums[0].mean() / self.count),
@@ -87,15 +81,12 @@ class SquaredErrorTally:
 def bias_share(predictions: Tensor) -> float:
     """The share of the predictive variance that is only bias (a constant for each member and output), 0 to 1.
 
+    `predictions` are (M, N, ...) of M members for N items. NaN where the members agree on everything, ValueError for no
+    members or no items.
+
     With squared error the variance is the diversity, and 1 - debiased / diversity is this share. The diversity of
     averaged probabilities under cross-entropy has no such part; there, pass a classifier's probabilities as outputs:
     constants that cancel among the members leave the ensemble unchanged, too.
-
-    Args:
-        predictions: (M, N, ...) of M members for N items; NaN is returned where the members agree on everything.
-
-    Raises:
-        ValueError: no members or no items.
     """
     if predictions.ndim < 2 or predictions.numel() == 0:
         raise ValueError(f"predictions: found shape {tuple(predictions.shape)}, expected (M, N, ...), none of them 0")
@@ -107,10 +98,7 @@ def bias_share(predictions: Tensor) -> float:
 def cross_entropy_codependence(logits: Tensor, labels: Tensor) -> tuple[float, ...]:
     """Cross-entropy, nats, of the averaged probabilities of 1, 2 ... M members, each the mean over all choices of them.
 
-    `logits` are (M, N, K), `labels` int64 (N,). Every subset is visited, so M is at most `MOST_MEMBERS`.
-
-    Raises:
-        ValueError: as `cross_entropy_decomposition`, or too many members.
+    Every subset is visited, so ValueError for M above `MOST_MEMBERS`; otherwise as `cross_entropy_decomposition`.
     """
     log_likelihoods = label_log_probabilities(logits, labels)
     members = len(log_likelihoods)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 class Ensemble(nn.Module):
     """M networks that take the same inputs, e.g. PSMNets or Frustum PointNets; ValueError for none.
 
-    The caller averages the outputs: only disparities, probabilities and residuals of one anchor have a meaningful mean.
+    The caller averages the outputs that have a meaningful mean: disparities, probabilities, residuals of one anchor.
     """
 
     def __init__(self, members: Sequence[nn.Module]) -> None:
@@ -26,11 +26,7 @@ class Ensemble(nn.Module):
 
 
 def stacked(outputs: Sequence[Any]) -> Any:
-    """Outputs of M networks as one: tensors are stacked to (M, ...), in tuples and dataclasses part by part.
-
-    Raises:
-        TypeError: outputs of another type.
-    """
+    """Outputs of M networks as one: tensors stacked to (M, ...), tuples and dataclasses by parts; else TypeError."""
     first = outputs[0]
     if isinstance(first, Tensor):
         return torch.stack(list(outputs))

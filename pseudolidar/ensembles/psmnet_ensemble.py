@@ -22,11 +22,7 @@ def is_ensemble(path: str | Path) -> bool:
 
 
 def load_ensemble_weights(path: str | Path) -> list[PSMNetWeights]:
-    """The weights of each member in an ensemble's checkpoint.
-
-    Raises:
-        FormatError: no such file, a truncated one, or not an ensemble's.
-    """
+    """The weights of each member; FormatError for a missing or truncated file, or one that is not an ensemble's."""
     path = Path(path)
     content = load_checkpoint(path)
     arguments = content["arguments"]
@@ -84,8 +80,7 @@ def trained_disparity(
 ) -> TrainedPSMNet:
     """The disparity model of a checkpoint, one network's or an ensemble's; other arguments as for `TrainedPSMNet`.
 
-    Raises:
-        FormatError: no such file, or no weights in it.
+    FormatError where there is no such file, or no weights in it.
     """
     kind = TrainedEnsemble if is_ensemble(checkpoint) else TrainedPSMNet
     return kind(checkpoint, align_corners, max_disparity, precision, device, threads, compile)

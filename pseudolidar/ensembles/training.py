@@ -29,16 +29,11 @@ _HEADS = "classif"
 
 @dataclass(frozen=True, kw_only=True)
 class EnsembleTraining(StereoTraining):
-    """Settings of the training of an ensemble of PSMNets, in addition to those of one network.
+    """Settings of the training of two or more PSMNets, in addition to those of one; InputError for values out of range.
 
-    Attributes:
-        members: M, two or more.
-        beta: in [0, 1]: the objective is (1 - beta) x the mean of the members' losses + beta x the loss of their mean
-            disparity. 0 trains each as if it were alone, on the same batches (only `max_gradient_norm` bounds the
-            gradient of all together), 1 the ensemble alone.
-
-    Raises:
-        InputError: members or beta out of range; or as `StereoTraining`.
+    The objective is (1 - beta) x the mean of the members' losses + beta x the loss of their mean disparity, beta in
+    [0, 1]. 0 trains each as if it were alone, on the same batches (only `max_gradient_norm` bounds the gradient of all
+    together), 1 the ensemble alone.
     """
 
     members: int

@@ -52,8 +52,7 @@ class Illustration:
 
     Attributes:
         name: of its files.
-        title: which figure of the paper, and which error.
-        story: a few sentences for the report.
+        title, story: figure of the paper and error; a few sentences for the report.
         vertices: the system before the update.
         update: replaces the vertex of the same name.
         grown: the term of the decomposition that the figure is about.
@@ -148,14 +147,13 @@ def _three_models(
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """A finished system, before or after the update.
+    """A finished system, before or after the update; mappings are by vertex.
 
     Attributes:
-        learners, parameters: by vertex; the parameters are those after training.
-        predictions: by vertex, (N, L).
-        losses: by vertex, its mean test loss.
-        bayes: l(w*), percent wrong.
-        decomposition: of w's test loss, percent wrong.
+        parameters: after training.
+        predictions: (N, L).
+        losses: mean test losses.
+        bayes, decomposition: l(w*), and of w's test loss, percent wrong.
         error_correlation: between the errors of two upstream models; None where there is one.
     """
 

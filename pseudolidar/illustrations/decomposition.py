@@ -18,8 +18,7 @@ class ErrorDecomposition:
     """Terms of a downstream model's excess over the Bayes-optimal loss.
 
     Attributes:
-        terms: name -> expectation of a difference of two losses, in the unit of the loss, causes nearest to the
-            data first.
+        terms: expectations of differences of two losses, in the unit of the loss, causes nearest to the data first.
         total: E[l(w∘v) - l(w*)], from these two losses alone.
     """
 

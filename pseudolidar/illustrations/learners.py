@@ -36,9 +36,7 @@ def percent_wrong(probability: NDArray[np.float64], positive: NDArray[np.bool_])
 class Learner(ABC):
     """A way to learn from a known distribution: a base for frozen dataclasses whose attributes determine it.
 
-    Attributes:
-        trained: whether there is anything to fit.
-        unit: of the test loss; empty for a pure number.
+    `trained`: whether there is anything to fit. `unit` is that of the test loss, empty for a pure number.
     """
 
     trained: ClassVar[bool] = True
@@ -141,9 +139,8 @@ _AT_ONCE = 256
 class QuadraticClassifier(Downstream):
     """A quadratic classifier from few labelled examples by ridge regression, fitted for every possible draw of them.
 
-    Attributes:
-        shown: labelled examples, drawn without replacement, every draw equally likely.
-        ridge: weight of the squared coefficients except the constant.
+    `shown` examples are drawn without replacement, every draw equally likely; `ridge` is the weight of the squared
+    coefficients except the constant.
     """
 
     shown: int = 6

@@ -37,12 +37,7 @@ def table_rows(bits: NDArray[np.bool_]) -> NDArray[np.int64]:
 
 @dataclass(frozen=True)
 class HalfPlane:
-    """Points p with normal . p > offset are called positive.
-
-    Attributes:
-        normal: of unit length, towards the positive side.
-        offset: of the boundary from the origin, along the normal.
-    """
+    """Points p with normal . p > offset are called positive; the normal has unit length."""
 
     normal: tuple[float, float]
     offset: float
@@ -104,8 +99,7 @@ def quadratic_features(points: NDArray[np.float64]) -> NDArray[np.float64]:
 def best_conic(points: NDArray[np.float64], positive: NDArray[np.bool_]) -> NDArray[np.float64]:
     """The quadratic classifier of points (N, 2) with the fewest errors, and for the same errors the simplest.
 
-    Returns (6,) coefficients of `quadratic_features`; positive values mean the positive class. Points are of about unit
-    scale.
+    (6,) coefficients of `quadratic_features`, positive values for the positive class; points are of about unit scale.
 
     A mixed-integer programme finds the fewest examples to give up, coefficients being within [-1, 1] and the others
     having class * value >= 1e-4. A linear programme then finds the smallest sum of absolute coefficients (without the

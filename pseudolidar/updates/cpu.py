@@ -63,12 +63,8 @@ def new_rows(
 ) -> int:
     """Fill `new` for the evaluated items (B,) from what is stored of all items, and `before` with their old labels.
 
-    Args:
-        likelihood: (K, K), the confusion matrix.
-        rule, ratio: one of the numbers above; the ratio of COST_RATIO.
-
-    Returns:
-        index of this chunk's first item whose predicted label is impossible; -1 if there is none.
+    Returns the index of this chunk's first item whose predicted label is impossible, or -1. `likelihood` is the
+    confusion matrix (K, K), `rule` one of the numbers above, `ratio` that of COST_RATIO.
     """
     classes = stored.posterior.shape[1]
     belief = np.empty(classes, np.float64)

@@ -36,10 +36,7 @@ class StepRecord:
 class State:
     """The part of a store that decides what is valid: rows of the arrays beyond `items` do not count.
 
-    Attributes:
-        items, classes: N, K.
-        prior: K probabilities, rounded to float32.
-        steps: the finished ones.
+    `items`, `classes` are N, K; `prior` is K probabilities, rounded to float32; `steps` are the finished ones.
     """
 
     items: int

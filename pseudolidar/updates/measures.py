@@ -20,8 +20,7 @@ _TOLERANCE = 1e-6
 class ConfusionMatrix:
     """`values[i, k]` = P(the classifier predicts i | the label is k), (K, K).
 
-    Raises:
-        ValueError: another shape, a value outside [0, 1], a column whose sum is off 1 by more than 1e-6.
+    ValueError for another shape, a value outside [0, 1], a column whose sum is off 1 by more than 1e-6.
     """
 
     values: NDArray[np.float64]

@@ -34,11 +34,9 @@ _PARTS_WITHOUT_PROGRESS = 20
 
 @dataclass(frozen=True, eq=False)
 class UpdateStep:
-    """The change of the stored labels by a step; memory maps of files that stay until the next step.
+    """The labels of the evaluated `items` (B,), ascending, before and after a step (B,), -1 for none.
 
-    Attributes:
-        items: (B,), the evaluated items, ascending.
-        before, after: (B,), their stored labels before and after the step, -1 for none.
+    Memory maps of files that stay until the next step.
     """
 
     items: NDArray[np.int64]
@@ -62,8 +60,7 @@ def write_step(
 ) -> None:
     """Compute a step's rows in chunks into `folder`, which appears whole or not at all.
 
-    Raises:
-        ValueError: items that were not requested, labels that are impossible.
+    ValueError for items that were not requested and labels that are impossible.
     """
     classes = len(confusion.values)
     layout: dict[str, tuple[str, tuple[int, ...]]] = {

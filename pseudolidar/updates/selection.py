@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pseudolidar.kernels import cpu_kernel, in_chunks
 
 Selection = Literal["entropy", "random"]
-"""What is evaluated again: what is most uncertain, by the entropy of the posterior, or a random choice."""
+"""How items are chosen for evaluation: by highest entropy of the posterior, or at random."""
 
 Bits = NDArray[np.uint32]
 

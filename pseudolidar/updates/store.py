@@ -55,12 +55,10 @@ class PredictionStore:
     def create(
         cls, folder: str | Path, items: int, classes: int, prior: ArrayLike | None = None, keep_votes: bool = False
     ) -> "PredictionStore":
-        """A new store, nothing evaluated yet.
+        """A new store in a missing or empty folder, nothing evaluated yet.
 
         Args:
-            folder: does not exist, or is empty.
-            items: N, 0 or more.
-            classes: K, 1 to 32,767.
+            items, classes: N, 0 or more, and K, 1 to 32,767.
             prior: (K,), probabilities of the classes; None: uniform.
             keep_votes: also count votes, which `MajorityVote` needs; 2 K bytes per item.
         """

@@ -38,8 +38,8 @@ def visible_points(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The points (M, 3) that the left colour camera sees, and their heights (M,), the velodyne z, m.
 
-    The input (N, >= 3) is in the velodyne frame, m, the result in the rectified camera frame, m, with z up to `max_depth`.
-    `image_size` is height and width, px.
+    From points (N, >= 3) in the velodyne frame, m; the result is in the rectified camera frame, m, with z up to
+    `max_depth`. `image_size` is height and width, px.
     """
     rectified = calibration.velodyne_to_rect(points)
     pixels, depth = calibration.rect_to_image(rectified)

@@ -35,9 +35,7 @@ def clip_segments(
 ) -> NDArray[np.float64]:
     """The visible parts (M, 2, 2) of line segments, pixels u, v of both ends; segments out of view are left out.
 
-    Args:
-        starts, ends: (N, 3) homogeneous pixels (u w, v w, w), w in m.
-        image_size: height and width, px.
+    `starts`, `ends`: (N, 3) homogeneous pixels (u w, v w, w), w in m; `image_size`: height and width, px.
     """
     normals, offsets = _view_planes(image_size)
     inside_start, inside_end = starts @ normals.T - offsets, ends @ normals.T - offsets
@@ -54,9 +52,7 @@ def clip_segments(
 def clip_polygon(corners: NDArray[np.float64], image_size: tuple[int, int]) -> NDArray[np.float64]:
     """The visible part (M, 2) of a convex polygon, pixels u, v; M is 0 out of view (Sutherland & Hodgman 1974).
 
-    Args:
-        corners: (N, 3) homogeneous pixels (u w, v w, w), w in m.
-        image_size: height and width, px.
+    `corners`: (N, 3) homogeneous pixels (u w, v w, w), w in m; `image_size`: height and width, px.
     """
     polygon = corners
     for normal, offset in zip(*_view_planes(image_size), strict=True):

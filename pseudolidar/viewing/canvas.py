@@ -166,8 +166,7 @@ def legend_row(figure: Figure, handles: Sequence[Line2D], left_in: float, top_in
 def require_figure_path(path: str | Path) -> None:
     """Check before long work that a figure can be written to this file.
 
-    Raises:
-        FormatError: another suffix than `FIGURE_SUFFIXES`, or a folder of that name.
+    FormatError for another suffix than `FIGURE_SUFFIXES`, or a folder of that name.
     """
     require_output_file(path, FIGURE_SUFFIXES, "a figure")
 

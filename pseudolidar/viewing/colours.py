@@ -41,7 +41,7 @@ _SPARE = ("third", "fourth", "fifth")
 
 
 def source_colours(names: Iterable[str]) -> dict[str, str]:
-    """"#rrggbb" for each source of disparity or points: y grey, u orange, u' blue, others from the spare colours.
+    """ "#rrggbb" for each source of disparity or points: y grey, u orange, u' blue, others from the spare colours.
 
     The first word of a name decides: "u (depth MAE)" is u.
     """

@@ -85,12 +85,9 @@ def range_figure(panels: Mapping[str, Mapping[str, Sequence[float]]], ranges: Se
     """Errors by range of depth as grouped bars with their values, one panel for each study, one scale, 10 inches wide.
 
     Args:
-        panels: title (e.g. "this study") -> model (u, u') -> a value for each range; NaN leaves a gap.
+        panels: title (e.g. "this study") -> model (u, u') -> a value for each range, otherwise ValueError; NaN: a gap.
         ranges: names of the ranges, e.g. ("0–max", "0–20", "20–40", "40–max").
         quantity: name of the values, with the unit, e.g. "disparity MAE (px)".
-
-    Raises:
-        ValueError: a model has another number of values than there are ranges.
     """
     for title, models in panels.items():
         for name, values in models.items():
@@ -121,11 +118,9 @@ def range_figure(panels: Mapping[str, Mapping[str, Sequence[float]]], ranges: Se
 
 @dataclass(frozen=True, eq=False)
 class DepthCurve:
-    """A value in B bins of depth.
+    """A value in B bins of depth, with rising edges (B + 1,).
 
-    Attributes:
-        edges_m: (B + 1,), rising.
-        estimates: B values with their intervals; NaN where a bin has no value, or no interval.
+    `estimates` are B values with their intervals; NaN where a bin has no value, or no interval.
     """
 
     edges_m: NDArray[np.float64]

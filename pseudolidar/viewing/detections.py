@@ -79,11 +79,8 @@ def detections_figure(title: str, lines: Sequence[str], detections: Detections, 
     """The image with 3D boxes (2D ones thinner) and the cloud from above with range rings, 10 inches wide.
 
     Each class has its colour; every box has its score beside it, if there is room. Sheets of one camera have one size,
-    an even number of pixels both ways, so that a drive's pictures make a film.
-
-    Args:
-        lines: smaller, below the title: models, counts.
-        max_depth: how far the cloud is shown, m.
+    an even number of pixels both ways, so that a drive's pictures make a film. `lines` (models, counts) are smaller,
+    below the title; the cloud is shown up to `max_depth`, m.
     """
     lines = [row for line in lines for row in textwrap.wrap(line, _LINE_LETTERS)]
     height_px, width_px = detections.image_size

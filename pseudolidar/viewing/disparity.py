@@ -27,11 +27,9 @@ def _colourise(values: NDArray[np.floating], low: float, high: float, name: str)
 
 
 def colourise_disparity(disparity: NDArray[np.floating], max_disparity: float) -> NDArray[np.uint8]:
-    """A disparity map as uint8 (H, W, 3) RGB: far dark blue, near yellow (viridis), unknown dark grey.
+    """A disparity map (H, W), px, as uint8 (H, W, 3) RGB: far dark blue, near yellow (viridis), unknown dark grey.
 
-    Args:
-        disparity: (H, W) px; 0, NaN and infinity are unknown.
-        max_disparity: px; it and everything above get the last colour.
+    0, NaN and infinity are unknown; `max_disparity` and everything above get the last colour.
     """
     colours = _colourise(disparity, 0.0, max_disparity, _DISPARITY_MAP)
     colours[~_known(disparity)] = UNKNOWN_RGB
@@ -39,11 +37,9 @@ def colourise_disparity(disparity: NDArray[np.floating], max_disparity: float) -
 
 
 def colourise_error(error_px: NDArray[np.floating], limit_px: float) -> NDArray[np.uint8]:
-    """Signed errors as uint8 (H, W, 3) RGB: too small blue, right white, too large red, NaN (unknown) dark grey.
+    """Errors (H, W), predicted minus exact, as uint8 (H, W, 3) RGB: too small blue, right white, too large red.
 
-    Args:
-        error_px: (H, W) predicted minus exact disparity.
-        limit_px: errors of this size and beyond get the end colours.
+    NaN (unknown) is dark grey; errors of `limit_px` and beyond get the end colours.
     """
     colours = _colourise(error_px, -limit_px, limit_px, _ERROR_MAP)
     colours[~np.isfinite(error_px)] = UNKNOWN_RGB

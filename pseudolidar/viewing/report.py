@@ -22,11 +22,9 @@ from pseudolidar.viewing.colours import THEME
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """A figure or an image with its caption.
+    """A matplotlib figure (as SVG, follows the page's theme) or an image, uint8 (H, W, 3) RGB (as PNG).
 
-    Attributes:
-        image: a matplotlib figure (as SVG, follows the page's theme) or uint8 (H, W, 3) RGB (as PNG).
-        caption: also the text for screen readers.
+    The caption is also the text for screen readers.
     """
 
     image: Figure | NDArray[np.uint8]

@@ -40,12 +40,8 @@ def scene_geometries(
 ) -> list[Any]:
     """The parts of the scene, in the velodyne frame: the cloud, a line set for each box, the sensor's axes.
 
-    Args:
-        points: (N, >= 3) velodyne frame, m, coloured by height.
-        truth, detections: boxes in the rectified camera frame; a cross marks the front.
-
-    Raises:
-        SceneError: Open3D can't be loaded.
+    The points (N, >= 3) are in the velodyne frame, m, coloured by height; the boxes in the rectified camera frame, a
+    cross marks their front. SceneError where Open3D can't be loaded.
     """
     open3d = load_open3d()
     to_vectors = open3d.utility.Vector3dVector
@@ -68,8 +64,7 @@ def show_scene(
 ) -> None:
     """Open a window with `scene_geometries`, seen from behind the sensor; returns when it is closed.
 
-    Raises:
-        SceneError: Open3D can't be loaded, or there is no display.
+    SceneError where Open3D can't be loaded or there is no display.
     """
     open3d = load_open3d()
     # Without a display some versions of Open3D draw off screen, into a window that nobody sees or can close.

@@ -33,6 +33,8 @@ _PIXELS, _CLASSES, _IMAGES = 64, 10, 1797
 class DigitsEnsembles:
     """Ensembles of networks with one hidden layer, on few images, so that generalisation matters.
 
+    InputError for a number out of its range.
+
     Attributes:
         loss: cross-entropy of averaged probabilities; or squared error of averaged outputs, with targets 1 for the
             image's digit and 0 for the others.
@@ -43,9 +45,6 @@ class DigitsEnsembles:
         training_images: the others of the 1797 are for testing.
         epochs, batch, learning_rate: of Adam; a fixed schedule without early stopping.
         every: epochs between two measurements.
-
-    Raises:
-        InputError: a number out of its range.
     """
 
     loss: Loss

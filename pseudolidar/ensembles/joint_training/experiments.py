@@ -50,11 +50,9 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Training:
-    """The course of one ensemble's training.
+    """The course of one ensemble's training; the last of the snapshots is the trained ensemble.
 
-    Attributes:
-        loss: what it was trained on, for people.
-        snapshots: in the order of steps; the last is the trained ensemble.
+    `loss` is the name of the loss that it was trained on.
     """
 
     loss: str
@@ -110,20 +108,14 @@ def _measurement(found: Mapping[str, Any]) -> Measurement:
 
 @dataclass(frozen=True, eq=False)
 class Design:
-    """The plan of an experiment.
+    """The plan of an experiment; InputError for a beta without some seed, without beta 0 or with no other beta.
 
     Attributes:
-        name: of its files.
-        title: for people.
+        name, title: of its files; for people.
         setting: what is trained on what, in a few sentences.
-        compared: the loss that is decomposed, e.g. "cross-entropy".
-        unit: of that loss; empty for a pure number.
+        compared, unit: the loss that is decomposed, e.g. "cross-entropy", and its unit; empty for a pure number.
         step: unit of training steps, e.g. "epochs".
-        stages: (beta, seed) -> the stage that writes the measurements; every beta with every seed, beta 0 among them.
-            Stages of one seed differ in beta alone.
-
-    Raises:
-        InputError: a beta without some seed, no beta 0 or no other one.
+        stages: (beta, seed) -> the stage that writes the measurements; stages of one seed differ in beta alone.
     """
 
     name: str
@@ -173,8 +165,7 @@ class Experiment:
 def run_experiments(store: ArtifactStore, designs: Sequence[Design], workers: int = 1) -> list[Experiment]:
     """Train every ensemble that is not there yet, and read the measurements.
 
-    Raises:
-        InputError: two designs with the same name (their files would collide), or a stage failed.
+    InputError if two designs have the same name (their files would collide) or a stage fails.
     """
     names = [design.name for design in designs]
     if len(set(names)) < len(names):

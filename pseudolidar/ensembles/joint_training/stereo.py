@@ -30,19 +30,15 @@ _MODEL_FILE = "model.pt"
 
 @dataclass(frozen=True, kw_only=True)
 class StereoEnsembles:
-    """Ensembles of PSMNets to train, their data, and how often they are measured.
+    """Ensembles of PSMNets to train, their data, and how often they are measured; InputError for numbers out of range.
 
     Attributes:
         data: a town; its training split should be small, as the question is what does not generalise.
         training: of every ensemble; its `beta` is ignored.
         betas: of the augmented objective.
-        seed: of the town, and of the first training.
-        seeds: trainings for each beta, with `seed`, `seed` + 1, ...
+        seed, seeds: of the town and the first training; trainings for each beta, with `seed`, `seed` + 1, ...
         moments: how often each training is measured, evenly spaced, the last time at its end.
         frames: the first ones of each split that are measured.
-
-    Raises:
-        InputError: no betas, seeds, moments or frames.
     """
 
     data: TownData
@@ -122,13 +118,7 @@ class TrainEnsemble:
 
 @dataclass(frozen=True)
 class MeasureEnsemble:
-    """Measures one ensemble after some steps of its training: a `Task` of the stage runner.
-
-    Attributes:
-        training: settings of that training.
-        steps: training steps after which it is measured.
-        frames: how many of each split it is measured on.
-    """
+    """Measures one ensemble after these steps of `training`, on the first `frames` frames of each split: a `Task`."""
 
     training: EnsembleTraining
     steps: tuple[int, ...]

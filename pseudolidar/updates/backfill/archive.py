@@ -70,10 +70,9 @@ class Archive:
 
     @cached_property
     def store(self) -> PredictionStore:
-        """The prediction store; its prior is the frequency of each label on the labelled frames.
+        """The prediction store, its prior the frequency of each label on the labelled frames.
 
-        Raises:
-            FormatError: the folder was made with other candidates, labelled frames or `min_iou`.
+        FormatError where the folder was made with other candidates, labelled frames or `min_iou`.
         """
         inputs = {
             "candidates": self.candidates.digest,
@@ -105,12 +104,11 @@ class Archive:
     def advance(self, budget: float, rule: Rule, selection: Selection, seed: int) -> Waiting | None:
         """Update by one version after the other until results are missing; after an interruption call it again.
 
+        Returns the version to run next and its frames; None when all versions are finished.
+
         Args:
             budget: fraction or number of frames on which each version after the first is run, see `frame_count`.
             selection, seed: see `frames_to_run`.
-
-        Returns:
-            the version to run next and its frames; None when all versions are finished.
 
         Raises:
             FormatError: missing results of the first version, broken results of any; or a folder made with other

@@ -17,12 +17,7 @@ from pseudolidar.updates import Selection
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """N candidate boxes in F frames.
-
-    Attributes:
-        frame: (N,), the frame of each box, 0 to F - 1, rising.
-        box2d: (N, 4), left, top, right, bottom in px.
-    """
+    """N boxes `box2d` (N, 4) left, top, right, bottom in px; `frame` (N,) of each, 0 to F - 1, rising."""
 
     frame_ids: tuple[str, ...]
     frame: NDArray[np.int64]
@@ -97,14 +92,10 @@ def frame_count(budget: float, frames: int) -> int:
 def frames_to_run(
     candidates: Candidates, entropy: NDArray[np.floating], count: int, selection: Selection, seed: int
 ) -> NDArray[np.int64]:
-    """The frames on which to run a new version, at most `count`, rising.
+    """The frames on which to run a new version, at most `count`, rising: the most uncertain ones, or random ones.
 
-    A run of a frame renews the labels of all its items, so a frame is worth the sum of their entropies. Frames without
-    candidates are never chosen: nothing stored could change.
-
-    Args:
-        entropy: (N,), of the items' posteriors, nats.
-        selection: the frames with the largest sums (the seed orders ties), or random frames.
+    A run of a frame renews the labels of all its items, so a frame is worth the sum of their entropies (N,), nats. The
+    seed orders ties. Frames without candidates are never chosen: nothing stored could change.
     """
     frames = np.random.default_rng(seed).permutation(np.unique(candidates.frame))
     if selection == "entropy":

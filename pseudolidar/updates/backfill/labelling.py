@@ -19,12 +19,9 @@ BACKGROUND = 0
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """One version's labels of N candidates.
+    """One version's labels (N,) of N candidates, of `LABELS`.
 
-    Attributes:
-        label: (N,), of `LABELS`.
-        row: (N,), the row of `detections.objects` that gave the label; -1 for background.
-        detections: all of the version's in the candidates' frames.
+    `row` (N,) is the row of `detections.objects` that gave the label, -1 for background.
     """
 
     label: NDArray[np.int16]

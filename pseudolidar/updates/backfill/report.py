@@ -37,11 +37,9 @@ class StoredLabels:
 
     Attributes:
         name: which versions gave them.
-        frames: on which the newest of these versions was run.
-        items: candidates in those frames.
+        frames, items: on which the newest of these versions was run, and the candidates in them.
         changed: items whose label differs from the one stored at the beginning.
-        changes: against the labels at the beginning; None without ground truth.
-        wrong: change of the percentage of wrong labels since the beginning; None without ground truth.
+        changes, wrong: since the beginning (wrong: of the percentage of wrong labels); None without ground truth.
         objects: by class, flips of objects on the ground; empty without ground truth and at the beginning.
     """
 
@@ -57,10 +55,8 @@ class StoredLabels:
 def budgets_figure(trials: Sequence[Trial], beginning: Changes, frames: int) -> Figure:
     """Flips and errors of each policy against the labels at the beginning, over the percentage of frames that it runs.
 
-    Args:
-        trials: at least one, of at most four policies, in the order of the legend.
-        beginning: the labels at the beginning against themselves.
-        frames: number of frames in the archive.
+    `trials` has one to four policies, in the order of the legend; `beginning` is the labels at the beginning against
+    themselves, `frames` the number of frames in the archive.
     """
     policies = dict.fromkeys((trial.rule, trial.selection) for trial in trials)
     grid = Grid(columns=len(_PANELS), gap_in=0.5, left_in=0.42, right_in=0.1)
@@ -107,7 +103,6 @@ def backfill_report(
 
     Args:
         stored: the labels at the beginning first.
-        truth: of the archive's candidates, if there are labels.
         trials, figure: compared budgets; empty and None unless every version has results on the whole archive.
         facts: shown under the first paragraph.
         configuration: resolved, as text.

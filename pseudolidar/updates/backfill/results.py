@@ -18,10 +18,7 @@ from pseudolidar.updates.backfill.labelling import BACKGROUND, LABELS, Predictio
 
 
 def write_replacements(path: Path, candidates: Candidates, step: UpdateStep, posterior: NDArray[np.float32]) -> None:
-    """Write a CSV line for each item whose label a step changed: frame, box (px), both labels, the new one's posterior.
-
-    `posterior` (N, K) is the one after the step.
-    """
+    """Write a CSV line for each label that a step changed: frame, box (px), both labels, the new one's posterior."""
     changed = step.before != step.after
     rows = zip(*(values[changed].tolist() for values in (step.items, step.before, step.after)), strict=True)
     with replacing(path) as temporary, temporary.open("w", newline="") as file:

@@ -47,12 +47,9 @@ class BackfillSettings:
 
 @dataclass(frozen=True, eq=False)
 class BackfillResult:
-    """The output of a run.
+    """The output of a run: the report, and the folder of the stored objects as KITTI result files.
 
-    Attributes:
-        results: folder of the stored objects as KITTI result files.
-        replacements: a CSV file for each finished version after the first.
-        waiting: the version to run next; None when all are finished.
+    `replacements`: a CSV file for each finished version after the first. `waiting`: the version to run next, if any.
     """
 
     report: Report
@@ -64,11 +61,8 @@ class BackfillResult:
 def run_backfill(settings: BackfillSettings, configuration: str) -> BackfillResult:
     """Update as far as there are results; write the results, report.html and, if budgets are compared, budgets.png.
 
-    `configuration` is the settings as text, for the report.
-
-    Raises:
-        FormatError: missing or broken files, see `Archive` and `read_candidates`; the output folder is a file.
-        InputError: settings out of range or in conflict.
+    `configuration` is the settings as text, for the report. FormatError for missing or broken files (see `Archive`,
+    `read_candidates`) or if the output folder is a file; InputError for settings out of range.
     """
     require_output_folder(settings.output, "the archive")
     frames, labelled = (ObjectDataset(settings.data, split) for split in (settings.archive, settings.labelled))

@@ -25,10 +25,10 @@ class Changes:
     """Two sets of labels of the same items, compared with the truth.
 
     Attributes:
-        positive: positive flips of objects: only the later label is right, the object is found.
-        negative: negative flips of objects: only the earlier label is right, the object is lost.
-        added: items (background, or an object of another class) that only the later labels wrongly call a class.
-        removed: items that only the earlier labels wrongly call a class.
+        positive, negative: flips of objects: only the later label is right (the object is found), only the earlier one
+            (the object is lost).
+        added, removed: items (background, or an object of another class) that only the later labels, only the earlier
+            labels wrongly call a class.
         accuracy: fraction of the items whose later label is right.
     """
 
@@ -80,10 +80,8 @@ def object_flips(
 ) -> dict[str, ObjectFlips]:
     """By class, flips of all objects by their place on the ground, whether or not a candidate covers them.
 
-    KITTI's matching in bird's eye view at the looser IoUs; every stored object is kept, whatever its score.
-
-    Args:
-        before, after: labels (N,) and the predictions that gave them, oldest first, see `stored_objects`.
+    KITTI's matching in bird's eye view at the looser IoUs; every stored object is kept, whatever its score. `before`
+    and `after`: labels (N,) and the predictions that gave them, oldest first, see `stored_objects`.
     """
     ends = [stored_objects(candidates, label, np.ones(len(label)), sources) for label, sources in (before, after)]
     by_class = {}
@@ -113,9 +111,7 @@ def _all_found(
 class Trial:
     """One rule and selection at one budget, scored against the labels of the first version.
 
-    Attributes:
-        frames: number on which each later version was run.
-        runs: one; several with other seeds where frames are chosen at random.
+    Each later version was run on `frames` frames; several `runs` have other seeds where frames are chosen at random.
     """
 
     rule: Rule
@@ -139,11 +135,8 @@ def compare_policies(
 ) -> list[Trial]:
     """Update the archive by all versions under each policy and budget; the stored state is not touched.
 
-    Args:
-        labelled: gives the prior.
-        versions: with their predictions of all candidates, oldest first.
-        budgets: see `frame_count`.
-        seeds: a run for each where frames are chosen at random; otherwise only the first is used.
+    `labelled` gives the prior; `versions` come with their predictions of all candidates, oldest first; `budgets` are as
+    for `frame_count`. Each seed is a run where frames are chosen at random; otherwise only the first seed is used.
     """
     tasks = [(*policy, budget) for policy in policies for budget in budgets]
     trials = []

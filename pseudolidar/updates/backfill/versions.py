@@ -68,9 +68,8 @@ class Version:
 def versions_from(given: Mapping[str, Any], min_score: float | Mapping[str, float] | None) -> tuple[Version, ...]:
     """Versions as a configuration gives them, in its order; InputError for another shape.
 
-    Args:
-        given: name -> a folder of result files, several, or {results: one or several, min_score: ...}.
-        min_score: of versions without their own: a number for all classes, or by class; None: `best_scores`.
+    `given`: name -> a folder of result files, several, or {results: one or several, min_score: ...}. `min_score` is for
+    versions without their own: a number for all classes, or by class; None: `best_scores`.
     """
     versions = []
     for name, what in given.items():

@@ -24,9 +24,8 @@ class AgainstReplace:
     Attributes:
         flips_fraction: accumulated negative flips as a fraction of replace's mean; the interval is that of the flips
             minus `FLIPS_FRACTION` of replace's, paired by seed.
-        flips_verdict: whether `flips_fraction` is at most `FLIPS_FRACTION`.
         accuracy_points: final accuracy minus replace's, paired by seed.
-        accuracy_verdict: whether `accuracy_points` is at least -`ACCURACY_LOSS`.
+        flips_verdict, accuracy_verdict: whether they are at most `FLIPS_FRACTION` and at least -`ACCURACY_LOSS`.
     """
 
     rule: Rule

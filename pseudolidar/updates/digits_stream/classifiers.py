@@ -88,11 +88,8 @@ def digits_stream(kinds: Sequence[Kind], seed: int) -> DigitsStream:
     """Fit classifiers on one half of scikit-learn's 1,797 digits (8 x 8 pixels), and apply them to the other.
 
     A confusion matrix comes from five-fold cross-validation on the source half: predictions on its own training images
-    would make a classifier look better than it is.
-
-    Args:
-        kinds: in the order of arrival.
-        seed: of the halves (stratified, the target half shuffled), the folds, and classifiers that draw.
+    would make a classifier look better than it is. The seed decides the halves (stratified, the target half shuffled),
+    the folds, and classifiers that draw.
     """
     images, digits = load_digits(return_X_y=True)
     source, target, source_digits, target_digits = train_test_split(

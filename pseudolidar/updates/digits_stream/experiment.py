@@ -32,9 +32,8 @@ ARRIVAL_STEP = 2
 class Policy:
     """How stored predictions are kept up to date.
 
-    Attributes:
-        budget: fraction of the items that a step may evaluate, in (0, 1]; the first step evaluates all.
-        growing: half of the items arrive only at `ARRIVAL_STEP`.
+    A step may evaluate a fraction `budget` of the items, in (0, 1]; the first step evaluates all. With `growing`, half
+    of the items arrive only at `ARRIVAL_STEP`.
     """
 
     rule: Rule
@@ -49,12 +48,9 @@ class Policy:
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """The result of a policy on N items in T steps.
+    """The labels (T, N) of N items after each of T steps of a policy, -1 for none, and which were `evaluated` in it.
 
-    Attributes:
-        labels: (T, N), stored after each step; -1 where there is none.
-        evaluated: (T, N).
-        present: (T,), how many items, counted from the first, there were at each step.
+    `present` (T,) is how many items, counted from the first, there were at each step.
     """
 
     labels: NDArray[np.int16]
@@ -123,12 +119,9 @@ def score(run: Run, truth: NDArray[np.int16]) -> Scores:
 
 @dataclass(frozen=True, eq=False)
 class Experiment:
-    """All scores on one kind of stream.
+    """All scores on one kind of stream: T classifiers, S seeds counted from 0, N items of a target half.
 
     Attributes:
-        kinds: the T classifiers.
-        items: N, of a target half.
-        seeds: S, counted from 0.
         budgets: fractions of the items, rising.
         growing_budget: the budget where the data set grows; None: it does not.
         rules: in the order of tables and figures.
@@ -170,7 +163,6 @@ def run_experiment(
     """Run the streams of seeds 0, 1, ... under every policy; InputError for settings out of range.
 
     Args:
-        kinds: the classifiers in the order of arrival.
         seeds: how many, two or more; each has its own halves of the images and its own classifiers.
         budgets: fractions of the items that a step may evaluate, each once.
         cost_ratios: |c_NF / c_PF| of each CostRatio rule.

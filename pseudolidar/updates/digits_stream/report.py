@@ -48,10 +48,7 @@ _HOW: Mapping[Selection, str] = {"entropy": "those of highest entropy", "random"
 def stream_report(
     diverse: Experiment, alike: Experiment, figures: Mapping[Selection, Figure], configuration: str
 ) -> Report:
-    """Classifiers, verdicts, curves and all numbers of both streams.
-
-    `figures` are those of `stream_figures` for `diverse`; `configuration` is resolved, as text.
-    """
+    """Classifiers, verdicts, curves (`stream_figures` of `diverse`) and all numbers of both streams."""
     growing, note = diverse.growing_budget, _intervals_note(diverse)
     pictures = [Picture(figure, f"Items selected: {_HOW[selection]}. {note}") for selection, figure in figures.items()]
     compared = [_selection_table(diverse)] if len(figures) > 1 else []

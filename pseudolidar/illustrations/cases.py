@@ -53,8 +53,7 @@ class Illustration:
     Attributes:
         name: of its files.
         title, story: figure of the paper and error; a few sentences for the report.
-        vertices: the system before the update.
-        update: replaces the vertex of the same name.
+        vertices, update: the system before; what replaces the vertex of the same name.
         grown: the term of the decomposition that the figure is about.
     """
 
@@ -149,12 +148,8 @@ def _three_models(
 class State:
     """A finished system, before or after the update; mappings are by vertex.
 
-    Attributes:
-        parameters: after training.
-        predictions: (N, L).
-        losses: mean test losses.
-        bayes, decomposition: l(w*), and of w's test loss, percent wrong.
-        error_correlation: between the errors of two upstream models; None where there is one.
+    Predictions are (N, L), `losses` mean test losses, `bayes` l(w*), percent wrong. `decomposition` is of w's test
+    loss, percent wrong; `error_correlation` is between two upstream models' errors, None where there is one model.
     """
 
     learners: Mapping[str, Learner]

@@ -17,12 +17,10 @@ _COUNT = 420
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """A distribution: N examples of equal probability.
+    """A distribution: N examples of equal probability, with inputs x (N, 2).
 
-    Attributes:
-        x: (N, 2), the input.
-        positive: (N,), the class that the downstream model predicts.
-        target: (N, 2), the point that an upstream regression predicts; (N, 0) where upstream models predict the class.
+    `positive` (N,) is the class that the downstream model predicts. `target` (N, 2) is the point that an upstream
+    regression predicts; (N, 0) where upstream models predict the class.
     """
 
     x: NDArray[np.float64]

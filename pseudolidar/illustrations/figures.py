@@ -160,10 +160,7 @@ def _places(extent: Extent, count: int) -> NDArray[np.float64]:
 
 
 def _says(state: State, name: str, extent: Extent) -> NDArray[np.float64]:
-    """The probability (G, G) that a classifier says positive on a grid over the panel.
-
-    In Figure 4 the panel is the input plane of u and v, in the others the plane of v's predictions.
-    """
+    """Probabilities (G, G) of positive on the panel: the plane of u's and v's inputs (Figure 4) or of v's outputs."""
     learner = state.learners[name]
     # The mean of many curves is smooth, a single classifier's step is not.
     inputs = _places(extent, _COARSE if isinstance(learner, QuadraticClassifier) else _FINE)

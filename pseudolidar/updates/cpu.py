@@ -21,12 +21,8 @@ _MOST = np.uint16(np.iinfo(np.uint16).max)
 class Columns(NamedTuple):
     """The arrays of n items: of all N in a store, of the B evaluated ones in a step.
 
-    Attributes:
-        posterior: (n, K).
-        entropy: (n,), nats.
-        labels: (n,), the stored ones, -1 for none yet.
-        evaluations: (n,), how often the item was evaluated.
-        votes: (N, K), or (B,) for the predicted label alone; length 0 where none are kept.
+    `posterior` (n, K); `entropy` (n,), nats; the stored `labels` (n,), -1 for none yet; `evaluations` (n,), how often
+    the item was evaluated; `votes` (N, K), or (B,) for the predicted label alone, of length 0 where none are kept.
     """
 
     posterior: NDArray[np.float32]

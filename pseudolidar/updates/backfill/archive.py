@@ -104,11 +104,9 @@ class Archive:
     def advance(self, budget: float, rule: Rule, selection: Selection, seed: int) -> Waiting | None:
         """Update by one version after the other until results are missing; after an interruption call it again.
 
-        Returns the version to run next and its frames; None when all versions are finished.
-
-        Args:
-            budget: fraction or number of frames on which each version after the first is run, see `frame_count`.
-            selection, seed: see `frames_to_run`.
+        Returns the version to run next and its frames; None when all versions are finished. The budget is a fraction or
+        number of frames on which each version after the first is run, see `frame_count`; for selection and seed see
+        `frames_to_run`.
 
         Raises:
             FormatError: missing results of the first version, broken results of any; or a folder made with other

@@ -37,8 +37,8 @@ class Truth:
         label: (N,), of `LABELS`.
         counts: (N,), whether the candidate is scored. Those on a Van or Person_sitting and in DontCare regions are not,
             as in KITTI; a detection on another object outside the classes, e.g. a Truck, is wrong.
-        objects: by class, the number of labelled objects.
-        covered: by class, how many of them match a candidate; no update rule can find the others.
+        objects, covered: by class, the number of labelled objects, and how many of them match a candidate; no update
+            rule can find the others.
     """
 
     label: NDArray[np.int16]

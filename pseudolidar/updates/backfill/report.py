@@ -99,13 +99,10 @@ def backfill_report(
     facts: Mapping[str, str],
     configuration: str,
 ) -> Report:
-    """The report on an archive after `Archive.advance`.
+    """The report on an archive after `Archive.advance`; `stored` begins with the labels at the beginning.
 
-    Args:
-        stored: the labels at the beginning first.
-        trials, figure: compared budgets; empty and None unless every version has results on the whole archive.
-        facts: shown under the first paragraph.
-        configuration: resolved, as text.
+    `trials` and `figure` are empty and None unless every version has results on the whole archive. `facts` are shown
+    under the first paragraph; `configuration` is resolved, as text.
     """
     sections = [Section("What changed", (_stored_table(stored),))]
     if any(one.objects for one in stored):
@@ -176,7 +173,6 @@ def _stored_table(stored: Sequence[StoredLabels]) -> Table:
 
 
 def _objects_table(stored: Sequence[StoredLabels]) -> Table:
-    """Flips by the objects' place on the ground, with false detections before and after."""
     rows = []
     for one in stored:
         for number, (class_name, found) in enumerate(one.objects.items()):

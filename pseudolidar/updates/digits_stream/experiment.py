@@ -85,12 +85,10 @@ def run_policy(stream: DigitsStream, policy: Policy, seed: int) -> Run:
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """Scores of one policy over S seeds and T steps, against the truth.
+    """Scores of one policy over S seeds and T steps, against the truth; all (S, T).
 
-    Attributes:
-        accuracy: (S, T), percent of the items present; an item without a label is wrong.
-        negative, positive: (S, T), flips of each step.
-        unlabelled: (S, T), how many items have no label after a step.
+    `accuracy` is in percent of the items present, and an item without a label is wrong; `negative` and `positive` are
+    the flips of each step; `unlabelled` is how many items have no label after it.
     """
 
     accuracy: NDArray[np.float64]
@@ -164,9 +162,9 @@ def run_experiment(
 
     Args:
         seeds: how many, two or more; each has its own halves of the images and its own classifiers.
-        budgets: fractions of the items that a step may evaluate, each once.
+        budgets, growing_budget: fractions of the items that a step may evaluate, each once; the fraction for a data set
+            that grows, None: no such policy.
         cost_ratios: |c_NF / c_PF| of each CostRatio rule.
-        growing_budget: the budget for a data set that grows; None: no such policy.
     """
     if seeds < 2:
         raise InputError(f"seeds: found {seeds}, expected two or more, for an interval")

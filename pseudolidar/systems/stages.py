@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from pseudolidar.files import Record, locked, require_output_folder, write_file
-from pseudolidar.training import arithmetic_threads
 
 _FINISHED = "stage.json"
 _LOCK = ".lock"
@@ -128,6 +127,9 @@ class ArtifactStore:
 
     def make(self, stage: Stage) -> bool:
         """Make a stage, whose parents are finished, here, or wait for the process that does; false if it was there."""
+        # PyTorch, which whoever only counts flips or compares losses has no use for.
+        from pseudolidar.training import arithmetic_threads
+
         folder = self.folder(stage)
         folder.mkdir(parents=True, exist_ok=True)
         with locked(folder / _LOCK):

@@ -1,15 +1,12 @@
 """Confusion matrices, accuracy, negative and positive flips of labels against the truth."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pseudolidar.files import InputError
-
-if TYPE_CHECKING:
-    from pseudolidar.systems import Flips
+from pseudolidar.systems import Flips
 
 Labels = NDArray[np.integer]
 
@@ -79,11 +76,8 @@ class ConfusionMatrix:
         return cls(values)
 
 
-def flips(before: Labels, after: Labels, truth: Labels) -> "Flips":
+def flips(before: Labels, after: Labels, truth: Labels) -> Flips:
     """Flips of labels (n,), -1 for none; an item's first label is no flip. For a step pass `truth[step.items]`."""
-    # Some seconds to import, PyTorch with it, which whoever only stores need not wait for.
-    from pseudolidar.systems import Flips
-
     _require_shape(truth, before=before, after=after)
     had_label = before >= 0
     return Flips(had_label & (before == truth), had_label & (after == truth))

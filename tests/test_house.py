@@ -3,6 +3,8 @@
 import ast
 from pathlib import Path
 
+import networkx as nx
+
 PACKAGE = Path(__file__).parents[1] / "pseudolidar"
 
 ROOMS = (
@@ -58,6 +60,17 @@ def test_no_room_imports_from_one_above_it() -> None:
             above = {room for room in rooms_imported_by(path) if ROOMS.index(room) > floor}
             upwards += [f"{path.relative_to(PACKAGE)} imports {room}" for room in sorted(above)]
     assert not upwards, "\n".join(upwards)
+
+
+def test_no_module_imports_in_a_circle() -> None:
+    modules = {".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): path for path in PACKAGE.rglob("*.py")}
+    graph: nx.DiGraph = nx.DiGraph()
+    for name, path in modules.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                graph.add_edges_from((name, f"{node.module}.{alias.name}") for alias in node.names)
+                graph.add_edge(name, node.module)
+    assert not list(nx.simple_cycles(graph.subgraph(modules)))
 
 
 def test_every_room_stands_in_the_map() -> None:

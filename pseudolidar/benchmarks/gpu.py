@@ -32,8 +32,9 @@ from pseudolidar.ops import (
     three_nearest,
 )
 from pseudolidar.stereo import FrozenPSMNet, PSMNet, lidar_disparity
+from pseudolidar.stereo.lidar_projection import lidar_projection
 from pseudolidar.stereo.psmnet import channels_last
-from pseudolidar.stereo.targets import by_torch, lidar_projection
+from pseudolidar.stereo.targets import by_torch
 from pseudolidar.stereo.train import disparity_loss
 from pseudolidar.tables import Table, print_tables
 

@@ -1,6 +1,6 @@
 """Disparity targets from LiDAR: a sweep projected into the left image, on the processor or a GPU."""
 
-from typing import Any, Literal, NamedTuple, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 import torch
@@ -10,39 +10,13 @@ from torch import Tensor
 from pseudolidar.files import InputError
 from pseudolidar.kernels import cpu_kernel, in_chunks
 from pseudolidar.kitti import Calibration, Frame
+from pseudolidar.stereo.lidar_projection import MIN_RANGE_M, LidarProjection, lidar_projection
 
 Overlap = Literal["nearest", "last"]
-
-# Points nearer than this along velodyne x lie on the car that carries the sensors, or beside the camera; the published
-# code of Pseudo-LiDAR (Wang et al., CVPR 2019) leaves out the same.
-MIN_RANGE_M = 2.0
 
 # Points that are worth a thread.
 _SMALLEST_CHUNK = 8_000
 _NOT_FINITE = -2
-
-
-class LidarProjection(NamedTuple):
-    """A point (x, y, z) in the velodyne frame -> u, v, w: rows 0 to 2; depth in the rectified camera frame: row 3.
-
-    A row of `matrix`, float64 (4, 4), gives ((r0 x + r1 y) + r2 z) + r3; the pixel is (u / w, v / w), rounded half to
-    even. All of it in float64, in this order, so that every backend finds the same pixel.
-
-    `camera_constant` is focal length x baseline, px m; `height` and `width` are the image's, px.
-    """
-
-    matrix: NDArray[np.float64]
-    camera_constant: float
-    height: int
-    width: int
-
-
-def lidar_projection(calibration: Calibration, image_size: tuple[int, int]) -> LidarProjection:
-    """The projection into the left colour image of a calibration, of (height, width) px."""
-    to_rect = np.eye(4)
-    to_rect[:3] = calibration.R0_rect @ calibration.Tr_velo_to_cam
-    matrix = np.vstack([calibration.P2 @ to_rect, to_rect[2]])
-    return LidarProjection(matrix, calibration.camera_constant_px_m, *map(int, image_size))
 
 
 def target_disparity(frame: Frame) -> NDArray[np.float32]:

@@ -7,7 +7,7 @@ from numba import cuda
 from torch import Tensor
 
 from pseudolidar.kernels.cuda import launch, rounded_product, rounded_sum
-from pseudolidar.stereo.targets import MIN_RANGE_M, LidarProjection
+from pseudolidar.stereo.lidar_projection import MIN_RANGE_M, LidarProjection
 
 
 def on_cuda(points: Tensor, projection: LidarProjection, overlap: Literal["nearest", "last"]) -> Tensor:

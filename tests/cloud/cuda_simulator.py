@@ -13,7 +13,8 @@ import torch
 from pseudolidar.cloud import LIDAR_GRID, cuda, reference
 from pseudolidar.cloud.grid import grid_cells
 from pseudolidar.cloud.reference import make_projection
-from pseudolidar.stereo.targets import Overlap, by_torch, lidar_projection
+from pseudolidar.stereo.lidar_projection import lidar_projection
+from pseudolidar.stereo.targets import Overlap, by_torch
 from pseudolidar.stereo.targets_cuda import on_cuda
 from tests.cloud.frames import make_calibration, ragged_disparity
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from pseudolidar.kitti import CANONICAL_VELO_TO_CAM, Calibration, read_image, read_points
 from pseudolidar.stereo import lidar_disparity
-from pseudolidar.stereo.targets import by_torch, lidar_projection
+from pseudolidar.stereo.lidar_projection import lidar_projection
+from pseudolidar.stereo.targets import by_torch
 
 P2 = np.array([[240.0, 0, 208, 15], [0, 240, 58, 0.1], [0, 0, 1, 0.003]])
 P3 = np.array([[240.0, 0, 208, -113], [0, 240, 58, 0.1], [0, 0, 1, 0.003]])

@@ -12,7 +12,7 @@ from pseudolidar.evaluation.evaluator import Evaluation, evaluate, object_outcom
 from pseudolidar.evaluation.protocol import VIEWS
 from pseudolidar.files import InputError
 from pseudolidar.kitti import Objects
-from pseudolidar.systems import FATES, Fate, Flips
+from pseudolidar.systems import Fate, Flips
 from pseudolidar.tables import Heading, Row, Table
 
 
@@ -180,19 +180,19 @@ def flips_table(rows: Mapping[str, ObjectFlips], caption: str) -> Table:
     body = []
     for name, flips in rows.items():
         counts = flips.flips.counts()
-        ends = [(100 * one.precision, one.false_count) for one in (flips.before, flips.after)]
-        numbers = (value for end in ends for value in end)
-        body.append(Row((name, *counts.values(), sum(counts.values()), *numbers)))
+        versions = flips.before, flips.after
+        precision, false = [100 * one.precision for one in versions], [one.false_count for one in versions]
+        body.append(Row((name, *counts.values(), sum(counts.values()), *precision, *false)))
     criteria = dict.fromkeys(str(flips.before.criterion) for flips in rows.values())
     return Table(
         caption,
         (
-            ("", Heading("objects", 5), Heading("before", 2), Heading("after", 2)),
-            ("", *FATES, "all", *("precision (%)", "false") * 2),
+            ("", "", Heading("flips", 2), "", "", Heading("precision (%)", 2), Heading("false detections", 2)),
+            ("objects", "kept", "negative", "positive", "missed", "all", *("before", "after") * 2),
         ),
         tuple(body),
         (
-            "Negative flip: found before, not after; positive flip: the reverse. Each version is taken at the score of "
+            "Negative: found before, not after; positive: the reverse. Each version is taken at the score of "
             "its highest F1, since the scores of two trainings are not on one scale; where the precisions there lie "
             "far apart, part of the flips is the threshold's.",
             f"Counted: {'; '.join(criteria)}.",

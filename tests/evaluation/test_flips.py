@@ -149,7 +149,7 @@ def test_the_table_has_a_row_a_comparison() -> None:
     criterion = Criterion("Car", "3d", "easy", 0.5, (0.0, 40.0))
     one = find_objects(labels, found, criterion, ["000000"])
     table = flips_table({"u → u'": ObjectFlips(one, one)}, "Flips")
-    assert table.rows[0].cells == ("u → u'", 1, 0, 0, 1, 2, 100.0, 0, 100.0, 0)
+    assert table.rows[0].cells == ("u → u'", 1, 0, 0, 1, 2, 100.0, 100.0, 0, 0)
     assert table.notes[-1] == "Counted: Car, 3D, easy, IoU > 0.5, 0 to 40 m."
 
 

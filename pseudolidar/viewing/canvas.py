@@ -177,7 +177,7 @@ def save_figure(figure: Figure, path: str | Path) -> None:
     buffer = io.BytesIO()
     with drawing_style():
         figure.savefig(buffer, format=suffix[1:], dpi=SCREEN_DPI, bbox_inches="tight", pad_inches=0.12)
-    write_file(path, buffer.getbuffer())
+    write_file(path, buffer.getvalue())
 
 
 def figure_to_rgb(figure: Figure, dpi: int = SCREEN_DPI) -> NDArray[np.uint8]:

@@ -19,7 +19,8 @@ def assembly(arguments: Sequence[kernels.Argument]) -> str:
         signature = tuple(kernels._numba_type(argument) for argument in arguments)
         return str(kernels.cuda.compile_ptx(kernels._probe.py_func, signature, cc=(8, 0))[0])
     except Exception as error:
-        if "NVVM" in str(error) or "libdevice" in str(error):
+        # numba-cuda 0.30 compiles nothing under NumPy 2.5: it asks for functions that NumPy no longer has.
+        if any(word in str(error) for word in ("NVVM", "libdevice", "module 'numpy' has no attribute")):
             pytest.skip(f"no compiler for CUDA: {error}")
         raise
 

@@ -30,7 +30,7 @@ class AveragePrecisionLoss:
 
     @property
     def items(self) -> tuple[str, ...]:
-        """The frames' ids."""
+        """Ids of the F frames that were evaluated, in the order of the weights."""
         return self.evaluation.frame_ids
 
     @property

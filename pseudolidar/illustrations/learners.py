@@ -213,19 +213,19 @@ class LearnerModel(Model):
         return {"learner": type(self.learner).__name__, **vars(self.learner)}
 
     def run_train(self, inputs: Inputs, folder: Path) -> None:
-        """Write model.npz."""
+        """Fit the learner to the training examples; its parameters go to model.npz."""
         examples = Examples.read(inputs.data)
         parameters = self.learner.fit(seen(inputs, examples), examples)
         with replacing(folder / "model.npz") as temporary, temporary.open("wb") as file:
             np.savez(file, **parameters)  # type: ignore[arg-type]
 
     def run_predict(self, inputs: Inputs, folder: Path) -> None:
-        """Write predictions.npy."""
+        """The learner's answers for every example, in their order, go to predictions.npy."""
         predictions = self.learner.predict(read_parameters(inputs.model), seen(inputs, Examples.read(inputs.data)))
         write_npy(folder / "predictions.npy", predictions)
 
     def run_test(self, inputs: Inputs, folder: Path) -> None:
-        """Write losses.npz."""
+        """The test loss of each example goes to losses.npz, a `MeanLoss`."""
         assert inputs.predictions is not None
         examples = Examples.read(inputs.data)
         losses = self.learner.losses(read_predictions(inputs.predictions), examples)

@@ -63,7 +63,7 @@ class Model:
         return Resources()
 
     def run(self, step: Step, inputs: Inputs, folder: Path) -> None:
-        """Do one step."""
+        """Do one step by the method of its name: `run_train`, `run_predict` or `run_test`."""
         getattr(self, f"run_{step}")(inputs, folder)
 
     def test_loss(self, inputs: Inputs) -> ItemLosses:

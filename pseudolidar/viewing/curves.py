@@ -29,7 +29,7 @@ class PrecisionCurve(Protocol):
 
     @property
     def ap40(self) -> float:
-        """Average precision, percent."""
+        """Mean of the 40 precisions beyond recall 0, percent (Simonelli et al., ICCV 2019)."""
 
 
 def precision_recall_figure(panels: Mapping[str, Mapping[str, PrecisionCurve]]) -> Figure:

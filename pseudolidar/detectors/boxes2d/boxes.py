@@ -47,7 +47,7 @@ class Boxes2d:
 
     @classmethod
     def empty(cls) -> "Boxes2d":
-        """No boxes."""
+        """Boxes of a frame in which nothing was found: N = 0, without scores."""
         return cls(np.zeros(0, dtype=np.str_), np.zeros((0, 4)))
 
     @classmethod

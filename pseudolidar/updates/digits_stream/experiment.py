@@ -98,7 +98,7 @@ class Scores:
 
     @property
     def final_accuracy(self) -> NDArray[np.float64]:
-        """(S,), percent."""
+        """Accuracy after the last step, (S,), percent of the items present."""
         return self.accuracy[:, -1]
 
 

@@ -40,18 +40,20 @@ def check(function: Any, settings: dict[str, Any]) -> None:
     assert not [name for name, one in takes.items() if one.default is not one.empty and name not in given]
 
 
-def check_made(settings: Any) -> None:
-    """Of all objects that are made of the settings, and of those in them."""
-    if isinstance(settings, dict):
-        for value in settings.values():
-            check_made(value)
-        if "_target_" in settings:
-            check(located(settings["_target_"], ""), {name: settings[name] for name in settings if name != "_target_"})
+def check_made(settings: Any) -> int:
+    """Check all objects that are made of the settings, and those in them; how many there are."""
+    if not isinstance(settings, dict):
+        return 0
+    inside = sum(check_made(value) for value in settings.values())
+    if "_target_" not in settings:
+        return inside
+    check(located(settings["_target_"], ""), {name: settings[name] for name in settings if name != "_target_"})
+    return inside + 1
 
 
 @pytest.mark.parametrize("option", OPTIONS)
 def test_options(option: str) -> None:
-    check_made(OmegaConf.to_container(composed_option(option)))
+    assert check_made(OmegaConf.to_container(composed_option(option)))
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -63,7 +65,7 @@ def test_commands(name: str) -> None:
 
 
 def test_clouds_and_experiments() -> None:
-    check_made(settings_of_command("make_clouds", "cloud=sparse"))
+    assert check_made(settings_of_command("make_clouds", "cloud=sparse"))
     for path in (CONFIGS / "experiment").glob("*.yaml"):
         command = "study" if "study:" in path.read_text() else "train_stereo"
-        check_made(settings_of_command(command, f"experiment={path.stem}"))
+        assert check_made(settings_of_command(command, f"experiment={path.stem}"))

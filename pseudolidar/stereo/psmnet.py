@@ -113,20 +113,21 @@ class PSMNet(nn.Module):
 
         out1, pre1, post1 = run(self.dres2, cost0, None, None)
         out1 = out1 + cost0
-        scores = [run(self.classif1, out1)]
+        # Scores are summed and regressed in float32, whatever the precision of the convolutions.
+        scores = [run(self.classif1, out1).float()]
 
         if self.dres3 is not None:
             out2, _, post2 = run(self.dres3, out1, pre1, post1)
             out2 = out2 + cost0
-            scores.append(run(self.classif2, out2) + scores[0])
+            scores.append(run(self.classif2, out2).float() + scores[0])
 
         if self.dres4 is not None:
             out3, _, _ = run(self.dres4, out2, pre1, post2)
             out3 = out3 + cost0
-            scores.append(run(self.classif3, out3) + scores[1])
+            scores.append(run(self.classif3, out3).float() + scores[1])
 
         def regressed(cost: Tensor) -> Tensor:
-            return soft_argmin(cost.squeeze(1).float(), self.max_disparity, left.shape[-2:], self.align_corners)
+            return soft_argmin(cost.squeeze(1), self.max_disparity, left.shape[-2:], self.align_corners)
 
         return tuple(run(regressed, cost) for cost in (scores if self.training else scores[-1:]))
 
@@ -226,15 +227,20 @@ def cost_volume(left: Tensor, right: Tensor, levels: int) -> Tensor:
 def soft_argmin(scores: Tensor, max_disparity: int, size: Sequence[int], align_corners: bool) -> Tensor:
     """Expected disparity (B, H, W), px, of matching scores (B, D/4, H/4, W/4) upsampled to (B, D, H, W).
 
+    In float32 under autocast too, and for scores of lower precision; in float64 for such scores.
+
     Trilinear interpolation is separable: bilinear over the image first, while there are few levels, then linear over
     disparity as one matrix product.
     """
-    scores = F.interpolate(scores, tuple(size), mode="bilinear", align_corners=align_corners)
-    identity = torch.eye(scores.shape[1], dtype=scores.dtype, device=scores.device)[None]
-    ramp = F.interpolate(identity, max_disparity, mode="linear", align_corners=align_corners)[0]
-    fine = torch.einsum("kd,bkhw->bdhw", ramp, scores)
-    disparities = torch.arange(max_disparity, dtype=scores.dtype, device=scores.device)
-    return torch.einsum("d,bdhw->bhw", disparities, fine.softmax(dim=1))
+    # bfloat16 would put the products off by half a pixel and more.
+    with torch.autocast(scores.device.type, enabled=False):
+        scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
+        scores = F.interpolate(scores, tuple(size), mode="bilinear", align_corners=align_corners)
+        identity = torch.eye(scores.shape[1], dtype=scores.dtype, device=scores.device)[None]
+        ramp = F.interpolate(identity, max_disparity, mode="linear", align_corners=align_corners)[0]
+        fine = torch.einsum("kd,bkhw->bdhw", ramp, scores)
+        disparities = torch.arange(max_disparity, dtype=scores.dtype, device=scores.device)
+        return torch.einsum("d,bdhw->bhw", disparities, fine.softmax(dim=1))
 
 
 def start_comparing(model: PSMNet) -> None:

@@ -155,6 +155,31 @@ def test_soft_argmin_is_trilinear_upsampling_softmax_and_expectation(align_corne
     assert torch.allclose(soft_argmin(scores, 16, (12, 20), align_corners), expected, atol=1e-4)
 
 
+@pytest.mark.parametrize("max_disparity", [48, 192])
+def test_regression_is_in_float32_under_autocast(max_disparity: int) -> None:
+    scores = 5 * torch.randn(1, max_disparity // 4, 8, 16, generator=torch.Generator().manual_seed(0))
+    expected = soft_argmin(scores.double(), max_disparity, (32, 64), False)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = soft_argmin(scores, max_disparity, (32, 64), False)
+        rounded = soft_argmin(scores.bfloat16(), max_disparity, (32, 64), False)
+    assert found.dtype == rounded.dtype == torch.float32
+    torch.testing.assert_close(found.double(), expected, rtol=0, atol=max_disparity * 1e-5)
+
+
+def test_outputs_of_a_training_under_autocast_are_float32_and_as_far_apart_as_their_scores() -> None:
+    torch.manual_seed(0)
+    model = PSMNet(48, width=16, pool_sizes=(4, 2), hourglasses=2, blocks=(1, 1, 1, 1)).train()
+    scores: list[torch.Tensor] = []
+    for head in (model.get_submodule("classif1"), model.get_submodule("classif2")):
+        head.register_forward_hook(lambda _module, _inputs, output: scores.append(output))
+    with torch.autocast("cpu", torch.bfloat16):
+        first, second = model(*torch.randn(2, 2, 3, 32, 48))
+    assert [score.dtype for score in scores] == 2 * [torch.bfloat16]
+    assert first.dtype == second.dtype == torch.float32
+    total = (scores[0].double() + scores[1].double()).squeeze(1)
+    torch.testing.assert_close(second.double(), soft_argmin(total, 48, (32, 48), False), rtol=0, atol=5e-4)
+
+
 def test_the_first_3d_convolution_starts_out_comparing_if_asked() -> None:
     torch.manual_seed(0)
     model = PSMNet(**SLIM)

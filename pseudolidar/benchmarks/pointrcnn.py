@@ -1,5 +1,6 @@
 """PointRCNN on one scene of the published size, computed as the published code does and as we do; shares of the ops."""
 
+import copy
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pseudolidar.benchmarks.measure import Measured, benchmark_table, side_by_side
 from pseudolidar.benchmarks.point_sets import street_points
-from pseudolidar.detectors.pointnet2 import FeaturePropagation, SetAbstraction, SharedLayer, SharedMLP
+from pseudolidar.detectors.pointnet2 import (
+    FeaturePropagation,
+    SetAbstraction,
+    SharedLayer,
+    SharedMLP,
+    fold_batch_norm,
+)  # fmt: skip
 from pseudolidar.detectors.pointrcnn import PointRCNN, PointRCNNDetector
 from pseudolidar.detectors.pointrcnn.rcnn import RCNNHead
 from pseudolidar.detectors.pointrcnn.rpn import Backbone, RPNOutput, propose
@@ -59,7 +66,9 @@ def pointrcnn_tables(
     points: int, weights: str | None, sweep: str | None, calib: str | None, repetitions: int
 ) -> list[Table]:
     """One table of whole frames, one of the ops' shares."""
-    model = _random_model() if weights is None else PointRCNNDetector.from_checkpoint(Path(weights)).model
+    published = _random_model() if weights is None else PointRCNNDetector.from_checkpoint(Path(weights)).model
+    model = copy.deepcopy(published)
+    fold_batch_norm(model)
     scene = _scene(points, sweep, calib)
     found: dict[str, Tensor] = {}
 
@@ -74,7 +83,7 @@ def pointrcnn_tables(
 
     rows = side_by_side(
         {
-            "layers as published": lambda: contender("published", lambda cloud: published_arithmetic(model, cloud)),
+            "layers as published": lambda: contender("published", lambda cloud: published_arithmetic(published, cloud)),
             "PointRCNN": lambda: contender("ours", ours),
         },
         repetitions,

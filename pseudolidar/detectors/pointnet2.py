@@ -53,6 +53,21 @@ class SharedLayer(nn.Module):
         return matrix.view(*rows.shape[:-1], -1)
 
 
+@torch.no_grad()
+def fold_batch_norm(network: nn.Module) -> None:
+    """Make batch norm a part of the weights of each `SharedLayer`, in place: in evaluation the same outputs, sooner.
+
+    For a network that is not trained any further.
+    """
+    for layer in network.eval().modules():
+        if isinstance(layer, SharedLayer) and layer.bn is not None:
+            matrix, bias = layer.affine()
+            assert bias is not None
+            layer.conv.weight = nn.Parameter(matrix.view_as(layer.conv.weight), requires_grad=False)
+            layer.conv.bias = nn.Parameter(bias, requires_grad=False)
+            layer.bn = None
+
+
 class SharedMLP(nn.Sequential):
     """Several `SharedLayer`, named layer0, layer1, ... as in published checkpoints."""
 
@@ -111,10 +126,14 @@ class SetAbstraction(nn.Module):
         self.neighbours = tuple(neighbours)
         self.mlps = nn.ModuleList([SharedMLP((3 + feature_channels, *outer), batch_norm) for outer in channels])
 
-    def forward(self, points: Tensor, features: Tensor | None) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, points: Tensor, features: Tensor | None, in_sampling_order: bool = False
+    ) -> tuple[Tensor, Tensor]:
         """Centres (B, M, 3) and their features (B, M, out_channels); for one group the origin, M = 1.
 
-        The points are float32 (B, N, 3) m, their features (B, N, feature_channels) or None.
+        The points are float32 (B, N, 3) m, their features (B, N, feature_channels) or None. Points `in_sampling_order`
+        are the centres of another set abstraction: sampled again, the first of them are chosen, so that this is not
+        computed.
         """
         if self.centres is None:
             (mlp,) = self._scales
@@ -124,7 +143,11 @@ class SetAbstraction(nn.Module):
                 rows = rows + functional.linear(features.flatten(0, 1), matrix[:, 3:])
             pooled = _max_of_each(mlp.after_first_product(rows), points.shape[1])
             return torch.zeros_like(points[:, :1]), pooled[:, None]
-        centres = group(points, furthest_point_sample(points, self.centres))
+        if in_sampling_order and self.centres <= points.shape[1]:
+            # Where all were taken, point 0 follows again and again: the same centres, though under other indices.
+            centres = points[:, : self.centres].contiguous()
+        else:
+            centres = group(points, furthest_point_sample(points, self.centres))
         scales = zip(self._scales, self.radii, self.neighbours, strict=True)
         return centres, torch.cat([self._around(centres, points, features, *scale) for scale in scales], dim=2)
 

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from pseudolidar.detectors.pointnet2 import FeaturePropagation, SetAbstraction, SharedMLP
-from pseudolidar.ops import furthest_point_sample
+from pseudolidar.detectors.pointnet2 import FeaturePropagation, SetAbstraction, SharedMLP, fold_batch_norm
+from pseudolidar.ops import furthest_point_sample, group
+from tests.ops.clouds import ADVERSARIAL, adversarial_cloud
 
 # So small that its square is 0: not even a centre is its own neighbour.
 NO_RADIUS = 1e-25
@@ -110,6 +111,85 @@ def test_set_abstraction(
     if own is not None and other is not None:
         assert own.grad is not None and other.grad is not None
         torch.testing.assert_close(own.grad, other.grad, rtol=1e-3, atol=2e-3)
+
+
+# A lattice has ties and duplicates; of 1e-23 m the square is 0.
+COORDINATES = st.sampled_from([0.0, 1.0, 2.0, -3.0, 1e-23, 1e18, torch.nan, torch.inf])
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.lists(st.tuples(COORDINATES, COORDINATES, COORDINATES), min_size=1, max_size=30),
+    st.integers(1, 20),
+    st.integers(1, 20),
+)
+def test_sampling_in_sampling_order_is_a_slice(
+    coordinates: list[tuple[float, float, float]], first: int, second: int
+) -> None:
+    assert_slice(torch.tensor(coordinates)[None], max(first, second), min(first, second))
+
+
+@pytest.mark.parametrize("kind", ADVERSARIAL)
+def test_sampling_in_sampling_order_of_adversarial_clouds(kind: str) -> None:
+    for first, second in ((200, 70), (310, 300), (310, 310)):
+        assert_slice(adversarial_cloud(kind), first, second)
+
+
+def assert_slice(points: Tensor, first: int, second: int) -> None:
+    chosen = furthest_point_sample(points, first)
+    centres = group(points, chosen)
+    again = furthest_point_sample(centres, second)
+    # To the bit, and NaN too.
+    bits = centres[:, :second].contiguous().view(torch.int32)
+    assert torch.equal(group(centres, again).view(torch.int32), bits)
+    # Index 0 returns only once all are taken.
+    left = int((chosen[0, 1:second] > 0).sum()) + 1
+    assert again[0, :left].tolist() == list(range(left)) and not again[0, left:].any()
+
+
+@pytest.mark.parametrize("count", [3, 60])
+@pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
+def test_levels_in_sampling_order(count: int, training: bool) -> None:
+    torch.manual_seed(0)
+    levels = [SetAbstraction(centres, (0.4,), (5,), 4, ((6, 4),)).train(training) for centres in (20, 12)]
+    points, features = random_points(2, count), torch.randn(2, count, 4)
+    found = []
+    for in_order in (False, True):
+        own = features.clone().requires_grad_()
+        twins = copy.deepcopy(levels)
+        centres, pooled = twins[1](*twins[0](points, own), in_sampling_order=in_order)
+        pooled.square().sum().backward()
+        of_weights = [parameter.grad for level in twins for parameter in level.parameters()]
+        found.append([centres, pooled, own.grad, *of_weights])
+    for plain, sliced in zip(*found, strict=True):
+        assert plain is not None and sliced is not None and torch.equal(plain, sliced)
+
+
+def test_more_centres_than_points_in_sampling_order() -> None:
+    module = SetAbstraction(9, (0.4,), (5,), 0, ((6,),)).eval()
+    points = group(random_points(2, 40), furthest_point_sample(random_points(2, 40), 6))
+    for plain, found in zip(module(points, None), module(points, None, in_sampling_order=True), strict=True):
+        assert torch.equal(plain, found)
+
+
+@pytest.mark.parametrize("batch_norm", [True, False])
+def test_folded_batch_norm_keeps_the_bits(batch_norm: bool) -> None:
+    torch.manual_seed(0)
+    down = SetAbstraction(6, (0.3, 0.6), (3, 8), 4, ((5, 6), (4, 7)), batch_norm)
+    up = FeaturePropagation(13, 4, (8, 5))
+    network = nn.ModuleList([down, up]).eval()
+    shake(network)
+    points, features = random_points(2, 20), torch.randn(2, 20, 4)
+
+    def run() -> Tensor:
+        centres, pooled = down(points, features)
+        carried: Tensor = up(points, centres, features, pooled)
+        return carried
+
+    expected = run()
+    fold_batch_norm(network)
+    assert not any(isinstance(part, nn.BatchNorm1d) for part in network.modules())
+    assert torch.equal(run(), expected)
 
 
 @pytest.mark.parametrize("centres", [1, 5, None])

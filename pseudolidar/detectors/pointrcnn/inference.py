@@ -13,6 +13,7 @@ from typing_extensions import override
 
 from pseudolidar.detectors.boxes2d import Boxes2d
 from pseudolidar.detectors.detector import Detector, detected_objects, reading_checkpoint
+from pseudolidar.detectors.pointnet2 import fold_batch_norm
 from pseudolidar.detectors.pointrcnn.model import PointRCNN
 from pseudolidar.detectors.pointrcnn.scenes import sample_scene, scene_points
 from pseudolidar.files import FormatError
@@ -69,7 +70,7 @@ class PointRCNNDetector(Detector):
             rules = (settings["points"], settings["score_threshold"], settings["nms_threshold"])
             detector = cls(model, (arguments["class_name"],), *rules, arguments["max_depth"])
         _load(model, state, checkpoint)
-        model.eval().to(device)
+        fold_batch_norm(model.to(device))
         return detector
 
     @override

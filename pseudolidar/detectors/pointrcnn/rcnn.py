@@ -120,8 +120,8 @@ class RCNNHead(nn.Module):
             product = functional.linear(local.flatten(0, 1), *self.xyz_up_layer.first.affine())
         raised = self.xyz_up_layer.after_first_product(product).view(*local.shape[:2], -1)
         merged = self.merge_down_layer(torch.cat([raised, features.to(raised.dtype)], dim=2))
-        for abstraction in self.SA_modules:
-            coordinates, merged = abstraction(coordinates, merged)
+        for level, abstraction in enumerate(self.SA_modules):
+            coordinates, merged = abstraction(coordinates, merged, in_sampling_order=level > 0)
         roi = merged[:, 0]
         return self.cls_layer(roi).float(), self.reg_layer(roi).float()
 

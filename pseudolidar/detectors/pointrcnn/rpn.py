@@ -100,7 +100,7 @@ class Backbone(nn.Module):
         """Points float32 (B, N, 3) -> features (B, N, C)."""
         levels: list[tuple[Tensor, Tensor | None]] = [(points, None)]
         for abstraction in self.SA_modules:
-            levels.append(abstraction(*levels[-1]))
+            levels.append(abstraction(*levels[-1], in_sampling_order=len(levels) > 1))
         known, features = levels.pop()
         for propagation in reversed(self.FP_modules):
             finer, own = levels.pop()

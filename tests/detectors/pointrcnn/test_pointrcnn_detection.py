@@ -13,6 +13,7 @@ from pseudolidar.detectors import detect, load_detector, log_tallies
 from pseudolidar.detectors.boxes2d import Boxes2d
 from pseudolidar.detectors.frustum_pointnet import FrustumTraining, train_frustum_pointnet
 from pseudolidar.detectors.frustum_pointnet.inference import FrustumDetector
+from pseudolidar.detectors.pointnet2 import fold_batch_norm
 from pseudolidar.detectors.pointrcnn import PointRCNN, PointRCNNDetector, train_pointrcnn
 from pseudolidar.detectors.pointrcnn.inference import project_boxes
 from pseudolidar.files import FormatError
@@ -203,8 +204,12 @@ def test_published_checkpoints_load(
     trained = PointRCNNDetector.from_checkpoint(tmp_path / "p")
     assert trained.class_names == ("Car",) and trained.max_depth is None and not trained.model.training
     assert (trained.points, trained.score_threshold, trained.nms_threshold) == (16384, 0.3, 0.1)
-    for name, value in trained.model.state_dict().items():
-        assert torch.equal(value, published[name]), name
+    expected = PointRCNN()
+    expected.load_state_dict(published)
+    fold_batch_norm(expected)
+    assert expected.state_dict().keys() == trained.model.state_dict().keys()
+    for name, value in expected.state_dict().items():
+        assert torch.equal(value, trained.model.state_dict()[name]), name
     assert isinstance(load_detector(tmp_path / "p"), PointRCNNDetector)
 
 

@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from typing_extensions import override
 
 from pseudolidar.files import FormatError
@@ -53,6 +55,10 @@ class TrainedEnsemble(TrainedPSMNet):
     def predict(self, left: NDArray[np.uint8], right: NDArray[np.uint8]) -> NDArray[np.float32]:
         return self.predict_with_variance(left, right)[0]
 
+    @override
+    def disparity(self, left: NDArray[np.uint8], right: NDArray[np.uint8]) -> Tensor:
+        return torch.from_numpy(self.predict(left, right))
+
     def predict_with_variance(
         self, left: NDArray[np.uint8], right: NDArray[np.uint8]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -62,7 +68,7 @@ class TrainedEnsemble(TrainedPSMNet):
 
     def predict_members(self, left: NDArray[np.uint8], right: NDArray[np.uint8]) -> NDArray[np.float32]:
         """The disparity of each member, (M, H, W) px."""
-        return self._maps(left, right)
+        return self._maps(left, right).cpu().numpy()
 
     @override
     def _weights(self) -> list[PSMNetWeights]:

@@ -4,11 +4,13 @@ import copy
 import itertools
 from typing import TypeVar, cast
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from pseudolidar.stereo.data import normalised
 from pseudolidar.stereo.psmnet import STRIDE, Hourglass, PSMNet, channels_last, pad, require_finite, require_shapes
 from pseudolidar.stereo.regression import regress_disparity
 from pseudolidar.stereo.volume_convolution import volume_convolution
@@ -45,6 +47,7 @@ class FrozenPSMNet(nn.Module):
     def __init__(self, model: PSMNet, dtype: torch.dtype = torch.float32, compile: bool = False) -> None:
         super().__init__()
         self.dtype = dtype
+        device = next(model.parameters()).device
         self._max_disparity = model.max_disparity
         self._align_corners = model.align_corners
         self._min_size = model.min_size
@@ -53,22 +56,36 @@ class FrozenPSMNet(nn.Module):
         self.to(dtype)
         channels_last(self)
         self.requires_grad_(False).eval()
+        # Each channel's 256 values behind one another; in float32 whatever `dtype` is.
+        every_value = np.arange(256, dtype=np.uint8)[None, :, None].repeat(3, axis=2)
+        self.register_buffer("_of_8_bits", torch.from_numpy(normalised(every_value)).flatten().to(device))
         if compile:
             self.features.compile(dynamic=False)
             self.matching.compile(dynamic=False)
 
     def forward(self, left: Tensor, right: Tensor) -> Tensor:
-        """Disparity of the left image, float32 (B, H, W) px; `left` and `right` are (B, 3, H, W) RGB as for `PSMNet`.
+        """Disparity of the left image, float32 (B, H, W) px.
 
+        `left` and `right` are (B, 3, H, W) RGB: floats as for `PSMNet`, or uint8, which are normalised here.
         ValueError for images of two shapes, or a pixel that is not finite.
         """
         require_shapes(left, right)
-        require_finite(left, right)
         height, width = left.shape[-2:]
-        pair = pad(torch.cat([left, right]).to(self.dtype), self._min_size)
+        pair = torch.cat([left, right])
+        if pair.dtype == torch.uint8:
+            pair = self._normalised(pair)
+        else:
+            # Of 8-bit pixels there is nothing to ask: on a GPU the answer would be waited for.
+            require_finite(left, right)
+        pair = pad(pair.to(self.dtype), self._min_size)
         scores = self.matching(*self.features(pair.contiguous(memory_format=torch.channels_last)).chunk(2))
         disparity = regress_disparity(scores, self._max_disparity, pair.shape[-2:], self._align_corners)
         return disparity[:, -height:, :width]
+
+    def _normalised(self, images: Tensor) -> Tensor:
+        """`normalised` by a table: the same bits on every device, and a quarter of the bytes to send there."""
+        channel = 256 * torch.arange(3, device=images.device)[:, None, None]
+        return cast(Tensor, self._of_8_bits).take(images + channel)
 
 
 class _Matching(nn.Module):

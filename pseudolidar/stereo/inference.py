@@ -8,11 +8,11 @@ from typing import Literal, Protocol, runtime_checkable
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from pseudolidar.files import InputError, require_output_file, track
 from pseudolidar.kitti import DISPARITY_SUFFIXES, ObjectDataset, write_disparity
 from pseudolidar.stereo.checkpoints import PSMNetWeights
-from pseudolidar.stereo.data import normalised
 from pseudolidar.stereo.frozen import FrozenPSMNet
 from pseudolidar.stereo.pairs import StereoPairs
 from pseudolidar.stereo.psmnet import require_bfloat16
@@ -76,16 +76,24 @@ class TrainedPSMNet:
 
         ValueError as there, or where there is no such device, or the network can't be computed in this precision.
         """
+        return self.disparity(left, right).cpu().numpy()
+
+    def disparity(self, left: NDArray[np.uint8], right: NDArray[np.uint8]) -> Tensor:
+        """What `predict` gives, still on the device."""
         return self._maps(left, right)[0]
 
     @torch.inference_mode()
-    def _maps(self, left: NDArray[np.uint8], right: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def _maps(self, left: NDArray[np.uint8], right: NDArray[np.uint8]) -> Tensor:
         """The disparity of each network, float32 (M, H, W) px."""
         require_pair(left, right)
         networks = self._networks
         with arithmetic_threads(self.threads):
-            pair = [torch.from_numpy(normalised(image))[None].to(self.device) for image in (left, right)]
-            return torch.cat([network(*pair) for network in networks]).cpu().numpy()
+            images = torch.from_numpy(np.stack([left, right]))
+            if torch.device(self.device).type == "cuda":
+                # The processor goes on while the card fetches them.
+                images = images.pin_memory().to(self.device, non_blocking=True)
+            pair = images.permute(0, 3, 1, 2).split(1)
+            return torch.cat([network(*pair) for network in networks])
 
     @cached_property
     def _networks(self) -> list[FrozenPSMNet]:

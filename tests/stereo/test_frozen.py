@@ -119,6 +119,16 @@ def test_frozen_is_the_network(hourglasses: int, align_corners: bool) -> None:
     assert all(torch.equal(weights[name], tensor) for name, tensor in model.state_dict().items())
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_8_bit_images_are_normalised_inside(dtype: torch.dtype) -> None:
+    network = FrozenPSMNet(slim(0), dtype)
+    images = np.random.default_rng(0).integers(0, 256, (2, 64, 96, 3), np.uint8)
+    pair = torch.from_numpy(images).permute(0, 3, 1, 2).split(1)
+    with torch.inference_mode():
+        expected = network(*(torch.from_numpy(normalised(image))[None] for image in images))
+        assert torch.equal(network(*pair), expected)
+
+
 @pytest.mark.parametrize("size", [(64, 96), (50, 75), (20, 30)])
 def test_images_of_any_size(size: tuple[int, int]) -> None:
     model = slim(0)

@@ -29,7 +29,7 @@ from pseudolidar.inference.boxes2d import Boxes2dJob
 from pseudolidar.kitti import ObjectDataset, read_objects
 from pseudolidar.systems import Inputs, Model, Resources, Step
 from pseudolidar.systems.external import COMMAND_VERSION, Command
-from pseudolidar.training import recorded_settings
+from pseudolidar.training import TrainingRun, recorded_settings
 
 BOXES2D = "boxes2d"
 """The vertex of the 2D detector."""
@@ -62,7 +62,9 @@ class Detector2d(Model):
     def run_predict(self, inputs: Inputs, folder: Path) -> None:
         """Train, then write the 2D boxes of the validation split; a killed run is resumed."""
         model = folder / MODEL_FILE
-        train_detector2d(self.training, ObjectDataset(inputs.data, "train"), model, self.seed, overwrite=True)
+        train_detector2d(
+            self.training, ObjectDataset(inputs.data, "train"), TrainingRun(model, self.seed, overwrite=True)
+        )
         run_job(Boxes2dJob(model, ObjectDataset(inputs.data, "val"), folder, _MIN_BOX_SCORE), overwrite=True)
 
 
@@ -107,9 +109,8 @@ class TrainedDetector(ScoredDetector):
     def run_train(self, inputs: Inputs, folder: Path) -> None:
         """Train on the fraction of the training split; a killed run is resumed."""
         frames = _fraction(ObjectDataset(inputs.data, "train"), self.data_fraction)
-        clouds, names = inputs.parents[self.cloud], [self.class_name]
-        model = folder / MODEL_FILE
-        train_detector(self.training, frames, clouds, names, model, inputs.seed, self.max_depth_m, overwrite=True)
+        run = TrainingRun(folder / MODEL_FILE, inputs.seed, overwrite=True)
+        train_detector(self.training, frames, inputs.parents[self.cloud], [self.class_name], run, self.max_depth_m)
 
     def run_predict(self, inputs: Inputs, folder: Path) -> None:
         """Detect on the validation split."""

@@ -28,7 +28,7 @@ from pseudolidar.stereo import (
 )
 from pseudolidar.systems import Inputs, MeanLoss, Model, Resources, Step
 from pseudolidar.systems.external import AS_BEFORE, CHANGED, COMMAND_VERSION, SPLITS, Command
-from pseudolidar.training import recorded_settings
+from pseudolidar.training import TrainingRun, recorded_settings
 
 DISPARITY = "u"
 """The vertex whose disparity becomes clouds."""
@@ -92,7 +92,7 @@ class PretrainedWeights(Model):
     def run_predict(self, inputs: Inputs, folder: Path) -> None:
         """Train on the training split and write the weights."""
         frames = ObjectDataset(inputs.data, "train")
-        train_stereo(self.training, frames, folder / MODEL_FILE, None, self.seed, overwrite=True)
+        train_stereo(self.training, frames, TrainingRun(folder / MODEL_FILE, self.seed, overwrite=True))
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ class TrainedDisparity(MeasuredDisparity):
         if self.initial is not None:
             initial = Path(self.initial.path)
         frames = ObjectDataset(inputs.data, "train")
-        train_disparity(self.training, frames, folder / MODEL_FILE, initial, inputs.seed, overwrite=True)
+        train_disparity(self.training, frames, TrainingRun(folder / MODEL_FILE, inputs.seed, overwrite=True), initial)
 
     def run_predict(self, inputs: Inputs, folder: Path) -> None:
         """Write the maps of both splits."""

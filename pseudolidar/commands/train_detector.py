@@ -3,6 +3,7 @@
 On several GPUs: torchrun --nproc-per-node 8 scripts/train_detector.py ... device=cuda.
 """
 
+import dataclasses
 from pathlib import Path
 
 from pseudolidar.detectors import train_detector
@@ -10,6 +11,7 @@ from pseudolidar.detectors.frustum_pointnet import FrustumTraining
 from pseudolidar.detectors.pointrcnn import PointRCNNTraining
 from pseudolidar.files import is_first_process
 from pseudolidar.kitti import ObjectDataset
+from pseudolidar.training import Logger, TrainingRun, Validation
 
 
 def main(
@@ -24,10 +26,15 @@ def main(
     device: str | None,
     seed: int,
     training: FrustumTraining | PointRCNNTraining,
+    logger: Logger,
+    validation: Validation,
 ) -> None:
     """Train; a killed run goes on where it was."""
     names = [class_name] if isinstance(class_name, str) else class_name
     dataset = ObjectDataset(data, split)
-    train_detector(training, dataset, clouds, names, output, seed, max_depth, device, overwrite)
+    if device is not None:
+        training = dataclasses.replace(training, device=device)
+    run = TrainingRun(output, seed, overwrite, logger=logger, validation=validation)
+    train_detector(training, dataset, clouds, names, run, max_depth)
     if is_first_process():
         print(f"model: {output}")

@@ -3,11 +3,13 @@
 On several GPUs: torchrun --nproc-per-node 8 scripts/train_detector2d.py data=DIR output=model.pt device=cuda.
 """
 
+import dataclasses
 from pathlib import Path
 
 from pseudolidar.detectors.boxes2d import Detector2dTraining, train_detector2d
 from pseudolidar.files import is_first_process
 from pseudolidar.kitti import ObjectDataset
+from pseudolidar.training import Logger, TrainingRun, Validation
 
 
 def main(
@@ -19,8 +21,13 @@ def main(
     seed: int,
     device: str | None,
     training: Detector2dTraining,
+    logger: Logger,
+    validation: Validation,
 ) -> None:
     """Train; a killed run goes on where it was."""
-    train_detector2d(training, ObjectDataset(data, split), output, seed, device, overwrite)
+    if device is not None:
+        training = dataclasses.replace(training, device=device)
+    run = TrainingRun(output, seed, overwrite, logger=logger, validation=validation)
+    train_detector2d(training, ObjectDataset(data, split), run)
     if is_first_process():
         print(f"model: {output}")

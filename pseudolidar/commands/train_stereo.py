@@ -10,6 +10,7 @@ from pseudolidar.ensembles import train_disparity
 from pseudolidar.files import InputError, is_first_process
 from pseudolidar.stereo import StereoTraining
 from pseudolidar.stereo.pairs import StereoPairs
+from pseudolidar.training import Logger, TrainingRun, Validation
 
 
 def main(
@@ -22,11 +23,14 @@ def main(
     init: Path | None,
     seed: int,
     training: StereoTraining,
+    logger: Logger,
+    validation: Validation,
 ) -> None:
     """Train; a killed run goes on where it was."""
     if init is not None and not init.is_file():
         expected = "weights to start from (the paper's runs start from SceneFlow's); init=null takes random ones"
         raise InputError(f"init: found no file {init}, expected {expected}")
-    train_disparity(training, pairs(root=data, split=split), output, init, seed, overwrite=overwrite)
+    run = TrainingRun(output, seed, overwrite, logger=logger, validation=validation)
+    train_disparity(training, pairs(root=data, split=split), run, init)
     if is_first_process():
         print(f"model: {output}")

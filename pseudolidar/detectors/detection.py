@@ -12,7 +12,7 @@ from pseudolidar.detectors.frustum_pointnet import FrustumDetector, FrustumTrain
 from pseudolidar.detectors.pointrcnn import PointRCNNDetector, PointRCNNTraining, train_pointrcnn
 from pseudolidar.files import FormatError, InputError, require_file, track
 from pseudolidar.kitti import ObjectDataset, read_points, write_objects
-from pseudolidar.training import load_plain
+from pseudolidar.training import TrainingRun, load_plain
 
 logger = logging.getLogger(__name__)
 
@@ -50,34 +50,28 @@ def train_detector(
     dataset: ObjectDataset,
     clouds_dir: str | Path,
     class_names: Sequence[str],
-    checkpoint: Path,
-    seed: int,
+    run: TrainingRun,
     max_depth: float | None = None,
-    device: str | None = None,
-    overwrite: bool = False,
 ) -> None:
     """Train a detector of the kind that `settings` belong to, and write its checkpoint; resumable, see `training.fit`.
 
     Args:
         clouds_dir: ID.bin of every frame, velodyne frame.
         class_names: of Car, Pedestrian and Cyclist: exactly one for PointRCNN, one or several for Frustum PointNet.
-        seed: of initial weights, order, augmentation, sampling and dropout.
+        run: its seed is that of initial weights, order, augmentation, sampling and dropout.
         max_depth: m; objects and points beyond are left out (near-only).
-        device: None: as the settings say.
 
     Raises:
-        FormatError: a missing or broken file; a class without objects to train on; or, unless `overwrite`, a checkpoint
-            or running state of another record.
+        FormatError: a missing or broken file; a class without objects to train on; or, unless `run.overwrite`, a
+            checkpoint or running state of another record.
         InputError: class names other than these, none, or one twice.
     """
     if isinstance(settings, FrustumTraining):
-        train_frustum_pointnet(
-            settings, dataset, clouds_dir, class_names, checkpoint, seed, max_depth, device, overwrite
-        )
+        train_frustum_pointnet(settings, dataset, clouds_dir, class_names, run, max_depth)
     elif len(class_names) != 1:
         raise InputError(f"class_names: found {', '.join(class_names)}, expected one: PointRCNN finds one class")
     else:
-        train_pointrcnn(settings, dataset, clouds_dir, class_names[0], checkpoint, seed, max_depth, device, overwrite)
+        train_pointrcnn(settings, dataset, clouds_dir, class_names[0], run, max_depth)
 
 
 def detect(

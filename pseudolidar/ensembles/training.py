@@ -5,7 +5,6 @@ The objective is the augmented one of Jeffares et al., Joint Training of Deep En
 """
 
 import dataclasses
-from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +20,7 @@ from pseudolidar.kitti import ObjectDataset
 from pseudolidar.stereo import PSMNet, StereoBatch, StereoPairs, StereoTraining, disparity_loss, train_stereo
 from pseudolidar.stereo.checkpoints import arguments_of
 from pseudolidar.stereo.train import OUTPUT_WEIGHTS, fit_stereo, initial_network
-from pseudolidar.training import require_checkpoint_path, shard_weight
+from pseudolidar.training import TrainingRun, require_checkpoint_path, shard_weight
 
 # The layers that a member has to itself where all start from the same weights.
 _HEADS = "classif"
@@ -48,13 +47,7 @@ class EnsembleTraining(StereoTraining):
 
 
 def train_disparity(
-    settings: StereoTraining,
-    data: StereoPairs | ObjectDataset,
-    checkpoint: Path,
-    init: Path | None,
-    seed: int,
-    snapshots: Collection[int] = (),
-    overwrite: bool = False,
+    settings: StereoTraining, data: StereoPairs | ObjectDataset, run: TrainingRun, init: Path | None = None
 ) -> None:
     """Train one PSMNet (`train_stereo`) or, with `EnsembleTraining`, several; a killed run is resumed.
 
@@ -63,10 +56,10 @@ def train_disparity(
     Arguments and errors are those of `train_stereo`.
     """
     if not isinstance(settings, EnsembleTraining):
-        train_stereo(settings, data, checkpoint, init, seed, snapshots, overwrite)
+        train_stereo(settings, data, run, init)
         return
-    require_checkpoint_path(checkpoint)
-    members = [_initial_member(settings, init, _seed_of(seed, member)) for member in range(settings.members)]
+    require_checkpoint_path(run.checkpoint)
+    members = [_initial_member(settings, init, _seed_of(run.seed, member)) for member in range(settings.members)]
     if settings.max_gradient_norm is not None:
         # The gradient of a mean over M members is, in norm, the root of M smaller than one member's alone.
         settings = dataclasses.replace(settings, max_gradient_norm=settings.max_gradient_norm / settings.members**0.5)
@@ -76,16 +69,13 @@ def train_disparity(
         lambda network, batch: ensemble_loss(network, batch, settings),
         {**arguments_of(members[0]), MEMBERS: settings.members},
         data,
-        checkpoint,
+        run,
         init,
-        seed,
-        snapshots,
-        overwrite,
     )
 
 
-def ensemble_loss(model: Ensemble, batch: StereoBatch, settings: EnsembleTraining) -> Tensor:
-    """The augmented objective on a batch, or this process's term of it: see `training.fit`."""
+def ensemble_loss(model: Ensemble, batch: StereoBatch, settings: EnsembleTraining) -> dict[str, Tensor]:
+    """The augmented objective of the outputs on a batch, or this process's parts: see `training.TrainingTask`."""
     outputs = model(batch.left, batch.right)
     weights = OUTPUT_WEIGHTS[-len(outputs) :]
 
@@ -94,12 +84,14 @@ def ensemble_loss(model: Ensemble, batch: StereoBatch, settings: EnsembleTrainin
             disparity, batch.target, settings.loss, batch.camera_constant, settings.smooth, settings.max_disparity
         )
 
-    losses = []
-    for weight, output in zip(weights, outputs, strict=True):
-        individual = torch.stack([loss_of(member) for member in output])
-        losses.append(weight * augmented_loss(individual, loss_of(output.mean(dim=0)), settings.beta))
     valid = (batch.target > 0) & (batch.target < settings.max_disparity)
-    return torch.stack(losses).sum() * shard_weight(valid.sum())
+    part = shard_weight(valid.sum())
+    terms = {}
+    for number, (weight, output) in enumerate(zip(weights, outputs, strict=True), start=1):
+        individual = torch.stack([loss_of(member) for member in output])
+        objective = augmented_loss(individual, loss_of(output.mean(dim=0)), settings.beta)
+        terms[f"output {number}"] = weight * objective * part
+    return terms
 
 
 def _initial_member(settings: EnsembleTraining, init: Path | None, seed: int) -> PSMNet:

@@ -37,7 +37,7 @@ class DivergenceError(UserError, FloatingPointError):
 
 
 class WorkerError(UserError, ChildProcessError):
-    """Worker processes that die again and again on the same work."""
+    """Worker processes that die."""
 
 
 @contextmanager

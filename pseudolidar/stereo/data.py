@@ -13,7 +13,7 @@ from torch import Tensor
 from pseudolidar.files import FormatError
 from pseudolidar.stereo.augmentation import Crops
 from pseudolidar.stereo.pairs import StereoPairs
-from pseudolidar.training import WHOLE_BATCH, BatchShard
+from pseudolidar.training import WHOLE_BATCH, Batch, BatchShard
 
 # Statistics of ImageNet, RGB in 0..1, by which PSMNet's input is normalised.
 _MEAN = np.array([0.485, 0.456, 0.406], np.float32)
@@ -23,7 +23,7 @@ _DISPARITY_SCALE = 256
 
 
 @dataclass(frozen=True)
-class StereoBatch:
+class StereoBatch(Batch):
     """Crops of B rectified pairs.
 
     Attributes:
@@ -32,7 +32,6 @@ class StereoBatch:
         camera_constant: (B,) float32, focal length x baseline, px m; NaN where unknown.
     """
 
-    frame_ids: tuple[str, ...]
     left: Tensor
     right: Tensor
     target: Tensor

@@ -1,9 +1,9 @@
 """Training of u and u': one network, one schedule, two losses (Wu et al., Fixes That Fail, 2021, section 4)."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +18,9 @@ from pseudolidar.stereo.metrics import MIN_DISPARITY_PX
 from pseudolidar.stereo.pairs import ObjectPairs, StereoPairs, digests_of
 from pseudolidar.stereo.psmnet import PSMNet, channels_last, require_bfloat16, start_comparing
 from pseudolidar.training import (
+    TrainingRun,
     TrainingSettings,
+    TrainingTask,
     arithmetic_of,
     fit,
     one_cycle,
@@ -29,6 +31,7 @@ from pseudolidar.training import (
 )
 
 Loss = Literal["disparity", "depth"]
+Network = TypeVar("Network", bound=nn.Module)
 
 # Weights of the outputs in training, the last hourglass's last (PSMNet, section 3.5).
 OUTPUT_WEIGHTS = (0.5, 0.7, 1.0)
@@ -98,61 +101,50 @@ class StereoTraining(TrainingSettings):
 
 
 def train_stereo(
-    settings: StereoTraining,
-    data: StereoPairs | ObjectDataset,
-    checkpoint: Path,
-    init: Path | None,
-    seed: int,
-    snapshots: Collection[int] = (),
-    overwrite: bool = False,
+    settings: StereoTraining, data: StereoPairs | ObjectDataset, run: TrainingRun, init: Path | None = None
 ) -> None:
-    """Train PSMNet on `data` and write `checkpoint` at the end; a killed run goes on where it was.
+    """Train PSMNet on `data` and write the run's checkpoint at the end; a killed run goes on where it was.
 
     Args:
         init: weights of the same network to start from, of any kind that `load_psmnet` reads and for any
             `max_disparity`; None starts from random weights.
-        snapshots: steps after which the weights are kept, as in `training.fit`.
-        overwrite: a checkpoint of another record is replaced.
 
     Raises:
         InputError: settings that do not go together.
-        FormatError: a checkpoint or running state of another record, unless `overwrite`; unfit `init` or data.
+        FormatError: a checkpoint or running state of another record, unless `run.overwrite`; unfit `init` or data.
         DivergenceError: the loss is not finite.
     """
-    require_checkpoint_path(checkpoint)
-    model = initial_network(settings, init, seed)
+    require_checkpoint_path(run.checkpoint)
+    model = initial_network(settings, init, run.seed)
 
-    def compute_loss(network: PSMNet, batch: StereoBatch) -> Tensor:
-        return training_loss(network, batch, settings.loss, settings.smooth)
+    def compute_loss(network: PSMNet, batch: StereoBatch) -> dict[str, Tensor]:
+        return loss_terms(network, batch, settings.loss, settings.smooth)
 
-    fit_stereo(settings, model, compute_loss, arguments_of(model), data, checkpoint, init, seed, snapshots, overwrite)
+    fit_stereo(settings, model, compute_loss, arguments_of(model), data, run, init)
 
 
 def fit_stereo(
     settings: StereoTraining,
-    model: nn.Module,
-    compute_loss: Callable[[Any, StereoBatch], Tensor],
+    model: Network,
+    compute_loss: Callable[[Network, StereoBatch], Mapping[str, Tensor]],
     arguments: Mapping[str, Any],
     data: StereoPairs | ObjectDataset,
-    checkpoint: Path,
+    run: TrainingRun,
     init: Path | None,
-    seed: int,
-    snapshots: Collection[int] = (),
-    overwrite: bool = False,
 ) -> None:
     """Train a model of one or several PSMNets, in place, by the settings' schedule, whatever its loss.
 
-    Like `train_stereo`; `compute_loss` is as in `training.fit`, and `arguments`, the model's constructor arguments, are
+    Like `train_stereo`; `compute_loss` is as in `TrainingTask`, and `arguments`, the model's constructor arguments, are
     kept in the checkpoint.
     """
     pairs = ObjectPairs(data) if isinstance(data, ObjectDataset) else data
     inputs = {"data": combined_digest(digests_of(pairs))}
     if init is not None:
         inputs["init"] = file_digest(init)
-    record = training_record("a disparity model", settings, inputs, seed=seed)
+    record = training_record("a disparity model", settings, inputs, seed=run.seed)
     crops = Crops(*settings.crop, settings.object_probability, settings.jitter, settings.colour, settings.erasing)
     batches = StereoBatches(
-        pairs, settings.batch_size, crops, seed, settings.max_depth_m, metric=settings.loss == "depth"
+        pairs, settings.batch_size, crops, run.seed, settings.max_depth_m, metric=settings.loss == "depth"
     )
     learning_rate_at = step_decay(settings.learning_rate, settings.milestones)
     if settings.schedule == "one_cycle":
@@ -160,23 +152,19 @@ def fit_stereo(
     optimizer: torch.optim.Optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
     if settings.optimizer == "adamw":
         optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
-    fit(
-        model,
-        batches,
-        compute_loss,
-        settings.steps,
-        optimizer,
-        learning_rate_at,
-        checkpoint,
-        record,
-        f"training {checkpoint.stem}",
-        **settings.of_loop(),
+    task = TrainingTask(
+        model=model,
+        batches=batches,
+        compute_loss=compute_loss,
+        steps=settings.steps,
+        optimizer=optimizer,
+        learning_rate_at=learning_rate_at,
+        record=record,
+        description=f"training {run.checkpoint.stem}",
         arguments=arguments,
-        overwrite=overwrite,
         max_gradient_norm=settings.max_gradient_norm,
-        seed=seed,
-        snapshots=snapshots,
     )
+    fit(task, settings, run)
 
 
 def disparity_loss(
@@ -218,16 +206,18 @@ def disparity_loss(
     return error / valid.sum().clamp(min=1)
 
 
-def training_loss(model: PSMNet, batch: StereoBatch, loss: Loss, smooth: bool = True) -> Tensor:
-    """The weighted sum of the losses of the outputs on a batch, or this process's term of it: see `training.fit`."""
+def loss_terms(model: PSMNet, batch: StereoBatch, loss: Loss, smooth: bool = True) -> dict[str, Tensor]:
+    """The weighted losses of the outputs on a batch by name, or this process's parts of them: see `TrainingTask`."""
     outputs = model(batch.left, batch.right)
     weights = OUTPUT_WEIGHTS[-len(outputs) :]
-    losses = [
-        weight * disparity_loss(output, batch.target, loss, batch.camera_constant, smooth, model.max_disparity)
-        for weight, output in zip(weights, outputs, strict=True)
-    ]
     valid = (batch.target > 0) & (batch.target < model.max_disparity)
-    return torch.stack(losses).sum() * shard_weight(valid.sum())
+    part = shard_weight(valid.sum())
+    return {
+        f"output {number}": weight
+        * disparity_loss(output, batch.target, loss, batch.camera_constant, smooth, model.max_disparity)
+        * part
+        for number, (weight, output) in enumerate(zip(weights, outputs, strict=True), start=1)
+    }
 
 
 def initial_network(settings: StereoTraining, init: Path | None, seed: int) -> PSMNet:

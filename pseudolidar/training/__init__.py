@@ -1,6 +1,7 @@
-"""One training loop for every model: resumable to the byte, on one device or many; precision, schedules."""
+"""One training loop for every model: resumable to the byte, on one device or many; curves, validation, schedules."""
 
-from pseudolidar.training.batch_norm import recomputed
+from pseudolidar.training.batch_norm import FusedBatchNorm, recomputed
+from pseudolidar.training.batches import WHOLE_BATCH, Batch, BatchShard
 from pseudolidar.training.checkpoints import (
     CHECKPOINT_SUFFIXES,
     load_checkpoint,
@@ -8,8 +9,26 @@ from pseudolidar.training.checkpoints import (
     require_checkpoint_path,
     save_checkpoint,
 )
-from pseudolidar.training.loop import Batch, fit, is_finished, partial_path, snapshot_path
-from pseudolidar.training.processes import WHOLE_BATCH, BatchShard, process_count, shard_weight
+from pseudolidar.training.loop import (
+    TrainingRun,
+    TrainingTask,
+    Validation,
+    best_path,
+    fit,
+    is_finished,
+    partial_path,
+    snapshot_path,
+)
+from pseudolidar.training.metrics import (
+    CsvLogger,
+    Logger,
+    TensorBoardLogger,
+    WandbLogger,
+    metrics_path,
+    read_metrics,
+    validation_path,
+)
+from pseudolidar.training.processes import shard_weight
 from pseudolidar.training.settings import (
     Arithmetic,
     Precision,
@@ -29,17 +48,27 @@ __all__ = [
     "Arithmetic",
     "Batch",
     "BatchShard",
+    "CsvLogger",
+    "FusedBatchNorm",
+    "Logger",
     "Precision",
+    "TensorBoardLogger",
+    "TrainingRun",
     "TrainingSettings",
+    "TrainingTask",
+    "Validation",
+    "WandbLogger",
     "arithmetic_of",
     "arithmetic_threads",
+    "best_path",
     "fit",
     "is_finished",
     "load_checkpoint",
     "load_plain",
+    "metrics_path",
     "one_cycle",
     "partial_path",
-    "process_count",
+    "read_metrics",
     "recomputed",
     "recorded_settings",
     "require_checkpoint_path",
@@ -49,4 +78,5 @@ __all__ = [
     "snapshot_path",
     "step_decay",
     "training_record",
+    "validation_path",
 ]

@@ -11,6 +11,16 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 
+class FusedBatchNorm(nn.Module):
+    """A layer that computes its batch norm together with more, and also one after the other, calling the norm itself.
+
+    Attributes:
+        layer_by_layer: whether it does the latter: a norm that is synchronised must be called.
+    """
+
+    layer_by_layer = False
+
+
 @contextmanager
 def synchronised_batch_norm(model: nn.Module) -> Iterator[None]:
     """Inside, every batch norm of `model` takes its statistics in training from the shards of all processes.
@@ -19,13 +29,18 @@ def synchronised_batch_norm(model: nn.Module) -> Iterator[None]:
     which has nothing for processors.
     """
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    fused = [module for module in model.modules() if isinstance(module, FusedBatchNorm)]
     try:
         for norm in norms:
             norm.forward = _synchronised(norm)  # type: ignore[assignment,method-assign]
+        for layer in fused:
+            layer.layer_by_layer = True
         yield
     finally:
         for norm in norms:
             norm.__dict__.pop("forward", None)
+        for layer in fused:
+            layer.layer_by_layer = False
 
 
 def _synchronised(norm: _BatchNorm) -> Callable[[Tensor], Tensor]:

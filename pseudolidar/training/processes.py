@@ -2,12 +2,11 @@
 
 import logging
 import os
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, distributed
 
 from pseudolidar.files import InputError, end_with
 from pseudolidar.training.settings import require_device
@@ -19,59 +18,37 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class BatchShard:
-    """One of `count` parts of a step's batch: places from `index` / `count` to (`index` + 1) / `count` of it."""
-
-    index: int = 0
-    count: int = 1
-
-    def of(self, batch_size: int) -> range:
-        """The places of a batch of `batch_size` of this shard.
-
-        Raises:
-            InputError: fewer places than shards.
-        """
-        if batch_size < self.count:
-            expected = f"at least {self.count}: one for each shard of a step (processes x accumulate)"
-            raise InputError(f"batch_size: found {batch_size}, expected {expected}")
-        return range(self.index * batch_size // self.count, (self.index + 1) * batch_size // self.count)
-
-
-WHOLE_BATCH = BatchShard()
-
-
-@dataclass(frozen=True)
 class Processes:
     """This process, number `rank` of the `count` that train one model, on its `device`."""
 
-    device: torch.device
-    rank: int = 0
-    count: int = 1
-    _fabric: "Fabric | None" = None
+    fabric: "Fabric"
 
-    def prepared(self, objective: nn.Module) -> nn.Module:
-        """The module, its gradients summed over all processes as they come; parameters become those of rank 0."""
-        return objective if self._fabric is None else self._fabric.setup_module(objective)
+    @property
+    def device(self) -> torch.device:
+        """Of this process."""
+        return self.fabric.device
 
-    def summing_gradients(self, objective: nn.Module, now: bool) -> AbstractContextManager[Any]:
-        """A context for a prepared module's forward and backward pass: sum gradients `now`, or only keep them."""
-        prepared: Any = objective
-        return nullcontext() if self._fabric is None else self._fabric.no_backward_sync(prepared, enabled=not now)
+    @property
+    def rank(self) -> int:
+        """Number of this process, from 0."""
+        return self.fabric.global_rank
+
+    @property
+    def count(self) -> int:
+        """Number of processes."""
+        return self.fabric.world_size
 
     def backward(self, term: Tensor) -> None:
         """Backward pass from this process's term of a loss: the terms add up to the loss."""
-        if self._fabric is None:
-            term.backward()
-        else:
-            # DistributedDataParallel divides the sum of the gradients by the number of processes.
-            self._fabric.backward(term * self.count)
+        # DistributedDataParallel divides the sum of the gradients by the number of processes.
+        self.fabric.backward(term * self.count if self.count > 1 else term)
 
-    def sum(self, value: Tensor) -> float:
-        """The sum of a number over all processes, the same in each."""
-        total = value.detach().double()
+    def sum(self, values: Tensor) -> list[float]:
+        """The sums of numbers (N,) over all processes, the same in each."""
+        totals = values.detach().double()
         if self.count > 1:
-            distributed.all_reduce(total)
-        return float(total)
+            distributed.all_reduce(totals)
+        return [float(total) for total in totals.tolist()]
 
     def gathered(self, value: T) -> list[T]:
         """The values of all processes, by rank; plain data."""
@@ -80,11 +57,6 @@ class Processes:
         values: list[Any] = [None] * self.count
         distributed.all_gather_object(values, value)
         return values
-
-    def wait(self) -> None:
-        """Wait until all processes are here."""
-        if self._fabric is not None:
-            self._fabric.barrier()
 
 
 def process_count() -> int:
@@ -99,26 +71,29 @@ def processes_on(device: str | torch.device) -> Processes:
         InputError: no such device; under torchrun one by number, or fewer devices than processes on this machine.
     """
     count = process_count()
+    if count > 1:
+        # When torchrun is killed its processes stay: they would go on writing beside those of the next run.
+        end_with(os.getppid())
+    # Only here: it takes a second to import.
+    from lightning_fabric import Fabric
+    from lightning_fabric.plugins.environments import LightningEnvironment, TorchElasticEnvironment
+    from lightning_fabric.strategies import SingleDeviceStrategy
+
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     if count == 1:
-        return Processes(require_device(device))
+        found = require_device(device)
+        return Processes(Fabric(strategy=SingleDeviceStrategy(found), plugins=[LightningEnvironment()]))
     found = torch.device(device)
     if found.index is not None:
         raise InputError(f"device: found {str(device)!r} under torchrun, expected 'cpu' or 'cuda': each takes its own")
-    # When torchrun is killed its processes stay: they would go on writing beside those of the next run.
-    end_with(os.getppid())
     here, local_rank = int(os.environ["LOCAL_WORLD_SIZE"]), int(os.environ["LOCAL_RANK"])
     require_device(found if found.type == "cpu" else f"{found.type}:{local_rank}")
-    # Only here: it takes a second to import.
-    from lightning_fabric import Fabric
-    from lightning_fabric.plugins.environments import TorchElasticEnvironment
-
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     fabric = Fabric(
         accelerator=found.type, strategy="ddp", devices=here, num_nodes=count // here,
         plugins=[TorchElasticEnvironment()],
     )  # fmt: skip
     fabric.launch()
-    return Processes(fabric.device, fabric.global_rank, fabric.world_size, fabric)
+    return Processes(fabric)
 
 
 def shard_weight(elements: Tensor) -> Tensor:

@@ -14,8 +14,9 @@ from pseudolidar.files import InputError, Record
 Arithmetic = Literal["float32", "bfloat16"]
 Precision = Literal["float32", "bfloat16", "auto"]
 
-# How often a state is written, and on how many threads (which can change the last bit of a sum, no more).
-_CHANGE_NOTHING = ("checkpoint_every", "threads")
+# How often a state is written, by whom batches are made, and on how many threads (which can change the last bit of a
+# sum, no more).
+_CHANGE_NOTHING = ("checkpoint_every", "workers", "threads")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +28,9 @@ class TrainingSettings:
         checkpoint_every: steps between two writes of the running state.
         device: `cpu` or `cuda`.
         threads: processor threads; None: as many as PyTorch takes.
-        accumulate: shards of a batch that go through the network one after the other, for less memory: see `fit`.
+        workers: processes that make batches; 0: a thread of the training's process makes them.
+        accumulate: shards of a batch that go through the network one after the other, for less memory. The loss is then
+            the mean of their losses, and batch normalisation sees one shard at a time.
         synchronised_batch_norm: several processes take the statistics of batch normalisation together.
     """
 
@@ -35,19 +38,9 @@ class TrainingSettings:
     checkpoint_every: int
     device: str
     threads: int | None
+    workers: int
     accumulate: int
     synchronised_batch_norm: bool
-
-    def of_loop(self, device: str | None = None) -> dict[str, Any]:
-        """These settings as keyword arguments of `fit`; `device` in place of the settings' own."""
-        return {
-            "precision": self.precision,
-            "checkpoint_every": self.checkpoint_every,
-            "device": self.device if device is None else device,
-            "threads": self.threads,
-            "accumulate": self.accumulate,
-            "synchronise": self.synchronised_batch_norm,
-        }
 
 
 def recorded_settings(settings: TrainingSettings) -> dict[str, Any]:
@@ -55,22 +48,20 @@ def recorded_settings(settings: TrainingSettings) -> dict[str, Any]:
     return {name: value for name, value in dataclasses.asdict(settings).items() if name not in _CHANGE_NOTHING}
 
 
-def training_record(
-    what: str, settings: TrainingSettings, inputs: Mapping[str, str], device: str | None = None, **others: Any
-) -> Record:
+def training_record(what: str, settings: TrainingSettings, inputs: Mapping[str, str], **others: Any) -> Record:
     """The record of a training on this machine, for `fit`: what is trained, with which settings, from which data.
 
     Args:
         what: is trained.
         settings: all but those that do not change the result are recorded, see `recorded_settings`.
         inputs: digests of the data and of initial weights.
-        device: in place of the settings'; its kind counts, not its number.
         others: what else determines the result: the seed, classes.
 
     Raises:
         ValueError: no such device or precision.
     """
-    kind = require_device(device or settings.device).type
+    # The device's kind counts, not its number.
+    kind = require_device(settings.device).type
     machine = {"device": kind, "precision": arithmetic_of(settings.precision, kind)}
     return Record(what, {**recorded_settings(settings), **machine, **others}, inputs)
 

@@ -19,7 +19,7 @@ from pseudolidar.evaluation import bev_iou
 from pseudolidar.files import FormatError
 from pseudolidar.kitti import ObjectDataset, read_objects, read_points, write_objects
 from pseudolidar.kitti import Objects as Labels
-from pseudolidar.training import load_checkpoint, save_checkpoint
+from pseudolidar.training import TrainingRun, load_checkpoint, save_checkpoint
 from tests.conftest import settings_of
 from tests.detectors.street_of_boxes import make_calibration, write_street
 
@@ -47,7 +47,7 @@ BRIEF_V2 = dataclasses.replace(BRIEF, version=2, density=0.125, width=0.125, pre
 @pytest.fixture(scope="module")
 def trained(street: ObjectDataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     checkpoint = tmp_path_factory.mktemp("trained") / "car.pt"
-    train_frustum_pointnet(SETTINGS, street, street.root / "clouds", ["Car"], checkpoint, seed=0)
+    train_frustum_pointnet(SETTINGS, street, street.root / "clouds", ["Car"], TrainingRun(checkpoint, 0))
     return checkpoint
 
 
@@ -186,7 +186,7 @@ def test_the_same_seed_gives_the_same_bytes(
     settings: FrustumTraining, street: ObjectDataset, clouds: Path, tmp_path: Path
 ) -> None:
     for name, seed in (("one", 0), ("two", 0), ("three", 1)):
-        train_frustum_pointnet(settings, street, clouds, ["Car"], tmp_path / f"{name}.pt", seed)
+        train_frustum_pointnet(settings, street, clouds, ["Car"], TrainingRun(tmp_path / f"{name}.pt", seed))
     one, two, three = ((tmp_path / f"{name}.pt").read_bytes() for name in ("one", "two", "three"))
     assert one == two
     assert one != three
@@ -197,29 +197,29 @@ def test_an_interrupted_training_ends_with_the_same_bytes(
     suffix: str, street: ObjectDataset, clouds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, broken = tmp_path / f"whole{suffix}", tmp_path / f"broken{suffix}"
-    train_frustum_pointnet(BRIEF, street, clouds, ["Car"], whole, seed=0)
+    train_frustum_pointnet(BRIEF, street, clouds, ["Car"], TrainingRun(whole, 0))
     from pseudolidar.detectors.frustum_pointnet import samples
 
     batch_at = samples.BatchSource.batch_at
 
-    def killed_at_three(self: samples.BatchSource, step: int) -> samples.FrustumBatch:
+    def killed_at_three(self: samples.BatchSource, step: int, shard: object) -> samples.FrustumBatch:
         if step == 3:
             raise KeyboardInterrupt
         return batch_at(self, step)
 
     monkeypatch.setattr(samples.BatchSource, "batch_at", killed_at_three)
     with pytest.raises(KeyboardInterrupt):
-        train_frustum_pointnet(BRIEF, street, clouds, ["Car"], broken, seed=0)
+        train_frustum_pointnet(BRIEF, street, clouds, ["Car"], TrainingRun(broken, 0))
     assert not broken.exists()
     monkeypatch.undo()
-    train_frustum_pointnet(BRIEF, street, clouds, ["Car"], broken, seed=0)
+    train_frustum_pointnet(BRIEF, street, clouds, ["Car"], TrainingRun(broken, 0))
     assert broken.read_bytes() == whole.read_bytes()
     assert load_detector(broken).class_names == ("Car",)
 
 
 def test_mean_size_of_the_training_set(street: ObjectDataset, clouds: Path, tmp_path: Path) -> None:
     settings = dataclasses.replace(BRIEF, steps=1, mean_size="training_set", precision="bfloat16")
-    train_frustum_pointnet(settings, street, clouds, ["Car"], tmp_path / "car.pt", seed=0)
+    train_frustum_pointnet(settings, street, clouds, ["Car"], TrainingRun(tmp_path / "car.pt", 0))
     sizes = np.concatenate([frame.objects().box3d[:, [5, 4, 3]] for frame in street])
     mean_sizes = load_checkpoint(tmp_path / "car.pt")["arguments"]["network"]["mean_sizes_m"]
     assert mean_sizes[0] == pytest.approx(sizes.mean(axis=0), rel=1e-5)
@@ -228,16 +228,16 @@ def test_mean_size_of_the_training_set(street: ObjectDataset, clouds: Path, tmp_
 
 def test_nothing_to_train_on_is_an_error(street: ObjectDataset, clouds: Path, tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="Pedestrian objects in 8 frames: found none to train on"):
-        train_frustum_pointnet(BRIEF, street, clouds, ["Pedestrian"], tmp_path / "none.pt", seed=0)
+        train_frustum_pointnet(BRIEF, street, clouds, ["Pedestrian"], TrainingRun(tmp_path / "none.pt", 0))
     with pytest.raises(ValueError, match="Tram, expected one or several of Car, Pedestrian, Cyclist"):
-        train_frustum_pointnet(BRIEF, street, clouds, ["Tram"], tmp_path / "none.pt", seed=0)
+        train_frustum_pointnet(BRIEF, street, clouds, ["Tram"], TrainingRun(tmp_path / "none.pt", 0))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_classes_that_are_none_or_twice_are_refused(street: ObjectDataset, clouds: Path, tmp_path: Path) -> None:
     for class_names in ([], ["Car", "Car"]):
         with pytest.raises(ValueError, match="class_names: found"):
-            train_frustum_pointnet(BRIEF, street, clouds, class_names, tmp_path / "none.pt", seed=0)
+            train_frustum_pointnet(BRIEF, street, clouds, class_names, TrainingRun(tmp_path / "none.pt", 0))
 
 
 @pytest.mark.parametrize("settings", [BRIEF, BRIEF_V2], ids=["v1", "v2"])
@@ -249,7 +249,7 @@ def test_several_classes_together(settings: FrustumTraining, tmp_path: Path) -> 
         write_objects(frame.path("label_2"), dataclasses.replace(labels, class_name=names))
     settings = dataclasses.replace(settings, mean_size="training_set")
     classes = ["Car", "Pedestrian"]
-    train_frustum_pointnet(settings, street, tmp_path / "clouds", classes, tmp_path / "both.pt", seed=0)
+    train_frustum_pointnet(settings, street, tmp_path / "clouds", classes, TrainingRun(tmp_path / "both.pt", 0))
     detector = FrustumDetector.from_checkpoint(tmp_path / "both.pt")
     assert detector.class_names == ("Car", "Pedestrian")
     frame = street[0]
@@ -273,9 +273,8 @@ def test_near_only_pedestrians(tmp_path: Path) -> None:
         Labels(labels.class_name, labels.truncation, labels.occlusion, labels.alpha, labels.box2d, moved),
     )
     settings = dataclasses.replace(BRIEF_V2, steps=1, min_box_height_px=4)
-    train_frustum_pointnet(
-        settings, street, tmp_path / "clouds", ["Pedestrian"], tmp_path / "near.pt", 0, max_depth=20.0
-    )
+    run = TrainingRun(tmp_path / "near.pt", 0)
+    train_frustum_pointnet(settings, street, tmp_path / "clouds", ["Pedestrian"], run, max_depth=20.0)
     assert load_checkpoint(tmp_path / "near.pt")["arguments"]["max_depth"] == 20.0
     detector = FrustumDetector.from_checkpoint(tmp_path / "near.pt")
     beyond = np.array([[25.0, 0, 0, 1]] * 50, dtype=np.float32)

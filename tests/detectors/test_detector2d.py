@@ -21,7 +21,7 @@ from pseudolidar.detectors.boxes2d import (
 from pseudolidar.evaluation import evaluate_folders
 from pseudolidar.files import DivergenceError, FormatError
 from pseudolidar.kitti import ObjectDataset, read_objects
-from pseudolidar.training import load_checkpoint
+from pseudolidar.training import TrainingRun, load_checkpoint
 from tests.conftest import settings_of
 from tests.detectors.painted_frames import HEIGHT, write_painted
 
@@ -53,7 +53,7 @@ def painted(tmp_path_factory: pytest.TempPathFactory) -> ObjectDataset:
 @pytest.fixture(scope="module")
 def trained(painted: ObjectDataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     checkpoint = tmp_path_factory.mktemp("trained") / "boxes2d.pt"
-    train_detector2d(SETTINGS, painted, checkpoint, seed=0)
+    train_detector2d(SETTINGS, painted, TrainingRun(checkpoint, 0))
     return checkpoint
 
 
@@ -108,8 +108,8 @@ def test_an_interrupted_training_ends_with_the_same_bytes(
     suffix: str, painted: ObjectDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, other, broken = (tmp_path / f"{name}{suffix}" for name in ("whole", "other", "broken"))
-    train_detector2d(BRIEF, painted, whole, seed=0)
-    train_detector2d(BRIEF, painted, other, seed=1)
+    train_detector2d(BRIEF, painted, TrainingRun(whole, 0))
+    train_detector2d(BRIEF, painted, TrainingRun(other, 1))
     batch_at = training_data.Boxes2dBatches.__call__
 
     def killed_at_three(self: training_data.Boxes2dBatches, step: int) -> training_data.Boxes2dBatch:
@@ -120,9 +120,9 @@ def test_an_interrupted_training_ends_with_the_same_bytes(
     with monkeypatch.context() as patch:
         patch.setattr(training_data.Boxes2dBatches, "__call__", killed_at_three)
         with pytest.raises(KeyboardInterrupt):
-            train_detector2d(BRIEF, painted, broken, seed=0)
+            train_detector2d(BRIEF, painted, TrainingRun(broken, 0))
     assert not broken.exists()
-    train_detector2d(BRIEF, painted, broken, seed=0)
+    train_detector2d(BRIEF, painted, TrainingRun(broken, 0))
     assert broken.read_bytes() == whole.read_bytes()
     assert other.read_bytes() != whole.read_bytes()
     assert Detector2d.from_checkpoint(broken).class_names == BRIEF.classes
@@ -134,7 +134,7 @@ def test_a_loss_that_is_not_finite_names_the_frames(painted: ObjectDataset, trai
     torch.save(state, tmp_path / "broken.pth")
     settings = dataclasses.replace(BRIEF, weights=str(tmp_path / "broken.pth"))
     with pytest.raises(DivergenceError, match=r"step 0: the loss is nan; frames 00000\d"):
-        train_detector2d(settings, painted, tmp_path / "boxes2d.pt", seed=0)
+        train_detector2d(settings, painted, TrainingRun(tmp_path / "boxes2d.pt", 0))
     assert not (tmp_path / "boxes2d.pt").exists()
 
 

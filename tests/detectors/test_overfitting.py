@@ -14,6 +14,7 @@ from pseudolidar.detectors.frustum_pointnet import FrustumTraining, train_frustu
 from pseudolidar.evaluation import evaluate
 from pseudolidar.kitti import Frame, ObjectDataset, read_objects, write_objects
 from pseudolidar.ops import iou_3d
+from pseudolidar.training import TrainingRun
 from tests.conftest import settings_of
 from tests.detectors.street_of_boxes import write_street
 
@@ -73,7 +74,7 @@ def frames_of_both_sources(kitti_sample: Path, root: Path) -> Iterator[tuple[str
 def results(sixteen: ObjectDataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Result files of a network trained on the 16 objects, from the labels' 2D boxes."""
     folder = tmp_path_factory.mktemp("overfitted")
-    train_frustum_pointnet(TRAINING, sixteen, sixteen.root / "clouds", CLASSES, folder / "model.pt", seed=0)
+    train_frustum_pointnet(TRAINING, sixteen, sixteen.root / "clouds", CLASSES, TrainingRun(folder / "model.pt", 0))
     boxes = ground_truth_boxes(sixteen, CLASSES)
     detect(load_detector(folder / "model.pt"), sixteen, sixteen.root / "clouds", folder / "results", boxes)
     return folder / "results"

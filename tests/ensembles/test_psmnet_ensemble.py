@@ -27,8 +27,8 @@ from pseudolidar.stereo import (
 from pseudolidar.stereo.augmentation import Crops
 from pseudolidar.stereo.data import StereoBatch, StereoBatches
 from pseudolidar.stereo.pairs import ObjectPairs
-from pseudolidar.stereo.train import training_loss
-from pseudolidar.training import load_checkpoint, save_checkpoint, snapshot_path
+from pseudolidar.stereo.train import loss_terms
+from pseudolidar.training import TrainingRun, load_checkpoint, save_checkpoint, snapshot_path
 from tests.conftest import settings_of
 from tests.stereo.conftest import write_scene
 
@@ -54,7 +54,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> ObjectDataset:
 def whole(scene: ObjectDataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An ensemble as `TINY` trains it with seed 3, with its weights after steps 1 and 2."""
     path = tmp_path_factory.mktemp("whole") / "whole.pt"
-    train_disparity(TINY, scene, path, None, 3, snapshots=(1, 2))
+    train_disparity(TINY, scene, TrainingRun(path, 3, snapshots=(1, 2)))
     return path
 
 
@@ -68,12 +68,16 @@ def ensemble_of(members: int) -> Ensemble:
 
 
 def loss_at(model: Ensemble, batch: StereoBatch, beta: float) -> torch.Tensor:
-    return ensemble_loss(model, batch, dataclasses.replace(TINY, beta=beta))
+    return total(ensemble_loss(model, batch, dataclasses.replace(TINY, beta=beta)))
+
+
+def total(terms: dict[str, torch.Tensor]) -> torch.Tensor:
+    return torch.stack(list(terms.values())).sum()
 
 
 def test_the_objective_goes_from_each_alone_to_all_together(scene: ObjectDataset) -> None:
     batch, model = batch_of(scene), ensemble_of(3)
-    alone = torch.stack([training_loss(member, batch, "disparity") for member in model.members]).mean()  # type: ignore[arg-type]
+    alone = torch.stack([total(loss_terms(member, batch, "disparity")) for member in model.members]).mean()  # type: ignore[arg-type]
     apart, half, jointly = (loss_at(model, batch, beta).item() for beta in (0.0, 0.5, 1.0))
     assert apart == pytest.approx(alone.item(), rel=1e-5)
     assert jointly < apart, "the mean of several answers is no worse, by Jensen"
@@ -93,7 +97,7 @@ def test_beta_0_gives_each_member_its_own_gradient(scene: ObjectDataset) -> None
     loss_at(model, batch, 0.0).backward()
     together = [parameter.grad for parameter in model.members[1].parameters()]
     model.zero_grad()
-    training_loss(model.members[1], batch, "disparity").backward()  # type: ignore[arg-type]
+    total(loss_terms(model.members[1], batch, "disparity")).backward()  # type: ignore[arg-type]
     for gradient, parameter in zip(together, model.members[1].parameters(), strict=True):
         assert gradient is not None
         assert parameter.grad is not None
@@ -101,7 +105,7 @@ def test_beta_0_gives_each_member_its_own_gradient(scene: ObjectDataset) -> None
 
 
 def test_joint_training_lowers_the_loss_of_the_mean(scene: ObjectDataset, tmp_path: Path) -> None:
-    train_disparity(dataclasses.replace(TINY, beta=1.0, steps=24), scene, tmp_path / "e.pt", None, seed=0)
+    train_disparity(dataclasses.replace(TINY, beta=1.0, steps=24), scene, TrainingRun(tmp_path / "e.pt", 0))
     losses = load_checkpoint(tmp_path / "e.pt")["losses"]
     assert np.mean(losses[-5:]) < 0.6 * np.mean(losses[:5])
 
@@ -111,7 +115,7 @@ def test_a_killed_run_ends_with_the_same_bytes_and_snapshots_show_the_way(
 ) -> None:
     assert not snapshot_path(whole, 3).exists()
     short = dataclasses.replace(TINY, steps=2)
-    train_disparity(short, scene, tmp_path / "short.pt", None, 3)
+    train_disparity(short, scene, TrainingRun(tmp_path / "short.pt", 3))
     way, end = load_checkpoint(snapshot_path(whole, 2)), load_checkpoint(tmp_path / "short.pt")
     assert way["losses"] == end["losses"]
     for name, tensor in end["state_dict"].items():
@@ -119,7 +123,7 @@ def test_a_killed_run_ends_with_the_same_bytes_and_snapshots_show_the_way(
     real = pseudolidar.ensembles.training.ensemble_loss
     calls = 0
 
-    def killed(model: Ensemble, batch: StereoBatch, settings: EnsembleTraining) -> torch.Tensor:
+    def killed(model: Ensemble, batch: StereoBatch, settings: EnsembleTraining) -> dict[str, torch.Tensor]:
         nonlocal calls
         calls += 1
         if calls == 4:
@@ -128,20 +132,20 @@ def test_a_killed_run_ends_with_the_same_bytes_and_snapshots_show_the_way(
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(pseudolidar.ensembles.training, "ensemble_loss", killed)
-        train_disparity(TINY, scene, tmp_path / "broken.pt", None, 3)
+        train_disparity(TINY, scene, TrainingRun(tmp_path / "broken.pt", 3))
     assert (tmp_path / "broken.pt.partial").exists()
-    train_disparity(TINY, scene, tmp_path / "broken.pt", None, 3)
+    train_disparity(TINY, scene, TrainingRun(tmp_path / "broken.pt", 3))
     assert (tmp_path / "broken.pt").read_bytes() == whole.read_bytes()
 
 
 def test_members_start_apart(scene: ObjectDataset, tmp_path: Path) -> None:
     still = dataclasses.replace(TINY, steps=1, learning_rate=0.0)
-    train_disparity(still, scene, tmp_path / "random.pt", None, seed=0)
+    train_disparity(still, scene, TrainingRun(tmp_path / "random.pt", 0))
     first, second, _ = (weights.state for weights in load_ensemble_weights(tmp_path / "random.pt"))
     convolution = "feature_extraction.firstconv.0.0.weight"
     assert not torch.equal(first[convolution], second[convolution])
-    train_disparity(ALONE, scene, tmp_path / "init.pt", None, seed=0)
-    train_disparity(still, scene, tmp_path / "shared.pt", tmp_path / "init.pt", seed=0)
+    train_disparity(ALONE, scene, TrainingRun(tmp_path / "init.pt", 0))
+    train_disparity(still, scene, TrainingRun(tmp_path / "shared.pt", 0), tmp_path / "init.pt")
     given = load_psmnet(tmp_path / "init.pt").state_dict()
     first, second, _ = (weights.state for weights in load_ensemble_weights(tmp_path / "shared.pt"))
     for name, tensor in dict(load_psmnet(tmp_path / "init.pt").named_parameters()).items():
@@ -175,7 +179,7 @@ def test_its_disparity_is_the_mean_and_its_variance_stands_beside(
 
 
 def test_files_say_what_they_are(scene: ObjectDataset, whole: Path, tmp_path: Path) -> None:
-    train_stereo(dataclasses.replace(ALONE, steps=1), scene, tmp_path / "u.pt", None, seed=0)
+    train_stereo(dataclasses.replace(ALONE, steps=1), scene, TrainingRun(tmp_path / "u.pt", 0))
     assert (is_ensemble(tmp_path / "u.pt"), is_ensemble(whole)) == (False, True)
     assert isinstance(_disparity_model(whole, "cpu", None, None), TrainedEnsemble)
     with pytest.raises(FormatError, match=r"whole\.pt: arguments: found those of an ensemble of 3"):

@@ -16,7 +16,7 @@ from pseudolidar.detectors.frustum_pointnet import FrustumTraining
 from pseudolidar.detectors.pointrcnn import PointRCNNTraining
 from pseudolidar.kitti import ObjectDataset, read_disparity, read_objects
 from pseudolidar.stereo import load_psmnet
-from pseudolidar.training import load_checkpoint, partial_path
+from pseudolidar.training import TrainingRun, load_checkpoint, partial_path
 from tests.conftest import settings_of
 from tests.detectors.pointrcnn.tiny import BRIEF, JOINT
 from tests.detectors.street_of_boxes import write_street
@@ -110,7 +110,13 @@ def test_detectors_are_trained_and_detect(name: str, street: ObjectDataset, tmp_
     checkpoint, losses = tmp_path / "car.pt", {}
     for device in ("cpu", "cuda"):
         checkpoint = tmp_path / f"{device}.pt"
-        train_detector(settings, street, street.root / "clouds", ["Car"], checkpoint, 0, device=device)
+        train_detector(
+            dataclasses.replace(settings, device=device),
+            street,
+            street.root / "clouds",
+            ["Car"],
+            TrainingRun(checkpoint),
+        )
         losses[device] = load_checkpoint(checkpoint)["losses"]
     assert len(losses["cuda"]) == 4 and np.isfinite(losses["cuda"]).all()
     found = {
@@ -124,7 +130,13 @@ def test_detectors_are_trained_and_detect(name: str, street: ObjectDataset, tmp_
 
 
 def test_detection_by_command(street: ObjectDataset, tmp_path: Path, command: Command) -> None:
-    train_detector(FRUSTUM, street, street.root / "clouds", ["Car"], tmp_path / "car.pt", 0, device="cuda")
+    train_detector(
+        dataclasses.replace(FRUSTUM, device="cuda"),
+        street,
+        street.root / "clouds",
+        ["Car"],
+        TrainingRun(tmp_path / "car.pt"),
+    )
     printed = command(
         "detect_objects.py", f"model={tmp_path / 'car.pt'}", f"data={street.root}", "split=train",
         f"clouds={street.root / 'clouds'}", f"output={tmp_path / 'results'}", "device=cuda",
@@ -151,8 +163,16 @@ def test_an_interrupted_training_goes_on(tmp_path: Path, monkeypatch: pytest.Mon
         with monkeypatch.context() as patch:
             patch.setattr(BatchSource, "batch_at", killed)
             with pytest.raises(KeyboardInterrupt):
-                train_detector(settings, street, street.root / "clouds", ["Car"], checkpoint, 0, device=first)
+                train_detector(
+                    dataclasses.replace(settings, device=first),
+                    street,
+                    street.root / "clouds",
+                    ["Car"],
+                    TrainingRun(checkpoint),
+                )
         assert partial_path(checkpoint).exists()
-        train_detector(settings, street, street.root / "clouds", ["Car"], checkpoint, 0, device=then)
+        train_detector(
+            dataclasses.replace(settings, device=then), street, street.root / "clouds", ["Car"], TrainingRun(checkpoint)
+        )
         assert len(load_checkpoint(checkpoint)["losses"]) == 4
     assert torch.cuda.is_available()

@@ -21,6 +21,7 @@ from pseudolidar.stereo import FrozenPSMNet, PSMNet
 from pseudolidar.stereo.data import normalised
 from pseudolidar.stereo.psmnet import soft_argmin
 from pseudolidar.stereo.regression import regress_disparity
+from pseudolidar.training import TrainingRun
 from tests.conftest import settings_of
 from tests.detectors.painted_frames import HEIGHT, write_painted
 from tests.stereo.test_frozen import slim
@@ -187,7 +188,7 @@ def test_the_2d_detector_is_trained_and_detects(network: Network, tmp_path: Path
         classes=("Car", "Pedestrian"),
         batch_size=2,
     )
-    train_detector2d(settings, painted, tmp_path / "boxes2d.pt", seed=0, device="cuda")
+    train_detector2d(dataclasses.replace(settings, device="cuda"), painted, TrainingRun(tmp_path / "boxes2d.pt"))
     image = painted[0].left_image()
     boxes = {
         device: Detector2d.from_checkpoint(tmp_path / "boxes2d.pt", device).boxes(image) for device in ("cpu", "cuda")

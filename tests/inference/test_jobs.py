@@ -21,6 +21,7 @@ from pseudolidar.inference.pairs import PairsToObjectsJob
 from pseudolidar.kitti import ObjectDataset
 from pseudolidar.pipeline import Drawing, Models, Summary, detection_record
 from pseudolidar.stereo import ObjectPairs, PSMNet, SemiGlobalMatching, TrainedPSMNet, save_psmnet
+from pseudolidar.training import TrainingRun
 from tests.conftest import settings_of
 from tests.detectors.pointrcnn.tiny import BRIEF
 from tests.stereo.conftest import write_scene
@@ -45,7 +46,7 @@ def models(scene: ObjectDataset, clouds: Path, tmp_path_factory: pytest.TempPath
     """A folder with a PointRCNN that has learnt nothing and finds a lot."""
     folder = tmp_path_factory.mktemp("models")
     settings = dataclasses.replace(BRIEF, score_threshold=0.0, nms_threshold=0.5)
-    train_pointrcnn(settings, scene, clouds, "Car", folder / "pointrcnn_car.pt", seed=0)
+    train_pointrcnn(settings, scene, clouds, "Car", TrainingRun(folder / "pointrcnn_car.pt", 0))
     return folder
 
 
@@ -98,7 +99,7 @@ def test_2d_boxes(scene: ObjectDataset, tmp_path: Path) -> None:
     training: Detector2dTraining = settings_of(
         "detector2d/fcos_town", steps=1, image_height=40, crop=(40, 64), classes=("Car",), batch_size=1
     )
-    train_detector2d(training, scene, tmp_path / "boxes2d.pt", seed=0)
+    train_detector2d(training, scene, TrainingRun(tmp_path / "boxes2d.pt", 0))
     job = Boxes2dJob(str(tmp_path / "boxes2d.pt"), scene, tmp_path / "shards", min_score=0.0)
     sharded(job, dataclasses.replace(job, output=tmp_path / "whole"))
     found = bytes_of(tmp_path / "shards")

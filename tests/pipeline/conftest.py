@@ -11,6 +11,7 @@ from pseudolidar.command_line import run_command
 from pseudolidar.detectors.frustum_pointnet import FrustumTraining, train_frustum_pointnet
 from pseudolidar.kitti import ObjectDataset
 from pseudolidar.stereo import SemiGlobalMatching, predict_disparities
+from pseudolidar.training import TrainingRun
 from tests.conftest import settings_of
 from tests.stereo.conftest import write_scene
 
@@ -46,7 +47,7 @@ def models(street: ObjectDataset, tmp_path_factory: pytest.TempPathFactory) -> P
     folder, maps, clouds = (tmp_path_factory.mktemp(name) for name in ("models", "maps", "clouds"))
     predict_disparities(SemiGlobalMatching(MAX_DISPARITY), street, maps, "disparity")
     write_clouds(maps, street.folder / "calib", clouds, street.frame_ids)
-    train_frustum_pointnet(TRAINING, street, clouds, ["Car"], folder / "frustum_car.pt", seed=0)
+    train_frustum_pointnet(TRAINING, street, clouds, ["Car"], TrainingRun(folder / "frustum_car.pt", 0))
     return folder
 
 

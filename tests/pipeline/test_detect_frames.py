@@ -17,6 +17,7 @@ from pseudolidar.detectors.boxes2d import Boxes2d, Detector2dTraining, train_det
 from pseudolidar.kitti import Calibration, ObjectDataset, Objects, read_objects
 from pseudolidar.pipeline import Drawing, GivenBoxes, Models, detect_frames
 from pseudolidar.stereo import SemiGlobalMatching
+from pseudolidar.training import TrainingRun
 from tests.conftest import settings_of
 from tests.pipeline.conftest import MAX_DISPARITY
 
@@ -89,7 +90,7 @@ def test_a_2d_detector_from_the_folder(
     training: Detector2dTraining = settings_of(
         "detector2d/fcos_town", steps=1, image_height=40, crop=(40, 64), classes=("Car",), batch_size=1
     )
-    train_detector2d(training, street, folder / "boxes2d.pt", seed=0)
+    train_detector2d(training, street, TrainingRun(folder / "boxes2d.pt", 0))
     settings = {"data": street.root, "split": "train", "max_disparity": MAX_DISPARITY, "output": tmp_path / "out"}
     code, said, errors = detect(models=folder, **settings)
     assert code == 0, errors
@@ -101,7 +102,7 @@ def test_a_2d_detector_from_the_folder(
     (folder / "boxes2d.pt").write_bytes((folder / "frustum_car.pt").read_bytes())
     code, _, errors = detect(models=folder, **settings)
     assert code == 2 and "expected a 2D detector's checkpoint" in errors
-    train_detector2d(training, street, folder / "other.pt", seed=1)
+    train_detector2d(training, street, TrainingRun(folder / "other.pt", 1))
     (folder / "other.pt").replace(folder / "boxes2d.pt")
     code, _, errors = detect(models=folder, **settings)
     assert code == 2 and "record.json: record: found boxes2d.pt=" in errors

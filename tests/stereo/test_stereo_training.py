@@ -25,8 +25,8 @@ from pseudolidar.stereo import (
 )  # fmt: skip
 from pseudolidar.stereo.data import normalised
 from pseudolidar.stereo.psmnet import start_comparing
-from pseudolidar.stereo.train import Loss, training_loss
-from pseudolidar.training import load_checkpoint, save_checkpoint
+from pseudolidar.stereo.train import Loss, loss_terms
+from pseudolidar.training import TrainingRun, load_checkpoint, save_checkpoint
 from tests.conftest import settings_of
 
 TINY: StereoTraining = settings_of(
@@ -38,7 +38,7 @@ TINY: StereoTraining = settings_of(
 
 @pytest.mark.parametrize("loss", ["disparity", "depth"])
 def test_it_learns_a_tiny_scene(scene: ObjectDataset, tmp_path: Path, loss: Loss) -> None:
-    train_stereo(dataclasses.replace(TINY, loss=loss, steps=300), scene, tmp_path / "u.pt", None, seed=0)
+    train_stereo(dataclasses.replace(TINY, loss=loss, steps=300), scene, TrainingRun(tmp_path / "u.pt", 0))
     losses = load_checkpoint(tmp_path / "u.pt")["losses"]
     assert np.mean(losses[-10:]) < 0.4 * np.mean(losses[:10])
     predict_disparities(TrainedPSMNet(tmp_path / "u.pt"), scene, tmp_path / "predicted", "u")
@@ -49,11 +49,11 @@ def test_it_learns_a_tiny_scene(scene: ObjectDataset, tmp_path: Path, loss: Loss
 def test_a_killed_run_ends_with_the_same_bytes(
     scene: ObjectDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    train_stereo(TINY, scene, tmp_path / "whole.pt", None, seed=3)
-    real = pseudolidar.stereo.train.training_loss
+    train_stereo(TINY, scene, TrainingRun(tmp_path / "whole.pt", 3))
+    real = pseudolidar.stereo.train.loss_terms
     calls = 0
 
-    def killed(model: PSMNet, batch: StereoBatch, loss: str, smooth: bool) -> torch.Tensor:
+    def killed(model: PSMNet, batch: StereoBatch, loss: str, smooth: bool) -> dict[str, torch.Tensor]:
         nonlocal calls
         calls += 1
         if calls == 5:
@@ -61,32 +61,32 @@ def test_a_killed_run_ends_with_the_same_bytes(
         return real(model, batch, "disparity", smooth)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(pseudolidar.stereo.train, "training_loss", killed)
-        train_stereo(TINY, scene, tmp_path / "broken.pt", None, seed=3)
+        patch.setattr(pseudolidar.stereo.train, "loss_terms", killed)
+        train_stereo(TINY, scene, TrainingRun(tmp_path / "broken.pt", 3))
     assert (tmp_path / "broken.pt.partial").exists()
-    train_stereo(TINY, scene, tmp_path / "broken.pt", None, seed=3)
+    train_stereo(TINY, scene, TrainingRun(tmp_path / "broken.pt", 3))
     assert (tmp_path / "broken.pt").read_bytes() == (tmp_path / "whole.pt").read_bytes()
-    train_stereo(TINY, scene, tmp_path / "other.pt", None, seed=4)
+    train_stereo(TINY, scene, TrainingRun(tmp_path / "other.pt", 4))
     assert (tmp_path / "other.pt").read_bytes() != (tmp_path / "whole.pt").read_bytes()
 
 
 def test_training_starts_from_given_weights(scene: ObjectDataset, tmp_path: Path) -> None:
-    train_stereo(TINY, scene, tmp_path / "first.pt", None, seed=0)
+    train_stereo(TINY, scene, TrainingRun(tmp_path / "first.pt", 0))
     still = dataclasses.replace(TINY, steps=1, learning_rate=0.0)
-    train_stereo(still, scene, tmp_path / "second.pt", tmp_path / "first.pt", seed=1)
+    train_stereo(still, scene, TrainingRun(tmp_path / "second.pt", 1), tmp_path / "first.pt")
     first, second = (load_checkpoint(tmp_path / name)["state_dict"] for name in ("first.pt", "second.pt"))
     for name, parameter in load_psmnet(tmp_path / "first.pt").named_parameters():
         assert torch.equal(first[name], second[name])
         assert torch.equal(first[name], parameter)
     wider = dataclasses.replace(TINY, width=12)
     with pytest.raises(FormatError, match=r"first\.pt: feature_extraction\.firstconv\.0\.0\.weight: found \(8,"):
-        train_stereo(wider, scene, tmp_path / "third.pt", tmp_path / "first.pt", seed=0)
+        train_stereo(wider, scene, TrainingRun(tmp_path / "third.pt", 0), tmp_path / "first.pt")
 
 
 def test_the_published_initialisation_and_ours(scene: ObjectDataset, tmp_path: Path) -> None:
     still = dataclasses.replace(TINY, steps=1, learning_rate=0.0)
     for name in ("published", "comparing"):
-        train_stereo(dataclasses.replace(still, initialisation=name), scene, tmp_path / f"{name}.pt", None, seed=5)
+        train_stereo(dataclasses.replace(still, initialisation=name), scene, TrainingRun(tmp_path / f"{name}.pt", 5))
     published, comparing = (load_psmnet(tmp_path / f"{name}.pt") for name in ("published", "comparing"))
     torch.manual_seed(5)
     expected = PSMNet(16, width=8, pool_sizes=(4, 2), hourglasses=1, blocks=(1, 1, 1, 1))
@@ -106,12 +106,13 @@ def test_the_outputs_are_weighted_as_published() -> None:
     target, constant = torch.rand(2, 32, 32) * 12, torch.full((2,), 90.0)
     outputs = model(left, right)
     expected = [disparity_loss(output, target, "disparity", constant).item() for output in outputs]
-    total = training_loss(model, StereoBatch(("a", "b"), left, right, target, constant), "disparity")
+    terms = loss_terms(model, StereoBatch(("a", "b"), left, right, target, constant), "disparity")
+    total = torch.stack(list(terms.values())).sum()
     assert total.item() == pytest.approx(0.5 * expected[0] + 0.7 * expected[1] + expected[2], rel=1e-4)
 
 
 def test_inference_keeps_existing_files_and_pads(scene: ObjectDataset, tmp_path: Path) -> None:
-    train_stereo(TINY, scene, tmp_path / "u.pt", None, seed=0)
+    train_stereo(TINY, scene, TrainingRun(tmp_path / "u.pt", 0))
     predict_disparities(TrainedPSMNet(tmp_path / "u.pt"), scene, tmp_path / "predicted", "u")
     contents = {path.name: path.read_bytes() for path in (tmp_path / "predicted").iterdir()}
     assert sorted(contents) == [f"{frame_id}.npy" for frame_id in scene.frame_ids]
@@ -138,7 +139,7 @@ def test_padding_goes_to_the_top_and_the_right(scene: ObjectDataset, tmp_path: P
 
 
 def test_bad_pairs_and_checkpoints_are_named(scene: ObjectDataset, tmp_path: Path) -> None:
-    train_stereo(TINY, scene, tmp_path / "u.pt", None, seed=0)
+    train_stereo(TINY, scene, TrainingRun(tmp_path / "u.pt", 0))
     path = scene[2].path("image_3")
     image = read_image(path)
     write_image(path, image[:, :-1])
@@ -162,12 +163,12 @@ def test_networks_that_bfloat16_does_not_work_with_are_refused(
 ) -> None:
     settings = dataclasses.replace(TINY, width=width, max_disparity=max_disparity, precision="bfloat16")
     with pytest.raises(ValueError, match=f"found {width if width != 16 else max_disparity} with bfloat16"):
-        train_stereo(settings, scene, tmp_path / "u.pt", None, seed=0)
+        train_stereo(settings, scene, TrainingRun(tmp_path / "u.pt", 0))
 
 
 def test_bfloat16_stays_close_to_float32(scene: ObjectDataset, tmp_path: Path) -> None:
     settings = dataclasses.replace(TINY, steps=20, width=16, max_disparity=48, precision="bfloat16")
-    train_stereo(settings, scene, tmp_path / "u.pt", None, seed=0)
+    train_stereo(settings, scene, TrainingRun(tmp_path / "u.pt", 0))
     losses = load_checkpoint(tmp_path / "u.pt")["losses"]
     assert np.mean(losses[-5:]) < 0.5 * losses[0]
     pair = scene[0].stereo_pair()

@@ -1,8 +1,10 @@
 """The training loop: resuming to the byte, precision, errors, checkpoints."""
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,25 +12,36 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from pseudolidar.files import DivergenceError, FormatError, Record
-from pseudolidar.training import fit, load_checkpoint, partial_path, save_checkpoint
-from pseudolidar.training.loop import Precision
+from pseudolidar.training import (
+    WHOLE_BATCH,
+    Batch,
+    BatchShard,
+    Precision,
+    TrainingRun,
+    TrainingTask,
+    fit,
+    load_checkpoint,
+    metrics_path,
+    partial_path,
+    save_checkpoint,
+)
+from tests.training.plain import PLAIN
 
 
 @dataclass(frozen=True)
-class Points:
-    frame_ids: tuple[str, ...]
+class Points(Batch):
     inputs: Tensor
     targets: Tensor
 
 
-def points_at(step: int) -> Points:
+def points_at(step: int, shard: BatchShard = WHOLE_BATCH) -> Points:
     generator = torch.Generator().manual_seed(step)
     inputs = torch.randn(16, 4, generator=generator)
     return Points((f"{step:06d}",), inputs, inputs.sum(dim=1, keepdim=True))
 
 
-def squared_error(model: nn.Module, batch: Points) -> Tensor:
-    return (model(batch.inputs) - batch.targets).square().mean()
+def squared_error(model: nn.Module, batch: Points) -> dict[str, Tensor]:
+    return {"error": (model(batch.inputs) - batch.targets).square().mean()}
 
 
 def record_of(**settings: int) -> Record:
@@ -41,22 +54,34 @@ def network() -> nn.Module:
     return nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.3), nn.Linear(8, 1))
 
 
+def task_of(model: nn.Module, **changes: Any) -> TrainingTask[nn.Module, Points]:
+    """A task on points, with changes."""
+    task = TrainingTask(
+        model=model, batches=points_at, compute_loss=squared_error, steps=25,
+        optimizer=torch.optim.AdamW(model.parameters()), learning_rate_at=lambda step: 0.02 / (1 + step / 10),
+        record=record_of(), description="points",
+    )  # fmt: skip
+    return dataclasses.replace(task, **changes)
+
+
 def train(
     checkpoint: Path,
-    batch_at: Callable[[int], Points] = points_at,
+    batches: Callable[[int, BatchShard], Points] = points_at,
     steps: int = 25,
     precision: Precision = "float32",
     seed: int = 0,
     overwrite: bool = False,
+    workers: int = 0,
 ) -> tuple[nn.Module, list[float]]:
     model = network()
-    optimizer = torch.optim.AdamW(model.parameters())
-    losses = fit(
-        model, batch_at, squared_error, steps, optimizer, lambda step: 0.02 / (1 + step / 10), checkpoint,
-        record_of(steps=steps, seed=seed), "points", precision, checkpoint_every=10, arguments={"width": 8},
-        max_gradient_norm=10.0, seed=seed, overwrite=overwrite,
-    )  # fmt: skip
-    return model, losses
+    record = record_of(steps=steps, seed=seed)
+    task = task_of(model, batches=batches, steps=steps, record=record, arguments={"width": 8}, max_gradient_norm=10.0)
+    settings = dataclasses.replace(PLAIN, precision=precision, checkpoint_every=10, workers=workers)
+    return model, fit(task, settings, TrainingRun(checkpoint, seed, overwrite))
+
+
+def descent(model: nn.Module) -> torch.optim.Optimizer:
+    return torch.optim.SGD(model.parameters())
 
 
 class KilledError(Exception):
@@ -73,10 +98,10 @@ def test_an_interrupted_run_ends_with_the_same_bytes(
     whole, broken = tmp_path / f"whole{suffix}", tmp_path / f"broken{suffix}"
     _, undisturbed = train(whole, precision=precision)
 
-    def killed(step: int) -> Points:
+    def killed(step: int, shard: BatchShard) -> Points:
         if step == killed_at:
             raise KilledError
-        return points_at(step)
+        return points_at(step, shard)
 
     with pytest.raises(KilledError):
         train(broken, killed, precision=precision)
@@ -84,15 +109,15 @@ def test_an_interrupted_run_ends_with_the_same_bytes(
     assert partial_path(broken).exists() == (resumed_at > 0)
     asked: list[int] = []
 
-    def recorded(step: int) -> Points:
+    def recorded(step: int, shard: BatchShard) -> Points:
         asked.append(step)
-        return points_at(step)
+        return points_at(step, shard)
 
     _, losses = train(broken, recorded, precision=precision)
     assert asked[0] == resumed_at
     assert losses == undisturbed
     assert broken.read_bytes() == whole.read_bytes()
-    assert sorted(tmp_path.iterdir()) == [broken, whole]
+    assert sorted(tmp_path.iterdir()) == sorted([broken, metrics_path(broken), whole, metrics_path(whole)])
 
 
 def test_the_seed_decides_what_layers_draw(tmp_path: Path) -> None:
@@ -108,7 +133,7 @@ def test_the_callers_random_state_is_left_alone(tmp_path: Path) -> None:
     optimizer = torch.optim.SGD(model.parameters())
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    fit(model, points_at, squared_error, 3, optimizer, lambda step: 0.01, tmp_path / "a.pt", record_of(), "points")
+    fit(task_of(model, steps=3, optimizer=optimizer), PLAIN, TrainingRun(tmp_path / "a.pt"))
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -117,7 +142,7 @@ def test_it_learns_and_a_finished_run_is_only_loaded(tmp_path: Path, name: str) 
     model, losses = train(tmp_path / name, steps=300)
     assert sum(losses[-20:]) < 0.5 * sum(losses[:20])
 
-    def never(step: int) -> Points:
+    def never(step: int, shard: BatchShard) -> Points:
         raise AssertionError("a finished run asked for a batch")
 
     loaded, same = train(tmp_path / name, never, steps=300)
@@ -140,11 +165,15 @@ def test_the_learning_rate_of_each_step_is_used(tmp_path: Path) -> None:
     batch = Points(("000000",), torch.ones(1, 1), torch.zeros(1, 1))
     rates = [0.5, 0.25, 0.125]
     # The gradient of the weight itself is 1, so SGD subtracts exactly the learning rate.
-    fit(
-        model, lambda step: batch, lambda network, points: network(points.inputs).sum(), 3,
-        torch.optim.SGD(model.parameters()), lambda step: rates[step], tmp_path / "a.pt",
-        record_of(), "points",
-    )  # fmt: skip
+    task = task_of(
+        model,
+        batches=lambda step, shard: batch,
+        compute_loss=lambda network, points: {"sum": network(points.inputs).sum()},
+        steps=3,
+        optimizer=descent(model),
+        learning_rate_at=lambda step: rates[step],
+    )
+    fit(task, PLAIN, TrainingRun(tmp_path / "a.pt"))
     assert model.weight.item() == -0.875
 
 
@@ -152,17 +181,22 @@ def test_gradients_are_scaled_down_to_the_largest_norm(tmp_path: Path) -> None:
     model = nn.Linear(2, 1, bias=False)
     nn.init.zeros_(model.weight)
     batch = Points(("000000",), torch.tensor([[30.0, 40.0]]), torch.zeros(1, 1))
-    fit(
-        model, lambda step: batch, lambda network, points: network(points.inputs).sum(), 1,
-        torch.optim.SGD(model.parameters()), lambda step: 1.0, tmp_path / "a.pt", record_of(),
-        "points", max_gradient_norm=5.0,
-    )  # fmt: skip
+    task = task_of(
+        model,
+        batches=lambda step, shard: batch,
+        compute_loss=lambda network, points: {"sum": network(points.inputs).sum()},
+        steps=1,
+        optimizer=descent(model),
+        learning_rate_at=lambda step: 1.0,
+        max_gradient_norm=5.0,
+    )
+    fit(task, PLAIN, TrainingRun(tmp_path / "a.pt"))
     assert torch.allclose(model.weight, torch.tensor([[-3.0, -4.0]]), atol=1e-4)
 
 
 def test_a_loss_that_is_not_finite_names_step_and_frames(tmp_path: Path) -> None:
-    def broken_at(step: int) -> Points:
-        batch = points_at(step)
+    def broken_at(step: int, shard: BatchShard) -> Points:
+        batch = points_at(step, shard)
         return Points(("000007", "000009"), batch.inputs / 0, batch.targets) if step == 12 else batch
 
     with pytest.raises(DivergenceError, match=r"step 12.*000007, 000009"):
@@ -174,18 +208,16 @@ def test_a_gradient_that_is_not_finite_stops_too(tmp_path: Path) -> None:
     model = nn.Linear(1, 1)
     batch = Points(("000003",), torch.zeros(1, 1), torch.zeros(1, 1))
 
-    def loss(network: nn.Module, points: Points) -> Tensor:
-        return (network(points.inputs) * 0).sqrt().sum()  # 0, with a derivative of 0 x infinity
+    def loss(network: nn.Module, points: Points) -> dict[str, Tensor]:
+        return {"root": (network(points.inputs) * 0).sqrt().sum()}  # 0, with a derivative of 0 x infinity
 
+    task = task_of(model, batches=lambda step, shard: batch, compute_loss=loss, steps=1, optimizer=descent(model))
     with pytest.raises(DivergenceError, match=r"gradient.*000003"):
-        fit(
-            model, lambda step: batch, loss, 1, torch.optim.SGD(model.parameters()), lambda step: 0.1,
-            tmp_path / "a.pt", record_of(), "points", max_gradient_norm=1.0,
-        )  # fmt: skip
+        fit(task, PLAIN, TrainingRun(tmp_path / "a.pt"))
 
 
 def test_an_error_in_a_batch_reaches_the_caller(tmp_path: Path) -> None:
-    def broken_at(step: int) -> Points:
+    def broken_at(step: int, shard: BatchShard) -> Points:
         raise FormatError("image.png", "file", "half of it", "a PNG")
 
     with pytest.raises(FormatError, match=r"image\.png"):
@@ -202,17 +234,14 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path) -> None:
     assert (tmp_path / "a.pt").read_bytes() == before
     model = nn.Linear(4, 1)
     with pytest.raises(FormatError, match="state_dict"):
-        fit(
-            model, points_at, squared_error, 25, torch.optim.SGD(model.parameters()), lambda step: 0.1,
-            tmp_path / "a.pt", record_of(steps=25, seed=0), "points", arguments={"width": 8},
-        )  # fmt: skip
+        fit(task_of(model, record=record_of(steps=25, seed=0)), PLAIN, TrainingRun(tmp_path / "a.pt"))
 
 
 def test_a_run_that_was_killed_is_not_continued_by_another_and_can_still_go_on(tmp_path: Path) -> None:
-    def killed(step: int) -> Points:
+    def killed(step: int, shard: BatchShard) -> Points:
         if step == 17:
             raise KilledError
-        return points_at(step)
+        return points_at(step, shard)
 
     _, undisturbed = train(tmp_path / "whole.pt")
     with pytest.raises(KilledError):
@@ -225,10 +254,10 @@ def test_a_run_that_was_killed_is_not_continued_by_another_and_can_still_go_on(t
 
 
 def test_what_is_overwritten_stays_until_its_successor_is_finished(tmp_path: Path) -> None:
-    def killed(step: int) -> Points:
+    def killed(step: int, shard: BatchShard) -> Points:
         if step == 17:
             raise KilledError
-        return points_at(step)
+        return points_at(step, shard)
 
     train(tmp_path / "old.pt")
     train(tmp_path / "new.pt", seed=1)

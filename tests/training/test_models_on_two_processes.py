@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from torch import nn
-from torch.optim import Optimizer
 
 import pseudolidar.detectors.boxes2d.training
 import pseudolidar.detectors.frustum_pointnet.training
@@ -22,7 +20,7 @@ from pseudolidar.detectors.pointrcnn import PointRCNNTraining, train_pointrcnn
 from pseudolidar.files import FormatError
 from pseudolidar.kitti import ObjectDataset
 from pseudolidar.stereo import StereoTraining, train_stereo
-from pseudolidar.training import fit
+from pseudolidar.training import TrainingRun, TrainingSettings, TrainingTask, fit
 from tests.conftest import settings_of
 from tests.detectors.painted_frames import write_painted
 from tests.detectors.pointrcnn.tiny import BRIEF, JOINT
@@ -90,12 +88,10 @@ def recorded(train: Callable[..., object], *arguments: Any, **settings: Any) -> 
     losses: list[float] = []
     gradients: list[NDArray[np.float32]] = []
 
-    def recording(
-        model: nn.Module, batch_at: Any, compute_loss: Any, steps: int, optimizer: Optimizer, *rest: Any, **further: Any
-    ) -> list[float]:
-        found = fit(model, batch_at, compute_loss, steps, optimizer, *rest, **further)
+    def recording(task: TrainingTask[Any, Any], settings: TrainingSettings, run: TrainingRun) -> list[float]:
+        found = fit(task, settings, run)
         losses.extend(found)
-        gradients.extend(state["exp_avg"].numpy().ravel() for state in optimizer.state.values())
+        gradients.extend(state["exp_avg"].numpy().ravel() for state in task.optimizer.state.values())
         return found
 
     with pytest.MonkeyPatch.context() as patch:
@@ -106,21 +102,21 @@ def recorded(train: Callable[..., object], *arguments: Any, **settings: Any) -> 
 
 
 def stereo_run(settings: StereoTraining, root: Path, checkpoint: Path) -> Run:
-    return recorded(train_stereo, settings, ObjectDataset(root, "train"), checkpoint, None, seed=0)
+    return recorded(train_stereo, settings, ObjectDataset(root, "train"), TrainingRun(checkpoint))
 
 
 def pointrcnn_run(settings: PointRCNNTraining, root: Path, checkpoint: Path) -> Run:
     dataset = ObjectDataset(root, "train")
-    return recorded(train_pointrcnn, settings, dataset, root / "clouds", "Car", checkpoint, seed=0)
+    return recorded(train_pointrcnn, settings, dataset, root / "clouds", "Car", TrainingRun(checkpoint))
 
 
 def frustum_run(settings: FrustumTraining, root: Path, checkpoint: Path) -> Run:
     dataset = ObjectDataset(root, "train")
-    return recorded(train_frustum_pointnet, settings, dataset, root / "clouds", ["Car"], checkpoint, seed=0)
+    return recorded(train_frustum_pointnet, settings, dataset, root / "clouds", ["Car"], TrainingRun(checkpoint))
 
 
 def boxes2d_run(settings: Detector2dTraining, root: Path, checkpoint: Path) -> Run:
-    return recorded(train_detector2d, settings, ObjectDataset(root, None), checkpoint, seed=0)
+    return recorded(train_detector2d, settings, ObjectDataset(root, None), TrainingRun(checkpoint))
 
 
 def on_one_and_two(two: SeveralProcesses, run_of: Callable[..., Run], settings: Any, root: Path) -> tuple[Run, Run]:

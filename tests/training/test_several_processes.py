@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import os
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,10 +18,20 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from pseudolidar.files import DivergenceError, Record, replacing
-from pseudolidar.training import WHOLE_BATCH, BatchShard, fit, load_checkpoint, shard_weight
+from pseudolidar.training import (
+    WHOLE_BATCH,
+    Batch,
+    BatchShard,
+    TrainingRun,
+    TrainingTask,
+    fit,
+    load_checkpoint,
+    shard_weight,
+)
 from pseudolidar.training.batch_norm import synchronised_batch_norm
 from pseudolidar.training.processes import processes_on
 from tests.forked import forking
+from tests.training.plain import PLAIN
 from tests.training.several_processes import SeveralProcesses, become, free_port
 
 BATCH_SIZE = 7
@@ -33,10 +44,9 @@ def two() -> Iterator[SeveralProcesses]:
 
 
 @dataclass(frozen=True)
-class Signals:
+class Signals(Batch):
     """Signals (B, 3, 5), of which only some of the values count."""
 
-    frame_ids: tuple[str, ...]
     inputs: Tensor
     counts: Tensor
 
@@ -73,11 +83,13 @@ class Run:
         # Without a bias that the norm would take away again: Adam would make steps of its rounding errors.
         first = nn.Conv1d(3, 8, 1, bias=False)
         model = nn.Sequential(first, norm, nn.Tanh(), nn.Dropout(self.dropout), nn.Conv1d(8, 1, 1))
-        return fit(
-            model, self.batch_at, mean_error, self.steps, torch.optim.AdamW(model.parameters()), lambda step: 0.003,
-            self.checkpoint, RECORD, "signals", checkpoint_every=5, arguments={"width": 8}, max_gradient_norm=1.0,
-            accumulate=self.accumulate, synchronise=self.synchronise,
+        task = TrainingTask(
+            model=model, batches=self.batch_at, compute_loss=mean_error, steps=self.steps,
+            optimizer=torch.optim.AdamW(model.parameters()), learning_rate_at=lambda step: 0.003, record=RECORD,
+            description="signals", arguments={"width": 8}, max_gradient_norm=1.0,
         )  # fmt: skip
+        changes = {"checkpoint_every": 5, "accumulate": self.accumulate, "synchronised_batch_norm": self.synchronise}
+        return fit(task, dataclasses.replace(PLAIN, **changes), TrainingRun(self.checkpoint))  # type: ignore[arg-type]
 
 
 RECORD = Record("signals", {}, {})
@@ -87,9 +99,9 @@ class KilledError(Exception):
     pass
 
 
-def mean_error(model: nn.Module, batch: Signals) -> Tensor:
+def mean_error(model: nn.Module, batch: Signals) -> dict[str, Tensor]:
     error = (model(batch.inputs)[:, 0] - batch.inputs.sum(dim=1).sin()).abs()[batch.counts]
-    return error.sum() / max(1, len(error)) * shard_weight(batch.counts.sum())
+    return {"error": error.sum() / max(1, len(error)) * shard_weight(batch.counts.sum())}
 
 
 @given(size=st.integers(1, 50), count=st.integers(1, 50))
@@ -156,9 +168,9 @@ def dropped_ones() -> Tensor:
     drawn: list[Tensor] = []
     model = nn.Sequential(nn.Linear(1, 1), nn.Dropout(0.5))
 
-    def loss(network: nn.Module, batch: Signals) -> Tensor:
+    def loss(network: nn.Module, batch: Signals) -> dict[str, Tensor]:
         drawn.append(network[1](torch.ones(64)))  # type: ignore[index]
-        return network(batch.inputs).sum()
+        return {"sum": network(batch.inputs).sum()}
 
     def batch_at(step: int, shard: BatchShard) -> Signals:
         if step:
@@ -166,17 +178,11 @@ def dropped_ones() -> Tensor:
         return Signals(("000",), torch.ones(4, 1), torch.ones(4, 1))
 
     with pytest.raises(KilledError):
-        fit(
-            model,
-            batch_at,
-            loss,
-            2,
-            torch.optim.SGD(model.parameters()),
-            lambda step: 0.1,
-            Path("nowhere.pt"),
-            RECORD,
-            "",
-        )
+        task = TrainingTask(
+            model=model, batches=batch_at, compute_loss=loss, steps=2, optimizer=torch.optim.SGD(model.parameters()),
+            learning_rate_at=lambda step: 0.1, record=RECORD, description="",
+        )  # fmt: skip
+        fit(task, PLAIN, TrainingRun(Path(tempfile.mkdtemp()) / "nowhere.pt"))
     return drawn[0]
 
 
@@ -195,12 +201,16 @@ def fit_on_alike(run: Run) -> list[float]:
     torch.manual_seed(0)
     model = nn.Conv1d(3, 1, 1)
 
-    def loss(network: nn.Module, batch: Signals) -> Tensor:
+    def loss(network: nn.Module, batch: Signals) -> dict[str, Tensor]:
         error: Tensor = (network(batch.inputs)[:, 0] - batch.inputs.sum(dim=1)).abs()
-        return error.mean() * shard_weight(torch.tensor(len(batch.inputs)))
+        return {"error": error.mean() * shard_weight(torch.tensor(len(batch.inputs)))}
 
-    return fit(model, run.batch_at, loss, run.steps, torch.optim.SGD(model.parameters()), lambda step: 0.01,
-               run.checkpoint, RECORD, "", accumulate=run.accumulate)  # fmt: skip
+    task = TrainingTask(
+        model=model, batches=run.batch_at, compute_loss=loss, steps=run.steps,
+        optimizer=torch.optim.SGD(model.parameters()), learning_rate_at=lambda step: 0.01, record=RECORD,
+        description="",
+    )  # fmt: skip
+    return fit(task, dataclasses.replace(PLAIN, accumulate=run.accumulate), TrainingRun(run.checkpoint))
 
 
 def test_two_processes_accumulate_as_one(two: SeveralProcesses, tmp_path: Path) -> None:
@@ -221,7 +231,7 @@ def test_a_broken_frame_in_one_process_stops_both(two: SeveralProcesses, tmp_pat
     first, second = two(Run(tmp_path / "a.pt", broken_frame="004-6", batch_norm=False))
     assert isinstance(first, DivergenceError) and isinstance(second, SystemExit)
     assert str(first) == "step 4: the loss is nan; frames 004-3, 004-4, 004-5, 004-6"
-    assert not list(tmp_path.iterdir())
+    assert not list(tmp_path.glob("*.pt*")) or [path.name for path in tmp_path.iterdir()] == ["a.pt.metrics.csv"]
 
 
 def test_a_process_ends_with_a_torchrun_that_is_killed(tmp_path: Path) -> None:

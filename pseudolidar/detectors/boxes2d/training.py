@@ -16,6 +16,8 @@ from pseudolidar.detectors.boxes2d.training_data import Boxes2dBatch, Boxes2dBat
 from pseudolidar.files import FormatError, combined_digest, file_digest
 from pseudolidar.kitti import ObjectDataset
 from pseudolidar.training import (
+    TrainingRun,
+    TrainingTask,
     fit,
     is_finished,
     load_plain,
@@ -42,14 +44,7 @@ _OLD_NAMES = (
 )
 
 
-def train_detector2d(
-    settings: Detector2dTraining,
-    dataset: ObjectDataset,
-    checkpoint: Path,
-    seed: int,
-    device: str | None = None,
-    overwrite: bool = False,
-) -> None:
+def train_detector2d(settings: Detector2dTraining, dataset: ObjectDataset, run: TrainingRun) -> None:
     """Train a 2D detector and write its checkpoint; resumable, see `training.fit`.
 
     DontCare regions, Van for cars and Person_sitting for pedestrians are neither right nor wrong in the loss. Labels
@@ -59,46 +54,44 @@ def train_detector2d(
         FormatError, InputError: as in `detectors.train_detector`; an unknown network.
         DivergenceError: the loss is not finite; names the frames.
     """
-    require_checkpoint_path(checkpoint)
+    require_checkpoint_path(run.checkpoint)
     inputs = {"data": combined_digest(dataset.digests(("image_2", "label_2")))}
     weights = settings.weights
     if weights is not None and weights != DOWNLOAD:
         weights = file_digest(weights, "weights to start from")
-    record = training_record("a 2D detector", settings, inputs, device, weights=weights, seed=seed)
-    if is_finished(checkpoint, record, overwrite):
+    record = training_record("a 2D detector", settings, inputs, weights=weights, seed=run.seed)
+    if is_finished(run.checkpoint, record, run.overwrite):
         return
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(run.seed)
         model = detector_network(settings.network, len(settings.classes), settings.frozen_batch_norm)
     if settings.weights is not None:
         load_pretrained(model, settings.network, settings.weights)
     model.to(memory_format=torch.channels_last)
-    fit(
-        model,
-        Boxes2dBatches(settings, dataset, seed),
-        batch_loss,
-        settings.steps,
-        torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay),
-        one_cycle(settings.learning_rate, settings.steps),
-        checkpoint,
-        record,
-        f"2D detector ({', '.join(settings.classes)})",
-        **settings.of_loop(device),
+    task = TrainingTask(
+        model=model,
+        batches=Boxes2dBatches(settings, dataset, run.seed),
+        compute_loss=batch_loss,
+        steps=settings.steps,
+        optimizer=torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay),
+        learning_rate_at=one_cycle(settings.learning_rate, settings.steps),
+        record=record,
+        description=f"2D detector ({', '.join(settings.classes)})",
         arguments={"detector2d": recorded_settings(settings)},
-        overwrite=overwrite,
         max_gradient_norm=settings.max_gradient_norm,
-        seed=seed,
     )
+    fit(task, settings, run)
 
 
-def batch_loss(model: LightFCOS | FasterRCNN, batch: Boxes2dBatch) -> Tensor:
-    """The sum of the network's losses on a batch, a scalar, or this process's term of it: see `training.fit`.
+def batch_loss(model: LightFCOS | FasterRCNN, batch: Boxes2dBatch) -> dict[str, Tensor]:
+    """The network's losses on a batch, or this process's parts of them: see `training.TrainingTask`.
 
     torchvision divides them by the objects in the batch; with several processes, by those in the process's own part.
     """
     losses: dict[str, Tensor] = model(list(batch.images), batch.targets(model.first_label))
     images = torch.tensor(len(batch.images), device=batch.images.device)
-    return torch.stack(list(losses.values())).sum() * shard_weight(images)
+    part = shard_weight(images)
+    return {name: loss * part for name, loss in losses.items()}
 
 
 def load_pretrained(model: nn.Module, network: Network, weights: str) -> None:

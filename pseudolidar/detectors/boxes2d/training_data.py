@@ -15,7 +15,7 @@ from pseudolidar.detectors.boxes2d.networks import IMAGE_MEAN, Network, Target
 from pseudolidar.detectors.detector import epoch_order
 from pseudolidar.files import FormatError, InputError
 from pseudolidar.kitti import ObjectDataset
-from pseudolidar.training import WHOLE_BATCH, BatchShard, TrainingSettings
+from pseudolidar.training import WHOLE_BATCH, Batch, BatchShard, TrainingSettings
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 @dataclass(frozen=True)
-class Boxes2dBatch:
+class Boxes2dBatch(Batch):
     """Crops of B images with M boxes, to be found or ignored.
 
     Attributes:
@@ -41,7 +41,6 @@ class Boxes2dBatch:
         ignored_classes: bool (M, C), the classes for which a box is ignored where it is not to be found.
     """
 
-    frame_ids: tuple[str, ...]
     images: Tensor
     boxes: Tensor
     classes: Tensor

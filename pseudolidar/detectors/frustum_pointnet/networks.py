@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from pseudolidar.detectors.frustum_pointnet.box_coder import ONE_HOT_CLASSES
 from pseudolidar.detectors.pointnet2 import FeaturePropagation, SetAbstraction, SharedMLP
+from pseudolidar.training import FusedBatchNorm
 
 _BATCH_NORM_MOMENTUM = 0.1
 
@@ -38,21 +39,19 @@ class CoordinateMLP(RowMLP):
             return super().forward(rows.float())
 
 
-class PooledLayer(nn.Module):
+class PooledLayer(FusedBatchNorm):
     """The layer before a global maximum, and the maximum: linear, batch norm, ReLU, maximum over each cloud's points.
 
     This wide layer is most of a PointNet's work, but only one point for each cloud and channel comes through. Batch
     norm is increasing (decreasing where its weight is negative), so the point is found before it; the batch's mean and
     variance follow from those of the input; and gradients go through the chosen points and these two only, never
-    through a (points, channels) matrix. The result is that of the layers one after the other, which is how
-    `layer_by_layer` computes it, for batch norm that is synchronised between processes.
+    through a (points, channels) matrix. The result is that of the layers one after the other.
     """
 
     def __init__(self, inner: int, outer: int) -> None:
         super().__init__()
         self.linear = nn.Linear(inner, outer, bias=False)
         self.norm = nn.BatchNorm1d(outer, momentum=_BATCH_NORM_MOMENTUM)
-        self.layer_by_layer = False
 
     def forward(self, rows: Tensor, batch: int) -> Tensor:
         """(batch * points, in) -> float32 (batch, out)."""

@@ -27,7 +27,7 @@ from pseudolidar.detectors.frustum_pointnet.model import Version
 from pseudolidar.files import track
 from pseudolidar.kitti import Calibration, ObjectDataset, Objects, read_points
 from pseudolidar.ops import points_in_box
-from pseudolidar.training import WHOLE_BATCH, BatchShard, TrainingSettings
+from pseudolidar.training import WHOLE_BATCH, Batch, BatchShard, TrainingSettings
 
 logger = logging.getLogger(__name__)
 
@@ -89,10 +89,9 @@ class FrustumSample:
 
 
 @dataclass(frozen=True)
-class FrustumBatch(FrustumTargets):
+class FrustumBatch(Batch, FrustumTargets):
     """B frusta with N points each, in the frustum's frame; see `FrustumPointNet.forward` and `FrustumTargets`."""
 
-    frame_ids: Sequence[str]
     points: Tensor
     one_hot: Tensor
     keys: Tensor

@@ -10,9 +10,8 @@ from torch import Tensor
 
 from pseudolidar.cloud import clouds_digest
 from pseudolidar.detectors.frustum_pointnet.box_coder import MEAN_SIZES_M, ONE_HOT_CLASSES, SIZE_CLUSTERS
-from pseudolidar.detectors.frustum_pointnet.losses import frustum_loss
+from pseudolidar.detectors.frustum_pointnet.losses import WEIGHTS, loss_terms
 from pseudolidar.detectors.frustum_pointnet.model import NETWORK_SETTINGS, FrustumPointNet
-from pseudolidar.detectors.frustum_pointnet.networks import PooledLayer
 from pseudolidar.detectors.frustum_pointnet.samples import (
     BatchSource,
     FrustumBatch,
@@ -23,10 +22,11 @@ from pseudolidar.detectors.frustum_pointnet.samples import (
 from pseudolidar.files import FormatError, InputError, combined_digest
 from pseudolidar.kitti import ObjectDataset
 from pseudolidar.training import (
+    TrainingRun,
+    TrainingTask,
     fit,
     is_finished,
     one_cycle,
-    process_count,
     recorded_settings,
     require_checkpoint_path,
     shard_weight,
@@ -39,14 +39,11 @@ def train_frustum_pointnet(
     dataset: ObjectDataset,
     clouds_dir: str | Path,
     class_names: Sequence[str],
-    checkpoint: Path,
-    seed: int,
+    run: TrainingRun,
     max_depth: float | None = None,
-    device: str | None = None,
-    overwrite: bool = False,
 ) -> None:
     """Train a Frustum PointNet on frusta in memory; arguments and errors are those of `detectors.train_detector`."""
-    require_checkpoint_path(checkpoint)
+    require_checkpoint_path(run.checkpoint)
     if not class_names or len({*class_names}) < len(class_names) or not {*class_names} <= {*ONE_HOT_CLASSES}:
         found = ", ".join(class_names) or "none"
         raise InputError(f"class_names: found {found}, expected one or several of {', '.join(ONE_HOT_CLASSES)}")
@@ -55,12 +52,12 @@ def train_frustum_pointnet(
         "clouds": clouds_digest(clouds_dir, dataset.frame_ids),
     }
     record = training_record(
-        "a Frustum PointNet", settings, inputs, device, class_names=list(class_names), max_depth=max_depth, seed=seed
+        "a Frustum PointNet", settings, inputs, class_names=list(class_names), max_depth=max_depth, seed=run.seed
     )
-    if is_finished(checkpoint, record, overwrite):
+    if is_finished(run.checkpoint, record, run.overwrite):
         return
     names = ", ".join(class_names)
-    samples = collect_samples(settings, dataset, clouds_dir, class_names, max_depth, seed)
+    samples = collect_samples(settings, dataset, clouds_dir, class_names, max_depth, run.seed)
     for name in class_names:
         if not any(sample.class_name == name for sample in samples):
             place = f"{name} objects in {len(dataset)} frames"
@@ -73,39 +70,33 @@ def train_frustum_pointnet(
         **{name: getattr(settings, name) for name in NETWORK_SETTINGS},
     }
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(run.seed)
         model = FrustumPointNet(**network)
-    if settings.synchronised_batch_norm and process_count() > 1:
-        for layer in model.modules():
-            if isinstance(layer, PooledLayer):
-                layer.layer_by_layer = True
-    fit(
-        model,
-        BatchSource(samples, settings, seed).batch_at,
-        batch_loss,
-        settings.steps,
-        torch.optim.Adam(model.parameters(), lr=settings.learning_rate),
-        one_cycle(settings.learning_rate, settings.steps),
-        checkpoint,
-        record,
-        f"frustum network ({names})",
-        **settings.of_loop(device),
+    task = TrainingTask(
+        model=model,
+        batches=BatchSource(samples, settings, run.seed).batch_at,
+        compute_loss=batch_loss,
+        steps=settings.steps,
+        optimizer=torch.optim.Adam(model.parameters(), lr=settings.learning_rate),
+        learning_rate_at=one_cycle(settings.learning_rate, settings.steps),
+        record=record,
+        description=f"frustum network ({names})",
         arguments={
             "class_names": list(class_names),
             "max_depth": max_depth,
             "network": network,
             "settings": recorded_settings(settings),
         },
-        overwrite=overwrite,
-        seed=seed,
     )
+    fit(task, settings, run)
 
 
-def batch_loss(model: FrustumPointNet, batch: FrustumBatch) -> Tensor:
-    """The loss of a batch, a scalar, or this process's shard of it: see `training.fit`."""
+def batch_loss(model: FrustumPointNet, batch: FrustumBatch) -> dict[str, Tensor]:
+    """The weighted terms of the loss of a batch, or this process's parts of them: see `training.TrainingTask`."""
     output = model(batch.points, batch.one_hot, batch.keys)
     frusta = torch.tensor(len(batch.points), device=batch.points.device)
-    return frustum_loss(output, batch, model.mean_sizes_m) * shard_weight(frusta)
+    part = shard_weight(frusta)
+    return {name: WEIGHTS[name] * term * part for name, term in loss_terms(output, batch, model.mean_sizes_m).items()}
 
 
 def size_clusters(samples: Sequence[FrustumSample]) -> list[list[float]]:

@@ -15,23 +15,25 @@ _FOCAL_ALPHA, _FOCAL_GAMMA = 0.25, 2.0
 _SIZE_WEIGHT = 3.0
 
 
-def rpn_loss(model: PointRCNN, batch: SceneBatch, rpn: RPNOutput) -> Tensor:
-    """Segmentation and box regression of the points, a scalar, or this process's part of it: see `training.fit`."""
+def rpn_loss(model: PointRCNN, batch: SceneBatch, rpn: RPNOutput) -> dict[str, Tensor]:
+    """Segmentation and box regression of the points, or this process's parts of them: see `training.TrainingTask`."""
     labels = label_points(batch.points, batch.boxes)
     is_foreground = labels.foreground == 1
     points, boxes = batch.points[is_foreground], labels.box
     # The RPN's box coder takes the middle of the box.
     centre = torch.stack([boxes[:, 0], boxes[:, 1] - boxes[:, 3] / 2, boxes[:, 2]], dim=1)
     targets = model.rpn_coder.encode(centre - points, boxes[:, 3:6], boxes[:, 6], model.mean_size_m)
-    loss = segmentation_loss(rpn.rpn_cls[..., 0], labels.foreground)
-    loss = loss + box_loss(model.rpn_coder, rpn.rpn_reg[is_foreground], targets)
-    return loss * shard_weight(is_foreground.sum())
+    part = shard_weight(is_foreground.sum())
+    return {
+        "rpn/segmentation": segmentation_loss(rpn.rpn_cls[..., 0], labels.foreground) * part,
+        "rpn/boxes": box_loss(model.rpn_coder, rpn.rpn_reg[is_foreground], targets) * part,
+    }
 
 
 def rcnn_loss(
     model: PointRCNN, batch: SceneBatch, rpn: RPNOutput, proposing: ProposalSettings, sampling: RoISampling
-) -> Tensor:
-    """Confidence and refinement of sampled RoIs, a scalar, or this process's part of it: see `training.fit`."""
+) -> dict[str, Tensor]:
+    """Confidence and refinement of sampled RoIs, or this process's parts of them: see `training.TrainingTask`."""
     generators = [torch.Generator().manual_seed(seed) for seed in batch.seed]
     with torch.no_grad():
         proposals = propose(model.boxes_of_points(batch.points, rpn), rpn.rpn_cls[..., 0], proposing)
@@ -49,8 +51,10 @@ def rcnn_loss(
     refined = (torch.cat([each.refined for each in sampled]) & has_points).flatten()
     confidence = torch.where(has_points, torch.cat([each.confidence for each in sampled]), -1.0).flatten()
     targets = model.rcnn_coder.encode(offsets[refined], sizes[refined], headings[refined], model.mean_size_m)
-    scoring = confidence_loss(rcnn_cls[:, 0], confidence) * shard_weight((confidence >= 0).sum())
-    return scoring + box_loss(model.rcnn_coder, rcnn_reg[refined], targets) * shard_weight(refined.sum())
+    return {
+        "rcnn/confidence": confidence_loss(rcnn_cls[:, 0], confidence) * shard_weight((confidence >= 0).sum()),
+        "rcnn/boxes": box_loss(model.rcnn_coder, rcnn_reg[refined], targets) * shard_weight(refined.sum()),
+    }
 
 
 def segmentation_loss(logits: Tensor, foreground: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from pseudolidar.detectors.detector import counted, epoch_order
 from pseudolidar.detectors.pointrcnn.augmentation import ObjectDatabase, SceneAugmentation
 from pseudolidar.files import FormatError, track
 from pseudolidar.kitti import Calibration, Frame, ObjectDataset, read_points
-from pseudolidar.training import WHOLE_BATCH, BatchShard
+from pseudolidar.training import WHOLE_BATCH, Batch, BatchShard
 
 logger = logging.getLogger(__name__)
 
@@ -83,7 +83,7 @@ def sample_scene(points: NDArray[np.float32], count: int, generator: np.random.G
 
 
 @dataclass(frozen=True)
-class SceneBatch:
+class SceneBatch(Batch):
     """B training scenes.
 
     Attributes:
@@ -92,7 +92,6 @@ class SceneBatch:
         seed: of the random numbers that the loss draws, one per scene.
     """
 
-    frame_ids: Sequence[str]
     points: Tensor
     boxes: Tensor
     seed: Sequence[int]

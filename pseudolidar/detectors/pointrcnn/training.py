@@ -1,7 +1,6 @@
 """Training of PointRCNN for one class: the RPN, then the RCNN head with the RPN fixed; or both at once."""
 
 import dataclasses
-import functools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -20,7 +19,9 @@ from pseudolidar.detectors.pointrcnn.targets import RoISampling
 from pseudolidar.files import InputError, combined_digest, is_first_process
 from pseudolidar.kitti import ObjectDataset
 from pseudolidar.training import (
+    TrainingRun,
     TrainingSettings,
+    TrainingTask,
     fit,
     is_finished,
     one_cycle,
@@ -71,29 +72,24 @@ def train_pointrcnn(
     dataset: ObjectDataset,
     clouds_dir: str | Path,
     class_name: str,
-    checkpoint: Path,
-    seed: int,
+    run: TrainingRun,
     max_depth: float | None = None,
-    device: str | None = None,
-    overwrite: bool = False,
 ) -> None:
     """Train a PointRCNN for one class; arguments and errors are those of `detectors.train_detector`.
 
     The finished RPN is kept beside the checkpoint (`rpn_path`) until the RCNN head is finished too.
     """
-    require_checkpoint_path(checkpoint)
+    require_checkpoint_path(run.checkpoint)
     if class_name not in MEAN_SIZES_M:
         raise InputError(f"class_name: found {class_name!r}, expected one of {', '.join(MEAN_SIZES_M)}")
     inputs = {
         "data": combined_digest(dataset.digests(("calib", "image_2", "label_2"))),
         "clouds": clouds_digest(clouds_dir, dataset.frame_ids),
     }
-    record = training_record(
-        "a PointRCNN", settings, inputs, device, class_name=class_name, max_depth=max_depth, seed=seed
-    )
-    if is_finished(checkpoint, record, overwrite):
+    record = training_record("a PointRCNN", settings, inputs, class_name=class_name, max_depth=max_depth, seed=run.seed)
+    if is_finished(run.checkpoint, record, run.overwrite):
         return
-    source = SceneSource(dataset, clouds_dir, class_name, settings.points, settings.augmentation, max_depth, seed)
+    source = SceneSource(dataset, clouds_dir, class_name, settings.points, settings.augmentation, max_depth, run.seed)
     network: dict[str, Any] = {
         "mean_size_m": list(MEAN_SIZES_M[class_name]) if settings.mean_size == "published" else source.mean_size_m(),
         "backbone": dataclasses.asdict(settings.backbone),
@@ -108,50 +104,49 @@ def train_pointrcnn(
         "settings": recorded_settings(settings),
     }
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.manual_seed(run.seed)
         model = PointRCNN.from_arguments(network)
-    common = {**settings.of_loop(device), "max_gradient_norm": _MAX_GRADIENT_NORM, "seed": seed, "overwrite": overwrite}
     if not settings.joint:
-        fit(
-            model,
-            functools.partial(source.batch_at, batch_size=settings.rpn_batch_size, phase=1),
-            lambda model, batch: rpn_loss(model, batch, model.rpn(batch.points)),
-            settings.rpn_steps,
-            _optimizer(model.rpn, settings),
-            one_cycle(settings.learning_rate, settings.rpn_steps),
-            rpn_path(checkpoint),
-            dataclasses.replace(record, what=f"{record.what}'s RPN"),
-            f"PointRCNN ({class_name}), RPN",
+        rpn_task = TrainingTask(
+            model=model,
+            batches=lambda step, shard: source.batch_at(step, settings.rpn_batch_size, 1, shard),
+            compute_loss=lambda model, batch: rpn_loss(model, batch, model.rpn(batch.points)),
+            steps=settings.rpn_steps,
+            optimizer=_optimizer(model.rpn, settings),
+            learning_rate_at=one_cycle(settings.learning_rate, settings.rpn_steps),
+            record=dataclasses.replace(record, what=f"{record.what}'s RPN"),
+            description=f"PointRCNN ({class_name}), RPN",
             arguments={**arguments, "phase": "RPN"},
-            **common,
+            max_gradient_norm=_MAX_GRADIENT_NORM,
         )
+        fit(rpn_task, settings, dataclasses.replace(run, checkpoint=rpn_path(run.checkpoint)))
         # The next phase would count the last step's gradients of a stage that it does not train in their norm.
         model.zero_grad(set_to_none=True)
 
-    def loss(model: PointRCNN, batch: SceneBatch) -> Tensor:
+    def compute_loss(model: PointRCNN, batch: SceneBatch) -> dict[str, Tensor]:
         if not settings.joint:
             # The RPN is fixed: its running statistics too.
             model.rpn.eval()
         with torch.set_grad_enabled(settings.joint):
             rpn = model.rpn(batch.points)
-        of_points = rpn_loss(model, batch, rpn) if settings.joint else 0.0
-        return of_points + rcnn_loss(model, batch, rpn, settings.training_proposals, settings.sampling)
+        of_points = rpn_loss(model, batch, rpn) if settings.joint else {}
+        return of_points | rcnn_loss(model, batch, rpn, settings.training_proposals, settings.sampling)
 
-    fit(
-        model,
-        functools.partial(source.batch_at, batch_size=settings.rcnn_batch_size, phase=2),
-        loss,
-        settings.rcnn_steps,
-        _optimizer(model if settings.joint else model.rcnn_net, settings),
-        one_cycle(settings.learning_rate, settings.rcnn_steps),
-        checkpoint,
-        record,
-        f"PointRCNN ({class_name}), {'RPN and RCNN head' if settings.joint else 'RCNN head'}",
+    task = TrainingTask(
+        model=model,
+        batches=lambda step, shard: source.batch_at(step, settings.rcnn_batch_size, 2, shard),
+        compute_loss=compute_loss,
+        steps=settings.rcnn_steps,
+        optimizer=_optimizer(model if settings.joint else model.rcnn_net, settings),
+        learning_rate_at=one_cycle(settings.learning_rate, settings.rcnn_steps),
+        record=record,
+        description=f"PointRCNN ({class_name}), {'RPN and RCNN head' if settings.joint else 'RCNN head'}",
         arguments=arguments,
-        **common,
+        max_gradient_norm=_MAX_GRADIENT_NORM,
     )
+    fit(task, settings, run)
     if is_first_process():
-        rpn_path(checkpoint).unlink(missing_ok=True)
+        rpn_path(run.checkpoint).unlink(missing_ok=True)
 
 
 def rpn_path(checkpoint: Path) -> Path:

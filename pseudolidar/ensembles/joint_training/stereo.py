@@ -23,7 +23,7 @@ from pseudolidar.kitti import ObjectDataset
 from pseudolidar.stereo import disparity_loss, target_disparity
 from pseudolidar.synthetic import TownData, TownTask
 from pseudolidar.systems import Resources, Stage
-from pseudolidar.training import recorded_settings, snapshot_path
+from pseudolidar.training import TrainingRun, recorded_settings, snapshot_path
 
 _MODEL_FILE = "model.pt"
 
@@ -113,7 +113,8 @@ class TrainEnsemble:
     def run(self, folder: Path, parents: Mapping[str, Path]) -> None:
         """Train on the training split and write the weights and snapshots to `folder`; a killed run is resumed."""
         frames = ObjectDataset(parents["data"], "train")
-        train_disparity(self.training, frames, folder / _MODEL_FILE, None, self.seed, self.snapshots, overwrite=True)
+        run = TrainingRun(folder / _MODEL_FILE, self.seed, overwrite=True, snapshots=self.snapshots)
+        train_disparity(self.training, frames, run)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from pseudolidar.detectors.pointrcnn import PointRCNN, PointRCNNDetector, train_
 from pseudolidar.detectors.pointrcnn.inference import project_boxes
 from pseudolidar.files import FormatError
 from pseudolidar.kitti import Calibration, ObjectDataset, read_objects, write_points
+from pseudolidar.training import TrainingRun
 from tests.conftest import settings_of
 from tests.detectors.pointrcnn.tiny import BRIEF
 from tests.detectors.street_of_boxes import HEIGHT, WIDTH, make_calibration
@@ -32,7 +33,7 @@ def checkpoint(street: ObjectDataset, tmp_path_factory: pytest.TempPathFactory) 
     """A network that has learnt nothing, and whose every box is confident enough."""
     path = tmp_path_factory.mktemp("trained") / "car.pt"
     settings = dataclasses.replace(BRIEF, score_threshold=0.0, nms_threshold=0.5)
-    train_pointrcnn(settings, street, street.root / "clouds", "Car", path, seed=0)
+    train_pointrcnn(settings, street, street.root / "clouds", "Car", TrainingRun(path, 0))
     return path
 
 
@@ -181,7 +182,7 @@ def test_both_kinds_are_loaded(street: ObjectDataset, clouds: Path, checkpoint: 
         width=0.125,
         min_box_height_px=8,
     )
-    train_frustum_pointnet(settings, street, clouds, ["Car"], tmp_path / "frustum.pt", seed=0)
+    train_frustum_pointnet(settings, street, clouds, ["Car"], TrainingRun(tmp_path / "frustum.pt", 0))
     assert isinstance(load_detector(tmp_path / "frustum.pt"), FrustumDetector)
     assert isinstance(load_detector(checkpoint), PointRCNNDetector)
 

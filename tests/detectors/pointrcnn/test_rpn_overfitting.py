@@ -9,13 +9,14 @@ from pseudolidar.detectors.pointrcnn import PointRCNNDetector, train_pointrcnn
 from pseudolidar.detectors.pointrcnn.scenes import sample_scene, scene_points
 from pseudolidar.kitti import read_points
 from pseudolidar.ops import iou_3d
+from pseudolidar.training import TrainingRun
 from tests.detectors.pointrcnn.tiny import RPN_ALONE
 from tests.detectors.street_of_boxes import HEIGHT, WIDTH, write_street
 
 
 def test_the_regions_hold_the_cars(tmp_path: Path) -> None:
     street = write_street(tmp_path, frames=2, seed=0)
-    train_pointrcnn(RPN_ALONE, street, tmp_path / "clouds", "Car", tmp_path / "car.pt", seed=0)
+    train_pointrcnn(RPN_ALONE, street, tmp_path / "clouds", "Car", TrainingRun(tmp_path / "car.pt", 0))
     trained = PointRCNNDetector.from_checkpoint(tmp_path / "car.pt")
     best = []
     for frame in street:

@@ -14,13 +14,13 @@ from pseudolidar.detectors.pointrcnn.scenes import SceneBatch, SceneSource
 from pseudolidar.detectors.pointrcnn.training import rpn_path
 from pseudolidar.files import DivergenceError, FormatError
 from pseudolidar.kitti import ObjectDataset
-from pseudolidar.training import load_checkpoint
+from pseudolidar.training import TrainingRun, load_checkpoint
 from tests.detectors.pointrcnn.tiny import BRIEF, JOINT
 from tests.detectors.street_of_boxes import write_street
 
 
 def train(settings: PointRCNNTraining, street: ObjectDataset, checkpoint: Path, seed: int = 0) -> bytes:
-    train_pointrcnn(settings, street, street.root / "clouds", "Car", checkpoint, seed)
+    train_pointrcnn(settings, street, street.root / "clouds", "Car", TrainingRun(checkpoint, seed))
     return checkpoint.read_bytes()
 
 
@@ -28,7 +28,7 @@ def killed_at_batch(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The batch of that number, counted from 0 over both phases, is never made."""
     batch_at, made = SceneSource.batch_at, iter(range(number + 1))
 
-    def interrupted(self: SceneSource, step: int, batch_size: int, phase: int) -> SceneBatch:
+    def interrupted(self: SceneSource, step: int, batch_size: int, phase: int, shard: object) -> SceneBatch:
         if next(made) == number:
             raise KeyboardInterrupt
         return batch_at(self, step, batch_size, phase)
@@ -133,7 +133,7 @@ def test_bfloat16(settings: PointRCNNTraining, street: ObjectDataset, tmp_path: 
 def test_near_only(street: ObjectDataset, tmp_path: Path) -> None:
     settings = dataclasses.replace(BRIEF, mean_size="training_set")
     clouds = street.root / "clouds"
-    train_detector(settings, street, clouds, ["Car"], tmp_path / "near.pt", 0, max_depth=15.0)
+    train_detector(settings, street, clouds, ["Car"], TrainingRun(tmp_path / "near.pt", 0), max_depth=15.0)
     trained = PointRCNNDetector.from_checkpoint(tmp_path / "near.pt")
     assert trained.max_depth == 15.0 and trained.class_names == ("Car",)
     sizes = [box for frame in street for box in frame.objects().box3d if box[2] <= 15]
@@ -142,7 +142,7 @@ def test_near_only(street: ObjectDataset, tmp_path: Path) -> None:
 
 def test_pedestrians(tmp_path: Path) -> None:
     street = write_street(tmp_path, frames=2, seed=1, class_name="Pedestrian")
-    train_pointrcnn(BRIEF, street, tmp_path / "clouds", "Pedestrian", tmp_path / "pedestrian.pt", seed=0)
+    train_pointrcnn(BRIEF, street, tmp_path / "clouds", "Pedestrian", TrainingRun(tmp_path / "pedestrian.pt", 0))
     trained = PointRCNNDetector.from_checkpoint(tmp_path / "pedestrian.pt")
     assert trained.class_names == ("Pedestrian",)
     torch.testing.assert_close(trained.model.mean_size_m, torch.tensor([1.763, 0.661, 0.844]))
@@ -173,9 +173,9 @@ def test_numbers_that_are_not_finite_stop_it(
 
 def test_bad_classes_are_refused(street: ObjectDataset, clouds: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="class_name: found 'Tram', expected one of Car, Pedestrian, Cyclist"):
-        train_pointrcnn(BRIEF, street, clouds, "Tram", tmp_path / "none.pt", seed=0)
+        train_pointrcnn(BRIEF, street, clouds, "Tram", TrainingRun(tmp_path / "none.pt", 0))
     with pytest.raises(FormatError, match="Pedestrian objects in 8 frames: found none to train on"):
-        train_pointrcnn(BRIEF, street, clouds, "Pedestrian", tmp_path / "none.pt", seed=0)
+        train_pointrcnn(BRIEF, street, clouds, "Pedestrian", TrainingRun(tmp_path / "none.pt", 0))
     with pytest.raises(ValueError, match="class_names: found Car, Pedestrian, expected one"):
-        train_detector(BRIEF, street, clouds, ["Car", "Pedestrian"], tmp_path / "none.pt", 0)
+        train_detector(BRIEF, street, clouds, ["Car", "Pedestrian"], TrainingRun(tmp_path / "none.pt", 0))
     assert list(tmp_path.iterdir()) == []

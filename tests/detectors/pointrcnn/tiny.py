@@ -9,6 +9,7 @@ PUBLISHED: PointRCNNTraining = settings_of("detector/pointrcnn")
 
 BRIEF: PointRCNNTraining = settings_of(
     "detector/pointrcnn",
+    workers=0,
     rpn_steps=4,
     rcnn_steps=4,
     rpn_batch_size=2,

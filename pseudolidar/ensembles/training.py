@@ -76,7 +76,7 @@ def train_disparity(
 
 def ensemble_loss(model: Ensemble, batch: StereoBatch, settings: EnsembleTraining) -> dict[str, Tensor]:
     """The augmented objective of the outputs on a batch, or this process's parts: see `training.TrainingTask`."""
-    outputs = model(batch.left, batch.right)
+    outputs = model(*batch.images())
     weights = OUTPUT_WEIGHTS[-len(outputs) :]
 
     def loss_of(disparity: Tensor) -> Tensor:

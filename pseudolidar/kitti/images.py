@@ -2,8 +2,8 @@
 
 import os
 import re
-import zlib
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,15 +11,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pseudolidar.files import FormatError, read_bytes, require_file, require_suffix, saying_which_file, write_file
+from pseudolidar.kitti.png import PNG_SIGNATURE, png_chunks, png_pixels
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 """Formats of images, written or found in a data set."""
 
 _SPELLINGS = tuple(case(suffix) for suffix in IMAGE_SUFFIXES for case in (str.lower, str.upper, str.title))
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _JPEG_SIGNATURE = b"\xff\xd8"
 # A marker within or behind the data of a scan: there FF 00 stands for the byte FF, and D0 to D7 only restart the coder.
-_JPEG_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])", re.DOTALL)
+# Any number of FF may stand before it, of which the last is found: a pattern that starts with one byte is fast.
+_JPEG_MARKER = re.compile(rb"\xff([^\x00\xff\xd0-\xd7])", re.DOTALL)
 _SOF = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 _SOS, _EOI = 0xDA, 0xD9
 # Markers without a length behind them: start of image, TEM.
@@ -30,7 +31,9 @@ def image_path(folder: Path, name: str) -> Path:
     """The image of a name, PNG or JPEG, the suffix in any case; NAME.png where there is none. Several are a
     FormatError.
     """
-    found = [path for path in (folder / f"{name}{suffix}" for suffix in _SPELLINGS) if path.is_file()]
+    # Spelled as text: nine Paths take as long as a label file's parsing.
+    spelled = (os.path.join(folder, f"{name}{suffix}") for suffix in _SPELLINGS)
+    found = [Path(path) for path in spelled if os.path.isfile(path)]
     # File systems that ignore case have one file under several names.
     different = [path for place, path in enumerate(found) if not any(path.samefile(one) for one in found[:place])]
     if len(different) > 1:
@@ -60,7 +63,7 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
     image = decode_image(path, flags, "an 8-bit colour image (PNG or JPEG)")
     if image.dtype != np.uint8:
         raise FormatError(path, "pixels", f"{image.dtype} channels", "8 bits a channel")
-    return np.ascontiguousarray(image[..., ::-1]).astype(np.uint8, copy=False)
+    return image
 
 
 def read_image_size(path: str | Path) -> tuple[int, int]:
@@ -83,18 +86,23 @@ def write_image(path: str | Path, rgb: NDArray[np.uint8]) -> None:
     write_encoded(path, require_suffix(path, IMAGE_SUFFIXES, "an image"), rgb[..., ::-1])
 
 
-def decode_image(path: str | Path, flags: int, what: str) -> NDArray[np.generic]:
-    """Decode a whole file with OpenCV and its `flags`; errors as of `read_image`, with `what` the file should hold."""
+def decode_image(path: str | Path, flags: int, what: str) -> NDArray[Any]:
+    """Decode a whole file as OpenCV does with these `flags`, but to RGB; errors as of `read_image`.
+
+    `what` is what the file should hold.
+    """
     path, data = Path(path), read_bytes(path, what)
     # OpenCV decodes a truncated or damaged file into a picture with grey or black parts, without an error.
-    if data.startswith(_PNG_SIGNATURE):
-        _require_whole_png(path, data, what)
+    if data.startswith(PNG_SIGNATURE):
+        pixels = png_pixels(png_chunks(path, data, what))
+        if pixels is not None:
+            return pixels
     elif data.startswith(_JPEG_SIGNATURE):
         _require_whole_jpeg(path, data, what)
     image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
     if image is None:
         raise FormatError(path, "file", f"{len(data)} bytes that do not decode", what)
-    return image
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image) if image.shape[2:] == (3,) else image
 
 
 def write_encoded(path: str | Path, suffix: str, pixels: NDArray[np.integer]) -> None:
@@ -102,21 +110,6 @@ def write_encoded(path: str | Path, suffix: str, pixels: NDArray[np.integer]) ->
     # Level 1: half the time of the default for a few per cent more bytes.
     options = [cv2.IMWRITE_PNG_COMPRESSION, 1] if suffix == ".png" else []
     write_file(path, cv2.imencode(suffix, pixels, options)[1].data)
-
-
-def _require_whole_png(path: Path, data: bytes, what: str) -> None:
-    position = len(_PNG_SIGNATURE)
-    while True:
-        length = int.from_bytes(data[position : position + 4], "big")
-        kind = data[position + 4 : position + 8]
-        checksum = data[position + 8 + length : position + 12 + length]
-        if len(checksum) < 4:
-            raise FormatError(path, f"byte {len(data)}", "the end of a truncated PNG", f"{what}, complete")
-        if zlib.crc32(data[position + 4 : position + 8 + length]) != int.from_bytes(checksum, "big"):
-            raise FormatError(path, f"byte {position}", "a damaged PNG (wrong checksum)", f"{what}, undamaged")
-        if kind == b"IEND":
-            return
-        position += 12 + length
 
 
 def _require_whole_jpeg(path: Path, data: bytes, what: str) -> None:

@@ -1,5 +1,6 @@
 """Labelled and detected objects as a struct of arrays, and the text files that hold them."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -121,7 +122,7 @@ def read_objects(path: str | Path, scored: bool) -> Objects:
                 row.append(float(word))
             except ValueError:
                 row.append(np.nan)
-            if not np.isfinite(row[-1]):
+            if not math.isfinite(row[-1]):
                 place = f"line {number}, field {column + 1} ({_FIELDS[column]})"
                 raise FormatError(path, place, word, "a finite number")
         if row[1] != int(row[1]) or abs(row[1]) > 1e6:

@@ -1,16 +1,35 @@
-"""Augmentation of training pairs: where a crop is cut, changed colours, an erased patch."""
+"""Augmentation of training pairs: where a crop is cut, changed colours, an erased patch.
+
+What is random is drawn where batches are made; images are changed where the network is, and go there as bytes.
+"""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from pseudolidar.files import InputError
 
 # Sides of an erased patch, as fractions of the crop's.
 _PATCH_FRACTION = (0.1, 0.3)
 # Weights of red, green and blue in the grey of a colour (ITU-R BT.601).
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+_LUMA = (0.299, 0.587, 0.114)
+
+
+class Looks(NamedTuple):
+    """How the images of a pair, first the left one, are to be changed: see `recoloured`.
+
+    Attributes:
+        tone: float32 (2, 3): mean of the image, factor of what differs from it, new mean.
+        tint: float32 (2, 2): factor of the saturation, exponent of the brightness; None for no change.
+        patch: top, left, height, width of what is erased in the right image, px; None for nothing.
+    """
+
+    tone: NDArray[np.float32]
+    tint: NDArray[np.float32] | None
+    patch: tuple[int, int, int, int] | None
 
 
 @dataclass(frozen=True)
@@ -55,34 +74,47 @@ class Crops:
             first = np.floor(place * (room + 1)).astype(int)
         return slice(first[0], first[0] + crop[0]), slice(first[1], first[1] + crop[1])
 
-    def recoloured(
-        self, left: NDArray[np.uint8], right: NDArray[np.uint8], random: np.random.Generator
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Both images of a crop, uint8 (H, W, 3) RGB, with changed looks: float32, 0..255 and a little beyond."""
+    def looks(self, left: NDArray[np.uint8], right: NDArray[np.uint8], random: np.random.Generator) -> Looks:
+        """Random looks for both images of a crop, uint8 (H, W, 3) RGB."""
         shared = random.uniform(-self.jitter, self.jitter, 2)
-        images = []
+        tone = []
         for image in (left, right):
             brightness, contrast = shared + random.uniform(-self.jitter, self.jitter, 2) / 4
-            values = image.astype(np.float32)
-            mean = values.mean()
-            images.append((values - mean) * np.float32(1 + contrast) + mean * np.float32(1 + brightness))
+            mean = image.astype(np.float32).mean()
+            tone.append((mean, np.float32(1 + contrast), mean * np.float32(1 + brightness)))
         # Nothing is drawn for what is off, so that a run without it stays the same run.
+        tint = None
         if self.colour:
             shared = random.uniform(-self.colour, self.colour, 2)
-            images = [_tinted(image, *(shared + random.uniform(-self.colour, self.colour, 2) / 4)) for image in images]
-        if self.erasing and random.random() < self.erasing:
-            _erase_patch(images[1], random)
-        return images[0], images[1]
+            tint = np.array(
+                [1 + shared + random.uniform(-self.colour, self.colour, 2) / 4 for _ in range(2)], np.float32
+            )
+        is_erased = self.erasing and random.random() < self.erasing
+        return Looks(np.array(tone, np.float32), tint, self._patch(random) if is_erased else None)
+
+    def _patch(self, random: np.random.Generator) -> tuple[int, int, int, int]:
+        size = np.array([self.height, self.width])
+        patch = np.maximum(1, np.rint(size * random.uniform(*_PATCH_FRACTION, 2))).astype(int)
+        top, left = random.integers(0, size - patch + 1)
+        return int(top), int(left), int(patch[0]), int(patch[1])
 
 
-def _tinted(image: NDArray[np.float32], saturation: float, gamma: float) -> NDArray[np.float32]:
-    grey = (image @ _LUMA)[..., None]
-    coloured = grey + (image - grey) * np.float32(1 + saturation)
-    return np.asarray((coloured.clip(0, 255) / 255) ** (1 + gamma) * 255, np.float32)
+def recoloured(images: Tensor, tone: Tensor, tint: Tensor | None) -> Tensor:
+    """Images uint8 (B, 3, H, W) RGB with changed looks: float32, 0..255 and a little beyond.
+
+    `tone` (B, 3) and `tint` (B, 2) as in `Looks`. Without `tint` every device gives the same bits.
+    """
+    mean, contrast, brightness = tone[:, :, None, None, None].unbind(dim=1)
+    values = images.float().sub_(mean).mul_(contrast).add_(brightness)
+    if tint is None:
+        return values
+    saturation, exponent = tint[:, :, None, None, None].unbind(dim=1)
+    # Not by a matrix product, which autocast would round.
+    grey = sum(values[:, channel, None] * weight for channel, weight in enumerate(_LUMA))
+    return values.sub_(grey).mul_(saturation).add_(grey).clamp_(0, 255).div_(255).pow_(exponent).mul_(255)
 
 
-def _erase_patch(image: NDArray[np.float32], random: np.random.Generator) -> None:
-    size = np.array(image.shape[:2])
-    patch = np.maximum(1, np.rint(size * random.uniform(*_PATCH_FRACTION, 2))).astype(int)
-    top, left = random.integers(0, size - patch + 1)
-    image[top : top + patch[0], left : left + patch[1]] = image.mean(axis=(0, 1))
+def erase_patch(image: Tensor, patch: tuple[int, int, int, int]) -> None:
+    """Give a patch (`Looks`) of an image, float (3, H, W), the image's mean colour, in place."""
+    top, left, height, width = patch
+    image[:, top : top + height, left : left + width] = image.mean(dim=(1, 2), keepdim=True)

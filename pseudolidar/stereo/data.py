@@ -1,9 +1,7 @@
 """Training batches for stereo matching: crops of a data set's pairs, with their disparity."""
 
-import threading
-from collections import OrderedDict
+import functools
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -11,53 +9,64 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pseudolidar.files import FormatError
-from pseudolidar.stereo.augmentation import Crops
-from pseudolidar.stereo.pairs import StereoPairs
+from pseudolidar.stereo.augmentation import Crops, Looks, erase_patch, recoloured
+from pseudolidar.stereo.pairs import StereoPair, StereoPairs
 from pseudolidar.training import WHOLE_BATCH, Batch, BatchShard
 
 # Statistics of ImageNet, RGB in 0..1, by which PSMNet's input is normalised.
 _MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 _DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)
-# Kept disparities are whole numbers of 1/256 px, as in KITTI's PNGs.
+# Targets are whole numbers of 1/256 px, as in KITTI's PNGs, and below 2^16 of them.
 _DISPARITY_SCALE = 256
 
 
 @dataclass(frozen=True)
 class StereoBatch(Batch):
-    """Crops of B rectified pairs.
+    """Crops of B rectified pairs, small on their way to the network's device: `images` gives what the network takes.
 
     Attributes:
-        left, right: (B, 3, H, W) float32, normalised.
+        left, right: uint8 (B, H, W, 3) RGB.
+        tone, tint, patches: their looks, float32 (B, 2, 3), (B, 2, 2) and B patches, see `Looks`.
         target: (B, H, W) float32 disparity of the left image, px; 0 where unknown.
         camera_constant: (B,) float32, focal length x baseline, px m; NaN where unknown.
     """
 
     left: Tensor
     right: Tensor
+    tone: Tensor
+    tint: Tensor | None
+    patches: tuple[tuple[int, int, int, int] | None, ...]
     target: Tensor
     camera_constant: Tensor
 
+    def images(self) -> tuple[Tensor, Tensor]:
+        """Left and right images with their looks, normalised: float32 (B, 3, H, W), computed anew on their device."""
+        sides = []
+        for side, pixels in enumerate((self.left, self.right)):
+            tint = None if self.tint is None else self.tint[:, side]
+            sides.append(recoloured(pixels.permute(0, 3, 1, 2).contiguous(), self.tone[:, side], tint))
+        for image, patch in zip(sides[1], self.patches, strict=True):
+            if patch is not None:
+                erase_patch(image, patch)
+        # Divided by a tensor: by a number, a GPU would multiply with its reciprocal and round otherwise.
+        largest, mean, deviation = _statistics(self.left.device)
+        left, right = (image.div_(largest).sub_(mean).div_(deviation) for image in sides)
+        return left, right
 
-class _StoredPair(NamedTuple):
-    """A pair, small enough to keep: 8-bit images, 16-bit disparity (256 x), boxes of the objects."""
 
-    left: NDArray[np.uint8]
-    right: NDArray[np.uint8]
-    disparity: NDArray[np.uint16]
-    boxes: NDArray[np.float64]
-    camera_constant: float
-
-    @property
-    def size_bytes(self) -> int:
-        return self.left.nbytes + self.right.nbytes + self.disparity.nbytes
+@functools.cache
+def _statistics(device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """The largest value of a pixel, mean and deviation (3, 1, 1); a copy for each batch would wait for a GPU's work."""
+    mean, deviation = (torch.from_numpy(value)[:, None, None].to(device) for value in (_MEAN, _DEVIATION))
+    return torch.tensor(255.0, device=device), mean, deviation
 
 
 class StereoBatches:
     """The batch of every step of a training run; called with a step, it depends on `seed` and the step alone.
 
-    Every pair is seen once before any is seen again. Pairs stay in memory, up to `cache_gib` GiB; beyond it the oldest
-    are read again. Targets are kept to 1/256 px; those beyond `max_depth_m` count as unknown. With it, or if `metric`,
-    every pair must know its camera constant.
+    Every pair is seen once before any is seen again, and read anew. Targets are rounded to 1/256 px; those of 256 px
+    and more, which synthetic data has, and those beyond `max_depth_m` count as unknown. With it, or if `metric`, every
+    pair must know its camera constant.
 
     Raises:
         FormatError: when a batch is made: a pair can't be read, is smaller than the crop, or lacks a camera constant.
@@ -71,7 +80,6 @@ class StereoBatches:
         seed: int,
         max_depth_m: float | None = None,
         metric: bool = False,
-        cache_gib: float = 4.0,
     ) -> None:
         self._pairs = pairs
         self._batch_size = batch_size
@@ -79,33 +87,33 @@ class StereoBatches:
         self._seed = seed
         self._max_depth_m = max_depth_m
         self._metric = metric or max_depth_m is not None
-        self._cache: OrderedDict[int, _StoredPair] = OrderedDict()
-        self._cache_bytes = 0
-        self._max_cache_bytes = int(cache_gib * 2**30)
-        self._lock = threading.Lock()
 
     def __call__(self, step: int, shard: BatchShard = WHOLE_BATCH) -> StereoBatch:
         """The batch of a step, or a shard of it: every crop has random numbers of its own."""
         places = shard.of(self._batch_size)
         indices = [self._index_at(step * self._batch_size + place) for place in places]
-        lefts, rights, targets, constants = [], [], [], []
-        for place, index in zip(places, indices, strict=True):
+        size = len(places), self._crops.height, self._crops.width
+        left, right = np.empty((2, *size, 3), np.uint8)
+        target = np.empty(size, np.float32)
+        looks: list[Looks] = []
+        constants = []
+        for row, (place, index) in enumerate(zip(places, indices, strict=True)):
             random = np.random.default_rng([self._seed, step, 0, place])
-            stored = self._stored(index)
-            rows, columns = self._crops.place(stored.disparity.shape, stored.boxes, random)
-            left, right = self._crops.recoloured(stored.left[rows, columns], stored.right[rows, columns], random)
-            lefts.append(_standardised(left))
-            rights.append(_standardised(right))
-            target = stored.disparity[rows, columns].astype(np.float32) / _DISPARITY_SCALE
-            if self._max_depth_m is not None:
-                target[target < stored.camera_constant / self._max_depth_m] = 0
-            targets.append(target)
-            constants.append(stored.camera_constant)
+            pair = self._read(index)
+            crop = self._crops.place(pair.disparity.shape, pair.boxes, random)
+            left[row], right[row] = pair.left[crop], pair.right[crop]
+            target[row] = self._target(pair, crop)
+            looks.append(self._crops.looks(left[row], right[row], random))
+            constants.append(np.nan if pair.camera_constant_px_m is None else pair.camera_constant_px_m)
+        tint = [look.tint for look in looks if look.tint is not None]
         return StereoBatch(
             tuple(self._pairs.names[index] for index in indices),
-            torch.from_numpy(np.stack(lefts)),
-            torch.from_numpy(np.stack(rights)),
-            torch.from_numpy(np.stack(targets)),
+            torch.from_numpy(left),
+            torch.from_numpy(right),
+            torch.from_numpy(np.stack([look.tone for look in looks])),
+            torch.from_numpy(np.stack(tint)) if tint else None,
+            tuple(look.patch for look in looks),
+            torch.from_numpy(target),
             torch.tensor(constants, dtype=torch.float32),
         )
 
@@ -115,11 +123,7 @@ class StereoBatches:
         order = np.random.default_rng([self._seed, epoch, 1]).permutation(len(self._pairs.names))
         return int(order[place])
 
-    def _stored(self, index: int) -> _StoredPair:
-        with self._lock:
-            if index in self._cache:
-                self._cache.move_to_end(index)
-                return self._cache[index]
+    def _read(self, index: int) -> StereoPair:
         pair = self._pairs.read(index)
         height, width = pair.disparity.shape
         if height < self._crops.height or width < self._crops.width:
@@ -128,17 +132,15 @@ class StereoBatches:
         if self._metric and pair.camera_constant_px_m is None:
             expected = "focal length and baseline, which the depth loss and max_depth_m need"
             raise FormatError(pair.source, "calibration", "none", expected)
-        scaled = np.rint(pair.disparity * np.float32(_DISPARITY_SCALE))
-        # Disparities of 256 px and more, which synthetic data has, count as unknown.
-        disparity = np.where(scaled < 2**16, scaled, 0).astype(np.uint16)
-        constant = np.nan if pair.camera_constant_px_m is None else pair.camera_constant_px_m
-        stored = _StoredPair(pair.left, pair.right, disparity, pair.boxes, constant)
-        with self._lock:
-            self._cache[index] = stored
-            self._cache_bytes += stored.size_bytes
-            while self._cache_bytes > self._max_cache_bytes and len(self._cache) > 1:
-                self._cache_bytes -= self._cache.popitem(last=False)[1].size_bytes
-        return stored
+        return pair
+
+    def _target(self, pair: StereoPair, crop: tuple[slice, slice]) -> NDArray[np.float32]:
+        target: NDArray[np.float32] = np.rint(pair.disparity[crop] * np.float32(_DISPARITY_SCALE))
+        target[target >= 2**16] = 0
+        target /= _DISPARITY_SCALE
+        if self._max_depth_m is not None and pair.camera_constant_px_m is not None:
+            target[target < pair.camera_constant_px_m / self._max_depth_m] = 0
+        return target
 
 
 def normalised(image: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -148,9 +150,5 @@ def normalised(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"image: found {image.dtype} {image.shape}, expected uint8 (H, W, 3) RGB")
-    return _standardised(image.astype(np.float32))
-
-
-def _standardised(image: NDArray[np.float32]) -> NDArray[np.float32]:
-    scaled = (image / 255 - _MEAN) / _DEVIATION
+    scaled = (image.astype(np.float32) / 255 - _MEAN) / _DEVIATION
     return np.ascontiguousarray(scaled.transpose(2, 0, 1), np.float32)

@@ -226,7 +226,8 @@ def _truths(data: ObjectDataset | StereoPairs) -> Iterator[tuple[NDArray[np.floa
     """The true disparity, camera constant and, if there are labels, regions of every frame."""
     if isinstance(data, ObjectDataset):
         for frame in data:
-            truth, calibration = target_disparity(frame), frame.calibration
+            calibration = frame.calibration
+            truth = target_disparity(frame, calibration)
             labelled = frame.path("label_2").is_file()
             regions = _regions(frame.objects(), calibration, truth) if labelled else None
             yield truth, calibration.camera_constant_px_m, regions

@@ -66,7 +66,7 @@ class StereoPairs(Protocol):
         """A name for each pair, each once."""
 
     def read(self, index: int) -> StereoPair:
-        """The pair of a place in `names`, read anew; may be called from another thread."""
+        """The pair of a place in `names`, read anew; also in worker processes, which get the data set by pickle."""
 
     def files(self, index: int) -> Sequence[Path]:
         """The files that `read` reads, those that may be missing too."""
@@ -98,7 +98,8 @@ class ObjectPairs:
         """The pair of a frame, with the boxes of its cars and pedestrians where it has labels."""
         frame = self._dataset[index]
         left, right = frame.stereo_pair()
-        disparity, constant = target_disparity(frame), frame.calibration.camera_constant_px_m
+        calibration = frame.calibration
+        disparity, constant = target_disparity(frame, calibration), calibration.camera_constant_px_m
         boxes = np.zeros((0, 4))
         if frame.path("label_2").is_file():
             objects = frame.objects()

@@ -19,12 +19,14 @@ _SMALLEST_CHUNK = 8_000
 _NOT_FINITE = -2
 
 
-def target_disparity(frame: Frame) -> NDArray[np.float32]:
-    """The frame's exact disparity where it has one, otherwise the LiDAR's in the left image; (H, W) px, 0 unknown."""
+def target_disparity(frame: Frame, calibration: Calibration | None = None) -> NDArray[np.float32]:
+    """The frame's exact disparity where it has one, otherwise the LiDAR's in the left image; (H, W) px, 0 unknown.
+
+    `calibration` is the frame's, for a caller that has read it already.
+    """
     if frame.has_exact_disparity():
         return frame.disparity()
-    height, width = frame.left_image().shape[:2]
-    return lidar_disparity(frame.velodyne(), frame.calibration, (height, width))
+    return lidar_disparity(frame.velodyne(), calibration or frame.calibration, frame.image_size())
 
 
 @overload

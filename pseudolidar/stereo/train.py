@@ -208,7 +208,7 @@ def disparity_loss(
 
 def loss_terms(model: PSMNet, batch: StereoBatch, loss: Loss, smooth: bool = True) -> dict[str, Tensor]:
     """The weighted losses of the outputs on a batch by name, or this process's parts of them: see `TrainingTask`."""
-    outputs = model(batch.left, batch.right)
+    outputs = model(*batch.images())
     weights = OUTPUT_WEIGHTS[-len(outputs) :]
     valid = (batch.target > 0) & (batch.target < model.max_disparity)
     part = shard_weight(valid.sum())

@@ -4,11 +4,14 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pseudolidar.stereo import Crops
+from pseudolidar.stereo.augmentation import erase_patch
+from pseudolidar.stereo.augmentation import recoloured as coloured
 
 PLAIN = Crops(24, 40, object_probability=0.0, jitter=0.0)
 
@@ -18,9 +21,22 @@ def image(seed: int = 0) -> NDArray[np.uint8]:
 
 
 def recoloured(crops: Crops, seed: int = 0) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    left, right = crops.recoloured(image(1), image(2), np.random.default_rng(seed))
-    assert left.dtype == right.dtype == np.float32
-    return left, right
+    return changed(crops, image(1), image(2), np.random.default_rng(seed))
+
+
+def changed(
+    crops: Crops, left: NDArray[np.uint8], right: NDArray[np.uint8], random: np.random.Generator
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Both images with their looks, float32 (H, W, 3)."""
+    looks = crops.looks(left, right, random)
+    pixels = torch.from_numpy(np.stack([left, right])).permute(0, 3, 1, 2)
+    tint = None if looks.tint is None else torch.from_numpy(looks.tint)
+    images = coloured(pixels, torch.from_numpy(looks.tone), tint)
+    assert images.dtype == torch.float32
+    if looks.patch is not None:
+        erase_patch(images[1], looks.patch)
+    first, second = images.permute(0, 2, 3, 1).numpy()
+    return first, second
 
 
 @settings(deadline=None, max_examples=50)
@@ -44,10 +60,10 @@ def test_the_erased_patch_is_a_rectangle_of_the_right_images_mean_colour() -> No
         left, right = recoloured(dataclasses.replace(PLAIN, erasing=1.0), seed)
         assert np.allclose(left, image(1), atol=1e-4)
         mean = image(2).mean(axis=(0, 1))
-        changed = np.abs(right - image(2)).max(axis=2) > 1e-3
-        rows, columns = np.flatnonzero(changed.any(axis=1)), np.flatnonzero(changed.any(axis=0))
+        erased = np.abs(right - image(2)).max(axis=2) > 1e-3
+        rows, columns = np.flatnonzero(erased.any(axis=1)), np.flatnonzero(erased.any(axis=0))
         patch = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
-        assert changed[patch].all()
+        assert erased[patch].all()
         assert np.allclose(right[patch], mean, atol=1e-2)
         heights.add(len(rows))
         widths.add(len(columns))
@@ -80,7 +96,7 @@ def test_colour_changes_saturation_and_gamma_of_both_images_much_alike() -> None
 
 def test_grey_stays_grey_under_a_change_of_colour() -> None:
     grey = image(1)[..., :1].repeat(3, axis=2)
-    left, _ = dataclasses.replace(PLAIN, colour=0.5).recoloured(grey, grey, np.random.default_rng(0))
+    left, _ = changed(dataclasses.replace(PLAIN, colour=0.5), grey, grey, np.random.default_rng(0))
     assert np.ptp(left, axis=2).max() < 1e-2
     assert np.abs(left - grey).max() > 1
 
@@ -89,11 +105,31 @@ def test_what_is_off_draws_no_random_numbers() -> None:
     states = []
     for crops in (PLAIN, dataclasses.replace(PLAIN, jitter=0.3)):
         random = np.random.default_rng(0)
-        crops.recoloured(image(1), image(2), random)
+        crops.looks(image(1), image(2), random)
         states.append(random.random())
     expected = np.random.default_rng(0)
     expected.random(6)
     assert states == [expected.random()] * 2
+
+
+def test_looks_are_those_of_the_formulas_in_numpy() -> None:
+    luma = np.array([0.299, 0.587, 0.114])
+    for seed in range(10):
+        looks = dataclasses.replace(PLAIN, jitter=0.3, colour=0.3).looks(
+            image(1), image(2), np.random.default_rng(seed)
+        )
+        assert looks.tint is not None
+        pixels = torch.from_numpy(np.stack([image(1), image(2)])).permute(0, 3, 1, 2)
+        found = coloured(pixels, torch.from_numpy(looks.tone), None).permute(0, 2, 3, 1).numpy()
+        for side, (mean, contrast, brightness) in enumerate(looks.tone):
+            # The same bits: no step of it is rounded otherwise on any device.
+            toned = (image(side + 1).astype(np.float32) - mean) * contrast + brightness
+            assert np.array_equal(found[side], toned)
+            grey = (toned @ luma)[..., None]
+            saturation, exponent = looks.tint[side].astype(float)
+            tinted = ((grey + (toned - grey) * saturation).clip(0, 255) / 255) ** exponent * 255
+            both = coloured(pixels, torch.from_numpy(looks.tone), torch.from_numpy(looks.tint))
+            assert np.allclose(both[side].permute(1, 2, 0).numpy(), tinted, atol=1e-2)
 
 
 @pytest.mark.parametrize("name", ["object_probability", "jitter", "colour", "erasing"])

@@ -98,7 +98,7 @@ def test_webp_images_are_found_too(root: Path) -> None:
 def test_batches_of_them(root: Path) -> None:
     at = StereoBatches(pairs_of(root), 5, Crops(16, 32, jitter=0.0), seed=0)
     batch, other = at(0), at(1)
-    assert batch.left.shape == (5, 3, 16, 32)
+    assert batch.left.shape == (5, 16, 32, 3)
     assert len({*batch.frame_ids, *other.frame_ids}) == 10
     for name, target, constant in zip(batch.frame_ids, batch.target.numpy(), batch.camera_constant, strict=True):
         scene, frame = name.partition("/")[2].split("/left/")

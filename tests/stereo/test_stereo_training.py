@@ -102,11 +102,13 @@ def test_the_published_initialisation_and_ours(scene: ObjectDataset, tmp_path: P
 def test_the_outputs_are_weighted_as_published() -> None:
     torch.manual_seed(0)
     model = PSMNet(16, width=4, pool_sizes=(2,), blocks=(1, 1, 1, 1))
-    left, right = torch.randn(2, 2, 3, 32, 32)
+    left, right = torch.randint(0, 256, (2, 2, 32, 32, 3), dtype=torch.uint8)
+    unchanged = torch.tensor([0.0, 1.0, 0.0]).expand(2, 2, 3)
     target, constant = torch.rand(2, 32, 32) * 12, torch.full((2,), 90.0)
-    outputs = model(left, right)
+    batch = StereoBatch(("a", "b"), left, right, unchanged, None, (None, None), target, constant)
+    outputs = model(*batch.images())
     expected = [disparity_loss(output, target, "disparity", constant).item() for output in outputs]
-    terms = loss_terms(model, StereoBatch(("a", "b"), left, right, target, constant), "disparity")
+    terms = loss_terms(model, batch, "disparity")
     total = torch.stack(list(terms.values())).sum()
     assert total.item() == pytest.approx(0.5 * expected[0] + 0.7 * expected[1] + expected[2], rel=1e-4)
 

@@ -10,7 +10,8 @@ from pseudolidar.command_line import clear_errors, prepare_process
 from pseudolidar.files import InputError
 
 _NAMES = (
-    "cloud", "coverage", "evaluation", "frusta", "gpu", "inference", "point_sets", "pointrcnn", "psmnet", "updates"
+    "cloud", "coverage", "evaluation", "frusta", "gpu", "inference", "pipeline", "point_sets",
+    "pointrcnn", "psmnet", "updates",
 )  # fmt: skip
 
 

@@ -1,10 +1,12 @@
 """Counts of pixels and of the points that they became; a step that drops nearly everything says so."""
 
+import math
 from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from pseudolidar.cloud.grid import AngularGrid
 from pseudolidar.cloud.points import crop_sweep, disparity_to_points
@@ -48,7 +50,7 @@ class CloudTally:
     @classmethod
     def of_map(
         cls,
-        disparity: NDArray[np.floating],
+        disparity: NDArray[np.floating] | Tensor,
         points: int,
         calibration: Calibration,
         max_height: float | None = None,
@@ -58,7 +60,7 @@ class CloudTally:
     ) -> "CloudTally":
         """The tally of one map that gave `points` points; other arguments as for `disparity_to_points`."""
         known = int((disparity > 0).sum())
-        tally = cls(1, known, points, unknown=int(known < _MIN_KNOWN * disparity.size))
+        tally = cls(1, known, points, unknown=int(known < _MIN_KNOWN * math.prod(disparity.shape)))
         # A cell of a grid keeps one point.
         most = known if grid is None else min(known, grid.rows * grid.columns)
         if points >= _MIN_KEPT * most:

@@ -20,6 +20,7 @@ from pseudolidar.pipeline import (
     detection_record,
     raw_drive,
 )
+from pseudolidar.stereo.inference import InferencePrecision
 
 
 def main(
@@ -39,15 +40,17 @@ def main(
     max_height: float,
     max_disparity: int | None,
     align_corners: bool | None,
+    precision: InferencePrecision | None,
     device: str,
     workers: int,
     shard: str | None,
+    pictures: bool,
     drawing: Drawing,
 ) -> None:
-    """Write a KITTI result file and a picture for every frame, say where they are and what was found."""
+    """Write a KITTI result file, and a picture, for every frame; say where they are and what was found."""
     require_output_folder(output, "detections")
     frames = _frames(left, right, calib, data, split, drive)
-    load = partial(Models.from_folder, models, detectors, device, align_corners, max_disparity)
+    load = partial(Models.from_folder, models, detectors, device, align_corners, max_disparity, precision)
     # Here too where others compute: what is wrong with a folder of models shows before they start.
     loaded = load()
     frame_ids = [frame.frame_id for frame in frames]
@@ -55,9 +58,10 @@ def main(
     if loaded.disparity_name == "semi-global matching":
         print(f"disparity: by semi-global matching, since {models} has no disparity.pt")
     part = Shard.from_text(shard)
-    record = detection_record(loaded, drawing, given, max_height, device)
+    drawn = drawing if pictures else None
+    record = detection_record(loaded, drawn, given, max_height, device)
     models_of = load if workers > 1 else lambda: loaded
-    job = PairsToObjectsJob(models_of, record, frames, output, drawing, given, max_height)
+    job = PairsToObjectsJob(models_of, record, frames, output, drawn, given, max_height)
     summary = sum(run_job(job, workers, part, overwrite), Summary())
     before = len(part.of(frame_ids)) - summary.frames
     print(f"frames: {summary.frames}, finished before: {before}; found: {_listed(summary.found)}")
@@ -65,7 +69,7 @@ def main(
         print(f"skipped: {_listed(summary.skipped)}")
     if summary.clouds.notice is not None:
         print(summary.clouds.notice)
-    print(f"results: {output / 'results'}, pictures: {output / 'pictures'}")
+    print(f"results: {output / 'results'}" + (f", pictures: {output / 'pictures'}" if pictures else ""))
 
 
 def _frames(

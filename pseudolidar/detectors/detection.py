@@ -5,13 +5,18 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
 
 from pseudolidar.detectors.boxes2d import Boxes2d
 from pseudolidar.detectors.detector import Detector, counted, frame_seed
 from pseudolidar.detectors.frustum_pointnet import FrustumDetector, FrustumTraining, train_frustum_pointnet
 from pseudolidar.detectors.pointrcnn import PointRCNNDetector, PointRCNNTraining, train_pointrcnn
-from pseudolidar.files import FormatError, InputError, require_file, track
-from pseudolidar.kitti import ObjectDataset, read_points, write_objects
+from pseudolidar.files import FormatError, InputError, overlapped, require_file
+from pseudolidar.kitti import Calibration, Frame, ObjectDataset, Objects, read_points, write_objects
 from pseudolidar.training import TrainingRun, load_plain
 
 logger = logging.getLogger(__name__)
@@ -100,18 +105,29 @@ def detect(
     tally = DetectionTally(detector.class_names, len(frames))
     if not frames:
         return tally
-    for frame in track(frames, f"detection ({', '.join(detector.class_names)})"):
-        objects, reasons = detector.objects(
-            read_points(clouds[frame.frame_id]),
-            frame.calibration,
-            frame.image_size(),
-            (boxes or {}).get(frame.frame_id, Boxes2d.empty()),
-            frame_seed(frame.frame_id),
-        )
-        write_objects(output / f"{frame.frame_id}.txt", objects)
+
+    def read(frame: Frame) -> _Scene:
+        return _Scene(read_points(clouds[frame.frame_id]), frame.calibration, frame.image_size())
+
+    def compute(frame: Frame, scene: _Scene) -> Objects:
+        boxes2d = (boxes or {}).get(frame.frame_id, Boxes2d.empty())
+        objects, reasons = detector.objects(*scene, boxes2d, frame_seed(frame.frame_id))
         tally.skipped += reasons
         tally.found += len(objects)
+        return objects
+
+    def write(frame: Frame, objects: Objects) -> None:
+        write_objects(output / f"{frame.frame_id}.txt", objects)
+
+    title = f"detection ({', '.join(detector.class_names)})"
+    overlapped(frames, title, read, compute, write, torch.get_num_threads())
     return tally
+
+
+class _Scene(NamedTuple):
+    points_velo: NDArray[np.float32]
+    calibration: Calibration
+    image_size: tuple[int, int]
 
 
 def log_tallies(tallies: Sequence[DetectionTally]) -> None:

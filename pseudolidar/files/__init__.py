@@ -9,6 +9,7 @@ from pseudolidar.files.errors import (
     WorkerError,
     saying_which_file,
 )
+from pseudolidar.files.overlap import overlapped
 from pseudolidar.files.processes import ProcessPool, end_with
 from pseudolidar.files.progress import is_first_process, progress_bar, track
 from pseudolidar.files.reading import read_bytes, read_lines, read_npy, read_npz, require_file, require_suffix
@@ -43,6 +44,7 @@ __all__ = [
     "is_first_process",
     "keep_record",
     "locked",
+    "overlapped",
     "progress_bar",
     "read_bytes",
     "read_lines",

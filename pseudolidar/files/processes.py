@@ -24,6 +24,8 @@ _INTERVAL_S = 0.2
 class ProcessPool:
     """Worker processes, each doing one task at a time; one that dies is replaced without harm to the others.
 
+    They start when there is something for them to do.
+
     A context: at its end all workers end, busy ones by a kill. They also end when this process is killed. Ctrl-C, which
     reaches every process of a terminal, is left to this process. A worker imports what its tasks need, not the main
     program as in Python's own pools. Worker i, from 0, starts with the environment variables `environment(i)`.
@@ -35,8 +37,11 @@ class ProcessPool:
     def __init__(self, workers: int, environment: Callable[[int], Mapping[str, str]] = lambda worker: {}) -> None:
         self.replaced = 0
         self._environment = environment
-        self._idle = [_Worker(number, environment(number)) for number in range(workers)]
+        self._workers = workers
+        self._not_started = iter(range(workers))
+        self._idle: list[_Worker] = []
         self._busy: dict[Connection, tuple[_Worker, Any]] = {}
+        self._callers = threading.Semaphore(workers)
 
     def __enter__(self) -> "ProcessPool":
         return self
@@ -52,14 +57,7 @@ class ProcessPool:
 
     def start(self, task: Any, function: Callable[..., Any], *arguments: Any) -> None:
         """Let an idle worker call a function; `finished` gives `task` back with the result."""
-        message = _pickled((function, arguments))
-        worker = self._idle.pop()
-        try:
-            worker.connection.send_bytes(message)
-        except OSError:
-            # Killed while it had nothing to do.
-            worker = _Worker(worker.number, self._environment(worker.number))
-            worker.connection.send_bytes(message)
+        worker = self._told(function, arguments)
         self._busy[worker.connection] = worker, task
 
     def finished(self) -> Iterator[tuple[Any, bool, Any]]:
@@ -70,17 +68,19 @@ class ProcessPool:
         for connection in wait(list(self._busy)):
             assert isinstance(connection, Connection)
             worker, task = self._busy.pop(connection)
-            try:
-                value, error = pickle.loads(connection.recv_bytes())
-                died = False
-            except (EOFError, OSError):
-                value, error, died = None, None, True
-                worker = _Worker(worker.number, self._environment(worker.number))
-                self.replaced += 1
-            self._idle.append(worker)
-            if error is not None:
-                raise error
-            yield task, died, value
+            yield task, *self._answer(worker)
+
+    def call(self, name: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call a function in a worker and wait for its result; any number of threads may do so at once.
+
+        Errors are those of `map`, with `name` for the task. A pool is there for `call`, or for `start` and `map`.
+        """
+        with self._callers:
+            for _ in range(MAX_ATTEMPTS):
+                died, value = self._answer(self._told(function, arguments))
+                if not died:
+                    return value
+        raise _too_many_deaths(name)
 
     def map(
         self, function: Callable[..., Any], tasks: Mapping[str, tuple[Any, ...]]
@@ -91,7 +91,7 @@ class ProcessPool:
         """
         waiting, deaths = deque(tasks), Counter[str]()
         while waiting or self._busy:
-            while waiting and self._idle:
+            while waiting and len(self._busy) < self._workers:
                 name = waiting.popleft()
                 self.start(name, function, *tasks[name])
             for name, died, value in self.finished():
@@ -100,11 +100,45 @@ class ProcessPool:
                     continue
                 deaths[name] += 1
                 if deaths[name] == MAX_ATTEMPTS:
-                    why = "killed from outside, or out of memory"
-                    found = f"{MAX_ATTEMPTS} workers that died, one after the other ({why})"
-                    expected = "one that finishes; fewer workers take less memory"
-                    raise WorkerError(f"{name}: found {found}, expected {expected}")
+                    raise _too_many_deaths(name)
                 waiting.appendleft(name)
+
+    def _told(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> "_Worker":
+        """The worker that got the task."""
+        message = _pickled((function, arguments))
+        try:
+            worker = self._idle.pop()
+        except IndexError:
+            worker = self._started(next(self._not_started))
+        try:
+            worker.connection.send_bytes(message)
+        except OSError:
+            # Killed while it had nothing to do.
+            worker = self._started(worker.number)
+            worker.connection.send_bytes(message)
+        return worker
+
+    def _answer(self, worker: "_Worker") -> tuple[bool, Any]:
+        """Whether the worker died, and otherwise what its task returned."""
+        try:
+            value, error = pickle.loads(worker.connection.recv_bytes())
+            died = False
+        except (EOFError, OSError):
+            value, error, died = None, None, True
+            worker = self._started(worker.number)
+            self.replaced += 1
+        self._idle.append(worker)
+        if error is not None:
+            raise error
+        return died, value
+
+    def _started(self, number: int) -> "_Worker":
+        return _Worker(number, self._environment(number))
+
+
+def _too_many_deaths(name: str) -> WorkerError:
+    found = f"{MAX_ATTEMPTS} workers that died, one after the other (killed from outside, or out of memory)"
+    return WorkerError(f"{name}: found {found}, expected one that finishes; fewer workers take less memory")
 
 
 class _Worker:

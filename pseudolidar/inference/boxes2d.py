@@ -1,6 +1,7 @@
 """The job that finds the 2D boxes of a data set's images."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,8 +39,9 @@ class Boxes2dJob(FrameJob[None]):
         return files_digest([self.dataset.frame(name).path("image_2")])
 
     @override
-    def open(self) -> Callable[[Sequence[str]], None]:
+    @contextmanager
+    def open(self) -> Iterator[Callable[[Sequence[str]], None]]:
         # The detector is loaded with each chunk, in a fraction of the chunk's time.
-        return lambda names: detect_boxes2d(
+        yield lambda names: detect_boxes2d(
             self.model, self.dataset.only(names), self.output, self.min_score, self.device
         )

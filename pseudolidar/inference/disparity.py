@@ -1,6 +1,7 @@
 """The job that makes the disparity maps of a data set."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -55,7 +56,8 @@ class DisparityJob(FrameJob[None]):
         return (self.output / f"{name}.npy").is_file()
 
     @override
-    def open(self) -> Callable[[Sequence[str]], None]:
+    @contextmanager
+    def open(self) -> Iterator[Callable[[Sequence[str]], None]]:
         model = self.model()
         data = self.data
 
@@ -66,7 +68,7 @@ class DisparityJob(FrameJob[None]):
                 some = _SomePairs(data, names, [self._places[name] for name in names])
             predict_disparities(model, some, self.output, self.description)
 
-        return work
+        yield work
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,15 @@
 """The job that finds objects in clouds."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from typing_extensions import override
 
-from pseudolidar.detectors import DetectionTally, detect, load_detector
+from pseudolidar.detectors import DetectionTally, Detector, detect, load_detector
 from pseudolidar.detectors.boxes2d import Boxes2d, ScoreKind, boxes_of_frames, ground_truth_boxes, read_boxes
 from pseudolidar.files import Record, file_digest, files_digest
 from pseudolidar.inference.workers import FrameJob
@@ -41,7 +43,7 @@ class ObjectsJob(FrameJob[DetectionTally]):
     def made_of(self) -> Record:
         settings = {"device": self.device.partition(":")[0]}
         inputs = {"model": file_digest(self.model, "a detector's checkpoint")}
-        if self._starts_from_boxes2d and self.boxes is not None:
+        if self._detector.starts_from_boxes2d and self.boxes is not None:
             settings["boxes_scores"] = self.boxes_scores
             if not Path(self.boxes).is_dir():
                 inputs["boxes"] = file_digest(self.boxes, "2D detections")
@@ -51,22 +53,27 @@ class ObjectsJob(FrameJob[DetectionTally]):
     def digest(self, name: str) -> str:
         frame = self.dataset.frame(name)
         files = [self.clouds / f"{name}.bin", frame.path("calib"), frame.path("image_2")]
-        if self._starts_from_boxes2d and self.boxes is None:
+        if self._detector.starts_from_boxes2d and self.boxes is None:
             files.append(frame.path("label_2"))
-        elif self._starts_from_boxes2d and self.boxes is not None and Path(self.boxes).is_dir():
+        elif self._detector.starts_from_boxes2d and self.boxes is not None and Path(self.boxes).is_dir():
             files.append(Path(self.boxes) / f"{name}.txt")
         return files_digest(files)
 
     @cached_property
-    def _starts_from_boxes2d(self) -> bool:
-        return load_detector(self.model).starts_from_boxes2d
+    def _detector(self) -> Detector:
+        return load_detector(self.model, self.device)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Another process loads the detector itself, on its own GPU.
+        return {name: value for name, value in vars(self).items() if name != "_detector"}
 
     @override
-    def open(self) -> Callable[[Sequence[str]], DetectionTally]:
-        detector = load_detector(self.model, self.device)
+    @contextmanager
+    def open(self) -> Iterator[Callable[[Sequence[str]], DetectionTally]]:
+        detector = self._detector
         boxes: dict[str, Boxes2d] | None = None
         if detector.starts_from_boxes2d and self.boxes is None:
             boxes = ground_truth_boxes(self.dataset, detector.class_names)
         elif detector.starts_from_boxes2d and self.boxes is not None:
             boxes = boxes_of_frames(read_boxes(self.boxes, self.dataset.frame_ids, self.boxes_scores), self.dataset)
-        return lambda names: detect(detector, self.dataset.only(names), self.clouds, self.output, boxes)
+        yield lambda names: detect(detector, self.dataset.only(names), self.clouds, self.output, boxes)

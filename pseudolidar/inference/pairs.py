@@ -1,16 +1,18 @@
 """The job that finds objects straight from stereo pairs, and draws them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import torch
 from typing_extensions import override
 
-from pseudolidar.files import Record, files_digest
+from pseudolidar.files import ProcessPool, Record, files_digest
 from pseudolidar.inference.workers import FrameJob
 from pseudolidar.kitti import Frame
-from pseudolidar.pipeline import OUTPUTS, Drawing, GivenBoxes, Models, Summary, detect_frames
+from pseudolidar.pipeline import Drawing, GivenBoxes, Models, Summary, detect_frames, outputs_of
 
 
 @dataclass(frozen=True)
@@ -21,15 +23,19 @@ class PairsToObjectsJob(FrameJob[Summary]):
     """
 
     description = "detection"
-    outputs = OUTPUTS
 
     models: Callable[[], Models]
     record: Record
     frames: Sequence[Frame]
     output: Path
-    drawing: Drawing
+    drawing: Drawing | None
     boxes: GivenBoxes | None = None
     max_height: float | None = 1.0
+
+    @property
+    @override
+    def outputs(self) -> tuple[str, ...]:  # type: ignore[override]
+        return outputs_of(self.drawing)
 
     @override
     def names(self) -> Sequence[str]:
@@ -41,9 +47,10 @@ class PairsToObjectsJob(FrameJob[Summary]):
 
     @override
     def digest(self, name: str) -> str:
-        # The label too: it is drawn.
         frame = self._by_name[name]
-        files = [frame.path(kind) for kind in ("image_2", "image_3", "label_2")]
+        # A label is drawn.
+        kinds = ("image_2", "image_3", *(() if self.drawing is None else ("label_2",)))
+        files = [frame.path(kind) for kind in kinds]
         own = None if self.boxes is None else self.boxes.file_of(name)
         return files_digest([*files, *frame.calibration_files, *([] if own is None else [own])])
 
@@ -52,11 +59,14 @@ class PairsToObjectsJob(FrameJob[Summary]):
         return {frame.frame_id: frame for frame in self.frames}
 
     @override
-    def open(self) -> Callable[[Sequence[str]], Summary]:
+    @contextmanager
+    def open(self) -> Iterator[Callable[[Sequence[str]], Summary]]:
         models = self.models()
+        # As many as there are threads for this process; each draws with one.
+        with ProcessPool(torch.get_num_threads(), lambda painter: {"OMP_NUM_THREADS": "1"}) as painters:
 
-        def work(names: Sequence[str]) -> Summary:
-            frames = [self._by_name[name] for name in names]
-            return detect_frames(models, frames, self.output, self.drawing, self.boxes, self.max_height)
+            def work(names: Sequence[str]) -> Summary:
+                frames = [self._by_name[name] for name in names]
+                return detect_frames(models, frames, self.output, self.drawing, self.boxes, self.max_height, painters)
 
-        return work
+            yield work

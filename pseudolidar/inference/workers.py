@@ -5,7 +5,7 @@ import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stderr
+from contextlib import AbstractContextManager, ExitStack, redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -49,7 +49,7 @@ class FrameJob(ABC, Generic[ResultOfJob]):
         return all((self.output / path.format(name)).is_file() for path in self.outputs)
 
     @abstractmethod
-    def open(self) -> Callable[[Sequence[str]], ResultOfJob]:
+    def open(self) -> AbstractContextManager[Callable[[Sequence[str]], ResultOfJob]]:
         """Load the models: a function that writes the output of the frames it is given, except finished ones."""
 
 
@@ -115,7 +115,8 @@ def run_job(job: FrameJob[Result], workers: int = 1, shard: Shard = WHOLE, overw
         missing = [name for name in names if not job.is_finished(name)]
         if workers == 1 or not missing:
             # With nothing to do the job still checks what it is given.
-            return [job.open()(names)]
+            with job.open() as work:
+                return [work(names)]
         return _in_processes(job, missing, min(workers, len(missing)))
 
 
@@ -149,13 +150,14 @@ def gpu_of(worker: int, count: int, visible: str | None) -> str:
     return names[worker % count]
 
 
-# What a worker process keeps between chunks: the models of its one job.
+# What a worker process keeps between chunks: the models of its one job, to its end.
 _work: Callable[[Sequence[str]], Any] | None = None
+_opened = ExitStack()
 
 
 def _do(job: FrameJob[Any], chunk: Sequence[str]) -> Any:
     global _work
     # Progress is the parent's to show.
     with redirect_stderr(io.StringIO()):
-        _work = _work or job.open()
+        _work = _work or _opened.enter_context(job.open())
         return _work(chunk)

@@ -1,25 +1,30 @@
 """From stereo pairs to objects, frame by frame: disparity, cloud, 2D boxes, detectors, result files and pictures."""
 
 import re
+import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from typing_extensions import override
 
 from pseudolidar.cloud import CloudTally, disparity_to_points, sparsify_points
 from pseudolidar.detectors import frame_seed
 from pseudolidar.detectors.boxes2d import Boxes2d, ScoreKind, clipped_to_image, read_boxes
-from pseudolidar.files import FormatError, InputError, Record, file_digest, require_file, track
-from pseudolidar.kitti import Calibration, Frame, Objects, RawDrive, write_image, write_objects
+from pseudolidar.files import FormatError, InputError, ProcessPool, Record, file_digest, overlapped, require_file
+from pseudolidar.kitti import Calibration, Frame, Objects, RawDrive, write_objects
 from pseudolidar.pipeline.models import Models
-from pseudolidar.viewing import Detections, detections_figure, figure_to_rgb
+from pseudolidar.pipeline.pictures import Drawing, FrameResult, picture_of
+from pseudolidar.stereo import disparity_tensor
+from pseudolidar.viewing import write_detections
 
-OUTPUTS = ("results/{}.txt", "pictures/{}.png")
-"""Files of a frame, with {} for its id."""
+# A process that draws takes as long to start as some pictures take to draw.
+_FEW_PICTURES = 4
 
 
 @dataclass(frozen=True)
@@ -100,22 +105,6 @@ class GivenBoxes:
         return Boxes2d(boxes.class_name, box2d, boxes.score)[inside]
 
 
-@dataclass(frozen=True)
-class Drawing:
-    """Limits of what the pictures show; result files hold everything.
-
-    Attributes:
-        frustum_score, pointrcnn_score: lowest score of an object that is drawn, a log probability and a logit.
-        box2d_score: lowest score of a 2D box, a probability; objects from weaker boxes are not drawn either.
-        max_depth: how far the cloud is shown, m.
-    """
-
-    frustum_score: float
-    pointrcnn_score: float
-    box2d_score: float
-    max_depth: float
-
-
 @dataclass
 class Summary:
     """Counts of a run: frames detected in it, objects found by class, skipped by reason, and the clouds' tally."""
@@ -134,25 +123,41 @@ class Summary:
         )
 
 
+class _Input(NamedTuple):
+    left: NDArray[np.uint8]
+    right: NDArray[np.uint8]
+    calibration: Calibration
+    truth: Objects | None
+
+
+def outputs_of(drawing: Drawing | None) -> tuple[str, ...]:
+    """The files of a frame, with {} for its id."""
+    return ("results/{}.txt",) if drawing is None else ("results/{}.txt", "pictures/{}.png")
+
+
 def detect_frames(
     models: Models,
     frames: Sequence[Frame],
     output_dir: str | Path,
-    drawing: Drawing,
+    drawing: Drawing | None,
     boxes: GivenBoxes | None = None,
     max_height: float | None = 1.0,
+    painters: ProcessPool | None = None,
 ) -> Summary:
     """Write `output_dir`/results/ID.txt, a KITTI result file, and `output_dir`/pictures/ID.png for every frame.
 
-    Frames that have both already are left alone without a check that they are of the same models and settings
-    (`inference.run_job` keeps a record for that). The same models and frames give the same bytes, and the same result
-    as the stages run one after the other from files. Labels, where there are any, are drawn and not used otherwise.
-    Pairs have to be rectified: in one that is not, no or wrong objects are found, without an error.
+    The next frames are read, and results written and drawn, while one is computed (`files.overlapped`, with as many
+    threads as PyTorch has). Frames that have all files already are left alone without a check that they are of the same
+    models and settings (`inference.run_job` keeps a record for that). The same models and frames give the same bytes,
+    and the same result as the stages run one after the other from files. Labels, where there are any, are drawn and not
+    used otherwise. Pairs have to be rectified: in one that is not, no or wrong objects are found, without an error.
 
     Args:
         frames: with pairs and calibrations.
+        drawing: None draws nothing.
         boxes: 2D boxes instead of those that `models.boxes2d` finds.
         max_height: m, winsorization of the clouds; as in the detectors' training.
+        painters: processes that draw where there are many pictures; None: this process does, one after the other.
 
     Raises:
         FormatError: missing files, found before any work; broken ones, images of two sizes, a calibration for other
@@ -169,15 +174,24 @@ def detect_frames(
     for frame in frames:
         for kind, what in (("image_2", "the left image"), ("image_3", "the right image"), ("calib", "calibration")):
             require_file(frame.path(kind), what)
-    paths = {frame.frame_id: [Path(output_dir) / name.format(frame.frame_id) for name in OUTPUTS] for frame in frames}
+    outputs = outputs_of(drawing)
+    paths = {frame.frame_id: [Path(output_dir) / name.format(frame.frame_id) for name in outputs] for frame in frames}
     missing = [frame for frame in frames if not all(path.is_file() for path in paths[frame.frame_id])]
     summary = Summary(len(missing))
-    for frame in track(missing, "detection") if missing else ():
+    if not missing:
+        return summary
+
+    def read(frame: Frame) -> _Input:
         calibration = frame.calibration
         left, right = frame.stereo_pair()
+        _require_calibration_of(left, calibration, frame)
+        has_truth = drawing is not None and frame.path("label_2").is_file()
+        return _Input(left, right, calibration, frame.objects() if has_truth else None)
+
+    def compute(frame: Frame, given: _Input) -> FrameResult:
+        left, right, calibration, truth = given
         size = (left.shape[0], left.shape[1])
-        _require_calibration_of(size, calibration, frame)
-        disparity = models.disparity.predict(left, right)
+        disparity = disparity_tensor(models.disparity, left, right)
         points = disparity_to_points(disparity, calibration, max_height)
         summary.clouds += CloudTally.of_map(disparity, len(points), calibration, max_height)
         boxes2d = Boxes2d.empty()
@@ -187,48 +201,39 @@ def detect_frames(
             boxes2d = models.boxes2d.boxes(left)
         by_model: dict[str, Objects] = {}
         for name, detector in models.detectors.items():
-            cloud = sparsify_points(points) if detector.wants_sparse_cloud else points
+            cloud = (sparsify_points(points) if detector.wants_sparse_cloud else points).numpy(force=True)
             by_model[name], skipped = detector.objects(cloud, calibration, size, boxes2d, frame_seed(frame.frame_id))
             summary.skipped += skipped
-        found = Objects.concatenate(list(by_model.values()))
-        summary.found += Counter(str(name) for name in found.class_name)
-        drawn, drawn_boxes = _drawn(models, by_model, boxes2d, drawing)
-        truth = frame.objects() if frame.path("label_2").is_file() else None
-        lines = _header(models, frame, size, drawing, boxes, len(found) - len(drawn))
-        sheet = Detections(left, calibration, drawn, truth, drawn_boxes, points)
-        figure = detections_figure(frame.frame_id, lines, sheet, drawing.max_depth)
-        results_path, picture_path = paths[frame.frame_id]
-        write_objects(results_path, found)
-        write_image(picture_path, figure_to_rgb(figure))
+            summary.found += Counter(by_model[name].class_name.tolist())
+        drawn_points = None if drawing is None else points.numpy(force=True)
+        return FrameResult(left, calibration, truth, boxes2d, by_model, drawn_points)
+
+    # Matplotlib's settings are one for all threads of a process.
+    one_at_a_time = threading.Lock()
+
+    def write(frame: Frame, result: FrameResult) -> None:
+        write_objects(paths[frame.frame_id][0], Objects.concatenate(list(result.by_model.values())))
+        if drawing is None:
+            return
+        path, picture = paths[frame.frame_id][1], picture_of(models, frame, result, drawing, _boxes_name(models, boxes))
+        if painters is not None and len(missing) > _FEW_PICTURES:
+            painters.call(str(path), write_detections, path, *picture)
+        else:
+            with one_at_a_time:
+                write_detections(path, *picture)
+
+    overlapped(missing, "detection", read, compute, write, torch.get_num_threads())
     return summary
 
 
-def _require_calibration_of(image_size: tuple[int, int], calibration: Calibration, frame: Frame) -> None:
+def _require_calibration_of(image: NDArray[np.uint8], calibration: Calibration, frame: Frame) -> None:
     """A camera looks at some point of its image; with a calibration for larger images the point lies outside."""
-    height, width = image_size
+    height, width = image.shape[:2]
     centre_x, centre_y = calibration.P2[:2, 2]
     if not (0 < centre_x < width and 0 < centre_y < height):
         found = f"the image centre at ({centre_x:.1f}, {centre_y:.1f}) px"
         expected = f"one within {frame.path('image_2').name}, {width} x {height} px: P2 of this size of images"
         raise FormatError(frame.path("calib"), "P2", found, expected)
-
-
-def _drawn(
-    models: Models, by_model: Mapping[str, Objects], boxes2d: Boxes2d, drawing: Drawing
-) -> tuple[Objects, dict[str, NDArray[np.float64]]]:
-    """The objects that reach the scores of the drawing, and the 2D boxes (N, 4) by class that do."""
-    strong = boxes2d if boxes2d.score is None else boxes2d[boxes2d.score >= drawing.box2d_score]
-    drawn: list[Objects] = []
-    drawn_boxes: dict[str, NDArray[np.float64]] = {}
-    for name, objects in by_model.items():
-        detector, lowest = models.detectors[name], drawing.pointrcnn_score
-        if detector.starts_from_boxes2d:
-            # An object keeps the box that it was found in.
-            objects = objects[(objects.box2d[:, None] == strong.box2d[None]).all(axis=2).any(axis=1)]
-            lowest = drawing.frustum_score
-            drawn_boxes |= {name: strong.of_classes((name,)).box2d for name in detector.class_names}
-        drawn.append(objects if objects.score is None else objects[objects.score >= lowest])
-    return Objects.concatenate(drawn), drawn_boxes
 
 
 def _boxes_name(models: Models, boxes: GivenBoxes | None) -> str | None:
@@ -237,35 +242,8 @@ def _boxes_name(models: Models, boxes: GivenBoxes | None) -> str | None:
     return "boxes2d.pt" if boxes is None else boxes.path.name
 
 
-def _header(
-    models: Models,
-    frame: Frame,
-    image_size: tuple[int, int],
-    drawing: Drawing,
-    boxes: GivenBoxes | None,
-    not_drawn: int,
-) -> list[str]:
-    boxes_name = _boxes_name(models, boxes)
-    limits = []
-    if any(not detector.starts_from_boxes2d for detector in models.detectors.values()):
-        limits.append(f"PointRCNN {drawing.pointrcnn_score:g} (logit)")
-    if boxes_name is not None:
-        limits.append(f"Frustum PointNet {drawing.frustum_score:g} (log probability)")
-        limits.append(f"2D boxes {drawing.box2d_score:g}")
-    rest = f"; {not_drawn} objects below, in the result file alone" if not_drawn else ""
-    names = [f"disparity: {models.disparity_name}", f"detectors: {', '.join(models.detectors)}"]
-    if boxes_name is not None:
-        names.insert(1, f"2D boxes: {boxes_name}")
-    return [
-        f"{frame.path('image_2').name}, {image_size[1]} × {image_size[0]} px, focal length "
-        f"{frame.calibration.focal_px:.1f} px, baseline {frame.calibration.baseline_m:.3f} m",
-        "  ·  ".join(names),
-        f"lowest score drawn: {', '.join(limits)}{rest}".replace("-", "\N{MINUS SIGN}"),
-    ]
-
-
 def detection_record(
-    models: Models, drawing: Drawing, boxes: GivenBoxes | None, max_height: float | None, device: str
+    models: Models, drawing: Drawing | None, boxes: GivenBoxes | None, max_height: float | None, device: str
 ) -> Record:
     """The record of what `detect_frames` writes: all that determines it except the frames' own files."""
     settings = {
@@ -273,7 +251,7 @@ def detection_record(
         "boxes2d": _boxes_name(models, boxes),
         "boxes_scores": None if boxes is None or not models.starts_from_boxes2d else boxes.scores,
         "max_height": max_height,
-        "drawing": asdict(drawing),
+        "drawing": None if drawing is None else asdict(drawing),
         "device": device.partition(":")[0],
     }
     inputs = dict(models.digests)

@@ -9,6 +9,7 @@ from pseudolidar.detectors import Detector, load_detector
 from pseudolidar.ensembles import trained_disparity
 from pseudolidar.files import FormatError, InputError, file_digest
 from pseudolidar.stereo import DisparityModel, SemiGlobalMatching
+from pseudolidar.stereo.inference import InferencePrecision
 from pseudolidar.training import CHECKPOINT_SUFFIXES
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class Models:
     Attributes:
         disparity: u.
         disparity_name: its file's name, or `semi-global matching`.
-        disparity_settings: `align_corners` and `max_disparity` as given.
+        disparity_settings: `align_corners`, `max_disparity` and `precision` as given.
         boxes2d: finds the 2D boxes for frustum detectors; None without such a file or detector.
         detectors: by file name; each class is found by only one of them.
         digests: SHA-256 of every file in use, by name.
@@ -49,6 +50,7 @@ class Models:
         device: str = "cpu",
         align_corners: bool | None = None,
         max_disparity: int | None = None,
+        precision: InferencePrecision | None = None,
     ) -> "Models":
         """Load the models of a folder:
 
@@ -64,6 +66,7 @@ class Models:
             kind: only detectors of this kind; None: all. Where both kinds find the same class, it must be given.
             align_corners: see `load_psmnet`; for weights that don't record it.
             max_disparity: of the search, px; None: what the network records, or 192.
+            precision: of the disparity network, see `TrainedPSMNet`.
 
         Raises:
             FormatError: no such folder, no detector in it, two that find the same class, weights of another name, or a
@@ -87,9 +90,9 @@ class Models:
             boxes2d = None
         used = [path for path in (disparity, boxes2d, *files) if path is not None]
         return cls(
-            _disparity_model(disparity, device, align_corners, max_disparity),
+            _disparity_model(disparity, device, align_corners, max_disparity, precision),
             "semi-global matching" if disparity is None else disparity.name,
-            {"align_corners": align_corners, "max_disparity": max_disparity},
+            {"align_corners": align_corners, "max_disparity": max_disparity, "precision": precision},
             None if boxes2d is None else _detector2d(boxes2d, device),
             detectors,
             {path.name: file_digest(path) for path in used},
@@ -147,8 +150,12 @@ def _require_one_each(folder: Path, detectors: Mapping[str, Detector]) -> None:
 
 
 def _disparity_model(
-    path: Path | None, device: str, align_corners: bool | None, max_disparity: int | None
+    path: Path | None,
+    device: str,
+    align_corners: bool | None,
+    max_disparity: int | None,
+    precision: InferencePrecision | None,
 ) -> DisparityModel:
     if path is not None:
-        return trained_disparity(path, align_corners, max_disparity, device=device)
+        return trained_disparity(path, align_corners, max_disparity, precision, device)
     return SemiGlobalMatching() if max_disparity is None else SemiGlobalMatching(max_disparity)

@@ -4,7 +4,7 @@ from pseudolidar.stereo.augmentation import Crops
 from pseudolidar.stereo.checkpoints import PSMNetWeights, load_psmnet, save_psmnet
 from pseudolidar.stereo.data import StereoBatch, StereoBatches
 from pseudolidar.stereo.frozen import FrozenPSMNet
-from pseudolidar.stereo.inference import DisparityModel, TrainedPSMNet, predict_disparities
+from pseudolidar.stereo.inference import DisparityModel, TrainedPSMNet, disparity_tensor, predict_disparities
 from pseudolidar.stereo.metrics import (
     RANGES_M,
     REGIONS,
@@ -41,6 +41,7 @@ __all__ = [
     "TrainedPSMNet",
     "disparity_loss",
     "disparity_metrics",
+    "disparity_tensor",
     "lidar_disparity",
     "load_psmnet",
     "map_metrics",

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pseudolidar.files import InputError, require_output_file, track
+from pseudolidar.files import InputError, overlapped, require_output_file
 from pseudolidar.kitti import DISPARITY_SUFFIXES, ObjectDataset, write_disparity
 from pseudolidar.stereo.checkpoints import PSMNetWeights
 from pseudolidar.stereo.frozen import FrozenPSMNet
@@ -48,6 +48,13 @@ def require_pair(left: NDArray[np.uint8], right: NDArray[np.uint8]) -> None:
             raise ValueError(f"{side} image: found {image.dtype} {image.shape}, expected uint8 (H, W, 3) RGB")
     if left.shape != right.shape:
         raise InputError(f"right image: found shape {right.shape}, expected the left's, {left.shape}")
+
+
+def disparity_tensor(model: DisparityModel, left: NDArray[np.uint8], right: NDArray[np.uint8]) -> Tensor:
+    """What `predict` gives, float32 (H, W) px, on the device that it was computed on."""
+    if isinstance(model, TrainedPSMNet):
+        return model.disparity(left, right)
+    return torch.from_numpy(model.predict(left, right))
 
 
 @dataclass(eq=False)
@@ -128,14 +135,22 @@ def predict_disparities(
     missing = [index for index, name in enumerate(names) if not (output_dir / f"{name}.npy").is_file()]
     if not missing:
         return
-    for index in track(missing, description):
+
+    def read(index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         if isinstance(data, ObjectDataset):
             # A frame to predict on need not have a known disparity.
-            left, right = data[index].stereo_pair()
-        else:
-            pair = data.read(index)
-            left, right = pair.left, pair.right
-        write_prediction(model, left, right, output_dir / f"{names[index]}.npy")
+            return data[index].stereo_pair()
+        pair = data.read(index)
+        return pair.left, pair.right
+
+    overlapped(
+        missing,
+        description,
+        read,
+        lambda index, pair: _predicted(model, *pair),
+        lambda index, maps: _write(output_dir / f"{names[index]}.npy", *maps),
+        torch.get_num_threads(),
+    )
 
 
 def write_prediction(
@@ -147,13 +162,22 @@ def write_prediction(
     before the disparity does: where the disparity is there, all is. FormatError, before anything is predicted, for a
     suffix that `write_disparity` doesn't know.
     """
-    path = Path(path)
     require_output_file(path, DISPARITY_SUFFIXES, "a disparity map")
+    _write(Path(path), *_predicted(model, left, right))
+
+
+def _predicted(
+    model: DisparityModel, left: NDArray[np.uint8], right: NDArray[np.uint8]
+) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+    """The disparity, and its variance if the model knows it."""
     if isinstance(model, UncertainDisparityModel):
-        disparity, variance = model.predict_with_variance(left, right)
+        return model.predict_with_variance(left, right)
+    return model.predict(left, right), None
+
+
+def _write(path: Path, disparity: NDArray[np.float32], variance: NDArray[np.float32] | None) -> None:
+    if variance is not None:
         folder = path.parent / "variance"
         folder.mkdir(parents=True, exist_ok=True)
         write_disparity(folder / f"{path.stem}.npy", variance)
-    else:
-        disparity = model.predict(left, right)
     write_disparity(path, disparity)

@@ -3,7 +3,7 @@
 from pseudolidar.viewing.birds_eye import birds_eye_figure
 from pseudolidar.viewing.canvas import figure_to_rgb, require_figure_path, save_figure
 from pseudolidar.viewing.curves import DepthCurve, depth_curve_figure, precision_recall_figure, range_figure
-from pseudolidar.viewing.detections import Detections, detections_figure
+from pseudolidar.viewing.detections import Detections, detections_figure, write_detections
 from pseudolidar.viewing.disparity import disparity_figure
 from pseudolidar.viewing.flips import FATE_COLOURS, FlippedFrame, flips_figure
 from pseudolidar.viewing.frame import frame_figure
@@ -33,5 +33,6 @@ __all__ = [
     "save_figure",
     "show_scene",
     "tables_of",
+    "write_detections",
     "write_report",
 ]

@@ -4,6 +4,7 @@ import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from matplotlib.patheffects import Normal, Stroke
 from matplotlib.text import Text
 from numpy.typing import NDArray
 
-from pseudolidar.kitti import Calibration, Objects, box3d_corners
+from pseudolidar.kitti import Calibration, Objects, box3d_corners, write_image
 from pseudolidar.viewing.birds_eye import (
     EDGE_OF_VIEW,
     draw_cloud,
@@ -29,7 +30,15 @@ from pseudolidar.viewing.birds_eye import (
     visible_points,
 )
 from pseudolidar.viewing.boxes import FRONT_TINT, solid_objects, visible_edges, visible_front
-from pseudolidar.viewing.canvas import PAGE_WIDTH_IN, SCREEN_DPI, axes_at, drawing_style, legend_row, new_figure
+from pseudolidar.viewing.canvas import (
+    PAGE_WIDTH_IN,
+    SCREEN_DPI,
+    axes_at,
+    drawing_style,
+    figure_to_rgb,
+    legend_row,
+    new_figure,
+)
 from pseudolidar.viewing.colours import CLASS_COLOURS, GREY_HEIGHTS, MUTED, OTHER_CLASS, TRUTH
 from pseudolidar.viewing.labels import place_labels
 
@@ -109,6 +118,13 @@ def detections_figure(title: str, lines: Sequence[str], detections: Detections, 
         _draw_from_above(axes_at(figure, *panel), detections, max_depth, panel[2], panel[3])
         legend_row(figure, _legend(detections), _MARGIN_IN, legend_top + 0.06)
     return figure
+
+
+def write_detections(
+    path: str | Path, title: str, lines: Sequence[str], detections: Detections, max_depth: float
+) -> None:
+    """Write `detections_figure` as an image, see `kitti.write_image`."""
+    write_image(path, figure_to_rgb(detections_figure(title, lines, detections, max_depth)))
 
 
 def _draw_image(axes: Axes, detections: Detections) -> None:

@@ -181,7 +181,7 @@ def test_its_disparity_is_the_mean_and_its_variance_stands_beside(
 def test_files_say_what_they_are(scene: ObjectDataset, whole: Path, tmp_path: Path) -> None:
     train_stereo(dataclasses.replace(ALONE, steps=1), scene, TrainingRun(tmp_path / "u.pt", 0))
     assert (is_ensemble(tmp_path / "u.pt"), is_ensemble(whole)) == (False, True)
-    assert isinstance(_disparity_model(whole, "cpu", None, None), TrainedEnsemble)
+    assert isinstance(_disparity_model(whole, "cpu", None, None, None), TrainedEnsemble)
     with pytest.raises(FormatError, match=r"whole\.pt: arguments: found those of an ensemble of 3"):
         load_psmnet(whole)
     with pytest.raises(FormatError, match=r"u\.pt: arguments: .* expected members"):

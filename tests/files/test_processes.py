@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -39,6 +40,24 @@ def test_a_task_that_kills_its_worker_again_and_again_is_named() -> None:
     with ProcessPool(1) as pool, pytest.raises(WorkerError, match="bad: found 3 workers that died"):
         dict(pool.map(os._exit, {"bad": (1,)}))
     assert pool.replaced == 3
+
+
+def test_threads_call_functions_in_workers_and_wait_for_them() -> None:
+    with ProcessPool(2) as pool, ThreadPoolExecutor(5) as threads:
+        calls = [threads.submit(pool.call, str(number), pow, number, 2) for number in range(20)]
+        assert [call.result() for call in calls] == [number**2 for number in range(20)]
+        with pytest.raises(ValueError, match="'x'"):
+            pool.call("x", int, "x")
+        with pytest.raises(WorkerError, match=r"bad\.png: found 3 workers that died"):
+            pool.call("bad.png", os._exit, 1)
+        assert pool.call("good", pow, 3, 2) == 9
+
+
+def test_workers_start_when_there_is_something_to_do() -> None:
+    started = []
+    with ProcessPool(3, lambda worker: started.append(worker) or {}) as pool:  # type: ignore[func-returns-value]
+        assert [pool.call("one after the other", os.getpid) for _ in range(3)]
+        assert started == [0]
 
 
 def test_at_the_end_nobody_is_left() -> None:

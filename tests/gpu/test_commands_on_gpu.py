@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 import torch
 
+from pseudolidar.benchmarks.pipeline import random_models
+from pseudolidar.cloud import LIDAR_GRID, disparity_to_points, sparsify_points
 from pseudolidar.detectors import Detector, detect, load_detector, train_detector
 from pseudolidar.detectors.boxes2d import ground_truth_boxes
 from pseudolidar.detectors.frustum_pointnet import FrustumTraining
 from pseudolidar.detectors.pointrcnn import PointRCNNTraining
 from pseudolidar.kitti import ObjectDataset, read_disparity, read_objects
-from pseudolidar.stereo import load_psmnet
+from pseudolidar.stereo import TrainedPSMNet, load_psmnet
 from pseudolidar.training import TrainingRun, load_checkpoint, partial_path
 from tests.conftest import settings_of
 from tests.detectors.pointrcnn.tiny import BRIEF, JOINT
@@ -143,6 +145,26 @@ def test_detection_by_command(street: ObjectDataset, tmp_path: Path, command: Co
     )  # fmt: skip
     assert "results:" in printed
     assert len(list((tmp_path / "results").glob("*.txt"))) == 4
+
+
+def test_pairs_to_results_by_command(tmp_path: Path, command: Command) -> None:
+    scene = write_scene(tmp_path / "scene", 6)
+    random_models(tmp_path, "slim", "pointrcnn_slim", "cpu", "float32")
+    settings = (f"models={tmp_path / 'models'}", f"data={scene.root}", "device=cuda")
+    for precision in ("float32", "float16"):
+        output = tmp_path / precision
+        assert "frames: 6" in command("detect.py", *settings, f"precision={precision}", f"output={output}")
+        assert len(list(output.glob("results/*.txt"))) == len(list(output.glob("pictures/*.png"))) == 6
+    network = TrainedPSMNet(tmp_path / "models" / "disparity.pt", device="cuda")
+    left, right = scene[0].stereo_pair()
+    on_card, calibration = network.disparity(left, right), scene[0].calibration
+    assert on_card.is_cuda
+    points = disparity_to_points(on_card, calibration)
+    assert np.array_equal(points.cpu().numpy(), disparity_to_points(on_card.cpu().numpy(), calibration))
+    sparse = disparity_to_points(on_card, calibration, grid=LIDAR_GRID)
+    assert torch.equal(sparsify_points(points), sparse)
+    expected = TrainedPSMNet(network.checkpoint).disparity(left, right)
+    assert (on_card.cpu() - expected).abs().median() < 0.02
 
 
 def test_an_interrupted_training_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,6 +45,13 @@ def without_tf32() -> Iterator[None]:
     torch.backends.cudnn.allow_tf32 = before
 
 
+def test_8_bit_images_are_normalised_to_the_same_bits() -> None:
+    images = torch.arange(256, dtype=torch.uint8).repeat(3).reshape(1, 3, 16, 16)
+    on_card = FrozenPSMNet(slim(0).cuda())._normalised(images.cuda())
+    expected = torch.from_numpy(normalised(images[0].permute(1, 2, 0).numpy()))
+    assert torch.equal(on_card[0].cpu(), expected)
+
+
 @pytest.mark.usefixtures("without_tf32")
 @pytest.mark.parametrize("align_corners", [False, True])
 def test_psmnets_published_output(

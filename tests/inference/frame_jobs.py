@@ -3,7 +3,8 @@
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,8 +35,9 @@ class Writing(FrameJob[int]):
     def digest(self, name: str) -> str:
         return ""
 
-    def open(self) -> Callable[[Sequence[str]], int]:
-        return self._work
+    @contextmanager
+    def open(self) -> Iterator[Callable[[Sequence[str]], int]]:
+        yield self._work
 
     def _work(self, names: Sequence[str]) -> int:
         for name in names:

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from pseudolidar.cloud import write_clouds
-from pseudolidar.detectors import log_tallies
+from pseudolidar.detectors import Detector, load_detector, log_tallies
 from pseudolidar.detectors.boxes2d import Detector2dTraining, train_detector2d
 from pseudolidar.detectors.pointrcnn import train_pointrcnn
 from pseudolidar.files import FormatError
-from pseudolidar.inference import FrameJob, Shard, run_job
+from pseudolidar.inference import FrameJob, Shard, objects, run_job
 from pseudolidar.inference.boxes2d import Boxes2dJob
 from pseudolidar.inference.disparity import DisparityJob
 from pseudolidar.inference.objects import ObjectsJob
@@ -93,6 +93,22 @@ def test_objects_from_clouds(
     assert caplog.messages == [f"Car: {lines} objects in {len(scene)} frames"]
     assert bytes_of(tmp_path / "shards") == bytes_of(tmp_path / "whole")
     assert len(bytes_of(tmp_path / "shards")) == len(scene)
+
+
+def test_a_process_loads_the_detector_once(
+    scene: ObjectDataset, clouds: Path, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = []
+
+    def load(*arguments: str) -> Detector:
+        loaded.append(arguments)
+        return load_detector(*arguments)
+
+    monkeypatch.setattr(objects, "load_detector", load)
+    job = ObjectsJob(str(models / "pointrcnn_car.pt"), scene, clouds, tmp_path)
+    run_job(job)
+    assert loaded == [(job.model, "cpu")]
+    assert vars(job).keys() - vars(pickle.loads(pickle.dumps(job))).keys() == {"_detector"}, "weights don't travel"
 
 
 def test_2d_boxes(scene: ObjectDataset, tmp_path: Path) -> None:

@@ -35,6 +35,11 @@ TRAINING: FrustumTraining = settings_of(
 )
 
 
+def bytes_of(folder: Path) -> dict[str, bytes]:
+    """All files of a folder by their paths in it."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 @pytest.fixture(scope="session")
 def street(tmp_path_factory: pytest.TempPathFactory) -> ObjectDataset:
     """Two labelled frames of 40 x 72 px: a wall at 30 m and a car at 15 and 13 m."""

@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 from pseudolidar.cloud import LIDAR_GRID, disparity_to_points
 from pseudolidar.detectors import Detector
 from pseudolidar.detectors.boxes2d import Boxes2d, Detector2dTraining, train_detector2d
+from pseudolidar.files import FormatError, ProcessPool
 from pseudolidar.kitti import Calibration, ObjectDataset, Objects, read_objects
-from pseudolidar.pipeline import Drawing, GivenBoxes, Models, detect_frames
+from pseudolidar.pipeline import Drawing, GivenBoxes, Models, Summary, detect_frames
 from pseudolidar.stereo import SemiGlobalMatching
-from pseudolidar.training import TrainingRun
+from pseudolidar.training import TrainingRun, arithmetic_threads
 from tests.conftest import settings_of
-from tests.pipeline.conftest import MAX_DISPARITY
+from tests.pipeline.conftest import MAX_DISPARITY, bytes_of
+from tests.stereo.conftest import write_scene
 
 DRAWING = Drawing(frustum_score=-50.0, pointrcnn_score=-50.0, box2d_score=0.5, max_depth=60.0)
 
@@ -47,6 +49,16 @@ class PointCounter(Detector):
         return Objects(
             names, zeros, zeros.astype(int), zeros, np.ones((1, 4)), box3d, zeros + len(points_velo)
         ), Counter()
+
+
+MODELS = Models(
+    SemiGlobalMatching(MAX_DISPARITY),
+    "matching",
+    {},
+    None,
+    {"pointrcnn_car.pt": PointCounter(("Car",), False, True)},
+    {},
+)
 
 
 def test_each_detector_gets_the_cloud_that_it_wants(street: ObjectDataset, tmp_path: Path) -> None:
@@ -80,6 +92,31 @@ def test_detectors_that_start_from_clouds_need_no_boxes(street: ObjectDataset, t
     frustum = Models(matching, "matching", {}, None, {"frustum_car.pt": PointCounter(("Car",), True, False)}, {})
     with pytest.raises(ValueError, match=r"boxes: found none, expected boxes2d\.pt among the models"):
         detect_frames(frustum, [street[1]], tmp_path, DRAWING)
+
+
+def test_frames_at_once_are_frames_one_by_one(tmp_path: Path) -> None:
+    frames = list(write_scene(tmp_path / "scene", 7))
+    one_by_one = Summary()
+    for frame in frames:
+        one_by_one += detect_frames(MODELS, [frame], tmp_path / "one by one", DRAWING)
+    with arithmetic_threads(3), ProcessPool(2) as painters:
+        assert detect_frames(MODELS, frames, tmp_path / "at once", DRAWING, painters=painters) == one_by_one
+        assert detect_frames(MODELS, frames, tmp_path / "results alone", None) == one_by_one
+    whole = bytes_of(tmp_path / "one by one")
+    assert len(whole) == 14 and bytes_of(tmp_path / "at once") == whole
+    assert bytes_of(tmp_path / "results alone") == {name: whole[name] for name in whole if name.endswith(".txt")}
+    assert detect_frames(MODELS, frames, tmp_path / "at once", DRAWING) == Summary()
+
+
+def test_a_broken_frame_ends_a_run_whose_frames_before_it_are_finished(tmp_path: Path) -> None:
+    frames = list(write_scene(tmp_path / "scene", 7))
+    image = frames[5].path("image_3")
+    image.write_bytes(image.read_bytes()[:-20])
+    with arithmetic_threads(3), pytest.raises(FormatError, match=r"image_3/000005\.png: .* truncated PNG"):
+        detect_frames(MODELS, frames, tmp_path / "out", DRAWING)
+    done = [frame.frame_id for frame in frames[:5]]
+    assert sorted(path.stem for path in (tmp_path / "out" / "results").iterdir()) == done
+    assert sorted(path.stem for path in (tmp_path / "out" / "pictures").iterdir()) == done
 
 
 def test_a_2d_detector_from_the_folder(

@@ -18,13 +18,9 @@ from pseudolidar.kitti import ObjectDataset, read_image, read_objects, write_ima
 from pseudolidar.stereo import PSMNet, SemiGlobalMatching, predict_disparities, save_psmnet
 from pseudolidar.training import load_checkpoint, save_checkpoint
 from tests.kitti.raw_drives import write_raw_drive
-from tests.pipeline.conftest import MAX_DISPARITY, REPOSITORY
+from tests.pipeline.conftest import MAX_DISPARITY, REPOSITORY, bytes_of
 
 Detect = Callable[..., tuple[int, str, str]]
-
-
-def bytes_of(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def pair_of(street: ObjectDataset, frame_id: str) -> dict[str, Path]:
@@ -74,6 +70,21 @@ def test_finished_frames_are_left_alone_and_the_rest_comes_out_the_same(
     code, _, errors = detect(**settings | {"max_disparity": 32})
     assert code == 2 and "record: found disparity.max_disparity=16, expected disparity.max_disparity=32" in errors
     assert bytes_of(tmp_path) == first
+
+
+def test_results_without_pictures(
+    street: ObjectDataset, models: Path, boxes: Path, tmp_path: Path, detect: Detect
+) -> None:
+    settings = {"models": models, "data": street.root, "boxes": boxes, "max_disparity": 16}
+    assert detect(**settings, output=tmp_path / "with")[0] == 0
+    code, said, _ = detect(**settings, output=tmp_path / "without", pictures="false")
+    assert code == 0 and said.rstrip().endswith(f"results: {tmp_path / 'without' / 'results'}")
+    assert not (tmp_path / "without" / "pictures").exists()
+    assert bytes_of(tmp_path / "without" / "results") == bytes_of(tmp_path / "with" / "results")
+    code, said, _ = detect(**settings, output=tmp_path / "without", pictures="false", **{"drawing.max_depth": 5})
+    assert code == 0 and "finished before: 2" in said, "what is not drawn has no limits"
+    code, _, errors = detect(**settings, output=tmp_path / "without")
+    assert code == 2 and "record: found drawing=None, expected" in errors
 
 
 def test_pairs_of_one_name_from_two_folders_do_not_share_results(
@@ -173,7 +184,10 @@ def test_mistakes_end_in_one_line(
         (common | {"data": without_right}, "image_3/000001.png: file: found nothing there, expected the right image"),
         (common | pair | {"models": tmp_path / "empty"}, "detectors: found nothing, expected frustum_NAME.pt or"),
         (common | pair | {"models": tmp_path / "none"}, "none: folder: found nothing there, expected a folder of"),
-        (common | pair | {"detectors": "pointrcnn"}, "found frustum_car.pt, expected pointrcnn_NAME.pt"),
+        (
+            common | pair | {"detectors": "pointrcnn"},
+            "found frustum_car.pt, frustum_car.pt.metrics.csv, expected pointrcnn_NAME.pt",
+        ),
         (common | pair | {"detectors": "yolo"}, "detectors: found 'yolo', expected frustum or pointrcnn or null"),
         (common | pair | {"boxes": "null"}, "expected boxes2d.pt among the models, or boxes=FILE_OR_FOLDER"),
         (common | pair | {"boxes": "no.txt"}, "no.txt: file: found nothing there, expected 2D detections"),
@@ -217,6 +231,11 @@ def test_models_in_safetensors_find_the_same(
         assert code == 0 and "semi-global matching" not in said, errors
     results = [(tmp_path / name / "out" / "results" / "000000.txt").read_bytes() for name in ("pt", "safetensors")]
     assert results[0] == results[1] != b""
+    settings = {"models": tmp_path / "pt", **pair_of(street, "000000"), "boxes": boxes}
+    code, _, errors = detect(**settings, output=tmp_path / "pt" / "out", precision="bfloat16")
+    assert code == 2 and "found disparity.precision=None, expected disparity.precision=bfloat16" in errors, errors
+    code, _, errors = detect(**settings, output=tmp_path / "half", precision="float16")
+    assert code == 2 and "precision: found 'float16' on a processor" in errors
 
 
 @pytest.mark.parametrize("workers", [1, 2])

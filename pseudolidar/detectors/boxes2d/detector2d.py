@@ -13,8 +13,8 @@ from pseudolidar.detectors.boxes2d.boxes import Boxes2d, clipped_to_image
 from pseudolidar.detectors.boxes2d.networks import MIN_SCORE, FasterRCNN, LightFCOS, detector_network
 from pseudolidar.detectors.boxes2d.training_data import resized
 from pseudolidar.detectors.detector import reading_checkpoint
-from pseudolidar.files import InputError, require_file, track
-from pseudolidar.kitti import ObjectDataset, write_objects
+from pseudolidar.files import InputError, overlapped, require_file
+from pseudolidar.kitti import Frame, ObjectDataset, write_objects
 from pseudolidar.training import Arithmetic, arithmetic_of, load_checkpoint, require_device
 
 logger = logging.getLogger(__name__)
@@ -81,11 +81,18 @@ def detect_boxes2d(
     detector = Detector2d.from_checkpoint(checkpoint, device)
     output = Path(output_dir)
     frames = [frame for frame in dataset if not (output / f"{frame.frame_id}.txt").is_file()]
-    found = 0
-    for frame in track(frames, f"2D boxes ({', '.join(detector.class_names)})"):
-        boxes = detector.boxes(frame.left_image())
+    found: list[int] = []
+
+    def compute(frame: Frame, image: NDArray[np.uint8]) -> Boxes2d:
+        boxes = detector.boxes(image)
         assert boxes.score is not None
-        boxes = boxes[boxes.score >= min_score]
+        strong = boxes[boxes.score >= min_score]
+        found.append(len(strong))
+        return strong
+
+    def write(frame: Frame, boxes: Boxes2d) -> None:
         write_objects(output / f"{frame.frame_id}.txt", boxes.to_objects())
-        found += len(boxes)
-    logger.info("%s: %d 2D boxes in %d frames", ", ".join(detector.class_names), found, len(frames))
+
+    names = ", ".join(detector.class_names)
+    overlapped(frames, f"2D boxes ({names})", Frame.left_image, compute, write, torch.get_num_threads())
+    logger.info("%s: %d 2D boxes in %d frames", names, sum(found), len(frames))

@@ -151,8 +151,9 @@ def read_points(path: str | Path) -> NDArray[np.float32]:
         raise FormatError(path, f"byte {size - size % 16}", f"{size % 16} bytes left over", "16 bytes a point")
     with saying_which_file(path):
         points = np.fromfile(path, dtype=np.float32).reshape(-1, 4)
-    bad = ~np.isfinite(points).all(axis=1)
-    if bad.any():
+    finite = np.isfinite(points)
+    if not finite.all():
+        bad = ~finite.all(axis=1)
         place = f"point {int(bad.argmax())} ({int(bad.sum())} such points)"
         raise FormatError(path, place, points[bad.argmax()], "finite numbers")
     return points

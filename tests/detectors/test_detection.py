@@ -200,14 +200,14 @@ def test_an_interrupted_training_ends_with_the_same_bytes(
     train_frustum_pointnet(BRIEF, street, clouds, ["Car"], TrainingRun(whole, 0))
     from pseudolidar.detectors.frustum_pointnet import samples
 
-    batch_at = samples.BatchSource.batch_at
+    batch_at = samples.FrustumBatches.__call__
 
-    def killed_at_three(self: samples.BatchSource, step: int, shard: object) -> samples.FrustumBatch:
+    def killed_at_three(self: samples.FrustumBatches, step: int, shard: object) -> samples.FrustumBatch:
         if step == 3:
             raise KeyboardInterrupt
         return batch_at(self, step)
 
-    monkeypatch.setattr(samples.BatchSource, "batch_at", killed_at_three)
+    monkeypatch.setattr(samples.FrustumBatches, "__call__", killed_at_three)
     with pytest.raises(KeyboardInterrupt):
         train_frustum_pointnet(BRIEF, street, clouds, ["Car"], TrainingRun(broken, 0))
     assert not broken.exists()

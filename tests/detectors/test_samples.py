@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pseudolidar.detectors.frustum_pointnet import FrustumTraining
-from pseudolidar.detectors.frustum_pointnet.samples import BatchSource, FrustumSample, collect_samples
+from pseudolidar.detectors.frustum_pointnet.samples import FrustumBatches, FrustumSample, collect_samples
 from pseudolidar.files import FormatError
 from pseudolidar.kitti import ObjectDataset
 from pseudolidar.ops import points_in_box
@@ -67,12 +67,12 @@ def test_a_missing_cloud_is_named(street: ObjectDataset, tmp_path: Path) -> None
         collect_samples(SETTINGS, street, tmp_path, ["Car"], None, seed=0)
 
 
-def source(samples: list[FrustumSample], seed: int = 0, batch_size: int = 32) -> BatchSource:
-    return BatchSource(samples, dataclasses.replace(SETTINGS, batch_size=batch_size, points=256), seed)
+def source(samples: list[FrustumSample], seed: int = 0, batch_size: int = 32) -> FrustumBatches:
+    return FrustumBatches(samples, dataclasses.replace(SETTINGS, batch_size=batch_size, points=256), seed)
 
 
 def test_targets_move_with_the_points(samples: list[FrustumSample]) -> None:
-    batch = source(samples).batch_at(3)
+    batch = source(samples)(3)
     assert batch.points.shape == (32, 256, 4)
     assert batch.one_hot.tolist() == [[1, 0, 0]] * 32
     agreement = []
@@ -93,21 +93,21 @@ def test_targets_move_with_the_points(samples: list[FrustumSample]) -> None:
 
 def test_a_batch_depends_on_seed_and_step_alone(samples: list[FrustumSample]) -> None:
     first, again = source(samples), source(samples)
-    again.batch_at(0)
-    torch.testing.assert_close(first.batch_at(5).points, again.batch_at(5).points, atol=0, rtol=0)
-    assert (first.batch_at(5).points != first.batch_at(6).points).any()
-    assert (first.batch_at(5).points != source(samples, seed=1).batch_at(5).points).any()
+    again(0)
+    torch.testing.assert_close(first(5).points, again(5).points, atol=0, rtol=0)
+    assert (first(5).points != first(6).points).any()
+    assert (first(5).points != source(samples, seed=1)(5).points).any()
 
 
 def test_an_epoch_shows_every_sample_once(samples: list[FrustumSample]) -> None:
-    plain = BatchSource(samples, dataclasses.replace(UNCHANGED, batch_size=len(samples)), seed=0)
+    plain = FrustumBatches(samples, dataclasses.replace(UNCHANGED, batch_size=len(samples)), seed=0)
     for step in range(2):
-        sizes = plain.batch_at(step).size[:, 0].tolist()
+        sizes = plain(step).size[:, 0].tolist()
         assert sorted(sizes) == pytest.approx(sorted(sample.box3d[5] for sample in samples))
 
 
 def test_without_augmentation_nothing_moves(samples: list[FrustumSample]) -> None:
-    batch = BatchSource(samples[:1], dataclasses.replace(UNCHANGED, batch_size=1), seed=0).batch_at(0)
+    batch = FrustumBatches(samples[:1], dataclasses.replace(UNCHANGED, batch_size=1), seed=0)(0)
     x, bottom, z, height = samples[0].box3d[:4]
     assert float(torch.linalg.vector_norm(batch.centre[0, [0, 2]])) == pytest.approx(np.hypot(x, z), rel=1e-5)
     assert float(batch.centre[0, 1]) == pytest.approx(bottom - height / 2, rel=1e-5)

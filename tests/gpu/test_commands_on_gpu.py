@@ -171,11 +171,11 @@ def test_an_interrupted_training_goes_on(tmp_path: Path, monkeypatch: pytest.Mon
     """Checkpoints written on the GPU are read on the processor, and the other way round."""
     street = write_street(tmp_path, frames=2, seed=1)
     settings = dataclasses.replace(FRUSTUM, checkpoint_every=2)
-    from pseudolidar.detectors.frustum_pointnet.samples import BatchSource
+    from pseudolidar.detectors.frustum_pointnet.samples import FrustumBatches
 
-    batch_at = BatchSource.batch_at
+    batch_at = FrustumBatches.__call__
 
-    def killed(self: BatchSource, step: int) -> object:
+    def killed(self: FrustumBatches, step: int, shard: object) -> object:
         if step == 3:
             raise KeyboardInterrupt
         return batch_at(self, step)
@@ -183,7 +183,7 @@ def test_an_interrupted_training_goes_on(tmp_path: Path, monkeypatch: pytest.Mon
     for first, then in (("cuda", "cpu"), ("cpu", "cuda"), ("cuda", "cuda")):
         checkpoint = tmp_path / f"{first}{then}.pt"
         with monkeypatch.context() as patch:
-            patch.setattr(BatchSource, "batch_at", killed)
+            patch.setattr(FrustumBatches, "__call__", killed)
             with pytest.raises(KeyboardInterrupt):
                 train_detector(
                     dataclasses.replace(settings, device=first),

@@ -156,7 +156,7 @@ def _selected(
     return selected
 
 
-class BatchSource:
+class FrustumBatches:
     """Batches of samples (at least one), the batch of a step depending on the seed and the step alone."""
 
     def __init__(self, samples: Sequence[FrustumSample], settings: FrustumTraining, seed: int) -> None:
@@ -164,7 +164,7 @@ class BatchSource:
         self.settings = settings
         self.seed = seed
 
-    def batch_at(self, step: int, shard: BatchShard = WHOLE_BATCH) -> FrustumBatch:
+    def __call__(self, step: int, shard: BatchShard = WHOLE_BATCH) -> FrustumBatch:
         """The batch of a step, or a shard of it."""
         batch_size = self.settings.batch_size
         generator = np.random.default_rng([self.seed, 1, step])

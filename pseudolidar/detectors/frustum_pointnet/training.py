@@ -13,8 +13,8 @@ from pseudolidar.detectors.frustum_pointnet.box_coder import MEAN_SIZES_M, ONE_H
 from pseudolidar.detectors.frustum_pointnet.losses import WEIGHTS, loss_terms
 from pseudolidar.detectors.frustum_pointnet.model import NETWORK_SETTINGS, FrustumPointNet
 from pseudolidar.detectors.frustum_pointnet.samples import (
-    BatchSource,
     FrustumBatch,
+    FrustumBatches,
     FrustumSample,
     FrustumTraining,
     collect_samples,
@@ -74,7 +74,7 @@ def train_frustum_pointnet(
         model = FrustumPointNet(**network)
     task = TrainingTask(
         model=model,
-        batches=BatchSource(samples, settings, run.seed).batch_at,
+        batches=FrustumBatches(samples, settings, run.seed),
         compute_loss=batch_loss,
         steps=settings.steps,
         optimizer=torch.optim.Adam(model.parameters(), lr=settings.learning_rate),

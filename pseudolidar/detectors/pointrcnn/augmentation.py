@@ -96,7 +96,8 @@ class SceneAugmentation:
         cleared = candidates[added].copy()
         cleared[:, 1] += _CLEARED_MARGIN_M
         cleared[:, 3:6] += 2 * _CLEARED_MARGIN_M
-        parts = [points[inside(points, cleared) < 0], *(database.points[chosen[i]] for i in added)]
+        free = np.flatnonzero(inside(points, cleared) < 0)
+        parts = [points.take(free, axis=0), *(database.points[chosen[i]] for i in added)]
         return np.concatenate(parts), np.concatenate([boxes, candidates[added]])
 
 

@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 from pseudolidar.detectors.detector import counted, epoch_order
 from pseudolidar.detectors.pointrcnn.augmentation import ObjectDatabase, SceneAugmentation
 from pseudolidar.files import FormatError, track
-from pseudolidar.kitti import Calibration, Frame, ObjectDataset, read_points
+from pseudolidar.kitti import Calibration, ObjectDataset, read_points
 from pseudolidar.training import WHOLE_BATCH, Batch, BatchShard
 
 logger = logging.getLogger(__name__)
@@ -54,13 +54,14 @@ def scene_points(
     for axis, (low, high) in enumerate(AREA_M):
         # NaN fails both.
         keep &= (points[:, axis] >= low) & (points[:, axis] <= high)
-    points = points[keep & (points[:, 2] > 0)]
+    # Rows are taken by their numbers: several times faster than by a mask.
+    points = points.take(np.flatnonzero(keep & (points[:, 2] > 0)), axis=0)
     P2 = calibration.P2.astype(np.float32)
     homogeneous = points @ P2[:, :3].T + P2[:, 3]
     u, v = homogeneous[:, 0] / homogeneous[:, 2], homogeneous[:, 1] / homogeneous[:, 2]
     height, width = image_size
     seen = (u >= 0) & (u < width) & (v >= 0) & (v < height)
-    return np.ascontiguousarray(points[seen])
+    return points.take(np.flatnonzero(seen), axis=0)
 
 
 def sample_scene(points: NDArray[np.float32], count: int, generator: np.random.Generator) -> NDArray[np.float32]:
@@ -97,10 +98,20 @@ class SceneBatch(Batch):
     seed: Sequence[int]
 
 
+@dataclass(frozen=True, eq=False)
+class _Scene:
+    """A frame that can be trained on: its objects, boxes (M, 7), and all that its cloud's points need."""
+
+    frame_id: str
+    calibration: Calibration
+    image_size: tuple[int, int]
+    boxes: NDArray[np.float64]
+
+
 class SceneSource:
     """Training scenes of one class and those like it (`SIMILAR_CLASSES`), each with the same number of `points`.
 
-    A batch depends on the seed, the phase and the step alone; for the other arguments see `detectors.train_detector`.
+    Only clouds are read for a scene, everything else once for all; for the arguments see `detectors.train_detector`.
     """
 
     def __init__(
@@ -118,38 +129,23 @@ class SceneSource:
         self.augmentation = augmentation
         self.max_depth = max_depth
         self.seed = seed
-        # Frames that can be trained on, with the boxes (M, 7) of their objects.
-        self.frames: list[tuple[Frame, NDArray[np.float64]]] = []
+        self.scenes: list[_Scene] = []
         self.database = ObjectDatabase()
         self._collect(dataset, class_name)
-        if not self.frames:
+        if not self.scenes:
             place = f"{class_name} objects in {len(dataset)} frames"
             expected = "at least one with points in the detector's area"
             raise FormatError(dataset.root, place, "none to train on", expected)
 
     def mean_size_m(self) -> list[float]:
         """Mean height, width, length of the objects trained on."""
-        sizes = np.concatenate([boxes for _, boxes in self.frames])[:, 3:6]
+        sizes = np.concatenate([scene.boxes for scene in self.scenes])[:, 3:6]
         return [float(value) for value in sizes.mean(axis=0)]
 
-    def batch_at(self, step: int, batch_size: int, phase: int = 1, shard: BatchShard = WHOLE_BATCH) -> SceneBatch:
-        """The batch of a step, or a shard of it; every scene has its own random numbers, and each phase others."""
-        frame_ids, points, boxes, seeds = [], [], [], []
-        for place in shard.of(batch_size):
-            epoch, turn = divmod(step * batch_size + place, len(self.frames))
-            frame, objects = self.frames[epoch_order(len(self.frames), self.seed, 0, epoch)[turn]]
-            generator = np.random.default_rng([self.seed, phase, step, place])
-            scene, objects = self.augmentation.apply(self._points(frame), objects, self.database, generator)
-            points.append(sample_scene(scene, self.points, generator))
-            boxes.append(objects)
-            frame_ids.append(frame.frame_id)
-            seeds.append(int(generator.integers(2**31)))
-        filled = pad_sequence([torch.from_numpy(objects.astype(np.float32)) for objects in boxes], batch_first=True)
-        return SceneBatch(frame_ids, torch.from_numpy(np.stack(points)), filled, seeds)
-
-    def _points(self, frame: Frame) -> NDArray[np.float32]:
-        cloud = read_points(self.clouds_dir / f"{frame.frame_id}.bin")
-        return scene_points(cloud, frame.calibration, frame.image_size(), self.max_depth)
+    def points_of(self, scene: _Scene) -> NDArray[np.float32]:
+        """The points of a scene, all of them, see `scene_points`."""
+        cloud = read_points(self.clouds_dir / f"{scene.frame_id}.bin")
+        return scene_points(cloud, scene.calibration, scene.image_size, self.max_depth)
 
     def _collect(self, dataset: ObjectDataset, class_name: str) -> None:
         names = (class_name, *SIMILAR_CLASSES.get(class_name, ()))
@@ -165,12 +161,37 @@ class SceneSource:
             if not len(boxes):
                 left_out["without an object"] += 1
                 continue
-            points = self._points(frame)
+            scene = _Scene(frame.frame_id, frame.calibration, frame.image_size(), boxes)
+            points = self.points_of(scene)
             if not len(points):
                 left_out["without a point"] += 1
                 continue
-            self.frames.append((frame, boxes))
+            self.scenes.append(scene)
             self.database.add(points, boxes)
         reasons = counted("left out", left_out)
-        objects = sum(len(boxes) for _, boxes in self.frames)
-        logger.info("%s: %d objects in %d of %d frames%s", class_name, objects, len(self.frames), len(dataset), reasons)
+        objects = sum(len(scene.boxes) for scene in self.scenes)
+        logger.info("%s: %d objects in %d of %d frames%s", class_name, objects, len(self.scenes), len(dataset), reasons)
+
+
+@dataclass(frozen=True, eq=False)
+class SceneBatches:
+    """The batch of every step of a phase of training, which depends on the source's seed, phase and step alone."""
+
+    source: SceneSource
+    batch_size: int
+    phase: int
+
+    def __call__(self, step: int, shard: BatchShard = WHOLE_BATCH) -> SceneBatch:
+        """The batch of a step, or a shard of it: every scene has random numbers of its own."""
+        source = self.source
+        frame_ids, points, boxes, seeds = [], [], [], []
+        for place in shard.of(self.batch_size):
+            epoch, turn = divmod(step * self.batch_size + place, len(source.scenes))
+            scene = source.scenes[epoch_order(len(source.scenes), source.seed, 0, epoch)[turn]]
+            generator = np.random.default_rng([source.seed, self.phase, step, place])
+            augmented = source.augmentation.apply(source.points_of(scene), scene.boxes, source.database, generator)
+            points.append(sample_scene(augmented[0], source.points, generator))
+            boxes.append(torch.from_numpy(augmented[1].astype(np.float32)))
+            frame_ids.append(scene.frame_id)
+            seeds.append(int(generator.integers(2**31)))
+        return SceneBatch(frame_ids, torch.from_numpy(np.stack(points)), pad_sequence(boxes, batch_first=True), seeds)

@@ -14,7 +14,7 @@ from pseudolidar.detectors.pointrcnn.losses import rcnn_loss, rpn_loss
 from pseudolidar.detectors.pointrcnn.model import MEAN_SIZES_M, PointRCNN
 from pseudolidar.detectors.pointrcnn.rcnn import RCNNShape
 from pseudolidar.detectors.pointrcnn.rpn import BackboneShape, ProposalSettings
-from pseudolidar.detectors.pointrcnn.scenes import SceneBatch, SceneSource
+from pseudolidar.detectors.pointrcnn.scenes import SceneBatch, SceneBatches, SceneSource
 from pseudolidar.detectors.pointrcnn.targets import RoISampling
 from pseudolidar.files import InputError, combined_digest, is_first_process
 from pseudolidar.kitti import ObjectDataset
@@ -109,7 +109,7 @@ def train_pointrcnn(
     if not settings.joint:
         rpn_task = TrainingTask(
             model=model,
-            batches=lambda step, shard: source.batch_at(step, settings.rpn_batch_size, 1, shard),
+            batches=SceneBatches(source, settings.rpn_batch_size, phase=1),
             compute_loss=lambda model, batch: rpn_loss(model, batch, model.rpn(batch.points)),
             steps=settings.rpn_steps,
             optimizer=_optimizer(model.rpn, settings),
@@ -134,7 +134,7 @@ def train_pointrcnn(
 
     task = TrainingTask(
         model=model,
-        batches=lambda step, shard: source.batch_at(step, settings.rcnn_batch_size, 2, shard),
+        batches=SceneBatches(source, settings.rcnn_batch_size, phase=2),
         compute_loss=compute_loss,
         steps=settings.rcnn_steps,
         optimizer=_optimizer(model if settings.joint else model.rcnn_net, settings),

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pseudolidar.detectors.pointrcnn import SceneAugmentation
-from pseudolidar.detectors.pointrcnn.scenes import SceneSource, sample_scene, scene_points
+from pseudolidar.detectors.pointrcnn.scenes import SceneBatch, SceneBatches, SceneSource, sample_scene, scene_points
 from pseudolidar.files import FormatError
 from pseudolidar.kitti import ObjectDataset, read_points, write_objects, write_points
 from tests.detectors.pointrcnn.tiny import PUBLISHED
@@ -26,6 +26,10 @@ def source_of(
     augmentation: SceneAugmentation = PLAIN,
 ) -> SceneSource:  # fmt: skip
     return SceneSource(dataset, dataset.root / "clouds", class_name, 64, augmentation, max_depth, seed)
+
+
+def batch_of(source: SceneSource, step: int, batch_size: int) -> SceneBatch:
+    return SceneBatches(source, batch_size, phase=1)(step)
 
 
 @settings(deadline=None, max_examples=20)
@@ -104,19 +108,19 @@ def test_a_batch_depends_on_seed_and_step_alone(street: ObjectDataset) -> None:
     augmentation = dataclasses.replace(PUBLISHED.augmentation, extra_objects=3)
     one, two = source_of(street, augmentation=augmentation), source_of(street, augmentation=augmentation)
     for step in (7, 0, 3):
-        two.batch_at(step, 3)
-    first, second = one.batch_at(5, 3), two.batch_at(5, 3)
+        batch_of(two, step, 3)
+    first, second = batch_of(one, 5, 3), batch_of(two, 5, 3)
     assert first.frame_ids == second.frame_ids and first.seed == second.seed
     np.testing.assert_array_equal(first.points.numpy(), second.points.numpy())
     np.testing.assert_array_equal(first.boxes.numpy(), second.boxes.numpy())
-    other = source_of(street, augmentation=augmentation, seed=1).batch_at(5, 3)
+    other = batch_of(source_of(street, augmentation=augmentation, seed=1), 5, 3)
     assert not np.array_equal(other.points.numpy(), first.points.numpy())
-    assert one.batch_at(6, 3).seed != first.seed
+    assert batch_of(one, 6, 3).seed != first.seed
 
 
 def test_an_epoch_has_every_frame_once(street: ObjectDataset) -> None:
     source = source_of(street)
-    epochs = [[source.batch_at(step, 3).frame_ids for step in range(8)]]
+    epochs = [[batch_of(source, step, 3).frame_ids for step in range(8)]]
     ids = [frame_id for batch in epochs[0] for frame_id in batch]
     for epoch in range(3):
         assert sorted(ids[epoch * 8 : epoch * 8 + 8]) == street.frame_ids
@@ -124,7 +128,7 @@ def test_an_epoch_has_every_frame_once(street: ObjectDataset) -> None:
 
 
 def test_a_batch_has_the_frames_points_and_objects(street: ObjectDataset, clouds: Path) -> None:
-    batch = source_of(street).batch_at(0, 8)
+    batch = batch_of(source_of(street), 0, 8)
     assert batch.points.shape == (8, 64, 3)
     for frame_id, points, boxes in zip(batch.frame_ids, batch.points.numpy(), batch.boxes.numpy(), strict=True):
         labels = street.frame(frame_id).objects()
@@ -151,7 +155,7 @@ def test_frames_to_learn_nothing_from_are_left_out_and_counted(
         source = source_of(street)
     assert "in 2 of 5 frames; left out 1: without a point; left out 2: without an object" in caplog.text
     # Vans are trained on as cars.
-    assert [frame.frame_id for frame, _ in source.frames] == street.frame_ids[3:]
+    assert [scene.frame_id for scene in source.scenes] == street.frame_ids[3:]
 
 
 def test_near_only_leaves_far_objects_out(tmp_path: Path) -> None:
@@ -159,8 +163,8 @@ def test_near_only_leaves_far_objects_out(tmp_path: Path) -> None:
     depths = np.concatenate([frame.objects().box3d[:, 2] for frame in street])
     limit = float(np.median(depths))
     source = source_of(street, max_depth=limit)
-    assert sum(len(boxes) for _, boxes in source.frames) == (depths <= limit).sum()
-    assert float(source.batch_at(0, 4).points[..., 2].max()) < limit + 0.5
+    assert sum(len(scene.boxes) for scene in source.scenes) == (depths <= limit).sum()
+    assert float(batch_of(source, 0, 4).points[..., 2].max()) < limit + 0.5
 
 
 def test_mean_size_is_that_of_the_objects_trained_on(street: ObjectDataset) -> None:

@@ -10,7 +10,7 @@ import torch
 
 from pseudolidar.detectors import load_detector, train_detector
 from pseudolidar.detectors.pointrcnn import PointRCNN, PointRCNNDetector, PointRCNNTraining, train_pointrcnn
-from pseudolidar.detectors.pointrcnn.scenes import SceneBatch, SceneSource
+from pseudolidar.detectors.pointrcnn.scenes import SceneBatch, SceneBatches
 from pseudolidar.detectors.pointrcnn.training import rpn_path
 from pseudolidar.files import DivergenceError, FormatError
 from pseudolidar.kitti import ObjectDataset
@@ -26,14 +26,14 @@ def train(settings: PointRCNNTraining, street: ObjectDataset, checkpoint: Path, 
 
 def killed_at_batch(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """The batch of that number, counted from 0 over both phases, is never made."""
-    batch_at, made = SceneSource.batch_at, iter(range(number + 1))
+    batch_at, made = SceneBatches.__call__, iter(range(number + 1))
 
-    def interrupted(self: SceneSource, step: int, batch_size: int, phase: int, shard: object) -> SceneBatch:
+    def interrupted(self: SceneBatches, step: int, shard: object) -> SceneBatch:
         if next(made) == number:
             raise KeyboardInterrupt
-        return batch_at(self, step, batch_size, phase)
+        return batch_at(self, step)
 
-    monkeypatch.setattr(SceneSource, "batch_at", interrupted)
+    monkeypatch.setattr(SceneBatches, "__call__", interrupted)
 
 
 @pytest.mark.parametrize("settings", [BRIEF, JOINT], ids=["two phases", "joint"])

@@ -6,6 +6,7 @@ On several GPUs: torchrun --nproc-per-node 8 scripts/train_detector.py ... devic
 import dataclasses
 from pathlib import Path
 
+from pseudolidar.commands.outputs import plotted_curves
 from pseudolidar.detectors import train_detector
 from pseudolidar.detectors.frustum_pointnet import FrustumTraining
 from pseudolidar.detectors.pointrcnn import PointRCNNTraining
@@ -28,6 +29,7 @@ def main(
     training: FrustumTraining | PointRCNNTraining,
     logger: Logger,
     validation: Validation,
+    plot: bool,
 ) -> None:
     """Train; a killed run goes on where it was."""
     names = [class_name] if isinstance(class_name, str) else class_name
@@ -35,6 +37,7 @@ def main(
     if device is not None:
         training = dataclasses.replace(training, device=device)
     run = TrainingRun(output, seed, overwrite, logger=logger, validation=validation)
-    train_detector(training, dataset, clouds, names, run, max_depth)
+    with plotted_curves(output, plot):
+        train_detector(training, dataset, clouds, names, run, max_depth)
     if is_first_process():
         print(f"model: {output}")

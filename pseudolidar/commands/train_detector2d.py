@@ -6,6 +6,7 @@ On several GPUs: torchrun --nproc-per-node 8 scripts/train_detector2d.py data=DI
 import dataclasses
 from pathlib import Path
 
+from pseudolidar.commands.outputs import plotted_curves
 from pseudolidar.detectors.boxes2d import Detector2dTraining, train_detector2d
 from pseudolidar.files import is_first_process
 from pseudolidar.kitti import ObjectDataset
@@ -23,11 +24,13 @@ def main(
     training: Detector2dTraining,
     logger: Logger,
     validation: Validation,
+    plot: bool,
 ) -> None:
     """Train; a killed run goes on where it was."""
     if device is not None:
         training = dataclasses.replace(training, device=device)
     run = TrainingRun(output, seed, overwrite, logger=logger, validation=validation)
-    train_detector2d(training, ObjectDataset(data, split), run)
+    with plotted_curves(output, plot):
+        train_detector2d(training, ObjectDataset(data, split), run)
     if is_first_process():
         print(f"model: {output}")

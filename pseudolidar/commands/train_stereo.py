@@ -6,6 +6,7 @@ On several GPUs: torchrun --nproc-per-node 8 scripts/train_stereo.py data=DIR ou
 from collections.abc import Callable
 from pathlib import Path
 
+from pseudolidar.commands.outputs import plotted_curves
 from pseudolidar.ensembles import train_disparity
 from pseudolidar.files import InputError, is_first_process
 from pseudolidar.stereo import StereoTraining
@@ -25,12 +26,14 @@ def main(
     training: StereoTraining,
     logger: Logger,
     validation: Validation,
+    plot: bool,
 ) -> None:
     """Train; a killed run goes on where it was."""
     if init is not None and not init.is_file():
         expected = "weights to start from (the paper's runs start from SceneFlow's); init=null takes random ones"
         raise InputError(f"init: found no file {init}, expected {expected}")
     run = TrainingRun(output, seed, overwrite, logger=logger, validation=validation)
-    train_disparity(training, pairs(root=data, split=split), run, init)
+    with plotted_curves(output, plot):
+        train_disparity(training, pairs(root=data, split=split), run, init)
     if is_first_process():
         print(f"model: {output}")

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 
@@ -141,6 +141,7 @@ def read_metrics(path: str | Path) -> dict[str, list[float]]:
     return columns
 
 
+@runtime_checkable
 class Logger(Protocol):
     """Where a training's numbers go besides its files."""
 

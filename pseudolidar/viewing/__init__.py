@@ -9,6 +9,7 @@ from pseudolidar.viewing.flips import FATE_COLOURS, FlippedFrame, flips_figure
 from pseudolidar.viewing.frame import frame_figure
 from pseudolidar.viewing.report import Block, Picture, Report, Section, tables_of, write_report
 from pseudolidar.viewing.scene import SceneError, show_scene
+from pseudolidar.viewing.training import TrainingCurves, training_figure
 
 __all__ = [
     "FATE_COLOURS",
@@ -20,6 +21,7 @@ __all__ = [
     "Report",
     "SceneError",
     "Section",
+    "TrainingCurves",
     "birds_eye_figure",
     "depth_curve_figure",
     "detections_figure",
@@ -33,6 +35,7 @@ __all__ = [
     "save_figure",
     "show_scene",
     "tables_of",
+    "training_figure",
     "write_detections",
     "write_report",
 ]

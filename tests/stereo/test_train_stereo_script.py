@@ -65,7 +65,8 @@ def published(path: Path, **arguments: Any) -> PSMNet:
 def test_kittis_object_layout(scene: ObjectDataset, train: Train) -> None:
     assert "model: u.pt" in train(f"data={scene.root}", "output=u.pt", "training.loss=depth")
     assert load_psmnet("u.pt").max_disparity == 16
-    assert [path.name for path in Path.cwd().iterdir()] == ["u.pt"]
+    written = sorted(path.name for path in Path.cwd().iterdir())
+    assert written == ["u.pt", "u.pt.curves.png", "u.pt.metrics.csv"]
 
 
 def test_an_ensemble(scene: ObjectDataset, train: Train) -> None:

@@ -91,7 +91,7 @@ class BatchFeed(Generic[B]):
     ) -> None:
         self.waited_s = 0.0
         # More would only wait for each other.
-        workers = min(workers, os.cpu_count() or 1)
+        workers = min(workers, processors())
         self._device = device
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         context = None
@@ -177,6 +177,11 @@ class _Batches(Dataset[B | Exception]):
             return self._source(*place)
         except Exception as error:
             return error
+
+
+def processors() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _begin_worker(number: int) -> None:

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Any
 from pseudolidar.ops.box_geometry import points_in_box
 
 if TYPE_CHECKING:
-    from pseudolidar.ops.boxes import bev_iou, bev_iou_axis_aligned, iou_3d, nms, points_in_boxes, roi_pool_points
+    from pseudolidar.ops.boxes import (
+        bev_iou,
+        bev_iou_axis_aligned,
+        iou_3d,
+        nms,
+        nms_best_first,
+        points_in_boxes,
+        roi_pool_points,
+    )  # fmt: skip
     from pseudolidar.ops.point_sets import (
         ball_query,
         furthest_point_sample,
@@ -18,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ball_query", "bev_iou", "bev_iou_axis_aligned", "furthest_point_sample", "group", "interpolate", "iou_3d", "nms",
-    "points_in_box", "points_in_boxes", "roi_pool_points", "segment_max", "three_nearest",
+    "nms_best_first", "points_in_box", "points_in_boxes", "roi_pool_points", "segment_max", "three_nearest",
 ]  # fmt: skip
 
 

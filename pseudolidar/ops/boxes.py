@@ -6,7 +6,6 @@ ValueError for tensors of another shape, type or device, and for numbers out of 
 
 import torch
 from torch import Tensor
-from torch.library import get_ctx
 
 from pseudolidar.ops import boxes_cpu
 from pseudolidar.ops import boxes_reference as reference
@@ -54,12 +53,32 @@ def nms(boxes: Tensor, scores: Tensor, threshold: float, rotated: bool, max_kept
     """
     check("boxes", boxes, "(N, 7)", _BOX_TYPES)
     check("scores", scores, f"({len(boxes)},)", beside=boxes)
-    if not 0 <= threshold <= 1:
-        raise ValueError(f"threshold: found {threshold}, expected 0 to 1")
+    _check_threshold(threshold)
     if max_kept is not None and max_kept < 1:
         raise ValueError(f"max_kept: found {max_kept}, expected 1 or more")
-    most = len(boxes) if max_kept is None else max_kept
-    return _nms(finite_boxes(boxes), scores.detach(), threshold, rotated, most)
+    most = len(boxes) if max_kept is None else min(len(boxes), max_kept)
+    order = reference.by_score(scores.detach())
+    number = torch.full((1,), len(boxes), device=boxes.device)
+    kept = _nms_best_first(finite_boxes(boxes)[order][None], number, threshold, rotated, most)[0]
+    return order[kept[kept >= 0]]
+
+
+def nms_best_first(boxes: Tensor, number: Tensor, threshold: float, rotated: bool, count: int) -> Tensor:
+    """Non-maximum suppression in several scenes, with a result of one shape: nobody has to wait for a GPU to know it.
+
+    Args:
+        boxes: float32 or float64 (B, N, 7), the best of each scene first; see `nms`.
+        number: int64 (B,), how many of a scene's N boxes count: the first, 0 to N.
+        threshold, rotated: see `nms`.
+        count: of boxes kept in a scene, at most.
+
+    Returns:
+        int64 (B, count), the numbers of the boxes that stay, ascending; -1 fills up.
+    """
+    check("boxes", boxes, "(B, N, 7)", _BOX_TYPES)
+    check("number", number, f"({len(boxes)},)", [torch.int64], beside=boxes)
+    _check_threshold(threshold)
+    return _nms_best_first(finite_boxes(boxes), number, threshold, rotated, count)
 
 
 def points_in_boxes(points: Tensor, boxes: Tensor) -> Tensor:
@@ -90,9 +109,14 @@ def roi_pool_points(points: Tensor, boxes: Tensor, count: int) -> tuple[Tensor, 
 
 
 def finite_boxes(boxes: Tensor) -> Tensor:
-    """Boxes (N, 7) without gradient; one with a number that is not finite becomes zeros: it overlaps with nothing."""
+    """Boxes (..., 7) without gradient; one with a number that is not finite becomes zeros: it overlaps with nothing."""
     boxes = boxes.detach()
-    return torch.where(torch.isfinite(boxes).all(dim=1, keepdim=True), boxes, 0)
+    return torch.where(torch.isfinite(boxes).all(dim=-1, keepdim=True), boxes, 0)
+
+
+def _check_threshold(threshold: float) -> None:
+    if not 0 <= threshold <= 1:
+        raise ValueError(f"threshold: found {threshold}, expected 0 to 1")
 
 
 def _check_pair(a: Tensor, b: Tensor) -> None:
@@ -115,10 +139,10 @@ _bev_iou = operator(reference.bev_iou, _pairs, boxes_cpu.bev_iou, _CUDA)
 _iou_3d = operator(reference.iou_3d, _pairs, boxes_cpu.iou_3d, _CUDA)
 # On every device as fast as a kernel: a few operations on whole matrices.
 _bev_iou_axis_aligned = operator(reference.bev_iou_axis_aligned, _pairs)
-_nms = operator(
-    reference.nms,
-    lambda boxes, *_: boxes.new_empty(get_ctx().new_dynamic_size(), dtype=torch.int64),
-    boxes_cpu.nms,
+_nms_best_first = operator(
+    reference.nms_best_first,
+    lambda boxes, number, threshold, rotated, count: boxes.new_empty((len(boxes), count), dtype=torch.int64),
+    boxes_cpu.nms_best_first,
     _CUDA,
 )
 _points_in_boxes = operator(

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from pseudolidar.kernels import cpu_kernel, in_chunks
 from pseudolidar.ops.box_geometry import VERTICES, common_extent, common_height, rectangle_intersection
-from pseudolidar.ops.boxes_reference import box_frames, by_score
+from pseudolidar.ops.boxes_reference import box_frames
 
 # What is worth a thread, which starts after some 0.1 ms.
 _PAIRS_WORTH_A_THREAD = 4_000
@@ -56,18 +56,29 @@ def _area(box: Doubles) -> float:
     return float(abs(box[4] * box[5]))
 
 
-def nms(boxes: Tensor, scores: Tensor, threshold: float, rotated: bool, max_kept: int) -> Tensor:
-    """int64 (K,), indices of the boxes that stay, the best first; see `ops.nms`."""
-    order = by_score(scores)
-    best_first = _doubles(boxes[order])
-    kept = np.empty(min(len(boxes), max_kept), np.int64)
-    number = (_suppress_rotated if rotated else _suppress_axis_aligned)(best_first, threshold, kept)
-    return order[torch.from_numpy(kept[:number])]
+def nms_best_first(boxes: Tensor, number: Tensor, threshold: float, rotated: bool, count: int) -> Tensor:
+    """int64 (B, count), the boxes (B, N, 7) of each scene that stay; see `ops.nms_best_first`. A thread a scene."""
+    kept = np.full((len(boxes), count), -1)
+    suppress = partial(_suppress, _doubles(boxes), number.numpy(), threshold, rotated, kept)
+    in_chunks(suppress, min(len(boxes), boxes.shape[1] * kept.size // _PAIRS_WORTH_A_THREAD), None)
+    return torch.from_numpy(kept)
 
 
 @cpu_kernel
-def _suppress_axis_aligned(boxes: Doubles, threshold: float, kept: Integers) -> int:
-    """Fill `kept` with the rows that stay, up to its size, and count them."""
+def _suppress(
+    boxes: Doubles, number: Integers, threshold: float, rotated: bool, kept: Integers, chunk: int, chunks: int
+) -> None:
+    for scene in range(chunk, len(boxes), chunks):
+        of_scene = boxes[scene, : number[scene]]
+        if rotated:
+            _suppress_rotated(of_scene, threshold, kept[scene])
+        else:
+            _suppress_axis_aligned(of_scene, threshold, kept[scene])
+
+
+@cpu_kernel
+def _suppress_axis_aligned(boxes: Doubles, threshold: float, kept: Integers) -> None:
+    """Fill `kept` with the rows that stay, up to its size."""
     # Of the boxes kept x, z, half length, half width and area, a block of each, compared in vector registers.
     blocks = np.zeros((-(-len(kept) // _LANES), 5, _LANES))
     above = np.zeros(_LANES, np.uint8)
@@ -94,7 +105,6 @@ def _suppress_axis_aligned(boxes: Doubles, threshold: float, kept: Integers) -> 
             blocks[block, 2, k], blocks[block, 3, k] = half_length, half_width
             kept[count] = i
             count += 1
-    return count
 
 
 @cpu_kernel
@@ -106,8 +116,8 @@ def _some(words: Words) -> bool:
 
 
 @cpu_kernel
-def _suppress_rotated(boxes: Doubles, threshold: float, kept: Integers) -> int:
-    """Fill `kept` with the rows that stay, up to its size, and count them."""
+def _suppress_rotated(boxes: Doubles, threshold: float, kept: Integers) -> None:
+    """Fill `kept` with the rows that stay, up to its size."""
     polygon, scratch = np.zeros((VERTICES, 2)), np.zeros((VERTICES, 2))
     x, z, radius = np.zeros(len(kept)), np.zeros(len(kept)), np.zeros(len(kept))
     count = 0
@@ -126,7 +136,6 @@ def _suppress_rotated(boxes: Doubles, threshold: float, kept: Integers) -> int:
         if stays:
             x[count], z[count], radius[count], kept[count] = boxes[i, 0], boxes[i, 2], own_radius, i
             count += 1
-    return count
 
 
 def points_in_boxes(points: Tensor, boxes: Tensor) -> Tensor:

@@ -11,12 +11,14 @@ from torch import Tensor
 from pseudolidar.kernels.cuda import launch, launch_blocks, rounded_product, rounded_product_float32
 from pseudolidar.ops import box_geometry
 from pseudolidar.ops.box_geometry import VERTICES
-from pseudolidar.ops.boxes_reference import box_frames, by_score
+from pseudolidar.ops.boxes_reference import box_frames
 
 # Bits of a mask's word.
 _WORD = 64
 # Threads that go through the masks; as many as there are words, and more have nothing to do.
 _KEEPING_THREADS = 256
+# Threads that list a region's points: for each a word of 64 points, then the next.
+_COLLECTING_THREADS = 256
 
 
 def _on_device(kernel: Any) -> Any:
@@ -69,87 +71,91 @@ def _iou(common: Any, size_a: Any, size_b: Any) -> Any:
     return common / (size_a + size_b - common) if common > 0.0 else 0.0
 
 
-def nms(boxes: Tensor, scores: Tensor, threshold: float, rotated: bool, max_kept: int) -> Tensor:
-    """int64 (K,), indices of the boxes that stay, best first; takes N^2 / 8 bytes of GPU memory. See `ops.nms`."""
-    order = by_score(scores)
-    if len(order) == 0:
-        return order
-    best_first = boxes[order].double()
-    words = -(-len(order) // _WORD)
-    masks = torch.empty((len(order), words), dtype=torch.int64, device=boxes.device)
-    launch(_mask_rotated if rotated else _mask_axis_aligned, masks.numel(), best_first, threshold, masks)
-    suppressed = torch.zeros(words, dtype=torch.int64, device=boxes.device)
-    kept = torch.empty(min(len(order), max_kept), dtype=torch.int64, device=boxes.device)
-    number = torch.zeros(1, dtype=torch.int64, device=boxes.device)
-    launch_blocks(_keep, 1, _KEEPING_THREADS, masks, suppressed, kept, number)
-    # The one wait for the device: the host must know how many boxes stay.
-    return order[kept[: int(number)]]
+def nms_best_first(boxes: Tensor, number: Tensor, threshold: float, rotated: bool, count: int) -> Tensor:
+    """int64 (B, count), the boxes (B, N, 7) of each scene that stay; takes B N^2 / 8 bytes of GPU memory.
+
+    See `ops.nms_best_first`.
+    """
+    scenes, most, _ = boxes.shape
+    words = -(-most // _WORD)
+    masks = torch.empty((scenes, most, words), dtype=torch.int64, device=boxes.device)
+    launch(_mask_rotated if rotated else _mask_axis_aligned, masks.numel(), boxes.double(), number, threshold, masks)
+    suppressed = torch.zeros((scenes, words), dtype=torch.int64, device=boxes.device)
+    kept = torch.full((scenes, count), -1, device=boxes.device)
+    launch_blocks(_keep, scenes, _KEEPING_THREADS, masks, number, suppressed, kept)
+    return kept
 
 
 @cuda.jit
-def _mask_axis_aligned(boxes: Any, threshold: Any, masks: Any, words: Any) -> None:
-    """Bit j of row i: whether box i, if it stays, suppresses box j, which comes after it."""
+def _mask_axis_aligned(boxes: Any, number: Any, threshold: Any, masks: Any, words: Any) -> None:
+    """Bit j of row i of a scene: whether box i, if it stays, suppresses box j, which comes after it."""
     item = cuda.grid(1)
     if item < words:
         # Neighbouring threads compare neighbouring boxes with the same ones.
-        i, word = item % masks.shape[0], item // masks.shape[0]
+        i, rest = item % masks.shape[1], item // masks.shape[1]
+        word, scene = rest % masks.shape[2], rest // masks.shape[2]
+        of_scene = boxes[scene]
         mask = np.int64(0)
-        for j in range(max(i + 1, _WORD * word), min(len(boxes), _WORD * (word + 1))):
-            common_x = _common_extent(0.5 * abs(boxes[i, 5]), 0.5 * abs(boxes[j, 5]), boxes[j, 0] - boxes[i, 0])
-            common_z = _common_extent(0.5 * abs(boxes[i, 4]), 0.5 * abs(boxes[j, 4]), boxes[j, 2] - boxes[i, 2])
-            if _iou(rounded_product(common_x, common_z), _area(boxes[i]), _area(boxes[j])) > threshold:
+        for j in range(max(i + 1, _WORD * word), min(number[scene], _WORD * (word + 1))):
+            common_x = _common_extent(
+                0.5 * abs(of_scene[i, 5]), 0.5 * abs(of_scene[j, 5]), of_scene[j, 0] - of_scene[i, 0]
+            )
+            common_z = _common_extent(
+                0.5 * abs(of_scene[i, 4]), 0.5 * abs(of_scene[j, 4]), of_scene[j, 2] - of_scene[i, 2]
+            )
+            if _iou(rounded_product(common_x, common_z), _area(of_scene[i]), _area(of_scene[j])) > threshold:
                 mask |= np.int64(1) << np.int64(j - _WORD * word)
-        masks[i, word] = mask
+        masks[scene, i, word] = mask
 
 
 @cuda.jit
-def _mask_rotated(boxes: Any, threshold: Any, masks: Any, words: Any) -> None:
+def _mask_rotated(boxes: Any, number: Any, threshold: Any, masks: Any, words: Any) -> None:
     """Bit j of row i, as in `_mask_axis_aligned`, with the IoU of rotated boxes."""
     item = cuda.grid(1)
     if item < words:
-        i, word = item % masks.shape[0], item // masks.shape[0]
+        i, rest = item % masks.shape[1], item // masks.shape[1]
+        word, scene = rest % masks.shape[2], rest // masks.shape[2]
+        of_scene = boxes[scene]
         polygon = cuda.local.array((VERTICES, 2), numba.float64)
         scratch = cuda.local.array((VERTICES, 2), numba.float64)
         mask = np.int64(0)
-        for j in range(max(i + 1, _WORD * word), min(len(boxes), _WORD * (word + 1))):
-            common = _rectangle_intersection(boxes[i], boxes[j], polygon, scratch)
-            if _iou(common, _area(boxes[i]), _area(boxes[j])) > threshold:
+        for j in range(max(i + 1, _WORD * word), min(number[scene], _WORD * (word + 1))):
+            common = _rectangle_intersection(of_scene[i], of_scene[j], polygon, scratch)
+            if _iou(common, _area(of_scene[i]), _area(of_scene[j])) > threshold:
                 mask |= np.int64(1) << np.int64(j - _WORD * word)
-        masks[i, word] = mask
+        masks[scene, i, word] = mask
 
 
 @cuda.jit
-def _keep(masks: Any, suppressed: Any, kept: Any, number: Any) -> None:
-    """One block goes through the boxes, a word at a time; `suppressed` (words,) is zeros at first.
+def _keep(masks: Any, number: Any, suppressed: Any, kept: Any) -> None:
+    """One block goes through a scene's boxes, a word at a time; `suppressed` (B, words) is zeros at first.
 
     Each thread finds alone which of a word's boxes stay; then all mark those that these suppress in later words.
     """
-    thread = cuda.threadIdx.x
+    scene, thread = cuda.blockIdx.x, cuda.threadIdx.x
     own = cuda.shared.array(_WORD, numba.int64)
     count, word = 0, 0
-    while word < len(suppressed) and count < len(kept):
-        first, boxes = _WORD * word, min(_WORD, len(masks) - _WORD * word)
+    while _WORD * word < number[scene] and count < kept.shape[1]:
+        first, boxes = _WORD * word, min(_WORD, number[scene] - _WORD * word)
         if thread < boxes:
-            own[thread] = masks[first + thread, word]
+            own[thread] = masks[scene, first + thread, word]
         cuda.syncthreads()
-        gone, staying = suppressed[word], np.int64(0)
+        gone, staying = suppressed[scene, word], np.int64(0)
         for bit in range(boxes):
-            if (gone >> np.int64(bit)) & 1 == 0 and count < len(kept):
+            if (gone >> np.int64(bit)) & 1 == 0 and count < kept.shape[1]:
                 if thread == 0:
-                    kept[count] = first + bit
+                    kept[scene, count] = first + bit
                 staying |= np.int64(1) << np.int64(bit)
                 gone |= own[bit]
                 count += 1
-        for later in range(word + 1 + thread, len(suppressed), cuda.blockDim.x):
-            mask = suppressed[later]
+        for later in range(word + 1 + thread, suppressed.shape[1], cuda.blockDim.x):
+            mask = suppressed[scene, later]
             for bit in range(boxes):
                 if (staying >> np.int64(bit)) & 1:
-                    mask |= masks[first + bit, later]
-            suppressed[later] = mask
+                    mask |= masks[scene, first + bit, later]
+            suppressed[scene, later] = mask
         cuda.syncthreads()
         word += 1
-    if thread == 0:
-        number[0] = count
 
 
 def points_in_boxes(points: Tensor, boxes: Tensor) -> Tensor:
@@ -190,7 +196,7 @@ def roi_pool_points(points: Tensor, boxes: Tensor, count: int) -> tuple[Tensor, 
     launch(_mask_points, masks.numel(), points, box_frames(boxes), masks)
     index = torch.empty((scenes, regions, count), dtype=torch.int64, device=points.device)
     found = torch.empty((scenes, regions), dtype=torch.int64, device=points.device)
-    launch(_collect, found.numel(), masks, index, found)
+    launch_blocks(_collect, found.numel(), _COLLECTING_THREADS, masks, index, found)
     return index, found
 
 
@@ -210,18 +216,31 @@ def _mask_points(points: Any, frames: Any, masks: Any, words: Any) -> None:
 
 
 @cuda.jit
-def _collect(masks: Any, index: Any, found: Any, regions: Any) -> None:
-    region = cuda.grid(1)
-    if region < regions:
-        scene, m = region // masks.shape[1], region % masks.shape[1]
-        count, filled = index.shape[2], 0
-        for word in range(masks.shape[2]):
-            mask = masks[scene, m, word]
-            if mask != 0 and filled < count:
-                for bit in range(_WORD):
-                    if (mask >> np.int64(bit)) & 1 and filled < count:
-                        index[scene, m, filled] = _WORD * word + bit
-                        filled += 1
+def _collect(masks: Any, index: Any, found: Any) -> None:
+    """A block for each region, whose threads take words of its mask side by side."""
+    scene, m = cuda.blockIdx.x // masks.shape[1], cuda.blockIdx.x % masks.shape[1]
+    thread, threads, slots = cuda.threadIdx.x, cuda.blockDim.x, index.shape[2]
+    of_word = cuda.shared.array(_COLLECTING_THREADS, numba.int64)
+    filled = 0
+    for first in range(0, masks.shape[2], threads):
+        word = first + thread
+        mask = masks[scene, m, word] if word < masks.shape[2] else np.int64(0)
+        of_word[thread] = 0
+        for bit in range(_WORD):
+            of_word[thread] += (mask >> np.int64(bit)) & 1
+        cuda.syncthreads()
+        slot = filled
+        for other in range(threads):
+            slot += of_word[other] if other < thread else 0
+            filled += of_word[other]
+        if of_word[thread] > 0:
+            for bit in range(_WORD):
+                if (mask >> np.int64(bit)) & 1 and slot < slots:
+                    index[scene, m, slot] = _WORD * word + bit
+                    slot += 1
+        cuda.syncthreads()
+    filled = min(filled, slots)
+    if thread == 0:
         found[scene, m] = filled
-        for slot in range(filled, count):
-            index[scene, m, slot] = index[scene, m, slot - filled] if filled > 0 else 0
+    for slot in range(filled + thread, slots, threads):
+        index[scene, m, slot] = index[scene, m, slot % filled] if filled > 0 else 0

@@ -25,21 +25,23 @@ def iou_3d(a: Tensor, b: Tensor) -> Tensor:
     return _iou(common, _area(a) * a[:, 3].double(), _area(b) * b[:, 3].double()).to(a.dtype)
 
 
-def nms(boxes: Tensor, scores: Tensor, threshold: float, rotated: bool, max_kept: int) -> Tensor:
-    """int64 (K,), indices of the boxes that stay, the best first; see `ops.nms`."""
+def nms_best_first(boxes: Tensor, number: Tensor, threshold: float, rotated: bool, count: int) -> Tensor:
+    """int64 (B, count), the boxes (B, N, 7) of each scene that stay; see `ops.nms_best_first`."""
     overlap = bev_iou if rotated else bev_iou_axis_aligned
-    boxes = boxes.double()
-    kept: list[Tensor] = []
-    waiting = by_score(scores)
-    while len(waiting) and len(kept) < max_kept:
-        best, waiting = waiting[:1], waiting[1:]
-        kept.append(best)
-        waiting = waiting[~(overlap(boxes[best], boxes[waiting])[0] > threshold)]
-    return torch.cat(kept) if kept else waiting[:0]
+    kept = torch.full((len(boxes), count), -1, device=boxes.device)
+    for scene, of_scene in enumerate(boxes.double()):
+        waiting = torch.arange(int(number[scene]), device=boxes.device)
+        for slot in range(count):
+            if not len(waiting):
+                break
+            best, waiting = waiting[:1], waiting[1:]
+            kept[scene, slot] = best[0]
+            waiting = waiting[~(overlap(of_scene[best], of_scene[waiting])[0] > threshold)]
+    return kept
 
 
 def by_score(scores: Tensor) -> Tensor:
-    """Indices by falling score: of equal scores the lowest first, NaN at the end."""
+    """Indices (..., N) by falling score: of equal scores the lowest first, NaN at the end."""
     return torch.sort(-scores, stable=True).indices
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.library import opcheck
 
 from pseudolidar.kernels.cuda import cuda_kernels_run
-from pseudolidar.ops import bev_iou, bev_iou_axis_aligned, iou_3d, nms, points_in_boxes, roi_pool_points
+from pseudolidar.ops import bev_iou, bev_iou_axis_aligned, iou_3d, nms, nms_best_first, points_in_boxes, roi_pool_points
 from pseudolidar.ops import boxes_reference as reference
 from tests.ops.box_scenes import crowded_points, hard_boxes, random_boxes
 
@@ -49,6 +49,15 @@ def test_suppression(seed: int, number: int, rotated: bool, threshold: float, ma
     scores[3::9] = torch.nan
     kept = nms(boxes.cuda(), scores.cuda(), threshold, rotated, max_kept)
     assert kept.cpu().tolist() == nms(boxes, scores, threshold, rotated, max_kept).tolist()
+
+
+@pytest.mark.parametrize("rotated", [False, True])
+def test_suppression_in_several_scenes(rotated: bool) -> None:
+    boxes = random_boxes(3 * 700, torch.Generator().manual_seed(5), 20).view(3, 700, 7)
+    number = torch.tensor([700, 0, 65])
+    for count in (0, 9, 800):
+        found = nms_best_first(boxes.cuda(), number.cuda(), 0.3, rotated, count)
+        assert torch.equal(found.cpu(), nms_best_first(boxes, number, 0.3, rotated, count))
 
 
 @pytest.mark.parametrize("rotated", [False, True])
@@ -101,7 +110,7 @@ def test_as_custom_operators() -> None:
     ops, pair = torch.ops.pseudolidar, torch.stack([boxes, boxes.flip(0)])
     opcheck(ops.bev_iou.default, (boxes, boxes[:3]))
     opcheck(ops.iou_3d.default, (boxes, boxes[:3]))
-    opcheck(ops.nms.default, (boxes, torch.randn(10).cuda(), 0.3, True, 10))
+    opcheck(ops.nms_best_first.default, (pair, torch.tensor([10, 4]).cuda(), 0.3, True, 10))
     opcheck(ops.points_in_boxes.default, (points, pair))
     opcheck(ops.roi_pool_points.default, (points, pair, 6))
 

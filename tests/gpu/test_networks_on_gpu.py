@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 
@@ -11,11 +12,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from pseudolidar.benchmarks.point_sets import street_points
 from pseudolidar.detectors.boxes2d import Detector2d, Detector2dTraining, train_detector2d
 from pseudolidar.detectors.boxes2d.networks import Network
 from pseudolidar.detectors.frustum_pointnet.box_coder import MEAN_SIZES_M
 from pseudolidar.detectors.frustum_pointnet.model import FrustumPointNet, Version
-from pseudolidar.detectors.pointrcnn import PointRCNN
+from pseudolidar.detectors.pointrcnn import PointRCNN, PointRCNNDetector, ProposalSettings
 from pseudolidar.kitti import read_image
 from pseudolidar.stereo import FrozenPSMNet, PSMNet
 from pseudolidar.stereo.data import normalised
@@ -158,6 +160,26 @@ def test_pointrcnns_published_output(fill_weights: ModuleType, reference_dir: Pa
         rcnn_cls, rcnn_reg = model.rcnn_net(points, model.rpn(points), regions)
         np.testing.assert_allclose(rcnn_cls[0].cpu(), reference["rcnn_cls"], atol=1e-2)
         np.testing.assert_allclose(rcnn_reg[0].cpu(), reference["rcnn_reg"], atol=1e-2)
+
+
+def test_pointrcnns_kernels_are_recorded_and_replayed() -> None:
+    torch.manual_seed(0)
+    model = PointRCNN(proposals=ProposalSettings(900, 20, 0.8, False)).eval().cuda()
+    detector = PointRCNNDetector(model, ("Car",), 2000, 0.0, 0.1, None)
+    scenes = [street_points(count, seed=seed)[..., [1, 2, 0]] for seed, count in enumerate((2000, 2000, 500, 2000))]
+
+    def find(number: int) -> Tensor:
+        with torch.inference_mode():
+            return detector._find(scenes[number], torch.device("cuda", 0))
+
+    with torch.inference_mode():
+        expected = [detector._find.function(scene.cuda()).cpu() for scene in scenes]
+    for number in (0, 1, 2, 3, 0):
+        assert torch.equal(find(number).nan_to_num(), expected[number].nan_to_num())
+    # From several threads, each in its turn.
+    with ThreadPoolExecutor(4) as pool:
+        for number, found in enumerate(pool.map(find, [0, 1, 2, 3] * 5)):
+            assert torch.equal(found.nan_to_num(), expected[number % 4].nan_to_num())
 
 
 @pytest.mark.parametrize("version", [1, 2])

@@ -10,6 +10,7 @@ import torch
 from pseudolidar.ops import boxes_cuda as cuda
 from pseudolidar.ops import boxes_reference as reference
 from pseudolidar.ops.boxes import finite_boxes
+from tests.kernels.waiting import WithoutWaiting
 from tests.ops.box_scenes import crowded_points, hard_boxes, random_boxes
 
 pytestmark = [
@@ -38,19 +39,25 @@ def test_overlaps(name: str) -> None:
 def test_suppression(rotated: bool) -> None:
     generator = torch.Generator().manual_seed(1)
     # Beyond one word of a mask, and its last bit.
-    boxes, scores = random_boxes(70, generator, 8), torch.randint(0, 20, (70,), generator=generator).float()
-    for threshold, max_kept in ((0.1, 70), (0.5, 5)):
-        expected = reference.nms(boxes, scores, threshold, rotated, max_kept)
-        assert torch.equal(cuda.nms(boxes, scores, threshold, rotated, max_kept), expected)
-    few = boxes[:1].repeat(66, 1)
-    few[63:65, 0] += 50
-    few[65, 0] -= 50
-    assert cuda.nms(few, -torch.arange(66.0), 0.5, rotated, 66).tolist() == [0, 63, 65]
-    assert cuda.nms(boxes[:0], scores[:0], 0.5, rotated, 5).tolist() == []
-    hard = finite_boxes(hard_boxes())
-    order = torch.arange(len(hard)).float()
-    expected = reference.nms(hard, order, 0.3, rotated, 99)
-    assert torch.equal(cuda.nms(hard, order, 0.3, rotated, 99), expected)
+    boxes = torch.stack([random_boxes(70, generator, 8) for _ in range(2)])
+    few = boxes[:1, :1].repeat(1, 66, 1)
+    few[0, 63:65, 0] += 50
+    few[0, 65, 0] -= 50
+    hard = finite_boxes(hard_boxes())[None]
+    for scenes, numbers, threshold, count in (
+        (boxes, (70, 65), 0.1, 70),
+        (boxes, (64, 0), 0.5, 5),
+        (boxes, (70, 70), 0.5, 0),
+        (few, (66,), 0.5, 66),
+        (hard, (hard.shape[1],), 0.3, 99),
+        (boxes[:, :0], (0, 0), 0.5, 3),
+    ):
+        number = torch.tensor(numbers)
+        expected = reference.nms_best_first(scenes, number, threshold, rotated, count)
+        with WithoutWaiting():
+            found = cuda.nms_best_first(scenes, number, threshold, rotated, count)
+        assert torch.equal(found, expected)
+    assert cuda.nms_best_first(few, torch.tensor([66]), 0.5, rotated, 5).tolist() == [[0, 63, 65, -1, -1]]
 
 
 def test_points_and_regions() -> None:
@@ -61,10 +68,21 @@ def test_points_and_regions() -> None:
     assert torch.equal(labels, reference.points_in_boxes(points, boxes))
     assert len(labels.unique()) > 3
     for count in (1, 5, 200):
-        for ours, expected in zip(
-            cuda.roi_pool_points(points, boxes, count), reference.roi_pool_points(points, boxes, count), strict=True
-        ):
+        with WithoutWaiting():
+            found = cuda.roi_pool_points(points, boxes, count)
+        for ours, expected in zip(found, reference.roi_pool_points(points, boxes, count), strict=True):
             assert torch.equal(ours, expected)
+
+
+def test_regions_of_more_points_than_threads_take_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cuda, "_COLLECTING_THREADS", 32)
+    # 33 words of a mask and a part of one.
+    points = crowded_points(1, 2140, torch.Generator().manual_seed(4))
+    boxes = random_boxes(2, torch.Generator().manual_seed(5), 3).float()[None]
+    boxes[0, 0, 3:6] = 100
+    for count in (30, 2200):
+        found, expected = cuda.roi_pool_points(points, boxes, count), reference.roi_pool_points(points, boxes, count)
+        assert torch.equal(found[0], expected[0]) and torch.equal(found[1], expected[1])
 
 
 def test_no_points_and_no_boxes() -> None:

@@ -7,9 +7,11 @@ import torch
 import torchvision
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.library import opcheck
 
 from pseudolidar.ops import boxes_reference as reference
-from pseudolidar.ops import nms
+from pseudolidar.ops import nms, nms_best_first
+from pseudolidar.ops.boxes import finite_boxes
 from tests.ops.box_scenes import hard_boxes, random_boxes
 
 
@@ -30,7 +32,31 @@ def test_kernels_equal_the_reference(
     # Few levels: many scores are equal.
     scores = torch.randint(0, 30, (number,), generator=generator) / 10 - 1
     kept = nms(boxes, scores, threshold, rotated, max_kept)
-    assert torch.equal(kept, reference.nms(boxes, scores, threshold, rotated, max_kept or number))
+    order, all_of_them = reference.by_score(scores), torch.tensor([number])
+    stay = reference.nms_best_first(boxes[order][None], all_of_them, threshold, rotated, max_kept or number)[0]
+    assert torch.equal(kept, order[stay[stay >= 0]])
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    seed=st.integers(0, 2**31),
+    numbers=st.lists(st.integers(0, 70), max_size=4),
+    threshold=st.sampled_from([0.0, 0.1, 0.8]),
+    rotated=st.booleans(),
+    count=st.sampled_from([0, 1, 7, 100]),
+)
+def test_several_scenes(seed: int, numbers: list[int], threshold: float, rotated: bool, count: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    boxes = random_boxes(70 * len(numbers), generator, 10).view(len(numbers), 70, 7)
+    boxes[:, ::9, 2] = math.nan
+    number = torch.tensor(numbers, dtype=torch.int64)
+    kept = nms_best_first(boxes, number, threshold, rotated, count)
+    assert kept.shape == (len(numbers), count) and kept.dtype == torch.int64
+    assert torch.equal(kept, reference.nms_best_first(finite_boxes(boxes), number, threshold, rotated, count))
+    falling = torch.linspace(1, 0, 70)
+    for scene, of_scene in enumerate(numbers if count else []):
+        alone = nms(boxes[scene, :of_scene], falling[:of_scene], threshold, rotated, count)
+        assert kept[scene].tolist() == [*alone.tolist(), *[-1] * (count - len(alone))]
 
 
 @pytest.mark.parametrize("number", [1, 64, 65, 700])
@@ -90,13 +116,15 @@ def test_refused() -> None:
             nms(boxes, scores, threshold, True)
     with pytest.raises(ValueError, match="max_kept: found 0"):
         nms(boxes, scores, 0.5, True, 0)
+    with pytest.raises(ValueError, match=r"number: found shape \(2,\), expected \(1,\)"):
+        nms_best_first(boxes[None], torch.ones(2, dtype=torch.int64), 0.5, True, 1)
 
 
 def test_as_custom_operator() -> None:
     boxes = random_boxes(9, torch.Generator().manual_seed(0))
     scores = torch.arange(9.0, requires_grad=True)
     for rotated in (False, True):
-        torch.library.opcheck(torch.ops.pseudolidar.nms.default, (boxes, scores.detach(), 0.5, rotated, 4))
+        opcheck(torch.ops.pseudolidar.nms_best_first.default, (boxes[None], torch.tensor([9]), 0.5, rotated, 4))
         assert not nms(boxes, scores, 0.5, rotated).requires_grad
     # bfloat16 scores, as a network under autocast gives them.
     assert nms(boxes, scores.bfloat16(), 1.0, True, 1).tolist() == [8]

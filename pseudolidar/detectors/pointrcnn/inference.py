@@ -1,5 +1,6 @@
 """Detection with a trained PointRCNN, of this package or published."""
 
+import functools
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,16 +10,19 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from typing_extensions import override
 
 from pseudolidar.detectors.boxes2d import Boxes2d
 from pseudolidar.detectors.detector import Detector, detected_objects, reading_checkpoint
 from pseudolidar.detectors.pointnet2 import fold_batch_norm
 from pseudolidar.detectors.pointrcnn.model import PointRCNN
+from pseudolidar.detectors.pointrcnn.rpn import ranked
 from pseudolidar.detectors.pointrcnn.scenes import sample_scene, scene_points
 from pseudolidar.files import FormatError
+from pseudolidar.kernels.graphs import RecordedKernels
 from pseudolidar.kitti import Calibration, Objects, box3d_corners
-from pseudolidar.ops import nms
+from pseudolidar.ops import nms_best_first
 from pseudolidar.training import load_plain, require_device
 
 _EXPECTED = "a PointRCNN's checkpoint, of this package or published (model_state)"
@@ -88,16 +92,28 @@ class PointRCNNDetector(Detector):
         if not len(scene):
             return Objects.empty(scored=True), Counter({"scenes without a point in the detector's area": 1})
         sampled = sample_scene(scene, self.points, np.random.default_rng(seed))
-        output = self.model(torch.from_numpy(sampled)[None].to(self.model.mean_size_m.device))
-        confident = output.scores[0] > self.score_threshold
-        box3d, logits = output.boxes[0][confident], output.rcnn_cls[0, confident, 0]
-        kept = nms(box3d, logits, self.nms_threshold, rotated=True)
-        box3d_m = box3d[kept].cpu().numpy().astype(np.float64)
-        score = logits[kept].cpu().numpy().astype(np.float64)
+        found = self._find(torch.from_numpy(sampled)[None], self.model.mean_size_m.device).double().numpy()
+        box3d_m, score = np.split(found[~np.isnan(found[:, 7])], [7], axis=1)
         box2d, fault = project_boxes(box3d_m, calibration, image_size)
         good = fault == ""
         names = np.full(int(good.sum()), self.class_names[0])
-        return detected_objects(names, box2d[good], box3d_m[good], score[good]), Counter(fault[~good].tolist())
+        return detected_objects(names, box2d[good], box3d_m[good], score[good, 0]), Counter(fault[~good].tolist())
+
+    @functools.cached_property
+    def _find(self) -> RecordedKernels:
+        """From points float32 (1, N, 3) to boxes and logits (R, 8) of the objects, the best first; NaN fills up."""
+
+        def find(points: Tensor) -> Tensor:
+            output = self.model.both_stages(points)
+            logits, confident = output.rcnn_cls[..., 0], output.scores > self.score_threshold
+            order = ranked(logits, torch.where(confident, 0, 1))[..., None]
+            boxes = output.boxes.take_along_dim(order, dim=1)
+            number = confident.sum(dim=1)
+            kept = nms_best_first(boxes, number, self.nms_threshold, rotated=True, count=boxes.shape[1])[..., None]
+            rows = torch.cat([output.boxes, output.rcnn_cls], dim=2).take_along_dim(order, dim=1)
+            return torch.where(kept < 0, torch.nan, rows.take_along_dim(kept.clamp(min=0), dim=1))[0]
+
+        return RecordedKernels(find)
 
 
 def _load(model: PointRCNN, state: object, path: str | Path) -> None:

@@ -94,6 +94,10 @@ class PointRCNN(nn.Module):
             scene, point, _ = torch.nonzero(~torch.isfinite(points))[0].tolist()
             found = f"{points[scene, point].tolist()} at scene {scene}, point {point}"
             raise ValueError(f"points: found {found}, expected finite numbers")
+        return self.both_stages(points)
+
+    def both_stages(self, points: Tensor) -> PointRCNNOutput:
+        """`forward` for points that are known to be finite: the host never waits for the GPU."""
         rpn = self.rpn(points)
         rois = propose(self.boxes_of_points(points, rpn), rpn.rpn_cls[..., 0], self.proposals)
         rcnn_cls, rcnn_reg = self.rcnn_net(points, rpn, rois)

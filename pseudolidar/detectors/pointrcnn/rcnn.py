@@ -61,9 +61,13 @@ PUBLISHED_RCNN = RCNNShape(
 class RCNNHead(nn.Module):
     """The RCNN head: from the points pooled in each RoI, in canonical coordinates, to confidence and refinement."""
 
+    margin: Tensor
+
     def __init__(self, shape: RCNNShape, feature_channels: int, regression_channels: int) -> None:
         super().__init__()
         self.shape = shape
+        margin = torch.tensor([0, shape.margin_m, 0, *3 * [2 * shape.margin_m], 0], dtype=torch.float32)
+        self.register_buffer("margin", margin, persistent=False)
         self.xyz_up_layer = SharedMLP((_LOCAL_CHANNELS, *shape.up), shape.batch_norm)
         merged = shape.up[-1]
         self.merge_down_layer = SharedMLP((merged + feature_channels, merged), shape.batch_norm)
@@ -101,8 +105,7 @@ class RCNNHead(nn.Module):
 
         RoIs without a point get zeros before the change of frame, as published.
         """
-        margin = rois.new_tensor([0, self.shape.margin_m, 0, *3 * [2 * self.shape.margin_m], 0])
-        index, found = roi_pool_points(points, rois + margin, self.shape.points)
+        index, found = roi_pool_points(points, rois + self.margin, self.shape.points)
         has_points = found > 0
         there = has_points[:, :, None, None]
         is_foreground = (rpn.rpn_cls.detach().sigmoid() > self.shape.mask_threshold).to(points.dtype)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from pseudolidar.detectors.pointnet2 import FeaturePropagation, SetAbstraction, SharedLayer
-from pseudolidar.ops import nms
+from pseudolidar.ops import nms_best_first
 
 # Distance-based proposals (published code): near and far boxes have numbers of their own, so that near ones, which have
 # more points, don't take all places. Boxes behind the camera or beyond the far limit are left out.
@@ -143,29 +143,30 @@ def propose(boxes: Tensor, scores: Tensor, settings: ProposalSettings) -> Tensor
 
     They are chosen among boxes (B, N, 7) x y z h w l ry, rectified camera frame, by scores (B, N).
     """
-    rois = boxes.new_zeros(len(boxes), settings.nms_post, 7)
-    for scene, (all_boxes, all_scores) in enumerate(zip(boxes, scores, strict=True)):
-        order = all_scores.argsort(descending=True, stable=True)
-        chosen = _near_and_far(all_boxes[order], all_scores[order], settings)
-        rois[scene, : len(chosen)] = chosen
-    return rois
-
-
-def _near_and_far(boxes: Tensor, scores: Tensor, settings: ProposalSettings) -> Tensor:
-    """RoIs (K, 7) of a scene whose boxes (N, 7) come best first."""
-    depth = boxes[:, 2]
-    near = torch.nonzero((depth > 0) & (depth <= _NEAR_M))[:, 0]
-    far = torch.nonzero((depth > _NEAR_M) & (depth <= _FAR_M))[:, 0]
+    depth = boxes[..., 2]
+    is_near, is_far = (depth > 0) & (depth <= _NEAR_M), (depth > _NEAR_M) & (depth <= _FAR_M)
+    order = ranked(scores, torch.where(is_near, 0, torch.where(is_far, 1, 2)))
+    near, far = is_near.sum(dim=1), is_far.sum(dim=1)
     near_pre, near_post = int(settings.nms_pre * _NEAR_FRACTION), int(settings.nms_post * _NEAR_FRACTION)
-    if not len(far):
-        # As published: the far ones' places go to the next best near ones.
-        far = near[near_pre:]
-    rois = []
-    for index, pre, post in (
-        (near, near_pre, near_post),
-        (far, settings.nms_pre - near_pre, settings.nms_post - near_post),
+    # As published: without far boxes their places go to the next best near ones.
+    first_far, far = torch.where(far > 0, near, near_pre), torch.where(far > 0, far, near - near_pre)
+    chosen = []
+    for first, number, pre, post in (
+        (torch.zeros_like(near), near, near_pre, near_post),
+        (first_far, far, settings.nms_pre - near_pre, settings.nms_post - near_post),
     ):
-        index = index[:pre]
-        kept = nms(boxes[index], scores[index], settings.nms_threshold, settings.rotated, post)
-        rois.append(boxes[index[kept]])
-    return torch.cat(rois)
+        place = first[:, None] + torch.arange(max(1, min(pre, boxes.shape[1])), device=boxes.device)
+        index = order.gather(1, place.clamp(max=boxes.shape[1] - 1))
+        candidates = boxes.take_along_dim(index[..., None], dim=1)
+        kept = nms_best_first(candidates, number.clamp(0, pre), settings.nms_threshold, settings.rotated, post)
+        chosen.append(torch.where(kept < 0, -1, index.gather(1, kept.clamp(min=0))))
+    kept = torch.cat(chosen, dim=1)
+    # What fills up, to the end.
+    kept = kept.gather(1, (kept < 0).to(torch.uint8).argsort(dim=1, stable=True))[..., None]
+    return torch.where(kept < 0, 0, boxes.take_along_dim(kept.clamp(min=0), dim=1))
+
+
+def ranked(scores: Tensor, group: Tensor) -> Tensor:
+    """Indices (B, N) by ascending group (B, N), in a group by falling scores (B, N), of equal ones the first first."""
+    order = torch.sort(-scores, dim=1, stable=True).indices
+    return order.gather(1, group.gather(1, order).argsort(dim=1, stable=True))

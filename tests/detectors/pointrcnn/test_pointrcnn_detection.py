@@ -18,6 +18,7 @@ from pseudolidar.detectors.pointrcnn import PointRCNN, PointRCNNDetector, train_
 from pseudolidar.detectors.pointrcnn.inference import project_boxes
 from pseudolidar.files import FormatError
 from pseudolidar.kitti import Calibration, ObjectDataset, read_objects, write_points
+from pseudolidar.ops import nms
 from pseudolidar.training import TrainingRun
 from tests.conftest import settings_of
 from tests.detectors.pointrcnn.tiny import BRIEF
@@ -112,6 +113,22 @@ def test_boxes_that_no_image_shows_are_left_out(detector: PointRCNNDetector) -> 
     fewer, skipped = detector.objects(points, window, size, NO_BOXES, seed=0)
     assert not none and sum(skipped.values()) > 0
     assert not any(project_boxes(fewer.box3d, window, size)[1])
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.5])
+def test_objects_are_the_confident_boxes_that_stay(detector: PointRCNNDetector, threshold: float) -> None:
+    points = torch.rand(1, 256, 3, generator=torch.Generator().manual_seed(0)) * torch.tensor([20.0, 2.0, 60.0])
+    with torch.inference_mode():
+        output = detector.model(points)
+        # Half of them, if not all.
+        threshold = float(output.scores[0].median()) if threshold else 0.0
+        found = dataclasses.replace(detector, score_threshold=threshold)._find(points, torch.device("cpu"))
+    confident = output.scores[0] > threshold
+    boxes, logits = output.boxes[0][confident], output.rcnn_cls[0, confident, 0]
+    stay = nms(boxes, logits, detector.nms_threshold, rotated=True)
+    assert len(stay) > 2
+    assert torch.equal(found[: len(stay)], torch.cat([boxes[stay], logits[stay, None]], dim=1))
+    assert found[len(stay) :].isnan().all()
 
 
 def test_an_empty_cloud_gives_an_empty_result(

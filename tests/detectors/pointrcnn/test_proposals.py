@@ -1,10 +1,15 @@
 """Proposals: quotas of near and far, what fills up, which overlap counts."""
 
+import hypothesis
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
 from pseudolidar.detectors.pointrcnn.rpn import ProposalSettings, propose
+from pseudolidar.ops import nms
+from tests.ops.box_scenes import random_boxes
 
 SETTINGS = ProposalSettings(nms_pre=40, nms_post=10, nms_threshold=0.5, rotated=False)
 
@@ -79,6 +84,46 @@ def test_only_the_best_are_considered() -> None:
     (rois,) = propose(boxes[None], falling(len(boxes))[None], settings)
     assert [float(z) for z in rois[:3, 2]] == [10, 10, 60]
     assert (rois[3:] == 0).all()
+
+
+def plain(boxes: Tensor, scores: Tensor, settings: ProposalSettings) -> Tensor:
+    """RoIs (nms_post, 7) of one scene, with shapes that depend on the data."""
+    best_first = boxes[scores.argsort(descending=True, stable=True)]
+    falling = torch.arange(len(boxes), 0, -1.0)
+    depth = best_first[:, 2]
+    near, far = torch.nonzero((depth > 0) & (depth <= 40))[:, 0], torch.nonzero((depth > 40) & (depth <= 80))[:, 0]
+    pre, post = int(settings.nms_pre * 0.7), int(settings.nms_post * 0.7)
+    far = far if len(far) else near[pre:]
+    rois = torch.zeros(settings.nms_post, 7)
+    filled = 0
+    for index, most in ((near[:pre], post), (far[: settings.nms_pre - pre], settings.nms_post - post)):
+        if most:
+            stay = nms(best_first[index], falling[index], settings.nms_threshold, settings.rotated, most)
+            rois[filled : filled + len(stay)] = best_first[index[stay]]
+            filled += len(stay)
+    return rois
+
+
+@hypothesis.settings(deadline=None, max_examples=100)
+@given(
+    st.integers(0, 2**31),
+    st.integers(1, 3),
+    st.integers(1, 120),
+    st.sampled_from([40.0, 85.0, 300.0]),
+    st.sampled_from([(1, 1), (10, 3), (60, 20), (500, 40)]),
+    st.booleans(),
+)
+def test_all_scenes_at_once_as_each_alone(
+    seed: int, scenes: int, count: int, depth: float, most: tuple[int, int], rotated: bool
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    boxes = torch.stack([random_boxes(count, generator, 20).float() for _ in range(scenes)])
+    boxes[..., 2] = depth * (torch.rand(scenes, count, generator=generator) - 0.1)
+    # Few levels: many scores are equal.
+    scores = torch.randint(-3, 9, (scenes, count), generator=generator).float()
+    settings = ProposalSettings(*most, 0.3, rotated)
+    expected = torch.stack([plain(*scene, settings) for scene in zip(boxes, scores, strict=True)])
+    assert torch.equal(propose(boxes, scores, settings), expected)
 
 
 def test_headings_count_where_they_are_asked_for() -> None:

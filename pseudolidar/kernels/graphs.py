@@ -1,0 +1,46 @@
+"""CUDA graphs: all kernels of a function, recorded once and then started together."""
+
+import threading
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+
+class RecordedKernels:
+    """A function of a tensor on a GPU or, called as it is, on a processor; there its result comes back to the host.
+
+    On a GPU it may take longer to start hundreds of kernels than to run them. So they are recorded at the first call
+    for each shape, and replayed from then on, in the memory where they were: callers take turns. The function must not
+    wait for the GPU, nor depend on anything but its argument that changes later.
+    """
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        self.function = function
+        self._recorded: dict[torch.Size, tuple[torch.cuda.CUDAGraph, Tensor, Tensor]] = {}
+        self._turn = threading.Lock()
+
+    def __call__(self, values: Tensor, device: torch.device) -> Tensor:
+        """The function of `values`, which lie on the host, computed on `device`."""
+        if device.type != "cuda":
+            return self.function(values.to(device)).cpu()
+        with self._turn, torch.cuda.device(device):
+            if values.shape not in self._recorded:
+                self._recorded[values.shape] = self._record(values.to(device))
+            graph, given, found = self._recorded[values.shape]
+            given.copy_(values)
+            graph.replay()
+            return found.cpu()
+
+    def _record(self, given: Tensor) -> tuple[torch.cuda.CUDAGraph, Tensor, Tensor]:
+        # Once before, on a stream of its own as CUDA asks: kernels are compiled, libraries loaded.
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            self.function(given)
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        # What other threads do meanwhile, with other networks, is their own affair.
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            found = self.function(given)
+        return graph, given, found

@@ -171,7 +171,7 @@ class SetAbstraction(nn.Module):
             relative = group(points, index) - centres[:, :, None]
             rows = _coordinate_product(relative.flatten(0, 2), matrix, bias)
             if products is not None:
-                rows = rows + group(products, index).flatten(0, 2)
+                rows += group(products, index).flatten(0, 2)
             return _max_of_each(mlp.after_first_product(rows), neighbours).view(*centres.shape[:2], -1)
 
         # Neighbours that are there, those of all centres of all scenes one after the other.
@@ -234,8 +234,10 @@ class FeaturePropagation(nn.Module):
 def _max_of_each(rows: Tensor, count: int) -> Tensor:
     """The maximum over each `count` rows that follow each other: (G * count, C) -> (G, C)."""
     if rows.device.type != "cpu":
-        # A third of the time of a kernel that knows of segments of any length.
-        return rows.view(-1, count, rows.shape[1]).max(dim=1).values
+        # A third of the time of a kernel that knows of segments of any length. Where no gradient is to go to the first
+        # maximum, it need not be known which that is.
+        groups = rows.view(-1, count, rows.shape[1])
+        return groups.max(dim=1).values if rows.requires_grad else groups.amax(dim=1)
     starts = torch.arange(0, len(rows) + 1, count, device=rows.device)
     pooled: Tensor = segment_max(rows, starts)
     return pooled

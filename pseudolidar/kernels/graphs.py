@@ -1,6 +1,7 @@
 """CUDA graphs: all kernels of a function, recorded once and then started together."""
 
 import threading
+import warnings
 from collections.abc import Callable
 
 import torch
@@ -17,7 +18,7 @@ class RecordedKernels:
 
     def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
         self.function = function
-        self._recorded: dict[torch.Size, tuple[torch.cuda.CUDAGraph, Tensor, Tensor]] = {}
+        self._recorded: dict[torch.Size, tuple[torch.cuda.CUDAGraph, Tensor, Tensor] | None] = {}
         self._turn = threading.Lock()
 
     def __call__(self, values: Tensor, device: torch.device) -> Tensor:
@@ -27,12 +28,16 @@ class RecordedKernels:
         with self._turn, torch.cuda.device(device):
             if values.shape not in self._recorded:
                 self._recorded[values.shape] = self._record(values.to(device))
-            graph, given, found = self._recorded[values.shape]
+            recorded = self._recorded[values.shape]
+            if recorded is None:
+                return self.function(values.to(device)).cpu()
+            graph, given, found = recorded
             given.copy_(values)
             graph.replay()
             return found.cpu()
 
-    def _record(self, given: Tensor) -> tuple[torch.cuda.CUDAGraph, Tensor, Tensor]:
+    def _record(self, given: Tensor) -> tuple[torch.cuda.CUDAGraph, Tensor, Tensor] | None:
+        """The graph, and where its argument and its result lie; None, and a warning, where nothing can be recorded."""
         # Once before, on a stream of its own as CUDA asks: kernels are compiled, libraries loaded.
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
@@ -40,7 +45,11 @@ class RecordedKernels:
             self.function(given)
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
-        # What other threads do meanwhile, with other networks, is their own affair.
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-            found = self.function(given)
+        try:
+            # What other threads do meanwhile, with other networks, is their own affair.
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+                found = self.function(given)
+        except RuntimeError as error:
+            warnings.warn(f"CUDA records no graph of the kernels, each is started alone: {error}", stacklevel=3)
+            return None
         return graph, given, found

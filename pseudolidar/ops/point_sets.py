@@ -96,7 +96,7 @@ _furthest_point_sample = operator(
     reference.furthest_point_sample,
     lambda points, count: points.new_empty((len(points), count), dtype=torch.int64),
     searches_cpu.furthest_point_sample,
-    _CUDA,
+    "pseudolidar.ops.sampling_cuda",
 )
 _ball_query = operator(
     reference.ball_query,

@@ -14,6 +14,7 @@ ADVERSARIAL = (
     "not finite",
     "first not finite",
     "huge",
+    "tiny",
 )
 
 
@@ -49,6 +50,9 @@ def adversarial_cloud(kind: str, count: int = 300) -> Tensor:
     elif kind == "huge":
         # Some of the squares overflow.
         points *= 1e18
+    elif kind == "tiny":
+        # Squares are subnormal, or 0.
+        points *= 1e-21
     else:
         raise ValueError(f"kind: found {kind!r}, expected one of {', '.join(ADVERSARIAL)}")
     return points

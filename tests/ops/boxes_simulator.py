@@ -20,6 +20,13 @@ pytestmark = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def few_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The simulator's are slow to start."""
+    monkeypatch.setattr(cuda, "_COLLECTING_THREADS", 8)
+    monkeypatch.setattr(cuda, "_KEEPING_THREADS", 64)
+
+
 def test_this_is_the_simulator() -> None:
     assert numba.config.ENABLE_CUDASIM
 
@@ -74,13 +81,12 @@ def test_points_and_regions() -> None:
             assert torch.equal(ours, expected)
 
 
-def test_regions_of_more_points_than_threads_take_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cuda, "_COLLECTING_THREADS", 32)
-    # 33 words of a mask and a part of one.
-    points = crowded_points(1, 2140, torch.Generator().manual_seed(4))
+def test_regions_of_more_points_than_threads_take_at_once() -> None:
+    # 17 words of a mask and a part of one.
+    points = crowded_points(1, 1140, torch.Generator().manual_seed(4))
     boxes = random_boxes(2, torch.Generator().manual_seed(5), 3).float()[None]
     boxes[0, 0, 3:6] = 100
-    for count in (30, 2200):
+    for count in (30, 1200):
         found, expected = cuda.roi_pool_points(points, boxes, count), reference.roi_pool_points(points, boxes, count)
         assert torch.equal(found[0], expected[0]) and torch.equal(found[1], expected[1])
 

@@ -21,6 +21,7 @@ from pseudolidar.training import (
     TrainingRun,
     TrainingSettings,
     TrainingTask,
+    adam,
     arithmetic_of,
     fit,
     one_cycle,
@@ -56,6 +57,7 @@ class StereoTraining(TrainingSettings):
         learning_rate: the highest.
         schedule: `one_cycle`, or `step`: a tenth from each of the `milestones` (steps) on.
         weight_decay: of AdamW.
+        compile: the network by `torch.compile`, which takes minutes at the start.
         max_gradient_norm: gradients of a larger norm are scaled down to it; None leaves them alone.
     """
 
@@ -83,6 +85,7 @@ class StereoTraining(TrainingSettings):
     weight_decay: float
     max_gradient_norm: float | None
     checkpointing: bool
+    compile: bool
 
     def __post_init__(self) -> None:
         choices = {
@@ -149,15 +152,13 @@ def fit_stereo(
     learning_rate_at = step_decay(settings.learning_rate, settings.milestones)
     if settings.schedule == "one_cycle":
         learning_rate_at = one_cycle(settings.learning_rate, settings.steps)
-    optimizer: torch.optim.Optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
-    if settings.optimizer == "adamw":
-        optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    decay = settings.weight_decay if settings.optimizer == "adamw" else None
     task = TrainingTask(
         model=model,
         batches=batches,
         compute_loss=compute_loss,
         steps=settings.steps,
-        optimizer=optimizer,
+        optimizer=adam(model.parameters(), settings.learning_rate, settings.device, decay),
         learning_rate_at=learning_rate_at,
         record=record,
         description=f"training {run.checkpoint.stem}",
@@ -237,4 +238,6 @@ def initial_network(settings: StereoTraining, init: Path | None, seed: int) -> P
             start_comparing(model)
         channels_last(model)
     model.checkpointing = settings.checkpointing
+    if settings.compile:
+        model.compile()
     return model

@@ -18,6 +18,7 @@ from pseudolidar.kitti import ObjectDataset
 from pseudolidar.training import (
     TrainingRun,
     TrainingTask,
+    adam,
     fit,
     is_finished,
     load_plain,
@@ -73,7 +74,7 @@ def train_detector2d(settings: Detector2dTraining, dataset: ObjectDataset, run: 
         batches=Boxes2dBatches(settings, dataset, run.seed),
         compute_loss=batch_loss,
         steps=settings.steps,
-        optimizer=torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay),
+        optimizer=adam(model.parameters(), settings.learning_rate, settings.device, settings.weight_decay),
         learning_rate_at=one_cycle(settings.learning_rate, settings.steps),
         record=record,
         description=f"2D detector ({', '.join(settings.classes)})",

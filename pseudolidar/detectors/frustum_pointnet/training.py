@@ -24,6 +24,7 @@ from pseudolidar.kitti import ObjectDataset
 from pseudolidar.training import (
     TrainingRun,
     TrainingTask,
+    adam,
     fit,
     is_finished,
     one_cycle,
@@ -77,7 +78,7 @@ def train_frustum_pointnet(
         batches=FrustumBatches(samples, settings, run.seed),
         compute_loss=batch_loss,
         steps=settings.steps,
-        optimizer=torch.optim.Adam(model.parameters(), lr=settings.learning_rate),
+        optimizer=adam(model.parameters(), settings.learning_rate, settings.device),
         learning_rate_at=one_cycle(settings.learning_rate, settings.steps),
         record=record,
         description=f"frustum network ({names})",

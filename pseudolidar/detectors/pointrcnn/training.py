@@ -22,6 +22,7 @@ from pseudolidar.training import (
     TrainingRun,
     TrainingSettings,
     TrainingTask,
+    adam,
     fit,
     is_finished,
     one_cycle,
@@ -155,4 +156,4 @@ def rpn_path(checkpoint: Path) -> Path:
 
 
 def _optimizer(part: torch.nn.Module, settings: PointRCNNTraining) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(part.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    return adam(part.parameters(), settings.learning_rate, settings.device, settings.weight_decay)

@@ -27,21 +27,24 @@ def overlapped(
     disk and work for other processes do. No more than `2 * threads` items are read ahead, as many wait to be written.
 
     The first error ends it: of an item that can't be read or computed when its turn comes, so that all before it are
-    written; of one that can't be written after the item that is being computed. What was computed is still written,
-    after Ctrl-C too.
+    written; of one that can't be written after the item that is being computed. Ctrl-C ends it as soon as what is being
+    written is written.
     """
-    readers = ThreadPoolExecutor(threads)
+    readers, writers = ThreadPoolExecutor(threads), ThreadPoolExecutor(threads)
     try:
-        with ThreadPoolExecutor(threads) as writers:
-            writing = deque[Future[None]]()
-            for item, given in track(_read_ahead(items, read, readers, 2 * threads), description, len(items)):
-                writing.append(writers.submit(write, item, compute(item, given)))
-                while writing and (writing[0].done() or len(writing) > 2 * threads):
-                    writing.popleft().result()
-            for future in writing:
-                future.result()
+        writing = deque[Future[None]]()
+        for item, given in track(_read_ahead(items, read, readers, 2 * threads), description, len(items)):
+            writing.append(writers.submit(write, item, compute(item, given)))
+            while writing and (writing[0].done() or len(writing) > 2 * threads):
+                writing.popleft().result()
+        for future in writing:
+            future.result()
+    except Exception:
+        writers.shutdown()
+        raise
     finally:
-        readers.shutdown(cancel_futures=True)
+        for pool in (readers, writers):
+            pool.shutdown(cancel_futures=True)
 
 
 def _read_ahead(

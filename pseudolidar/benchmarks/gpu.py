@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Iterator
 from functools import partial
+from importlib import import_module
 
 import torch
 import torchvision
@@ -10,7 +11,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from pseudolidar.benchmarks.cloud import HEIGHT, WIDTH, kitti_like_calibration, street_disparity
-from pseudolidar.benchmarks.gpu_measure import Limits, copy_rate, gpu_table, product_rate
+from pseudolidar.benchmarks.gpu_measure import Limits, copy_rate, gpu_table, kernel_table, product_rate
 from pseudolidar.benchmarks.point_sets import street_points
 from pseudolidar.benchmarks.pointrcnn import published_arithmetic
 from pseudolidar.benchmarks.psmnet import PlainPSMNet
@@ -20,6 +21,8 @@ from pseudolidar.cloud.grid import grid_cells
 from pseudolidar.detectors.pointnet2 import fold_batch_norm
 from pseudolidar.detectors.pointrcnn import PointRCNN
 from pseudolidar.files import InputError
+from pseudolidar.kernels.cuda import cuda_kernels_run
+from pseudolidar.kernels.graphs import RecordedKernels
 from pseudolidar.ops import (
     ball_query,
     bev_iou,
@@ -83,19 +86,13 @@ def point_set_tables(limits: Limits, repetitions: int) -> Iterator[Table]:
     def with_gradient(gathered: Callable[[], Tensor]) -> object:
         return torch.autograd.grad(gathered(), features, rows)
 
-    yield table(
-        f"Furthest point sampling: {POINTS} -> {CENTRES} points",
-        limits.pairs(POINTS * CENTRES),
-        {
-            _PLAIN: lambda: reference.furthest_point_sample(cloud, CENTRES),
-            _OURS: lambda: furthest_point_sample(cloud, CENTRES),
-        },
-    )
-    yield table(
-        "Furthest point sampling: 64 x 512 -> 128 points",
-        limits.pairs(64 * 512 * 128),
-        {_PLAIN: lambda: reference.furthest_point_sample(small, 128), _OURS: lambda: furthest_point_sample(small, 128)},
-    )
+    for points, count in ((cloud, CENTRES), (small, 128)):
+        scenes, number, _ = points.shape
+        yield table(
+            f"Furthest point sampling: {scenes} x {number} -> {count} points",
+            f"{limits.pairs(scenes * number * count)}; {_sampled_alike(points, count)}",
+            _samplings(points, count),
+        )
     for radius in (0.1, 1.0):
         yield table(
             f"Ball query: {CENTRES} centres in {POINTS} points, {radius} m, {NEIGHBOURS} neighbours",
@@ -132,6 +129,23 @@ def point_set_tables(limits: Limits, repetitions: int) -> Iterator[Table]:
             _OURS: lambda: segment_max(rows[0], starts),
         },
     )
+
+
+def _samplings(points: Tensor, count: int) -> dict[str, Callable[[], object]]:
+    contenders: dict[str, Callable[[], object]] = {
+        _PLAIN: lambda: point_sets_reference.furthest_point_sample(points, count),
+        _OURS: lambda: furthest_point_sample(points, count),
+        "the processor, and copies": lambda: furthest_point_sample(points.cpu(), count).cuda(),
+    }
+    if cuda_kernels_run():
+        sample = import_module("pseudolidar.ops.sampling_cuda").sample
+        contenders |= {f"pseudolidar, {warps} warps": partial(sample, points, count, warps) for warps in (4, 8, 16, 32)}
+    return contenders
+
+
+def _sampled_alike(points: Tensor, count: int) -> str:
+    same = torch.equal(furthest_point_sample(points, count).cpu(), furthest_point_sample(points.cpu(), count))
+    return f"indices {'equal to' if same else 'DIFFERENT from'} the processor's"
 
 
 def box_tables(limits: Limits, repetitions: int) -> Iterator[Table]:
@@ -215,7 +229,7 @@ def cloud_tables(limits: Limits, repetitions: int) -> Iterator[Table]:
 def network_tables(limits: Limits, repetitions: int) -> Iterator[Table]:
     """PointRCNN on a scene, PSMNet on a pair of KITTI's size and in training; random weights."""
     torch.manual_seed(0)
-    yield _pointrcnn(limits, repetitions)
+    yield from _pointrcnn(limits, repetitions)
     yield _stereo_inference(repetitions)
     for batch in (4, 12):
         yield _stereo_training(batch, max(1, repetitions // 4))
@@ -281,7 +295,7 @@ def _stereo_training(batch: int, repetitions: int) -> Table:
     )
 
 
-def _pointrcnn(limits: Limits, repetitions: int) -> Table:
+def _pointrcnn(limits: Limits, repetitions: int) -> Iterator[Table]:
     published = PointRCNN().eval().cuda()
     model = copy.deepcopy(published)
     fold_batch_norm(model)
@@ -295,12 +309,16 @@ def _pointrcnn(limits: Limits, repetitions: int) -> Table:
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
         model(scene)
     limit_s = counter.get_total_flops() / limits.rate
+    recorded, on_host = RecordedKernels(lambda cloud: model.both_stages(cloud).boxes), scene.cpu()
     contenders = {
         "layers as published": lambda: by(lambda cloud: published_arithmetic(published, cloud)),
         _OURS: lambda: by(model),
+        "pseudolidar, recorded; copies too": lambda: by(lambda cloud: recorded(on_host, cloud.device)),
+        "pseudolidar, RPN alone": lambda: by(model.rpn),
     }
     note = f"limit {limit_s * 1e3:.2f} ms: our operations at the rate of a float32 matrix product"
-    return gpu_table(repetitions, f"PointRCNN, one frame: {POINTS} points", note, contenders)
+    yield gpu_table(repetitions, f"PointRCNN, one frame: {POINTS} points", note, contenders)
+    yield kernel_table("PointRCNN, one frame: the kernels that take longest", contenders[_OURS])
 
 
 def street_boxes(count: int, random: torch.Generator) -> Tensor:

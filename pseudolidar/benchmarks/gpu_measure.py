@@ -1,11 +1,14 @@
 """Time and memory on an NVIDIA GPU, by its own clock, and what the card allows at most."""
 
 import statistics
+import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
+from torch.autograd import DeviceType
+from torch.profiler import ProfilerActivity, profile
 
 from pseudolidar.tables import Row, Table
 
@@ -46,6 +49,39 @@ def gpu_table(repetitions: int, title: str, note: str, contenders: Calls) -> Tab
         (("", "ms", "time / first", "times faster", "peak MiB"),),
         tuple(rows),
         (note,),
+    )
+
+
+def kernel_table(title: str, call: Callable[[], object], most: int = 15) -> Table:
+    """How long a call's kernels keep the GPU busy, by the profiler, and how long the host takes to start them."""
+    for _ in range(2):
+        call()
+    torch.cuda.synchronize()
+    start = time.perf_counter()
+    call()
+    host_seconds = time.perf_counter() - start
+    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiler:
+        call()
+        torch.cuda.synchronize()
+    kernels = [event for event in profiler.key_averages() if event.device_type == DeviceType.CUDA]
+    kernels.sort(key=lambda event: -event.self_device_time_total)
+    total = sum(event.self_device_time_total for event in kernels) / 1e3
+    started = sum(event.count for event in kernels)
+    return Table(
+        title,
+        (("", "times", "ms", "%"),),
+        tuple(
+            Row(
+                (
+                    event.key[:80],
+                    event.count,
+                    event.self_device_time_total / 1e3,
+                    event.self_device_time_total / total / 10,
+                )
+            )
+            for event in kernels[:most]
+        ),
+        (f"All {started}: {total:.2f} ms on the GPU; the host came back after {host_seconds * 1e3:.2f} ms.",),
     )
 
 

@@ -9,16 +9,17 @@ from torch import Tensor
 
 
 class RecordedKernels:
-    """A function of a tensor on a GPU or, called as it is, on a processor; there its result comes back to the host.
+    """A function of one tensor, computed on a GPU from a tensor on the host, to where its result comes back.
 
-    On a GPU it may take longer to start hundreds of kernels than to run them. So they are recorded at the first call
-    for each shape, and replayed from then on, in the memory where they were: callers take turns. The function must not
-    wait for the GPU, nor depend on anything but its argument that changes later.
+    To start hundreds of kernels may take longer than to run them. So they are recorded at the first call for each shape
+    and replayed from then on, in the memory where they were: callers take turns. The function must not wait for the
+    GPU, and what it reads beside its argument, such as weights, must stay where it is. On a processor it is called as
+    it is.
     """
 
     def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
         self.function = function
-        self._recorded: dict[torch.Size, tuple[torch.cuda.CUDAGraph, Tensor, Tensor] | None] = {}
+        self.recorded: dict[torch.Size, tuple[torch.cuda.CUDAGraph, Tensor, Tensor] | None] = {}
         self._turn = threading.Lock()
 
     def __call__(self, values: Tensor, device: torch.device) -> Tensor:
@@ -26,9 +27,9 @@ class RecordedKernels:
         if device.type != "cuda":
             return self.function(values.to(device)).cpu()
         with self._turn, torch.cuda.device(device):
-            if values.shape not in self._recorded:
-                self._recorded[values.shape] = self._record(values.to(device))
-            recorded = self._recorded[values.shape]
+            if values.shape not in self.recorded:
+                self.recorded[values.shape] = self._record(values.to(device))
+            recorded = self.recorded[values.shape]
             if recorded is None:
                 return self.function(values.to(device)).cpu()
             graph, given, found = recorded

@@ -176,6 +176,7 @@ def test_pointrcnns_kernels_are_recorded_and_replayed() -> None:
         expected = [detector._find.function(scene.cuda()).cpu() for scene in scenes]
     for number in (0, 1, 2, 3, 0):
         assert torch.equal(find(number).nan_to_num(), expected[number].nan_to_num())
+    assert len(detector._find.recorded) == 2 and None not in detector._find.recorded.values()
     # From several threads, each in its turn.
     with ThreadPoolExecutor(4) as pool:
         for number, found in enumerate(pool.map(find, [0, 1, 2, 3] * 5)):

@@ -48,6 +48,18 @@ def test_scenes_as_large_as_they_come(count: int) -> None:
     assert_same(three_nearest(points.cuda(), centres.cuda()), three_nearest(points, centres))
 
 
+@pytest.mark.parametrize("warps", [1, 3, 8, 16, 32])
+@pytest.mark.parametrize("count", [33, 512, 700, 16_384, 20_000])
+def test_sampling_by_any_number_of_warps(warps: int, count: int) -> None:
+    from pseudolidar.ops.sampling_cuda import _samples_as_the_processor, sample
+
+    assert _samples_as_the_processor()
+    points = random_cloud(count, 2, count)
+    # Many are equally far.
+    points[1] = (points[1] / 2).round()
+    assert_same((sample(points.cuda(), 300, warps),), (furthest_point_sample(points, 300),))
+
+
 @pytest.mark.parametrize("kind", ADVERSARIAL)
 def test_adversarial_clouds(kind: str) -> None:
     points = adversarial_cloud(kind)

@@ -11,7 +11,7 @@ from pseudolidar.files import InputError
 
 _NAMES = (
     "cloud", "coverage", "evaluation", "frusta", "gpu", "inference", "pipeline", "point_sets",
-    "pointrcnn", "psmnet", "updates",
+    "pointrcnn", "psmnet", "training", "updates",
 )  # fmt: skip
 
 

@@ -69,8 +69,8 @@ def main(
 
 def random_models(folder: Path, stereo: str, detector: str, device: str, precision: Any) -> Models:
     """A folder of two networks as untrained checkpoints, and the models in it."""
-    of_stereo: StereoTraining = _settings_of(f"stereo/{stereo}", loss="disparity")
-    of_detector: PointRCNNTraining = _settings_of(f"detector/{detector}")
+    of_stereo: StereoTraining = settings_of(f"stereo/{stereo}", loss="disparity")
+    of_detector: PointRCNNTraining = settings_of(f"detector/{detector}")
     shapes = ("backbone", "rcnn", "proposals")
     network: dict[str, Any] = {name: dataclasses.asdict(getattr(of_detector, name)) for name in shapes}
     network |= {"mean_size_m": list(MEAN_SIZES_M["Car"])}
@@ -91,7 +91,8 @@ def random_models(folder: Path, stereo: str, detector: str, device: str, precisi
     return Models.from_folder(folder / "models", device=device, precision=precision)
 
 
-def _settings_of(option: str, **missing: str) -> Any:
+def settings_of(option: str, **missing: str) -> Any:
+    """The settings of a file of configs/, such as stereo/slim, with those that it leaves to the user."""
     with hydra.initialize_config_dir(str(CONFIGS), version_base="1.3"):
         config = hydra.compose(option)[option.partition("/")[0]]
     return conform(OmegaConf.to_container(OmegaConf.merge(config, missing), resolve=True), object, option)

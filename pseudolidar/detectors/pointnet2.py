@@ -48,9 +48,14 @@ class SharedLayer(nn.Module):
 
     def forward(self, rows: Tensor) -> Tensor:
         """(..., inner) -> (..., outer)."""
-        # As a matrix: autograd copies what is changed in place through a view.
-        matrix = self.finish(functional.linear(rows.flatten(0, -2), *self.affine()))
-        return matrix.view(*rows.shape[:-1], -1)
+        (matrix, bias), flat = self.affine(), rows.flatten(0, -2)
+        if self.relu and bias is not None and not torch.is_grad_enabled():
+            # The same numbers; on a GPU without one more way through the memory for ReLU. It has no gradient.
+            finished = torch._addmm_activation(bias, flat, matrix.T)
+        else:
+            # As a matrix: autograd copies what is changed in place through a view.
+            finished = self.finish(functional.linear(flat, matrix, bias))
+        return finished.view(*rows.shape[:-1], -1)
 
 
 @torch.no_grad()

@@ -190,6 +190,13 @@ def test_folded_batch_norm_keeps_the_bits(batch_norm: bool) -> None:
     fold_batch_norm(network)
     assert not any(isinstance(part, nn.BatchNorm1d) for part in network.modules())
     assert torch.equal(run(), expected)
+    with torch.no_grad():
+        # Other operators, of which no gradient is asked.
+        assert torch.equal(run(), expected)
+    with torch.autocast("cpu", torch.bfloat16):
+        reduced = run()
+        with torch.no_grad():
+            assert torch.equal(run(), reduced)
 
 
 @pytest.mark.parametrize("centres", [1, 5, None])

@@ -9,7 +9,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from pseudolidar.files import FileError, is_first_process, write_file
+from pseudolidar.files import UserError, is_first_process, write_file
 from pseudolidar.tables import print_tables
 from pseudolidar.training import metrics_path, read_metrics, validation_path
 from pseudolidar.viewing import Report, TrainingCurves, save_figure, tables_of, training_figure, write_report
@@ -41,17 +41,18 @@ def curves_path(checkpoint: Path) -> Path:
 
 
 @contextmanager
-def plotted_curves(checkpoint: Path, plot: bool) -> Iterator[None]:
+def plotted_curves(checkpoint: Path, plot: bool, *phases: Path) -> Iterator[None]:
     """Draw the curves (`curves_path`) of a training in this context, by the first process, unless there was none.
 
-    A disk that is full is said, no more.
+    Beside them those of the `phases` before, by their checkpoints. A disk that is full is said, no more.
     """
     before = _written_at(metrics_path(checkpoint))
     yield
     if plot and is_first_process() and _written_at(metrics_path(checkpoint)) != before:
         try:
-            save_figure(training_figure({checkpoint.stem: training_curves(checkpoint)}), curves_path(checkpoint))
-        except FileError as error:
+            runs = {path.stem: training_curves(path) for path in (*phases, checkpoint)}
+            save_figure(training_figure(runs), curves_path(checkpoint))
+        except UserError as error:
             logger.warning("%s; there is no picture of the curves", error)
 
 

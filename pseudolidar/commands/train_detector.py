@@ -9,7 +9,7 @@ from pathlib import Path
 from pseudolidar.commands.outputs import plotted_curves
 from pseudolidar.detectors import train_detector
 from pseudolidar.detectors.frustum_pointnet import FrustumTraining
-from pseudolidar.detectors.pointrcnn import PointRCNNTraining
+from pseudolidar.detectors.pointrcnn import PointRCNNTraining, rpn_path
 from pseudolidar.files import is_first_process
 from pseudolidar.kitti import ObjectDataset
 from pseudolidar.training import Logger, TrainingRun, Validation
@@ -37,7 +37,8 @@ def main(
     if device is not None:
         training = dataclasses.replace(training, device=device)
     run = TrainingRun(output, seed, overwrite, logger=logger, validation=validation)
-    with plotted_curves(output, plot):
+    phases = [rpn_path(output)] if isinstance(training, PointRCNNTraining) and not training.joint else []
+    with plotted_curves(output, plot, *phases):
         train_detector(training, dataset, clouds, names, run, max_depth)
     if is_first_process():
         print(f"model: {output}")

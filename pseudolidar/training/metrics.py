@@ -2,23 +2,24 @@
 
 import csv
 import errno
-import hashlib
 import io
 import logging
 import math
 import os
 import resource
+import secrets
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 
-from pseudolidar.files import FormatError, InputError, read_lines
+from pseudolidar.files import FormatError, InputError, read_bytes, write_file
 
 logger = logging.getLogger(__name__)
 
@@ -40,18 +41,21 @@ class MetricsFile:
 
     Args:
         path: of the file; its first column is `step`.
-        steps: rows of later steps go; 0: a new file.
+        steps: rows of later steps go; 0: there is no file until the first row is written.
     """
 
     def __init__(self, path: Path, steps: int) -> None:
         self.path = path
         self._rows: list[Metrics] = []
-        self._columns: list[str] | None = None
+        self._columns: list[str] = []
         self._end = 0
         self._written_at = time.monotonic()
-        self._has_failed = False
-        if steps:
-            self._keep(steps)
+        self._is_failing = False
+        with self._said():
+            if steps:
+                self._keep(steps)
+            else:
+                path.unlink(missing_ok=True)
 
     def add(self, row: Metrics) -> None:
         """Add a row, which has the columns of the first."""
@@ -64,43 +68,55 @@ class MetricsFile:
         self._written_at = time.monotonic()
         if not self._rows:
             return
-        text = io.StringIO()
-        columns = self._columns or list(self._rows[0])
-        rows = csv.DictWriter(text, columns, restval="", extrasaction="ignore", lineterminator="\n")
-        if self._columns is None:
-            rows.writeheader()
-        rows.writerows({name: _written(value) for name, value in row.items()} for row in self._rows)
-        content = text.getvalue().encode()
-        try:
+        with self._said():
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("r+b" if self._columns is not None else "wb", buffering=0) as file:
+            # Opened for reading and writing where it is, or made.
+            with open(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0) as file:
+                # A file that somebody took away, or cut, begins anew.
+                if file.seek(0, os.SEEK_END) < self._end:
+                    self._end = 0
+                if self._end == 0:
+                    self._columns = list(self._rows[0])
+                content = self._text(with_header=self._end == 0)
                 # Behind the last whole row: an attempt that failed may have left a part of one.
                 file.truncate(self._end)
                 file.seek(self._end)
-                written = file.write(content)
-                if written < len(content):
+                if file.write(content) < len(content):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        except OSError as error:
-            if not self._has_failed:
-                logger.warning("%s: %s; the training goes on, its curves are kept in memory", self.path, error.strerror)
-            self._has_failed = True
-            return
-        self._columns, self._end, self._rows = columns, self._end + len(content), []
+            self._end += len(content)
+            self._rows = []
+            self._is_failing = False
+
+    def _text(self, with_header: bool) -> bytes:
+        text = io.StringIO()
+        rows = csv.DictWriter(text, self._columns, restval="", extrasaction="ignore", lineterminator="\n")
+        if with_header:
+            rows.writeheader()
+        rows.writerows({name: _written(value) for name, value in row.items()} for row in self._rows)
+        return text.getvalue().encode()
 
     def _keep(self, steps: int) -> None:
         """Find the end of the last row up to `steps`; a file that is gone or broken begins anew."""
-        try:
-            lines = self.path.read_bytes().splitlines(keepends=True)
-        except OSError:
+        if not self.path.exists():
             return
-        if not lines or not lines[0].startswith(b"step,"):
+        header, *lines = self.path.read_bytes().splitlines(keepends=True) or [b""]
+        if not (header.startswith(b"step,") and header.endswith(b"\n")):
             return
-        self._columns, self._end = lines[0].decode().strip().split(","), len(lines[0])
-        for line in lines[1:]:
+        self._columns, self._end = header.decode(errors="replace").strip().split(","), len(header)
+        for line in lines:
             step = line.partition(b",")[0]
             if not line.endswith(b"\n") or not step.isdigit() or int(step) > steps:
                 break
             self._end += len(line)
+
+    @contextmanager
+    def _said(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if not self._is_failing:
+                logger.warning("%s: %s; the training goes on, its curves are kept in memory", self.path, error.strerror)
+            self._is_failing = True
 
 
 def _written(value: float) -> str:
@@ -120,25 +136,27 @@ def validation_path(checkpoint: Path) -> Path:
 def read_metrics(path: str | Path) -> dict[str, list[float]]:
     """The columns of a file that a training wrote, by name, NaN where a row has nothing; `step` comes first.
 
+    A last line without its end, of a training under way, is left out.
+
     Raises:
         FormatError: no such file, no row, or a row that is no numbers.
+        FileError: the system refuses to read it.
     """
     expected = "the numbers of a training, a line a step"
-    (_, header), *lines = read_lines(path, expected)
+    header, *lines = read_bytes(path, expected).rpartition(b"\n")[0].decode(errors="replace").split("\n")
     names = header.split(",")
-    columns: dict[str, list[float]] = {name: [] for name in names}
     if names[0] != "step" or not lines:
-        raise FormatError(path, "line 1", header[:80] if lines else "no row", expected)
-    for number, line in lines:
+        raise FormatError(path, "line 1", "no row" if names[0] == "step" else repr(header[:80]), expected)
+    rows = []
+    for number, line in enumerate(lines, start=2):
         try:
             values = [float(value or math.nan) for value in line.split(",")]
         except ValueError as error:
-            raise FormatError(path, f"line {number}", line[:80], f"{len(names)} numbers") from error
+            raise FormatError(path, f"line {number}", repr(line[:80]), f"{len(names)} numbers") from error
         if len(values) != len(names):
             raise FormatError(path, f"line {number}", f"{len(values)} numbers", f"{len(names)}, as in line 1")
-        for name, value in zip(names, values, strict=True):
-            columns[name].append(value)
-    return columns
+        rows.append(values)
+    return dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
 
 
 @runtime_checkable
@@ -161,65 +179,86 @@ class CsvLogger:
 
 @dataclass(frozen=True)
 class TensorBoardLogger:
-    """TensorBoard's event files in `folder`/NAME of the checkpoint; None: beside it, in `tensorboard`."""
+    """TensorBoard's event files in `folder`/NAME of the checkpoint; None: beside it, in `tensorboard`.
+
+    InputError where TensorBoard is not installed.
+    """
 
     folder: Path | None
 
+    def __post_init__(self) -> None:
+        _require_installed("tensorboard")
+
     @contextmanager
     def opened(self, checkpoint: Path, steps: int) -> Iterator[Callable[[int, Metrics], None]]:
-        """See `Logger`; InputError where TensorBoard is not installed."""
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError as error:
-            expected = "it installed (pip install tensorboard), or logger=csv"
-            raise InputError(f"logger: found no TensorBoard, expected {expected}") from error
+        """See `Logger`."""
+        from torch.utils.tensorboard import SummaryWriter
+
         folder = (self.folder or checkpoint.parent / "tensorboard") / checkpoint.name
-        # Steps that a run takes again are hidden.
-        writer = SummaryWriter(str(folder), purge_step=steps + 1 if steps else None)
+        # What is there of this step and later ones, from a run that was killed or replaced, is hidden.
+        writer = SummaryWriter(str(folder), purge_step=steps + 1)
+
+        def log(step: int, metrics: Metrics) -> None:
+            for name, value in metrics.items():
+                writer.add_scalar(name, value, step)
+            # What a killed run held back would be missing from its curves.
+            writer.flush()
+
         try:
-
-            def log(step: int, metrics: Metrics) -> None:
-                for name, value in metrics.items():
-                    writer.add_scalar(name, value, step)
-
             yield log
         finally:
-            writer.close()
+            # It fails where a write failed before, which was said then.
+            with suppress(OSError):
+                writer.close()
 
 
 @dataclass(frozen=True)
 class WandbLogger:
-    """Weights & Biases: a run of `project` with the checkpoint's name.
+    """Weights & Biases: a run of `project` with the checkpoint's name; InputError where wandb is not installed.
 
     Attributes:
         mode: `offline` (a folder `wandb` beside the checkpoint, for `wandb sync`) or `online`.
     """
 
     project: str
-    mode: str
+    mode: Literal["offline", "online"]
+
+    def __post_init__(self) -> None:
+        _require_installed("wandb")
 
     @contextmanager
     def opened(self, checkpoint: Path, steps: int) -> Iterator[Callable[[int, Metrics], None]]:
-        """See `Logger`; InputError where wandb is not installed."""
+        """See `Logger`; InputError where wandb refuses, not logged in for instance."""
+        import wandb
+
+        # A training that goes on goes on as the same run; a new one, even in the same place, is a new run.
+        known = checkpoint.parent / "wandb" / f"{checkpoint.name}.id"
+        if not (steps and known.exists()):
+            write_file(known, secrets.token_hex(8))
         try:
-            import wandb
-        except ImportError as error:
-            expected = "it installed (pip install wandb), or logger=csv"
-            raise InputError(f"logger: found no wandb, expected {expected}") from error
-        # The same place is the same run, which goes on.
-        number = hashlib.sha256(str(checkpoint.resolve()).encode()).hexdigest()[:16]
-        run = wandb.init(
-            project=self.project,
-            id=number,
-            name=checkpoint.name,
-            dir=str(checkpoint.parent),
-            mode=self.mode,
-            resume="allow",
-        )
+            run = wandb.init(
+                project=self.project,
+                id=known.read_text(),
+                name=checkpoint.name,
+                dir=str(checkpoint.parent),
+                mode=self.mode,
+                resume="allow" if self.mode == "online" else None,
+                # The terminal belongs to the progress bar.
+                settings=wandb.Settings(console="off"),
+            )
+        except wandb.Error as error:
+            raise InputError(f"logger: found wandb's answer '{error}', expected a run, or mode=offline") from error
         try:
             yield lambda step, metrics: run.log(dict(metrics), step=step)
         finally:
             run.finish()
+
+
+def _require_installed(package: str) -> None:
+    found = find_spec(package)
+    # A folder of that name, with what was logged, is no package.
+    if found is None or found.origin is None:
+        raise InputError(f"logger: found no {package}, expected it installed (pip install {package}), or logger=csv")
 
 
 class Curves:
@@ -228,7 +267,7 @@ class Curves:
     def __init__(self, log: Callable[[int, Metrics], None], checkpoint: Path, done: int) -> None:
         self._steps = MetricsFile(metrics_path(checkpoint), done)
         self._validations = MetricsFile(validation_path(checkpoint), done)
-        self._log = log
+        self._log: Callable[[int, Metrics], None] | None = log
         self._recent: list[Metrics] = []
 
     @classmethod
@@ -245,7 +284,7 @@ class Curves:
     def add(self, step: int, metrics: Metrics) -> str:
         """Add the numbers of a step; what to say beside the progress bar."""
         self._steps.add({"step": step, **metrics})
-        self._log(step, metrics)
+        self._tell(step, metrics)
         self._recent = [*self._recent[1 - _SMOOTHING_STEPS :], metrics]
         loss, rate, waiting = (
             sum(each[name] for each in self._recent) / len(self._recent) for name in ("loss", "items_per_s", "waiting")
@@ -256,12 +295,21 @@ class Curves:
         """Add the test losses after a step."""
         self._validations.add({"step": step, **measured})
         self._validations.write()
-        self._log(step, {f"validation/{name}": value for name, value in measured.items()})
+        self._tell(step, {f"validation/{name}": value for name, value in measured.items()})
 
     def write(self) -> None:
         """Write what was added since."""
         self._steps.write()
         self._validations.write()
+
+    def _tell(self, step: int, metrics: Metrics) -> None:
+        if self._log is None:
+            return
+        try:
+            self._log(step, metrics)
+        except Exception as error:  # Whatever another program's fault is, the training is worth more.
+            self._log = None
+            logger.warning("logger: %s at step %d; the training goes on without it", error, step)
 
 
 def peak_memory_mib(device: torch.device) -> float:

@@ -36,7 +36,16 @@ GREY_HEIGHTS = LinearSegmentedColormap.from_list("grey heights", ["#48525d", "#7
 UNKNOWN_RGB = (56, 56, 56)
 """Pixels without a disparity: a dark grey that the disparity colours don't contain."""
 
-_SOURCES = {"y": "y", "exact": "y", "lidar": "y", "u": "u", "u'": "u-prime", "u′": "u-prime", "u’": "u-prime"}
+_SOURCES = {
+    "y": "y",
+    "exact": "y",
+    "lidar": "y",
+    "u": "u",
+    "u'": "u-prime",
+    "u′": "u-prime",
+    "u’": "u-prime",
+    "u_prime": "u-prime",
+}
 _SPARE = ("third", "fourth", "fifth")
 
 
@@ -54,6 +63,16 @@ def source_colours(names: Iterable[str]) -> dict[str, str]:
             spare += 1
         colours[name] = THEME[key][0]
     return colours
+
+
+def source_lines(names: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Colour (`source_colours`) and line style of each source's curve; where colours run out, later ones are dashed."""
+    lines: dict[str, dict[str, str]] = {}
+    drawn: set[str] = set()
+    for name, colour in source_colours(names).items():
+        lines[name] = {"color": colour, "linestyle": "--" if colour in drawn else "-"}
+        drawn.add(colour)
+    return lines
 
 
 def rgb255(colour: str) -> tuple[int, int, int]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pseudolidar.statistics import Estimate
 from pseudolidar.viewing.canvas import Grid, drawing_style, plot_estimates
-from pseudolidar.viewing.colours import INK, PAPER, source_colours
+from pseudolidar.viewing.colours import INK, PAPER, source_colours, source_lines
 
 _LINE: dict[str, Any] = {"linewidth": 1.7, "marker": "o", "markersize": 3.2, "clip_on": False}
 _LONG_TITLE = 22
@@ -171,13 +171,7 @@ def _grid(columns: int) -> Grid:
 
 
 def _looks(names: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """How each curve is drawn; where there are more curves than colours, later ones are dashed."""
-    looks: dict[str, dict[str, Any]] = {}
-    drawn: set[str] = set()
-    for name, colour in source_colours(names).items():
-        looks[name] = {"color": colour, "linestyle": "--" if colour in drawn else "-", **_LINE}
-        drawn.add(colour)
-    return looks
+    return {name: {**line, **_LINE} for name, line in source_lines(names).items()}
 
 
 def _finish(axes: Axes, title: str, quantity: str, grid: Literal["both", "y"] = "both") -> None:

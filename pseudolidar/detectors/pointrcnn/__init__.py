@@ -6,7 +6,7 @@ from pseudolidar.detectors.pointrcnn.model import PointRCNN, PointRCNNOutput
 from pseudolidar.detectors.pointrcnn.rcnn import RCNNShape
 from pseudolidar.detectors.pointrcnn.rpn import BackboneShape, ProposalSettings
 from pseudolidar.detectors.pointrcnn.targets import RoISampling
-from pseudolidar.detectors.pointrcnn.training import PointRCNNTraining, train_pointrcnn
+from pseudolidar.detectors.pointrcnn.training import PointRCNNTraining, rpn_path, train_pointrcnn
 
 __all__ = [
     "BackboneShape",
@@ -18,5 +18,6 @@ __all__ = [
     "RCNNShape",
     "RoISampling",
     "SceneAugmentation",
+    "rpn_path",
     "train_pointrcnn",
 ]

@@ -1,5 +1,6 @@
 """The curves of trainings: loss and its terms, test losses, learning rate, speed and memory by step."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,7 +22,7 @@ _TITLES = {
     "learning_rate": "learning rate",
     "gradient_norm": "norm of the gradient",
     "items_per_s": "items a second",
-    "waiting": "waiting for data (% of the time)",
+    "waiting": "waiting for data (%)",
     "memory_mib": "memory (GiB)",
 }
 _UNITS = {"waiting": 100.0, "memory_mib": 2.0**-10}
@@ -36,9 +37,9 @@ _SMOOTHING = 0.012
 # Few enough to be seen one by one.
 _MARKED = 30
 # A curve that falls by more is drawn on a logarithmic scale.
-_LARGE_RATIO = 8.0
+_LARGE_RATIO = 5.0
 
-_GRID = Grid(4, gap_in=0.5, left_in=0.45, right_in=0.1, below_in=0.42)
+_LEFT_IN, _RIGHT_IN, _GAP_IN, _BELOW_IN = 0.45, 0.1, 0.5, 0.42
 _LOSS_IN, _PANEL_IN, _ROW_IN = 2.2, 1.3, 0.21
 _TICKS = [1, 2, 2.5, 5, 10]
 
@@ -88,17 +89,17 @@ def training_figure(runs: Mapping[str, TrainingCurves]) -> Figure:
     panels += [(name, True) for name in tests]
     panels += [(name, False) for name in _TITLES if name in columns]
     table_in = _ROW_IN * (1 + len(runs)) + 0.05
-    loss_row_in = _GRID.above_in + _LOSS_IN + _GRID.below_in
+    large = Grid(1 if decisive is None else 2, _GAP_IN, _LEFT_IN, _RIGHT_IN, below_in=_BELOW_IN)
+    # The number of columns that leaves fewer places empty.
+    small = dataclasses.replace(large, columns=min((4, 5), key=lambda columns: -len(panels) % columns))
+    top_in = table_in + large.above_in + _LOSS_IN + large.below_in
     with drawing_style():
-        figure, places = _GRID.figure(len(panels), _PANEL_IN, top_in=table_in + loss_row_in)
+        figure, places = small.figure(len(panels), _PANEL_IN, top_in=top_in)
         _draw_table(axes_at(figure, 0.0, 0.0, PAGE_WIDTH_IN, table_in), runs, looks)
-        half = 2 * _GRID.width_in + _GRID.gap_in
-        wide = PAGE_WIDTH_IN - _GRID.left_in - _GRID.right_in if decisive is None else half
-        top_in = table_in + _GRID.above_in
-        _draw_panel(axes_at(figure, _GRID.left_in, top_in, wide, _LOSS_IN), runs, looks, "loss", is_test=False)
-        if decisive is not None:
-            left_in = _GRID.left_in + half + _GRID.gap_in
-            _draw_panel(axes_at(figure, left_in, top_in, half, _LOSS_IN), runs, looks, decisive, is_test=True)
+        for i, (name, is_test) in enumerate([("loss", False), *([(decisive, True)] if decisive else [])]):
+            left_in = _LEFT_IN + i * (large.width_in + _GAP_IN)
+            axes = axes_at(figure, left_in, table_in + large.above_in, large.width_in, _LOSS_IN)
+            _draw_panel(axes, runs, looks, name, is_test)
         for axes, (name, is_test) in zip(places, panels, strict=True):
             _draw_panel(axes, runs, looks, name, is_test)
     return figure
@@ -202,7 +203,7 @@ def _draw_table(axes: Axes, runs: Mapping[str, TrainingCurves], looks: Mapping[s
     titles = list(dict.fromkeys(title for row in rows.values() for title in row))
     # Columns stand at the right, as wide as their longest text.
     characters = [max(len(title), *(len(row.get(title, "")) for row in rows.values())) for title in titles]
-    left, right = _GRID.left_in, width_in - _GRID.right_in
+    left, right = _LEFT_IN, width_in - _RIGHT_IN
     edges = [right - 0.072 * (sum(characters[i + 1 :]) + 2.5 * (len(titles) - 1 - i)) for i in range(len(titles))]
     longest = int((edges[0] - 0.072 * characters[0] - left - 0.5) / 0.085)
     for title, x in zip(titles, edges, strict=True):

@@ -1,7 +1,6 @@
 """What a training says of itself on the way: files of numbers beside the checkpoint, TensorBoard, Weights & Biases."""
 
 import csv
-import errno
 import io
 import logging
 import math
@@ -81,8 +80,10 @@ class MetricsFile:
                 # Behind the last whole row: an attempt that failed may have left a part of one.
                 file.truncate(self._end)
                 file.seek(self._end)
-                if file.write(content) < len(content):
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                written = 0
+                while written < len(content):
+                    # Where there is room for a part only, the next call says why.
+                    written += file.write(content[written:])
             self._end += len(content)
             self._rows = []
             self._is_failing = False

@@ -69,6 +69,23 @@ def test_kittis_object_layout(scene: ObjectDataset, train: Train) -> None:
     assert written == ["u.pt", "u.pt.curves.png", "u.pt.metrics.csv"]
 
 
+def test_the_picture_of_the_curves_changes_nothing_else(scene: ObjectDataset, train: Train) -> None:
+    data = f"data={scene.root}"
+    train(data, "output=u.pt")
+    picture, checkpoint = Path("u.pt.curves.png"), Path("u.pt").read_bytes()
+    assert read_image(picture).shape[1] > 1800
+    picture.unlink()
+    train(data, "output=u.pt")
+    assert not picture.exists(), "there was nothing left to train"
+    train(data, "output=plain/u.pt", "plot=false")
+    assert Path("plain/u.pt").read_bytes() == checkpoint
+    assert sorted(path.name for path in Path("plain").iterdir()) == ["u.pt", "u.pt.metrics.csv"]
+    picture.mkdir()
+    Path("u.pt").unlink()
+    assert "model: u.pt" in train(data, "output=u.pt"), "a picture that can't be written is no mistake"
+    assert Path("u.pt").read_bytes() == checkpoint
+
+
 def test_an_ensemble(scene: ObjectDataset, train: Train) -> None:
     ensemble = (f"data={scene.root}", "stereo@training=ensemble", "output=u.pt")
     assert "model: u.pt" in train(*ensemble, "training.members=2", "training.beta=0.5")

@@ -15,23 +15,22 @@ from statistics import median
 from typing import Any
 
 import hydra
-import numpy as np
 import torch
 from omegaconf import OmegaConf
 
 from pseudolidar.cloud import disparity_to_points, sparsify_points
 from pseudolidar.command_line.running import CONFIGS
 from pseudolidar.command_line.settings import conform
-from pseudolidar.detectors.pointrcnn import PointRCNN, PointRCNNDetector, PointRCNNTraining
+from pseudolidar.detectors.boxes2d import Boxes2d
+from pseudolidar.detectors.pointrcnn import PointRCNN, PointRCNNTraining
 from pseudolidar.detectors.pointrcnn.model import MEAN_SIZES_M
-from pseudolidar.detectors.pointrcnn.scenes import sample_scene, scene_points
 from pseudolidar.files import InputError, ProcessPool
 from pseudolidar.kitti import Frame, ObjectDataset
 from pseudolidar.pipeline import Drawing, Models, detect_frames
-from pseudolidar.stereo import FrozenPSMNet, PSMNet, StereoTraining, load_psmnet, save_psmnet
+from pseudolidar.stereo import PSMNet, StereoTraining, disparity_tensor, save_psmnet
 from pseudolidar.synthetic import PRESETS, write_town
 from pseudolidar.tables import Row, Table, print_tables
-from pseudolidar.training import recorded_settings, require_device, save_checkpoint
+from pseudolidar.training import recorded_settings, save_checkpoint
 
 DRAWING = Drawing(frustum_score=-2.5, pointrcnn_score=0.0, box2d_score=0.5, max_depth=60.0)
 
@@ -104,14 +103,14 @@ def pipeline_table(
     """Every part over all frames, and the whole, as often as `repetitions` says and in turn.
 
     Args:
-        folder: results go there, and `models` lie there, as `random_models` writes them.
+        folder: results go there.
         models, frames: what computes, and on what.
-        device, precision: of the models.
+        device, precision: of the models; PSMNet's.
         repetitions: timed runs; one more of each goes before.
     """
     threads = os.cpu_count() or 1
     decoding = {f"decoding, threads: {number}": partial(_decode, frames, number) for number in _powers_of_two(threads)}
-    networks = _networks_alone(folder, models, frames[0], device, precision)
+    networks = _networks_alone(models, frames[0])
     outputs = (folder / "results" / str(number) for number in count())
 
     def one_by_one(drawing: Drawing | None) -> None:
@@ -145,7 +144,7 @@ def pipeline_table(
             before, ratio = name, 1.0
         elif "overlapped" in name:
             ratio = median(slow / fast for slow, fast in zip(seconds[before], own, strict=True))
-        rows.append(Row((name, 1e3 / rate[name], rate[name], ratio), rule_above="results," in name and ratio == 1.0))
+        rows.append(Row((name, 1e3 / rate[name], rate[name], ratio), rule_above="one frame after the other" in name))
     height, width = frames[0].image_size()
     where = torch.cuda.get_device_name() if torch.device(device).type == "cuda" else "processor"
     return Table(
@@ -154,28 +153,23 @@ def pipeline_table(
         (("", "ms a frame", "frames / s", "times faster"),),
         tuple(rows),
         (
-            f"Networks alone: with their inputs in the device's memory. Limit without pictures: {parts[slowest]:.1f} "
+            f"Networks alone: of a pair and of its cloud in memory. Limit without pictures: {parts[slowest]:.1f} "
             f"frames / s, of {slowest} ({', '.join(f'{part} {own:.1f}' for part, own in parts.items())}).",
         ),
     )
 
 
-def _networks_alone(
-    folder: Path, models: Models, frame: Frame, device: str, precision: str
-) -> dict[str, Callable[[], object]]:
+def _networks_alone(models: Models, frame: Frame) -> dict[str, Callable[[], object]]:
     left, right = frame.stereo_pair()
     (detector,) = models.detectors.values()
-    assert isinstance(detector, PointRCNNDetector)
-    cloud = sparsify_points(disparity_to_points(models.disparity.predict(left, right), frame.calibration))
-    scene = scene_points(cloud, frame.calibration, frame.image_size(), None)
-    points = torch.from_numpy(sample_scene(scene, detector.points, np.random.default_rng(0)))[None].to(device)
-    psmnet = load_psmnet(folder / "models" / "disparity.pt").to(require_device(device))
-    frozen = FrozenPSMNet(psmnet, getattr(torch, precision))
-    pair = [torch.from_numpy(image).permute(2, 0, 1)[None].to(device) for image in (left, right)]
-    return {"PSMNet": lambda: frozen(*pair), "PointRCNN": lambda: detector.model(points)}
+    calibration, size = frame.calibration, frame.image_size()
+    cloud = sparsify_points(disparity_to_points(models.disparity.predict(left, right), calibration))
+    return {
+        "PSMNet": lambda: disparity_tensor(models.disparity, left, right),
+        "PointRCNN": lambda: detector.objects(cloud, calibration, size, Boxes2d.empty(), 0),
+    }
 
 
-@torch.inference_mode()
 def _repeated(network: Callable[[], object], times: int) -> None:
     for _ in range(times):
         network()

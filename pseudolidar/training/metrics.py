@@ -165,7 +165,10 @@ class Logger(Protocol):
     """Where a training's numbers go besides its files."""
 
     def opened(self, checkpoint: Path, steps: int) -> AbstractContextManager[Callable[[int, Metrics], None]]:
-        """Begin, or go on after `steps` steps: a context that gives what takes the numbers of a step."""
+        """Begin, or go on after `steps` steps: a context that gives what takes the numbers of a step.
+
+        What takes them may fail: that is said, and it is asked no more. The end of the context must not fail.
+        """
 
 
 @dataclass(frozen=True)
@@ -248,11 +251,14 @@ class WandbLogger:
                 settings=wandb.Settings(console="off"),
             )
         except wandb.Error as error:
-            raise InputError(f"logger: found wandb's answer '{error}', expected a run, or mode=offline") from error
+            expected = "a run, or logger.mode=offline"
+            raise InputError(f"logger: found wandb's answer '{error}', expected {expected}") from error
         try:
             yield lambda step, metrics: run.log(dict(metrics), step=step)
         finally:
-            run.finish()
+            # So too where its process died on the way.
+            with suppress(Exception):
+                run.finish()
 
 
 def _require_installed(package: str) -> None:

@@ -35,7 +35,7 @@ _STAR: dict[str, Any] = {"marker": "*", "markersize": 11, "markeredgecolor": PAP
 _POINTS = 600
 _SMOOTHING = 0.012
 # Few enough to be seen one by one.
-_MARKED = 30
+_MARKED = 20
 # A curve that falls by more is drawn on a logarithmic scale.
 _LARGE_RATIO = 5.0
 

@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
+from pseudolidar.commands.outputs import curves_path, plotted_curves
 from pseudolidar.kitti import read_image
 from pseudolidar.training import metrics_path, validation_path
 from pseudolidar.training.metrics import MetricsFile
@@ -167,6 +168,20 @@ def test_the_command_draws_runs_finished_or_under_way(
     ):
         status, _, said = run_here("plot_training", *arguments)
         assert status == 2 and said.startswith(message) and len(said.splitlines()) == 1
+
+
+def test_the_phases_of_a_training_share_its_picture(tmp_path: Path) -> None:
+    first, last = tmp_path / "car.pt.rpn.pt", tmp_path / "car.pt"
+    write_run(first, 5)
+    with plotted_curves(last, True, first):
+        write_run(last, 5)
+    alone = tmp_path / "alone.png"
+    save_figure(training_figure({"car": TrainingCurves(columns_of(5))}), alone)
+    assert read_image(curves_path(last)).shape[0] > read_image(alone).shape[0], "a row of the table more"
+    curves_path(last).unlink()
+    with plotted_curves(last, True, first):
+        pass
+    assert not curves_path(last).exists(), "nothing was trained"
 
 
 def test_no_runs_are_a_mistake_of_the_caller(tmp_path: Path) -> None:

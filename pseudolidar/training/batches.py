@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+import traceback
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import Generic, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from pseudolidar.files import InputError, WorkerError, end_with
 
@@ -176,6 +177,8 @@ class _Batches(Dataset[B | Exception]):
         try:
             return self._source(*place)
         except Exception as error:
+            if get_worker_info() is not None:
+                error.add_note(f"in a worker process:\n{traceback.format_exc()}")
             return error
 
 

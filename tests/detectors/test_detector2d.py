@@ -112,7 +112,7 @@ def test_an_interrupted_training_ends_with_the_same_bytes(
     train_detector2d(BRIEF, painted, TrainingRun(other, 1))
     batch_at = training_data.Boxes2dBatches.__call__
 
-    def killed_at_three(self: training_data.Boxes2dBatches, step: int) -> training_data.Boxes2dBatch:
+    def killed_at_three(self: training_data.Boxes2dBatches, step: int, shard: object) -> training_data.Boxes2dBatch:
         if step == 3:
             raise KeyboardInterrupt
         return batch_at(self, step)

@@ -28,7 +28,7 @@ from pseudolidar.training.checkpoints import load_plain
 _PACKAGE = Path(pseudolidar.__file__).parent
 # Where an error of any kind is reported rather than raised again: a failed stage, while others go on; a command's end;
 # a worker's task, whose error its parent raises.
-_BROAD = {"systems/runner.py": 2, "command_line/process.py": 1, "files/processes.py": 1}
+_BROAD = {"systems/runner.py": 2, "command_line/process.py": 1, "files/processes.py": 1, "training/batches.py": 1}
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ ERRORS_FILE = "errors.npz"
 """Where a disparity model's test leaves its `StereoMetrics`."""
 
 _ORACLE_FILE = "oracle.json"
-_TRAINING_VERSION, _PREDICTION_VERSION, _TEST_VERSION = 2, 2, 2
+_TRAINING_VERSION, _PREDICTION_VERSION, _TEST_VERSION = 3, 2, 2
 
 
 def region_loss(metrics: StereoMetrics, region: str, depth: int) -> MeanLoss:

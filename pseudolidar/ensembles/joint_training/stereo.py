@@ -104,7 +104,7 @@ class TrainEnsemble:
     training: EnsembleTraining
     seed: int
     snapshots: tuple[int, ...]
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
 
     def settings(self) -> Mapping[str, Any]:
         """Of the training, the seed, and the steps of its snapshots."""

@@ -11,13 +11,18 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from pseudolidar.stereo.data import normalised
-from pseudolidar.stereo.psmnet import STRIDE, Hourglass, PSMNet, channels_last, pad, require_finite, require_shapes
+from pseudolidar.stereo.psmnet import (
+    STRIDE,
+    Hourglass,
+    PSMNet,
+    channels_last,
+    convolved,
+    pad,
+    require_finite,
+    require_shapes,
+)
 from pseudolidar.stereo.regression import regress_disparity
 from pseudolidar.stereo.volume_convolution import volume_convolution
-
-# PyTorch hands float32 convolutions of one volume to a fallback ten times slower than oneDNN's unless the first four
-# of its sizes multiply to more than this.
-_SMALL_VOLUME = 20480
 
 Part = TypeVar("Part", bound=nn.Module)
 
@@ -115,7 +120,7 @@ class _Matching(nn.Module):
             first_pre = pre if first_pre is None else first_pre
             # A volume is a third of the memory that all this takes, so none is kept for longer than it is needed.
             del volume, pre
-            volume = _run(hourglass.conv6, post).add_(cost)
+            volume = hourglass.conv6(post).add_(cost)
             normal, relu, last = cast(nn.Sequential, head)
             of_head = _score_taps(relu(normal(volume)), cast(nn.Conv3d, last).weight).float()
             taps = of_head if taps is None else taps.add_(of_head)
@@ -142,19 +147,11 @@ def _down_and_up(
     hourglass: Hourglass, volume: Tensor, earlier_pre: Tensor | None, earlier_post: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """`Hourglass.forward` up to its last layer: `pre` and `post`, each added to in place."""
-    pre = _run(hourglass.conv2, _run(hourglass.conv1, volume))
+    pre = hourglass.conv2(hourglass.conv1(volume))
     pre = (pre if earlier_post is None else pre.add_(earlier_post)).relu_()
-    up = _run(hourglass.conv5, _run(hourglass.conv4, _run(hourglass.conv3, pre)))
+    up = hourglass.conv5(hourglass.conv4(hourglass.conv3(pre)))
     post = up.add_(pre if earlier_pre is None else earlier_pre).relu_()
     return pre, post
-
-
-def _run(layer: nn.Module, volume: Tensor) -> Tensor:
-    """A layer on a volume (B, C, D, H, W); a small volume goes twice, see `_SMALL_VOLUME`."""
-    small = len(volume) == 1 and volume[0, ..., 0].numel() <= _SMALL_VOLUME
-    if small and volume.device.type == "cpu" and volume.dtype == torch.float32:
-        return layer(volume.expand(2, -1, -1, -1, -1))[:1]
-    return layer(volume)
 
 
 def _score_taps(features: Tensor, weight: Tensor) -> Tensor:
@@ -163,7 +160,8 @@ def _score_taps(features: Tensor, weight: Tensor) -> Tensor:
     Convolutions to a single channel take as long as to sixteen, so nine of the taps take one of them each.
     """
     taps = weight[0].permute(1, 2, 0, 3).flatten(0, 1)[:, :, None, None]
-    return F.conv3d(features, taps.contiguous(memory_format=torch.channels_last_3d), padding=(0, 0, 1))
+    taps = taps.contiguous(memory_format=torch.channels_last_3d)
+    return convolved(lambda volume: F.conv3d(volume, taps, padding=(0, 0, 1)), features)
 
 
 def _summed_taps(taps: Tensor) -> Tensor:

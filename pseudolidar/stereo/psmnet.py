@@ -9,8 +9,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from typing_extensions import override
 
 from pseudolidar.files import InputError
+from pseudolidar.stereo.regression import regress_disparity
 from pseudolidar.training import recomputed
 
 # Features and the cost volume are at a quarter of the image's resolution, in both image axes and in disparity.
@@ -18,6 +21,11 @@ STRIDE = 4
 
 # Heights and widths that the network takes are multiples of this: the hourglasses halve the quarter twice more.
 SIZE_MULTIPLE = 4 * STRIDE
+
+
+# PyTorch hands float32 convolutions of one volume to a fallback ten times slower than oneDNN's unless the first four
+# of its sizes multiply to more than this.
+_SMALL_VOLUME = 20480
 
 
 class PSMNet(nn.Module):
@@ -127,7 +135,7 @@ class PSMNet(nn.Module):
             scores.append(run(self.classif3, out3).float() + scores[1])
 
         def regressed(cost: Tensor) -> Tensor:
-            return soft_argmin(cost.squeeze(1), self.max_disparity, left.shape[-2:], self.align_corners)
+            return regress_disparity(cost.squeeze(1), self.max_disparity, left.shape[-2:], self.align_corners)
 
         return tuple(run(regressed, cost) for cost in (scores if self.training else scores[-1:]))
 
@@ -215,32 +223,38 @@ class Hourglass(nn.Module):
 def cost_volume(left: Tensor, right: Tensor, levels: int) -> Tensor:
     """Left features beside right features shifted by 0 to `levels` - 1 pixels, zero where the shift leaves the image.
 
-    (B, C, H, W) each -> (B, 2 C, levels, H, W).
+    (B, C, H, W) each -> (B, 2 C, levels, H, W), channels last, as 3D convolutions are fast. Gradients are summed over
+    the levels in float32 at least.
     """
-    # unfold lays the shifts of the padded right features side by side without copying; the flip makes them ascend.
-    shifted = F.pad(right, (levels - 1, 0)).unfold(3, levels, 1).flip(-1).permute(0, 1, 4, 2, 3)
-    column = torch.arange(left.shape[-1], device=left.device)
-    overlap = (column[None, :] >= torch.arange(levels, device=left.device)[:, None]).to(left.dtype)
-    return torch.cat([left.unsqueeze(2) * overlap[None, None, :, None, :], shifted], dim=1)
+    volume: Tensor = _CostVolume.apply(left, right, levels)
+    return volume
 
 
-def soft_argmin(scores: Tensor, max_disparity: int, size: Sequence[int], align_corners: bool) -> Tensor:
-    """Expected disparity (B, H, W), px, of matching scores (B, D/4, H/4, W/4) upsampled to (B, D, H, W).
+class _CostVolume(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, left: Tensor, right: Tensor, levels: int) -> Tensor:
+        batch, channels, height, width = left.shape
+        volume = torch.empty(
+            (batch, 2 * channels, levels, height, width), dtype=left.dtype, device=left.device,
+            memory_format=torch.channels_last_3d,
+        )  # fmt: skip
+        for level in range(levels):
+            volume[:, :, level, :, :level] = 0
+            volume[:, :channels, level, :, level:] = left[..., level:]
+            volume[:, channels:, level, :, level:] = right[..., : max(width - level, 0)]
+        return volume
 
-    In float32 under autocast too, and for scores of lower precision; in float64 for such scores.
-
-    Trilinear interpolation is separable: bilinear over the image first, while there are few levels, then linear over
-    disparity as one matrix product.
-    """
-    # bfloat16 would put the products off by half a pixel and more.
-    with torch.autocast(scores.device.type, enabled=False):
-        scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
-        scores = F.interpolate(scores, tuple(size), mode="bilinear", align_corners=align_corners)
-        identity = torch.eye(scores.shape[1], dtype=scores.dtype, device=scores.device)[None]
-        ramp = F.interpolate(identity, max_disparity, mode="linear", align_corners=align_corners)[0]
-        fine = torch.einsum("kd,bkhw->bdhw", ramp, scores)
-        disparities = torch.arange(max_disparity, dtype=scores.dtype, device=scores.device)
-        return torch.einsum("d,bdhw->bhw", disparities, fine.softmax(dim=1))
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
+        of_left, of_right = gradients[0].chunk(2, dim=1)
+        width = of_left.shape[-1]
+        exact = torch.promote_types(of_left.dtype, torch.float32)
+        left, right = of_left[:, :, 0].to(exact, copy=True), of_right[:, :, 0].to(exact, copy=True)
+        for level in range(1, min(of_left.shape[2], width)):
+            left[..., level:] += of_left[:, :, level, :, level:]
+            right[..., : width - level] += of_right[:, :, level, :, level:]
+        return left.to(of_left.dtype), right.to(of_right.dtype), None
 
 
 def start_comparing(model: PSMNet) -> None:
@@ -308,22 +322,41 @@ def require_bfloat16(width: int, max_disparity: int) -> None:
         raise InputError(f"max_disparity: found {max_disparity} with bfloat16, expected at least 48 (or float32)")
 
 
+def convolved(convolve: Callable[[Tensor], Tensor], volume: Tensor) -> Tensor:
+    """A 3D convolution of a volume (B, C, D, H, W); on a processor a small one goes twice, see `_SMALL_VOLUME`."""
+    small = len(volume) == 1 and volume[0, ..., 0].numel() <= _SMALL_VOLUME
+    on_cpu = volume.device.type == "cpu" and volume.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+    return convolve(volume.expand(2, -1, -1, -1, -1))[:1] if small and on_cpu else convolve(volume)
+
+
+class _Conv3d(nn.Conv3d):
+    @override
+    def forward(self, input: Tensor) -> Tensor:
+        return convolved(super().forward, input)
+
+
+class _ConvTranspose3d(nn.ConvTranspose3d):
+    @override
+    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
+        return convolved(super().forward, input)
+
+
 def _conv_bn(inputs: int, outputs: int, kernel: int = 3, stride: int = 1, dilation: int = 1) -> nn.Sequential:
     convolution = nn.Conv2d(inputs, outputs, kernel, stride, dilation * (kernel // 2), dilation, bias=False)
     return nn.Sequential(convolution, nn.BatchNorm2d(outputs))
 
 
 def _conv_bn_3d(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(nn.Conv3d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm3d(outputs))
+    return nn.Sequential(_Conv3d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm3d(outputs))
 
 
 def _deconv_bn_3d(inputs: int, outputs: int) -> nn.Sequential:
-    convolution = nn.ConvTranspose3d(inputs, outputs, 3, 2, 1, output_padding=1, bias=False)
+    convolution = _ConvTranspose3d(inputs, outputs, 3, 2, 1, output_padding=1, bias=False)
     return nn.Sequential(convolution, nn.BatchNorm3d(outputs))
 
 
 def _score_head(width: int) -> nn.Sequential:
-    return nn.Sequential(_conv_bn_3d(width, width), nn.ReLU(), nn.Conv3d(width, 1, 3, padding=1, bias=False))
+    return nn.Sequential(_conv_bn_3d(width, width), nn.ReLU(), _Conv3d(width, 1, 3, padding=1, bias=False))
 
 
 def _layer(inputs: int, outputs: int, blocks: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:

@@ -1,137 +1,81 @@
-"""`soft_argmin` for inference: disparity from matching scores that are never held at full resolution."""
+"""Disparity from matching scores: the soft argmin, computed without scores at full resolution ever being held."""
 
 from collections.abc import Sequence
+from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
+import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
-from pseudolidar.kernels import cpu_kernel, in_chunks
-from pseudolidar.stereo.psmnet import soft_argmin
+from pseudolidar.stereo import regression_cpu
+from pseudolidar.stereo.upsampling import Grid, upsampling
 
-Floats = NDArray[np.float32]
-Integers = NDArray[np.int64]
-
-# Pixels of a row that are regressed together: their scores at every level stay in the processor's first cache.
-_PIXELS = 64
-# Rows regressed at once on a GPU: 61 MB of scores at 1248 x 192 px.
+# Rows regressed at once on a GPU without Triton: 61 MB of scores at 1248 x 192 px.
 _ROWS = 64
-
-_LOG2_E = np.float32(1.4426950408889634)
-# 2^r for -0.5 <= r <= 0.5 to 1e-7, a minimax polynomial, highest power first.
-_POWER_OF_2 = tuple(
-    np.float32(value)
-    for value in (1.5353362e-4, 1.3398874e-3, 9.6184374e-3, 5.5503325e-2, 2.4022648e-1, 6.9314720e-1, 1.0)
-)
 
 
 def regress_disparity(scores: Tensor, max_disparity: int, size: Sequence[int], align_corners: bool) -> Tensor:
-    """Expected disparity (B, H, W), float32 px; arguments and result are those of `soft_argmin`.
+    """Expected disparity (B, H, W), px, of finite matching scores (B, D/4, H/4, W/4) upsampled to (B, D, H, W).
 
-    On a CPU each pixel's scores are interpolated, weighted and forgotten in one compiled loop: 15 times as fast as
-    PyTorch's operators on the scores at full resolution. Elsewhere `soft_argmin` takes a band of rows at a time.
+    It is `soft_argmin`, in float32 whatever the type of the scores and under autocast too; scores in float64 stay so.
+    Each pixel's scores are interpolated, weighted and forgotten in one kernel, and again for the gradient, in an order
+    that never changes: several times as fast as PyTorch's operators on the scores at full resolution. Scores that are
+    not finite give NaN.
     """
+    if scores.dtype == torch.float64:
+        return soft_argmin(scores, max_disparity, size, align_corners)
     if scores.device.type == "cpu":
-        return torch.from_numpy(_on_cpu(scores.contiguous().numpy(), max_disparity, size, align_corners))
+        grid = upsampling(tuple(scores.shape[1:]), (max_disparity, *size), align_corners)
+        disparity: Tensor = _Regression.apply(scores.float(), grid)
+        return disparity
+    if scores.requires_grad:
+        return soft_argmin(scores, max_disparity, size, align_corners)
     return _in_bands(scores, max_disparity, size, align_corners)
 
 
+def soft_argmin(scores: Tensor, max_disparity: int, size: Sequence[int], align_corners: bool) -> Tensor:
+    """The reference of `regress_disparity` in plain PyTorch (Kendall et al., ICCV 2017; PSMNet, section 3.4).
+
+    Trilinear interpolation is separable: bilinear over the image first, while there are few levels, then linear over
+    disparity as one matrix product.
+    """
+    # Under autocast the products would be in bfloat16, whose disparities are off by up to a pixel.
+    with torch.autocast(scores.device.type, enabled=False):
+        scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
+        scores = F.interpolate(scores, tuple(size), mode="bilinear", align_corners=align_corners)
+        identity = torch.eye(scores.shape[1], dtype=scores.dtype, device=scores.device)[None]
+        ramp = F.interpolate(identity, max_disparity, mode="linear", align_corners=align_corners)[0]
+        fine = torch.einsum("kd,bkhw->bdhw", ramp, scores)
+        disparities = torch.arange(max_disparity, dtype=scores.dtype, device=scores.device)
+        return torch.einsum("d,bdhw->bhw", disparities, fine.softmax(dim=1))
+
+
+class _Regression(torch.autograd.Function):
+    """`regress_disparity` of float32 scores on a processor."""
+
+    @staticmethod
+    def forward(ctx: Any, scores: Tensor, grid: Grid) -> Tensor:
+        results = regression_cpu.regress(grid, scores.detach().contiguous().numpy())
+        disparity, highest, total = map(torch.from_numpy, results)
+        ctx.save_for_backward(scores, disparity, highest, total)
+        ctx.grid = grid
+        return disparity
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        arrays = (tensor.detach().contiguous().numpy() for tensor in (*ctx.saved_tensors, *gradients))
+        return torch.from_numpy(regression_cpu.scores_gradient(ctx.grid, *arrays)), None
+
+
 def _in_bands(scores: Tensor, max_disparity: int, size: Sequence[int], align_corners: bool) -> Tensor:
-    lower, fraction = _neighbours(scores.shape[2], size[0], align_corners)
+    rows = upsampling(tuple(scores.shape[1:]), (max_disparity, *size), align_corners).rows
+    lower, fraction = (torch.from_numpy(values).to(scores.device) for values in rows)
     bands = []
-    for first in range(0, size[0], _ROWS):
+    for above, weight in zip(lower.split(_ROWS), fraction.split(_ROWS), strict=True):
         # With rows interpolated here, soft_argmin has columns and levels left.
-        above = torch.from_numpy(lower[first : first + _ROWS]).to(scores.device)
         below = (above + 1).clamp(max=scores.shape[2] - 1)
-        weight = torch.from_numpy(fraction[first : first + _ROWS, None]).to(scores.device)
-        band = torch.lerp(scores[:, :, above], scores[:, :, below], weight)
+        band = torch.lerp(scores[:, :, above], scores[:, :, below], weight[:, None])
         bands.append(soft_argmin(band, max_disparity, (len(above), size[1]), align_corners))
     return torch.cat(bands, dim=1)
-
-
-def _on_cpu(scores: Floats, max_disparity: int, size: Sequence[int], align_corners: bool) -> Floats:
-    output = np.empty((len(scores), *size), np.float32)
-    rows = _neighbours(scores.shape[2], size[0], align_corners)
-    columns = _neighbours(scores.shape[3], size[1], align_corners)
-    levels = _neighbours(scores.shape[1], max_disparity, align_corners)
-    in_chunks(
-        lambda chunk, chunks: _regress(scores, rows, columns, levels, chunk, chunks, output), len(output[0]), None
-    )
-    return output
-
-
-def _neighbours(inputs: int, outputs: int, align_corners: bool) -> tuple[Integers, Floats]:
-    """Linear interpolation of `outputs` samples from `inputs`: the lower neighbour, and the weight of the next one."""
-    index = np.arange(outputs)
-    if align_corners:
-        position = index * ((inputs - 1) / max(outputs - 1, 1))
-    else:
-        position = np.clip((index + 0.5) * (inputs / outputs) - 0.5, 0, inputs - 1)
-    lower = position.astype(np.int64)
-    return lower, (position - lower).astype(np.float32)
-
-
-@cpu_kernel
-def _regress(
-    scores: Floats,
-    rows: tuple[Integers, Floats],
-    columns: tuple[Integers, Floats],
-    levels: tuple[Integers, Floats],
-    chunk: int,
-    chunks: int,
-    output: Floats,
-) -> None:
-    batch, coarse_levels, coarse_height, coarse_width = scores.shape
-    height, width = output.shape[1:]
-    row = np.empty((coarse_levels, coarse_width), np.float32)
-    coarse = np.empty((coarse_levels, _PIXELS), np.float32)
-    highest = np.empty(_PIXELS, np.float32)
-    total = np.empty(_PIXELS, np.float32)
-    moment = np.empty(_PIXELS, np.float32)
-    fraction = np.empty(_PIXELS, np.float32)
-    bits = np.empty(_PIXELS, np.int32)
-    power = bits.view(np.float32)
-    for index in range(chunk, batch * height, chunks):
-        image, y = divmod(index, height)
-        above, below, part = rows[0][y], min(rows[0][y] + 1, coarse_height - 1), rows[1][y]
-        for level in range(coarse_levels):
-            for x in range(coarse_width):
-                upper = scores[image, level, above, x]
-                row[level, x] = (upper + part * (scores[image, level, below, x] - upper)) * _LOG2_E
-        for first in range(0, width, _PIXELS):
-            pixels = min(_PIXELS, width - first)
-            for level in range(coarse_levels):
-                for i in range(pixels):
-                    x = columns[0][first + i]
-                    beside = min(x + 1, coarse_width - 1)
-                    coarse[level, i] = row[level, x] + columns[1][first + i] * (row[level, beside] - row[level, x])
-            highest[:] = -np.inf
-            for disparity in range(len(levels[0])):
-                level, part = levels[0][disparity], levels[1][disparity]
-                following = min(level + 1, coarse_levels - 1)
-                for i in range(_PIXELS):
-                    score = coarse[level, i] + part * (coarse[following, i] - coarse[level, i])
-                    highest[i] = score if score > highest[i] else highest[i]
-            total[:] = 0
-            moment[:] = 0
-            for disparity in range(len(levels[0])):
-                level, part = levels[0][disparity], levels[1][disparity]
-                following = min(level + 1, coarse_levels - 1)
-                for i in range(_PIXELS):
-                    score = coarse[level, i] + part * (coarse[following, i] - coarse[level, i]) - highest[i]
-                    score = score if score > np.float32(-126) else np.float32(-126)
-                    whole = np.floor(score + np.float32(0.5))
-                    rest = score - whole
-                    value = _POWER_OF_2[0]
-                    for coefficient in _POWER_OF_2[1:]:
-                        value = value * rest + coefficient
-                    fraction[i] = value
-                    # A float32 whose exponent is `whole`.
-                    bits[i] = (np.int32(whole) + np.int32(127)) << np.int32(23)
-                for i in range(_PIXELS):
-                    weight = fraction[i] * power[i]
-                    total[i] += weight
-                    moment[i] += np.float32(disparity) * weight
-            for i in range(pixels):
-                output[image, y, first + i] = moment[i] / total[i]

@@ -21,8 +21,7 @@ from pseudolidar.detectors.pointrcnn import PointRCNN, PointRCNNDetector, Propos
 from pseudolidar.kitti import read_image
 from pseudolidar.stereo import FrozenPSMNet, PSMNet
 from pseudolidar.stereo.data import normalised
-from pseudolidar.stereo.psmnet import soft_argmin
-from pseudolidar.stereo.regression import regress_disparity
+from pseudolidar.stereo.regression import regress_disparity, soft_argmin
 from pseudolidar.training import TrainingRun
 from tests.conftest import settings_of
 from tests.detectors.painted_frames import HEIGHT, write_painted

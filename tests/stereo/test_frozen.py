@@ -14,8 +14,7 @@ from torch import nn
 from pseudolidar.kitti import read_image
 from pseudolidar.stereo import FrozenPSMNet, PSMNet
 from pseudolidar.stereo.data import normalised
-from pseudolidar.stereo.psmnet import cost_volume, soft_argmin
-from pseudolidar.stereo.regression import _in_bands, regress_disparity
+from pseudolidar.stereo.psmnet import cost_volume
 from pseudolidar.stereo.volume_convolution import volume_convolution
 
 
@@ -60,40 +59,6 @@ def test_volume_convolution_takes_features_of_any_layout() -> None:
     weight, bias = torch.randn(3, 12, 3, 3, 3), torch.randn(3)
     expected = torch.conv3d(cost_volume(left, right, 5), weight, bias, padding=1)
     torch.testing.assert_close(volume_convolution(left, right, weight, bias, 5), expected, rtol=0, atol=1e-4)
-
-
-@settings(deadline=None, max_examples=40)
-@given(
-    levels=st.integers(1, 12),
-    height=st.integers(1, 5),
-    width=st.integers(1, 40),
-    batch=st.integers(1, 2),
-    scale=st.sampled_from([0.0, 1.0, 30.0, 1e4]),
-    align_corners=st.booleans(),
-    seed=st.integers(0, 2**31),
-)
-def test_regression_is_the_soft_argmin(
-    levels: int, height: int, width: int, batch: int, scale: float, align_corners: bool, seed: int
-) -> None:
-    scores = scale * torch.randn(batch, levels, height, width, generator=torch.Generator().manual_seed(seed))
-    found = regress_disparity(scores, 4 * levels, (4 * height, 4 * width), align_corners)
-    # In float64: where scores are far apart, PyTorch's float32 interpolation is the less exact of the two.
-    expected = soft_argmin(scores.double(), 4 * levels, (4 * height, 4 * width), align_corners)
-    tolerance = 4 * levels * (1e-6 + 1e-6 * scale)
-    torch.testing.assert_close(found.double(), expected, rtol=0, atol=tolerance)
-
-
-def test_regression_of_scores_that_are_a_view() -> None:
-    scores = torch.randn(2, 7, 12, 6).transpose(1, 2)
-    found = regress_disparity(scores, 48, (28, 24), False)
-    torch.testing.assert_close(found, soft_argmin(scores, 48, (28, 24), False), rtol=0, atol=1e-3)
-
-
-@pytest.mark.parametrize("align_corners", [False, True])
-def test_regression_in_bands_as_on_a_gpu(align_corners: bool) -> None:
-    scores = torch.randn(2, 12, 37, 11, generator=torch.Generator().manual_seed(0))
-    found = _in_bands(scores, 48, (148, 44), align_corners)
-    torch.testing.assert_close(found, soft_argmin(scores, 48, (148, 44), align_corners), rtol=0, atol=1e-3)
 
 
 @pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a C++ compiler")

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from pseudolidar.kitti import read_image
 from pseudolidar.stereo import PSMNet
 from pseudolidar.stereo.data import normalised
-from pseudolidar.stereo.psmnet import cost_volume, soft_argmin, start_comparing
+from pseudolidar.stereo.psmnet import Hourglass, cost_volume, start_comparing
+from pseudolidar.stereo.regression import regress_disparity, soft_argmin
 
 SLIM: dict[str, Any] = {"max_disparity": 32, "width": 4, "pool_sizes": (8, 4), "blocks": (1, 1, 1, 1)}
 
@@ -147,6 +148,35 @@ def test_cost_volume_holds_each_pair_of_features(levels: int, width: int, seed: 
             assert torch.equal(volume[:, :, level, :, column], expected)
 
 
+@pytest.mark.parametrize("levels", [1, 3, 12])
+def test_the_cost_volumes_layout_and_gradient(levels: int) -> None:
+    features = torch.randn(2, 2, 3, 2, 7, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    left, right = (part.requires_grad_() for part in features)
+    assert cost_volume(left, right, levels).is_contiguous(memory_format=torch.channels_last_3d)
+    assert torch.autograd.gradcheck(lambda one, other: cost_volume(one, other, levels), (left, right))
+
+
+def test_the_cost_volumes_gradient_is_summed_in_float32() -> None:
+    left, right = torch.zeros(2, 1, 1, 1, 600, dtype=torch.bfloat16, requires_grad=True)
+    volume = cost_volume(left, right, 500)
+    found = torch.autograd.grad(volume, (left, right), torch.ones_like(volume))
+    # In bfloat16 1 + 1 + ... ends at 256.
+    assert found[0].max() == found[1].max() == 500 and found[0].dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("size", [1, 6, 24])
+def test_3d_convolutions_of_one_volume_are_those_of_a_batch(size: int) -> None:
+    torch.manual_seed(0)
+    hourglass = Hourglass(4).eval()
+    volume = torch.randn(1, 4, 4, 4 * size, 4 * size)
+    one, both = (volumes.requires_grad_() for volumes in (volume.clone(), volume.repeat(2, 1, 1, 1, 1)))
+    found, expected = hourglass(one, None, None)[0], hourglass(both, None, None)[0]
+    torch.testing.assert_close(found, expected[:1], rtol=0, atol=1e-4)
+    (of_one,) = torch.autograd.grad(found.square().sum(), one)
+    (of_both,) = torch.autograd.grad(expected.square().sum(), both)
+    torch.testing.assert_close(of_one, of_both[:1], rtol=0, atol=1e-4)
+
+
 @pytest.mark.parametrize("align_corners", [False, True])
 def test_soft_argmin_is_trilinear_upsampling_softmax_and_expectation(align_corners: bool) -> None:
     scores = torch.randn(2, 4, 3, 5, generator=torch.Generator().manual_seed(0)) * 3
@@ -159,11 +189,12 @@ def test_soft_argmin_is_trilinear_upsampling_softmax_and_expectation(align_corne
 def test_regression_is_in_float32_under_autocast(max_disparity: int) -> None:
     scores = 5 * torch.randn(1, max_disparity // 4, 8, 16, generator=torch.Generator().manual_seed(0))
     expected = soft_argmin(scores.double(), max_disparity, (32, 64), False)
-    with torch.autocast("cpu", torch.bfloat16):
-        found = soft_argmin(scores, max_disparity, (32, 64), False)
-        rounded = soft_argmin(scores.bfloat16(), max_disparity, (32, 64), False)
-    assert found.dtype == rounded.dtype == torch.float32
-    torch.testing.assert_close(found.double(), expected, rtol=0, atol=max_disparity * 1e-5)
+    for regress in (regress_disparity, soft_argmin):
+        with torch.autocast("cpu", torch.bfloat16):
+            found = regress(scores, max_disparity, (32, 64), False)
+            rounded = regress(scores.bfloat16(), max_disparity, (32, 64), False)
+        assert found.dtype == rounded.dtype == torch.float32
+        torch.testing.assert_close(found.double(), expected, rtol=0, atol=max_disparity * 1e-5)
 
 
 def test_outputs_of_a_training_under_autocast_are_float32_and_as_far_apart_as_their_scores() -> None:

@@ -11,8 +11,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 REPOSITORY = Path(__file__).parents[1]
-# With the extra of the same name; asked for alone by `study.py ray=...` and `logger=wandb`.
-OPTIONAL = {"ray", "wandb"}
+# Extras asked for alone by `study.py ray=...` and `logger=wandb`; Triton, which comes with PyTorch for GPUs, on one.
+OPTIONAL = {"ray", "triton", "wandb"}
 
 
 def installed_with(requirements: list[str]) -> set[str]:

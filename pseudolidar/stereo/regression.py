@@ -1,15 +1,19 @@
 """Disparity from matching scores: the soft argmin, computed without scores at full resolution ever being held."""
 
 from collections.abc import Sequence
-from typing import Any
+from functools import lru_cache
+from importlib import import_module
+from types import ModuleType
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from pseudolidar.kernels.triton import triton_kernels_run
 from pseudolidar.stereo import regression_cpu
-from pseudolidar.stereo.upsampling import Grid, upsampling
+from pseudolidar.stereo.upsampling import Upsampling, interpolations
 
 # Rows regressed at once on a GPU without Triton: 61 MB of scores at 1248 x 192 px.
 _ROWS = 64
@@ -25,13 +29,14 @@ def regress_disparity(scores: Tensor, max_disparity: int, size: Sequence[int], a
     """
     if scores.dtype == torch.float64:
         return soft_argmin(scores, max_disparity, size, align_corners)
-    if scores.device.type == "cpu":
-        grid = upsampling(tuple(scores.shape[1:]), (max_disparity, *size), align_corners)
-        disparity: Tensor = _Regression.apply(scores.float(), grid)
+    levels, height, width = scores.shape[1:]
+    upsampling = Upsampling((levels, height, width), (max_disparity, size[0], size[1]), align_corners)
+    if _kernels(scores.device) is not None:
+        disparity: Tensor = _Regression.apply(scores.float(), upsampling)
         return disparity
     if scores.requires_grad:
         return soft_argmin(scores, max_disparity, size, align_corners)
-    return _in_bands(scores, max_disparity, size, align_corners)
+    return _in_bands(scores, upsampling)
 
 
 def soft_argmin(scores: Tensor, max_disparity: int, size: Sequence[int], align_corners: bool) -> Tensor:
@@ -52,30 +57,44 @@ def soft_argmin(scores: Tensor, max_disparity: int, size: Sequence[int], align_c
 
 
 class _Regression(torch.autograd.Function):
-    """`regress_disparity` of float32 scores on a processor."""
+    """`regress_disparity` of float32 scores where there are kernels."""
 
     @staticmethod
-    def forward(ctx: Any, scores: Tensor, grid: Grid) -> Tensor:
-        results = regression_cpu.regress(grid, scores.detach().contiguous().numpy())
-        disparity, highest, total = map(torch.from_numpy, results)
+    def forward(ctx: Any, scores: Tensor, upsampling: Upsampling) -> Tensor:
+        ctx.kernels, ctx.upsampling = _kernels(scores.device), upsampling
+        disparity, highest, total = ctx.kernels.regress(upsampling, scores)
         ctx.save_for_backward(scores, disparity, highest, total)
-        ctx.grid = grid
-        return disparity
+        return cast(Tensor, disparity)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        arrays = (tensor.detach().contiguous().numpy() for tensor in (*ctx.saved_tensors, *gradients))
-        return torch.from_numpy(regression_cpu.scores_gradient(ctx.grid, *arrays)), None
+        return ctx.kernels.scores_gradient(ctx.upsampling, *ctx.saved_tensors, *gradients), None
 
 
-def _in_bands(scores: Tensor, max_disparity: int, size: Sequence[int], align_corners: bool) -> Tensor:
-    rows = upsampling(tuple(scores.shape[1:]), (max_disparity, *size), align_corners).rows
-    lower, fraction = (torch.from_numpy(values).to(scores.device) for values in rows)
+def _kernels(device: torch.device) -> ModuleType | None:
+    if device.type == "cpu":
+        return regression_cpu
+    if device.type == "cuda" and triton_kernels_run():
+        # Imported when there is something to do on a GPU: Triton is not installed everywhere.
+        return import_module("pseudolidar.stereo.regression_triton")
+    return None
+
+
+def _in_bands(scores: Tensor, upsampling: Upsampling) -> Tensor:
+    max_disparity, _, width = upsampling.outputs
+    lower, fraction = _rows_on_device(upsampling, scores.device)
     bands = []
     for above, weight in zip(lower.split(_ROWS), fraction.split(_ROWS), strict=True):
         # With rows interpolated here, soft_argmin has columns and levels left.
         below = (above + 1).clamp(max=scores.shape[2] - 1)
-        band = torch.lerp(scores[:, :, above], scores[:, :, below], weight[:, None])
-        bands.append(soft_argmin(band, max_disparity, (len(above), size[1]), align_corners))
+        band = torch.lerp(scores[:, :, above].float(), scores[:, :, below].float(), weight[:, None])
+        bands.append(soft_argmin(band, max_disparity, (len(above), width), upsampling.align_corners))
     return torch.cat(bands, dim=1)
+
+
+@lru_cache(maxsize=64)
+def _rows_on_device(upsampling: Upsampling, device: torch.device) -> tuple[Tensor, Tensor]:
+    # Made once: each copy to a GPU would wait for all that it has to do.
+    lower, fraction = interpolations(upsampling).rows
+    return torch.from_numpy(lower).to(device), torch.from_numpy(fraction).to(device)

@@ -1,13 +1,14 @@
 """The regression of disparity and its gradient on a processor: one compiled loop over the pixels of each row."""
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from pseudolidar.kernels import cpu_kernel, in_chunks
-from pseudolidar.stereo.upsampling import Grid, Interpolation
+from pseudolidar.stereo.upsampling import Grid, Interpolation, Upsampling, interpolations
 
 Floats = NDArray[np.float32]
-Integers = NDArray[np.int32]
 
 # Pixels of a row that are regressed together: their scores at every level stay in the processor's first cache.
 _PIXELS = 64
@@ -20,30 +21,35 @@ _POWER_OF_2 = tuple(
 )
 
 
-def regress(grid: Grid, scores: Floats) -> tuple[Floats, Floats, Floats]:
-    """Expected disparity (B, H, W), px, of scores (B, D/4, H/4, W/4), and of each pixel what the gradient needs.
+def regress(upsampling: Upsampling, scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Expected disparity (B, H, W), px, of scores float32 (B, D/4, H/4, W/4), and what the gradient needs.
 
-    That is its highest score, in units of ln 2, and the sum of 2^(score - highest).
+    That is each pixel's highest score, in units of ln 2, and its sum of 2^(score - highest).
     """
-    outputs = np.empty((3, len(scores), len(grid.rows.lower), len(grid.columns.lower)), np.float32)
-    in_chunks(lambda chunk, chunks: _regress(scores, grid, chunk, chunks, outputs), outputs.shape[2], None)
-    disparity, highest, total = outputs
+    grid, inputs = interpolations(upsampling), _array(scores)
+    outputs = np.empty((3, len(inputs), *upsampling.outputs[1:]), np.float32)
+    in_chunks(lambda chunk, chunks: _regress(inputs, grid, chunk, chunks, outputs), outputs.shape[2], None)
+    disparity, highest, total = torch.from_numpy(outputs)
     return disparity, highest, total
 
 
 def scores_gradient(
-    grid: Grid, scores: Floats, disparity: Floats, highest: Floats, total: Floats, gradient: Floats
-) -> Floats:
+    upsampling: Upsampling, scores: Tensor, disparity: Tensor, highest: Tensor, total: Tensor, gradient: Tensor
+) -> Tensor:
     """The gradient of the scores (B, D/4, H/4, W/4), from that of the disparity and the results of `regress`."""
-    levels = scores.shape[1]
-    of_rows = np.zeros((*gradient.shape[:2], levels, scores.shape[3]), np.float32)
-    of_pixels = (disparity, highest, total, gradient)
-    in_chunks(
-        lambda chunk, chunks: _rows_gradient(scores, grid, of_pixels, chunk, chunks, of_rows), gradient.shape[1], None
-    )
-    of_scores = np.zeros_like(scores)
+    grid, inputs = interpolations(upsampling), _array(scores)
+    batch, levels, _, width = inputs.shape
+    height = upsampling.outputs[1]
+    of_pixels = _array(disparity), _array(highest), _array(total), _array(gradient)
+    of_rows = np.zeros((batch, height, levels, width), np.float32)
+    in_chunks(lambda chunk, chunks: _rows_gradient(inputs, grid, of_pixels, chunk, chunks, of_rows), height, None)
+    of_scores = np.zeros_like(inputs)
     in_chunks(lambda chunk, chunks: _sum_rows(of_rows, grid.rows, chunk, chunks, of_scores), levels, None)
-    return of_scores
+    return torch.from_numpy(of_scores)
+
+
+def _array(tensor: Tensor) -> Floats:
+    return tensor.detach().contiguous().numpy()
 
 
 @cpu_kernel

@@ -1,6 +1,5 @@
 """Where in the coarse matching scores each pixel and disparity lies: trilinear interpolation, axis by axis."""
 
-from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -8,8 +7,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 
+class Upsampling(NamedTuple):
+    """Trilinear interpolation as `torch.nn.functional.interpolate` does it.
+
+    Attributes:
+        inputs, outputs: levels, rows, columns of the scores, and disparities, rows, columns of what they become.
+        align_corners: whether the outermost samples lie on each other, rather than the outermost edges.
+    """
+
+    inputs: tuple[int, int, int]
+    outputs: tuple[int, int, int]
+    align_corners: bool
+
+
 class Interpolation(NamedTuple):
-    """Linear interpolation of N samples from fewer: (1 - fraction) * input[lower] + fraction * input[lower + 1].
+    """Linear interpolation of N samples along an axis: (1 - fraction) * input[lower] + fraction * input[lower + 1].
 
     Attributes:
         lower: (N,) int64, ascending; its upper neighbour may lie beyond the end, then the last input is meant.
@@ -29,12 +41,10 @@ class Grid(NamedTuple):
 
 
 @lru_cache(maxsize=64)
-def upsampling(inputs: Sequence[int], outputs: Sequence[int], align_corners: bool) -> Grid:
-    """The interpolation of scores of shape `inputs` (levels, rows, columns), a tuple, to `outputs`, likewise.
-
-    As `torch.nn.functional.interpolate` does it; made once for each size.
-    """
-    return Grid(*(_interpolation(*axis, align_corners) for axis in zip(inputs, outputs, strict=True)))
+def interpolations(upsampling: Upsampling) -> Grid:
+    """The interpolation along each axis, made once for each size."""
+    axes = zip(upsampling.inputs, upsampling.outputs, strict=True)
+    return Grid(*(_interpolation(*axis, upsampling.align_corners) for axis in axes))
 
 
 def _interpolation(inputs: int, outputs: int, align_corners: bool) -> Interpolation:

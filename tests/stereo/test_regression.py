@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pseudolidar.stereo.regression import _in_bands, regress_disparity, soft_argmin
+from pseudolidar.stereo.upsampling import Upsampling
 
 
 @settings(deadline=None, max_examples=40)
@@ -76,5 +77,5 @@ def test_regression_of_scores_that_are_a_view() -> None:
 @pytest.mark.parametrize("align_corners", [False, True])
 def test_regression_in_bands_as_on_a_gpu(align_corners: bool) -> None:
     scores = torch.randn(2, 12, 37, 11, generator=torch.Generator().manual_seed(0))
-    found = _in_bands(scores, 48, (148, 44), align_corners)
+    found = _in_bands(scores, Upsampling((12, 37, 11), (48, 148, 44), align_corners))
     torch.testing.assert_close(found, soft_argmin(scores, 48, (148, 44), align_corners), rtol=0, atol=1e-3)

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from pseudolidar.kernels.graphs import RecordedKernels
 from pseudolidar.stereo.data import normalised
 from pseudolidar.stereo.psmnet import (
     STRIDE,
@@ -22,7 +23,7 @@ from pseudolidar.stereo.psmnet import (
     require_shapes,
 )
 from pseudolidar.stereo.regression import regress_disparity
-from pseudolidar.stereo.volume_convolution import volume_convolution
+from pseudolidar.stereo.volume_convolution import VolumeConvolution
 
 Part = TypeVar("Part", bound=nn.Module)
 
@@ -35,7 +36,7 @@ class FrozenPSMNet(nn.Module):
     * Without batch statistics the two images do not influence each other, so they pass through the features as one
       batch.
     * The first 3D convolution sees a volume that repeats the features of two images: it is computed from these, and
-      the cost volume is not built (`volume_convolution`).
+      the cost volume is not built (`VolumeConvolution`).
     * A score head's last convolution is linear: of its 27 taps nine are computed as channels, summed over the
       hourglasses, and added up with their shifts once at the end.
     * Scores are upsampled and regressed pixel by pixel, not held at full resolution (`regress_disparity`).
@@ -47,9 +48,13 @@ class FrozenPSMNet(nn.Module):
         model: left as it is.
         dtype: float32, bfloat16 or, on CUDA, float16.
         compile: features and matching by `torch.compile`, anew for every size of images.
+        record: on a GPU, start all kernels at once, as they were recorded for the size of the images once padded; see
+            `RecordedKernels`.
     """
 
-    def __init__(self, model: PSMNet, dtype: torch.dtype = torch.float32, compile: bool = False) -> None:
+    def __init__(
+        self, model: PSMNet, dtype: torch.dtype = torch.float32, compile: bool = False, record: bool = False
+    ) -> None:
         super().__init__()
         self.dtype = dtype
         device = next(model.parameters()).device
@@ -57,7 +62,7 @@ class FrozenPSMNet(nn.Module):
         self._align_corners = model.align_corners
         self._min_size = model.min_size
         self.features = _frozen(model.feature_extraction)
-        self.matching = _Matching(model)
+        self.matching = _Matching(model, dtype)
         self.to(dtype)
         channels_last(self)
         self.requires_grad_(False).eval()
@@ -67,6 +72,7 @@ class FrozenPSMNet(nn.Module):
         if compile:
             self.features.compile(dynamic=False)
             self.matching.compile(dynamic=False)
+        self._recorded = RecordedKernels(self._disparity) if record else None
 
     def forward(self, left: Tensor, right: Tensor) -> Tensor:
         """Disparity of the left image, float32 (B, H, W) px.
@@ -82,10 +88,14 @@ class FrozenPSMNet(nn.Module):
         else:
             # Of 8-bit pixels there is nothing to ask: on a GPU the answer would be waited for.
             require_finite(left, right)
-        pair = pad(pair.to(self.dtype), self._min_size)
-        scores = self.matching(*self.features(pair.contiguous(memory_format=torch.channels_last)).chunk(2))
-        disparity = regress_disparity(scores, self._max_disparity, pair.shape[-2:], self._align_corners)
+        pair = pad(pair.to(self.dtype), self._min_size).contiguous(memory_format=torch.channels_last)
+        disparity = self._disparity(pair) if self._recorded is None else self._recorded(pair, pair.device)
         return disparity[:, -height:, :width]
+
+    def _disparity(self, pair: Tensor) -> Tensor:
+        """(B, H, W) px, from normalised images of the right size, (2 B, 3, H, W), the left ones first."""
+        scores = self.matching(*self.features(pair).chunk(2))
+        return regress_disparity(scores, self._max_disparity, pair.shape[-2:], self._align_corners)
 
     def _normalised(self, images: Tensor) -> Tensor:
         """`normalised` by a table: the same bits on every device, and a quarter of the bytes to send there."""
@@ -96,11 +106,11 @@ class FrozenPSMNet(nn.Module):
 class _Matching(nn.Module):
     """Features (B, C, H/4, W/4) of both images -> matching scores (B, D/4, H/4, W/4), float32."""
 
-    def __init__(self, model: PSMNet) -> None:
+    def __init__(self, model: PSMNet, dtype: torch.dtype) -> None:
         super().__init__()
-        self.levels = model.max_disparity // STRIDE
-        compare = _frozen(model.dres0)
-        self.first = cast(nn.Conv3d, cast(nn.Sequential, compare[0])[0])
+        compare = _frozen(model.dres0).to(dtype)
+        convolution = cast(nn.Conv3d, cast(nn.Sequential, compare[0])[0])
+        self.first = VolumeConvolution(convolution, model.max_disparity // STRIDE)
         self.compare = compare[1:]
         self.refine = _frozen(model.dres1)
         hourglasses = (model.dres2, model.dres3, model.dres4)
@@ -109,8 +119,7 @@ class _Matching(nn.Module):
         self.heads = nn.ModuleList(_frozen(part) for part in heads if part is not None)
 
     def forward(self, left: Tensor, right: Tensor) -> Tensor:
-        bias = cast(Tensor, self.first.bias)
-        cost = self.compare(volume_convolution(left, right, self.first.weight, bias, self.levels))
+        cost = self.compare(self.first(left, right))
         cost = self.refine(cost).add_(cost)
         volume, first_pre, post = cost, None, None
         taps: Tensor | None = None

@@ -119,7 +119,7 @@ class TrainedPSMNet:
         dtype: torch.dtype = getattr(torch, precision if precision == "float16" else arithmetic_of(precision, device))
         if dtype == torch.bfloat16 and device.type == "cpu":
             require_bfloat16(model.width, model.max_disparity)
-        return FrozenPSMNet(model.to(device), dtype, self.compile)
+        return FrozenPSMNet(model.to(device), dtype, self.compile, record=not self.compile)
 
 
 def predict_disparities(

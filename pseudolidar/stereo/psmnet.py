@@ -1,9 +1,7 @@
 """PSMNet, the stacked hourglass (Chang and Chen, CVPR 2018): a stereo pair in, a disparity map out."""
 
 import math
-import operator
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import torch
@@ -108,9 +106,10 @@ class PSMNet(nn.Module):
 
     def _disparities(self, left: Tensor, right: Tensor) -> tuple[Tensor, ...]:
         """Figure 1 of the paper: (B, H, W) px, one for each hourglass in training mode, else of the last alone."""
-        run: Callable[..., Any] = operator.call
-        if self.checkpointing and self.training and torch.is_grad_enabled():
-            run = partial(recomputed, self)
+        twice = self.checkpointing and self.training and torch.is_grad_enabled()
+
+        def run(part: Any, *inputs: Any) -> Any:
+            return recomputed(self, part, *inputs) if twice else part(*inputs)
 
         # Both images as one batch would change the statistics of batch normalisation, so they go one after the other.
         left_features = run(self.feature_extraction, left)

@@ -32,8 +32,7 @@ def regress_disparity(scores: Tensor, max_disparity: int, size: Sequence[int], a
     levels, height, width = scores.shape[1:]
     upsampling = Upsampling((levels, height, width), (max_disparity, size[0], size[1]), align_corners)
     if _kernels(scores.device) is not None:
-        disparity: Tensor = _Regression.apply(scores.float(), upsampling)
-        return disparity
+        return _by_kernels(scores.float(), upsampling)
     if scores.requires_grad:
         return soft_argmin(scores, max_disparity, size, align_corners)
     return _in_bands(scores, upsampling)
@@ -54,6 +53,12 @@ def soft_argmin(scores: Tensor, max_disparity: int, size: Sequence[int], align_c
         fine = torch.einsum("kd,bkhw->bdhw", ramp, scores)
         disparities = torch.arange(max_disparity, dtype=scores.dtype, device=scores.device)
         return torch.einsum("d,bdhw->bhw", disparities, fine.softmax(dim=1))
+
+
+# torch.compile can't look into them.
+@torch.compiler.disable
+def _by_kernels(scores: Tensor, upsampling: Upsampling) -> Tensor:
+    return cast(Tensor, _Regression.apply(scores, upsampling))
 
 
 class _Regression(torch.autograd.Function):

@@ -1,11 +1,16 @@
 """The first 3D convolution of PSMNet straight from the two images' features: the cost volume is never built."""
 
+from collections.abc import Sequence
+from importlib import import_module
+
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+
+from pseudolidar.kernels.triton import triton_kernels_run
 
 
-def volume_convolution(left: Tensor, right: Tensor, weight: Tensor, bias: Tensor, levels: int) -> Tensor:
+class VolumeConvolution(nn.Module):
     """A 3x3x3 convolution (padding 1) of the concatenation cost volume, from 2D convolutions.
 
     At disparity d the volume holds left(x) and right(x - d) where x >= d, and zeros elsewhere. Its left half is the
@@ -14,32 +19,68 @@ def volume_convolution(left: Tensor, right: Tensor, weight: Tensor, bias: Tensor
     zeros begin (-2 <= x - d < 2) only some of the left taps count; at the first and last disparity and in the last
     column some of the taps fall outside, and there the convolution is done as it is written.
 
-    Up to rounding it gives `torch.conv3d(cost_volume(left, right, levels), weight, bias, padding=1)`.
+    Up to rounding it gives `convolution(cost_volume(left, right, levels))`. No gradient reaches the convolution.
 
     Args:
-        left, right: (B, C, H, W) features.
-        weight: (O, 2 C, 3, 3, 3), the left half of the volume first.
-        bias: (O,).
+        convolution: from 2 C to O channels, the left half of the volume first, with a bias.
         levels: D >= 3 disparities, 0 to D - 1 pixels of the features.
-
-    Returns:
-        (B, O, D, H, W), channels last.
     """
-    batch, channels, height, width = left.shape
-    of_left, of_right = weight.split(channels, dim=1)
 
-    # Over s from -(D - 1) to W - 1; the bias is added here, since this part reaches every output.
-    over_shift = of_right.new_zeros(*of_right.shape[:2], 3, 5)
-    for tap_d in range(3):
-        for tap_x in range(3):
-            over_shift[..., 2 + tap_x - tap_d] += of_right[:, :, tap_d, :, tap_x]
-    shifted = F.conv2d(F.pad(right, (levels + 1, 2)), _channels_last(over_shift), bias, padding=(1, 0))
+    def __init__(self, convolution: nn.Conv3d, levels: int) -> None:
+        super().__init__()
+        self.levels = levels
+        weight, bias = convolution.weight.detach(), convolution.bias
+        assert bias is not None
+        of_left, of_right = weight.chunk(2, dim=1)
+        over_shift = of_right.new_zeros(*of_right.shape[:2], 3, 5)
+        for tap_d in range(3):
+            for tap_x in range(3):
+                over_shift[..., 2 + tap_x - tap_d] += of_right[:, :, tap_d, :, tap_x]
+        # Slabs two planes thick: the planes become channels of a 2D convolution.
+        kernels = {
+            "over_shift": over_shift,
+            # The whole kernel, then those for x - d = -2, -1, 0, 1.
+            "of_left": torch.cat([of_left.sum(dim=2), *_partial_kernels(of_left)]),
+            "first_planes": weight[:, :, 1:].transpose(1, 2).flatten(1, 2),
+            "last_planes": weight[:, :, :2].transpose(1, 2).flatten(1, 2),
+            "last_columns": weight[..., :2].permute(0, 4, 1, 2, 3).flatten(1, 2),
+        }
+        self.bias = nn.Buffer(bias.detach().clone())
+        for name, kernel in kernels.items():
+            self.register_buffer(name, kernel.contiguous(memory_format=torch.channels_last))
 
-    whole = F.conv2d(left, _channels_last(of_left.sum(dim=2)), padding=1)
-    partial = torch.stack([F.conv2d(left, kernel, padding=1) for kernel in _partial_kernels(of_left)], dim=1)
+    def forward(self, left: Tensor, right: Tensor) -> Tensor:
+        """Features (B, C, H, W) of both images -> (B, O, D, H, W), channels last."""
+        width, levels = left.shape[-1], self.levels
+        # Over s from -(D - 1) to W - 1; the bias is added here, since this part reaches every output.
+        padded = F.pad(right, (levels + 1, 2))
+        shifted = F.conv2d(padded, self.get_buffer("over_shift"), self.bias, padding=(1, 0))
+        of_left = self.get_buffer("of_left")
+        if left.device.type == "cuda" and triton_kernels_run() and not torch.compiler.is_compiling():
+            # Imported when there is something to do on a GPU: Triton is not installed everywhere.
+            triton = import_module("pseudolidar.stereo.volume_triton")
+            output: Tensor = triton.assembled(shifted, F.conv2d(left, of_left, padding=1), levels)
+        else:
+            output = assembled(shifted, [F.conv2d(left, kernel, padding=1) for kernel in of_left.chunk(5)], levels)
 
+        for level, first, kernel in ((0, 0, "first_planes"), (levels - 1, levels - 2, "last_planes")):
+            planes = torch.cat([*_plane(left, right, first), *_plane(left, right, first + 1)], dim=1)
+            output[:, :, level] = F.conv2d(planes, self.get_buffer(kernel), self.bias, padding=1)
+        columns = torch.cat([*_column(left, right, width - 2, levels), *_column(left, right, width - 1, levels)], dim=1)
+        output[..., -1] = F.conv2d(columns, self.get_buffer("last_columns"), self.bias, padding=1)
+        return output
+
+
+def assembled(shifted: Tensor, of_left: Sequence[Tensor], levels: int) -> Tensor:
+    """The result (B, O, D, H, W), channels last, but for the first and last level and the last column.
+
+    `shifted` (B, O, H, W + D - 1) is the right features' part, by x - d; `of_left` are five (B, O, H, W), the left
+    features' part where all taps count, and where x - d is -2, -1, 0, 1.
+    """
+    whole, partial = of_left[0], torch.stack([*of_left[1:]], dim=1)
+    batch, channels, height, width = whole.shape
     output = torch.empty(
-        (batch, len(weight), levels, height, width), dtype=left.dtype, device=left.device,
+        (batch, channels, levels, height, width), dtype=whole.dtype, device=whole.device,
         memory_format=torch.channels_last_3d,
     )  # fmt: skip
     for level in range(1, levels - 1):
@@ -52,15 +93,6 @@ def volume_convolution(left: Tensor, right: Tensor, weight: Tensor, bias: Tensor
         diagonal = partial.diagonal(level - 2, 1, 4)
         first = max(level - 2, 0)
         plane[..., first : first + diagonal.shape[-1]] += diagonal
-
-    # Slabs two planes thick: the planes become channels of a 2D convolution.
-    for level, first, taps in ((0, 0, slice(1, 3)), (levels - 1, levels - 2, slice(0, 2))):
-        planes = torch.cat([*_plane(left, right, first), *_plane(left, right, first + 1)], dim=1)
-        kernel = _channels_last(weight[:, :, taps].transpose(1, 2).flatten(1, 2))
-        output[:, :, level] = F.conv2d(planes, kernel, bias, padding=1)
-    columns = torch.cat([*_column(left, right, width - 2, levels), *_column(left, right, width - 1, levels)], dim=1)
-    kernel = _channels_last(weight[..., :2].permute(0, 4, 1, 2, 3).flatten(1, 2))
-    output[..., -1] = F.conv2d(columns, kernel, bias, padding=1)
     return output
 
 
@@ -73,7 +105,7 @@ def _partial_kernels(of_left: Tensor) -> list[Tensor]:
             for tap_x in range(3):
                 if tap_d - tap_x <= offset:
                     kernel[..., tap_x] += of_left[:, :, tap_d, :, tap_x]
-        kernels.append(_channels_last(kernel))
+        kernels.append(kernel)
     return kernels
 
 
@@ -89,7 +121,3 @@ def _column(left: Tensor, right: Tensor, column: int, levels: int) -> tuple[Tens
     visible = torch.arange(levels, device=left.device) <= column
     of_right = F.pad(right, (levels - 1, 0))[..., column : column + levels].flip(-1).transpose(2, 3)
     return left[..., None, :, column] * visible[:, None], of_right
-
-
-def _channels_last(weight: Tensor) -> Tensor:
-    return weight.contiguous(memory_format=torch.channels_last)

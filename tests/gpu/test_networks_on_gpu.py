@@ -18,10 +18,12 @@ from pseudolidar.detectors.boxes2d.networks import Network
 from pseudolidar.detectors.frustum_pointnet.box_coder import MEAN_SIZES_M
 from pseudolidar.detectors.frustum_pointnet.model import FrustumPointNet, Version
 from pseudolidar.detectors.pointrcnn import PointRCNN, PointRCNNDetector, ProposalSettings
+from pseudolidar.kernels.triton import triton_kernels_run
 from pseudolidar.kitti import read_image
-from pseudolidar.stereo import FrozenPSMNet, PSMNet
+from pseudolidar.stereo import FrozenPSMNet, PSMNet, volume_convolution
 from pseudolidar.stereo.data import normalised
-from pseudolidar.stereo.regression import regress_disparity, soft_argmin
+from pseudolidar.stereo.regression import _in_bands, regress_disparity, soft_argmin
+from pseudolidar.stereo.upsampling import Upsampling
 from pseudolidar.training import TrainingRun
 from tests.conftest import settings_of
 from tests.detectors.painted_frames import HEIGHT, write_painted
@@ -92,6 +94,18 @@ def test_frozen_is_the_network(hourglasses: int, size: tuple[int, int]) -> None:
         torch.testing.assert_close(frozen(left.cuda(), right.cuda()).cpu(), expected, rtol=0, atol=2e-3)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.half])
+def test_recorded_is_the_frozen_network(dtype: torch.dtype) -> None:
+    model = slim(0).cuda()
+    recorded, frozen = FrozenPSMNet(model, dtype, record=True), FrozenPSMNet(model, dtype)
+    # Each size is recorded once and replayed in turn.
+    for size in ((64, 112), (50, 75), (64, 112), (60, 100)):
+        pair = torch.randint(0, 256, (2, 1, 3, *size), dtype=torch.uint8, device="cuda")
+        with torch.inference_mode():
+            found = recorded(*pair)
+            assert torch.equal(found, frozen(*pair)) and torch.equal(found, recorded(*pair))
+
+
 @pytest.mark.usefixtures("without_tf32")
 def test_frozen_and_compiled() -> None:
     model = slim(0).cuda()
@@ -101,12 +115,39 @@ def test_frozen_and_compiled() -> None:
     torch.testing.assert_close(found, expected, rtol=0, atol=2e-3)
 
 
+def test_tritons_kernels_run() -> None:
+    assert triton_kernels_run()
+
+
 @pytest.mark.parametrize("align_corners", [False, True])
-def test_regression_in_bands(align_corners: bool) -> None:
-    scores = 3 * torch.randn(2, 12, 37, 11, generator=torch.Generator().manual_seed(0))
-    found = regress_disparity(scores.cuda(), 48, (148, 44), align_corners)
-    expected = soft_argmin(scores.double(), 48, (148, 44), align_corners)
-    torch.testing.assert_close(found.cpu().double(), expected, rtol=0, atol=1e-3)
+@pytest.mark.parametrize("scale", [0.0, 3.0, 1e4])
+@pytest.mark.parametrize("levels", [1, 12, 48])
+def test_regression_and_its_gradient(levels: int, scale: float, align_corners: bool) -> None:
+    random = torch.Generator().manual_seed(0)
+    scores = (scale * torch.randn(2, levels, 37, 41, generator=random)).cuda().requires_grad_()
+    exact = scores.detach().double().requires_grad_()
+    found = regress_disparity(scores, 4 * levels, (148, 164), align_corners)
+    expected = soft_argmin(exact, 4 * levels, (148, 164), align_corners)
+    tolerance = 4 * levels * (1e-6 + 1e-6 * scale)
+    torch.testing.assert_close(found.double(), expected, rtol=0, atol=tolerance)
+    in_bands = _in_bands(scores.detach(), Upsampling((levels, 37, 41), (4 * levels, 148, 164), align_corners))
+    torch.testing.assert_close(in_bands.double(), expected, rtol=0, atol=max(1e-3, 10 * tolerance))
+
+    gradient = torch.randn(found.shape, generator=random).cuda()
+    of_scores = [torch.autograd.grad(found, scores, gradient, retain_graph=True)[0] for _ in range(2)]
+    (of_exact,) = torch.autograd.grad(expected, exact, gradient.double())
+    assert torch.equal(*of_scores)
+    torch.testing.assert_close(of_scores[0].double(), of_exact, rtol=0, atol=64 * levels * tolerance)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.half])
+def test_assembled_volume(dtype: torch.dtype) -> None:
+    random = torch.Generator().manual_seed(0)
+    shifted, of_left = (torch.randn(2, count, 24, 40 + more, generator=random) for count, more in ((32, 11), (160, 0)))
+    shifted, of_left = (features.to("cuda", dtype) for features in (shifted, of_left))
+    volume_triton = pytest.importorskip("pseudolidar.stereo.volume_triton")
+    found = volume_triton.assembled(shifted, of_left, 12)[:, :, 1:-1]
+    assert torch.equal(found, volume_convolution.assembled(shifted, of_left.chunk(5, dim=1), 12)[:, :, 1:-1])
 
 
 @pytest.mark.parametrize("checkpointing", [False, True])
@@ -169,7 +210,7 @@ def test_pointrcnns_kernels_are_recorded_and_replayed() -> None:
 
     def find(number: int) -> Tensor:
         with torch.inference_mode():
-            return detector._find(scenes[number], torch.device("cuda", 0))
+            return detector._find(scenes[number], torch.device("cuda", 0)).cpu()
 
     with torch.inference_mode():
         expected = [detector._find.function(scene.cuda()).cpu() for scene in scenes]

@@ -15,7 +15,7 @@ from pseudolidar.kitti import read_image
 from pseudolidar.stereo import FrozenPSMNet, PSMNet
 from pseudolidar.stereo.data import normalised
 from pseudolidar.stereo.psmnet import cost_volume
-from pseudolidar.stereo.volume_convolution import volume_convolution
+from pseudolidar.stereo.volume_convolution import VolumeConvolution
 
 
 def slim(seed: int, hourglasses: int = 1, align_corners: bool = False) -> PSMNet:
@@ -32,6 +32,12 @@ def slim(seed: int, hourglasses: int = 1, align_corners: bool = False) -> PSMNet
     for index in range(model.hourglasses):
         nn.init.normal_(model.get_parameter(f"classif{index + 1}.2.weight"), 0, 0.01)
     return model.eval()
+
+
+def volume_convolution(weight: torch.Tensor, bias: torch.Tensor, levels: int) -> VolumeConvolution:
+    convolution = nn.Conv3d(weight.shape[1], weight.shape[0], 3, padding=1)
+    convolution.load_state_dict({"weight": weight, "bias": bias})
+    return VolumeConvolution(convolution, levels)
 
 
 @settings(deadline=None, max_examples=40)
@@ -51,14 +57,16 @@ def test_volume_convolution_is_the_convolution_of_the_cost_volume(
     weight = torch.randn(filters, 2 * channels, 3, 3, 3, generator=random)
     bias = torch.randn(filters, generator=random)
     expected = torch.conv3d(cost_volume(left, right, levels), weight, bias, padding=1)
-    torch.testing.assert_close(volume_convolution(left, right, weight, bias, levels), expected, rtol=0, atol=1e-4)
+    found = volume_convolution(weight, bias, levels)(left, right)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
 
 
 def test_volume_convolution_takes_features_of_any_layout() -> None:
     left, right = torch.randn(2, 2, 12, 4, 6).permute(0, 1, 4, 3, 2)
     weight, bias = torch.randn(3, 12, 3, 3, 3), torch.randn(3)
     expected = torch.conv3d(cost_volume(left, right, 5), weight, bias, padding=1)
-    torch.testing.assert_close(volume_convolution(left, right, weight, bias, 5), expected, rtol=0, atol=1e-4)
+    found = volume_convolution(weight, bias, 5)(left, right)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)
 
 
 @pytest.mark.skipif(shutil.which("c++") is None, reason="torch.compile needs a C++ compiler")

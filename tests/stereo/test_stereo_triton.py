@@ -32,7 +32,7 @@ def test_kernels_in_the_interpreter() -> None:
         env={**os.environ, "TRITON_INTERPRET": "1"},
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=600,
     )
     assert result.returncode == 0, result.stdout + result.stderr
 
@@ -42,16 +42,20 @@ def test_kernels_compile_for_an_h100() -> None:
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    from pseudolidar.stereo import regression_triton
+    from pseudolidar.stereo import regression_triton, volume_triton
 
-    integers = {"first": "*i32", "rows": "*i32", "columns": "*i32"}
-    sizes = {"levels", "height", "width", "full_height", "full_width"}
-    for kernel in (regression_triton._regress, regression_triton._levels_gradient):
-        signature = {
-            name: integers.get(name, "i32" if name in sizes else "constexpr" if name == "PIXELS" else "*fp32")
-            for name in kernel.arg_names
-        }
-        source = ASTSource(kernel, signature, {(kernel.arg_names.index("PIXELS"),): 128})
-        code = compiled(source, target=GPUTarget("cuda", 90, 32)).asm
+    tables = dict.fromkeys(("first", "rows", "columns"), "*i32")
+    sizes = dict.fromkeys(("levels", "height", "width", "full_height", "full_width"), "i32")
+    of_pixels = {"PIXELS": 128}
+    of_volume = {"PIXELS": 32, "CHANNELS": 32, "CHANNEL_BLOCK": 32}
+    for kernel, constants, values in (
+        (regression_triton._regress, of_pixels, "*fp32"),
+        (regression_triton._levels_gradient, of_pixels, "*fp32"),
+        (volume_triton._assemble, of_volume, "*fp16"),
+    ):
+        types = {**tables, **sizes, **dict.fromkeys(constants, "constexpr")}
+        signature = {name: types.get(name, values) for name in kernel.arg_names}
+        given = {(kernel.arg_names.index(name),): value for name, value in constants.items()}
+        code = compiled(ASTSource(kernel, signature, given), target=GPUTarget("cuda", 90, 32)).asm
         # No register is spilt.
         assert code["cubin"] and "ld.local" not in code["ptx"]

@@ -92,7 +92,7 @@ class PointRCNNDetector(Detector):
         if not len(scene):
             return Objects.empty(scored=True), Counter({"scenes without a point in the detector's area": 1})
         sampled = sample_scene(scene, self.points, np.random.default_rng(seed))
-        found = self._find(torch.from_numpy(sampled)[None], self.model.mean_size_m.device).double().numpy()
+        found = self._find(torch.from_numpy(sampled)[None], self.model.mean_size_m.device).cpu().double().numpy()
         box3d_m, score = np.split(found[~np.isnan(found[:, 7])], [7], axis=1)
         box2d, fault = project_boxes(box3d_m, calibration, image_size)
         good = fault == ""

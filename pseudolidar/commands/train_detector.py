@@ -37,8 +37,9 @@ def main(
     if device is not None:
         training = dataclasses.replace(training, device=device)
     run = TrainingRun(output, seed, overwrite, logger=logger, validation=validation)
+    validation_data = None if validation.every is None else ObjectDataset(data, validation.split)
     phases = [rpn_path(output)] if isinstance(training, PointRCNNTraining) and not training.joint else []
     with plotted_curves(output, plot, *phases):
-        train_detector(training, dataset, clouds, names, run, max_depth)
+        train_detector(training, dataset, clouds, names, run, max_depth, validation_data)
     if is_first_process():
         print(f"model: {output}")

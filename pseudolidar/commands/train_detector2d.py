@@ -30,7 +30,8 @@ def main(
     if device is not None:
         training = dataclasses.replace(training, device=device)
     run = TrainingRun(output, seed, overwrite, logger=logger, validation=validation)
+    validation_data = None if validation.every is None else ObjectDataset(data, validation.split)
     with plotted_curves(output, plot):
-        train_detector2d(training, ObjectDataset(data, split), run)
+        train_detector2d(training, ObjectDataset(data, split), run, validation_data)
     if is_first_process():
         print(f"model: {output}")

@@ -33,7 +33,8 @@ def main(
         expected = "weights to start from (the paper's runs start from SceneFlow's); init=null takes random ones"
         raise InputError(f"init: found no file {init}, expected {expected}")
     run = TrainingRun(output, seed, overwrite, logger=logger, validation=validation)
+    validation_data = None if validation.every is None else pairs(root=data, split=validation.split)
     with plotted_curves(output, plot):
-        train_disparity(training, pairs(root=data, split=split), run, init)
+        train_disparity(training, pairs(root=data, split=split), run, init, validation_data)
     if is_first_process():
         print(f"model: {output}")

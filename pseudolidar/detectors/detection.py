@@ -5,18 +5,15 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from pseudolidar.detectors.boxes2d import Boxes2d
-from pseudolidar.detectors.detector import Detector, counted, frame_seed
+from pseudolidar.detectors.detector import Detector, Scene, counted, frame_seed, read_scene
 from pseudolidar.detectors.frustum_pointnet import FrustumDetector, FrustumTraining, train_frustum_pointnet
 from pseudolidar.detectors.pointrcnn import PointRCNNDetector, PointRCNNTraining, train_pointrcnn
 from pseudolidar.files import FormatError, InputError, overlapped, require_file
-from pseudolidar.kitti import Calibration, Frame, ObjectDataset, Objects, read_points, write_objects
+from pseudolidar.kitti import Frame, ObjectDataset, Objects, write_objects
 from pseudolidar.training import TrainingRun, load_plain
 
 logger = logging.getLogger(__name__)
@@ -57,6 +54,7 @@ def train_detector(
     class_names: Sequence[str],
     run: TrainingRun,
     max_depth: float | None = None,
+    validation_data: ObjectDataset | None = None,
 ) -> None:
     """Train a detector of the kind that `settings` belong to, and write its checkpoint; resumable, see `training.fit`.
 
@@ -65,18 +63,20 @@ def train_detector(
         class_names: of Car, Pedestrian and Cyclist: exactly one for PointRCNN, one or several for Frustum PointNet.
         run: its seed is that of initial weights, order, augmentation, sampling and dropout.
         max_depth: m; objects and points beyond are left out (near-only).
+        validation_data: of the run's validation, with clouds in `clouds_dir`, see `ValidationFrames`. Of PointRCNN's
+            two phases only the second is validated.
 
     Raises:
         FormatError: a missing or broken file; a class without objects to train on; or, unless `run.overwrite`, a
             checkpoint or running state of another record.
-        InputError: class names other than these, none, or one twice.
+        InputError: class names other than these, none, or one twice; a frame of `validation_data` that is trained on.
     """
     if isinstance(settings, FrustumTraining):
-        train_frustum_pointnet(settings, dataset, clouds_dir, class_names, run, max_depth)
+        train_frustum_pointnet(settings, dataset, clouds_dir, class_names, run, max_depth, validation_data)
     elif len(class_names) != 1:
         raise InputError(f"class_names: found {', '.join(class_names)}, expected one: PointRCNN finds one class")
     else:
-        train_pointrcnn(settings, dataset, clouds_dir, class_names[0], run, max_depth)
+        train_pointrcnn(settings, dataset, clouds_dir, class_names[0], run, max_depth, validation_data)
 
 
 def detect(
@@ -106,10 +106,10 @@ def detect(
     if not frames:
         return tally
 
-    def read(frame: Frame) -> _Scene:
-        return _Scene(read_points(clouds[frame.frame_id]), frame.calibration, frame.image_size())
+    def read(frame: Frame) -> Scene:
+        return read_scene(frame, clouds[frame.frame_id])
 
-    def compute(frame: Frame, scene: _Scene) -> Objects:
+    def compute(frame: Frame, scene: Scene) -> Objects:
         boxes2d = (boxes or {}).get(frame.frame_id, Boxes2d.empty())
         objects, reasons = detector.objects(*scene, boxes2d, frame_seed(frame.frame_id))
         tally.skipped += reasons
@@ -122,12 +122,6 @@ def detect(
     title = f"detection ({', '.join(detector.class_names)})"
     overlapped(frames, title, read, compute, write, torch.get_num_threads())
     return tally
-
-
-class _Scene(NamedTuple):
-    points_velo: NDArray[np.float32]
-    calibration: Calibration
-    image_size: tuple[int, int]
 
 
 def log_tallies(tallies: Sequence[DetectionTally]) -> None:

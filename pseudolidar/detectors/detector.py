@@ -7,13 +7,14 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pseudolidar.detectors.boxes2d.boxes import Boxes2d
 from pseudolidar.files import FormatError
-from pseudolidar.kitti import Calibration, Objects
+from pseudolidar.kitti import Calibration, Frame, Objects, read_points
 
 
 class Detector(ABC):
@@ -45,6 +46,19 @@ class Detector(ABC):
             image_size: (height, width) of the left image, px.
             boxes: 2D boxes of any class; detectors that need none ignore them.
         """
+
+
+class Scene(NamedTuple):
+    """A frame as a detector takes it: the cloud, float32 (N, 4), velodyne frame; (height, width) of the left image."""
+
+    points_velo: NDArray[np.float32]
+    calibration: Calibration
+    image_size: tuple[int, int]
+
+
+def read_scene(frame: Frame, cloud: Path) -> Scene:
+    """The scene of a frame and the file of its cloud."""
+    return Scene(read_points(cloud), frame.calibration, frame.image_size())
 
 
 @contextmanager

@@ -47,16 +47,20 @@ class EnsembleTraining(StereoTraining):
 
 
 def train_disparity(
-    settings: StereoTraining, data: StereoPairs | ObjectDataset, run: TrainingRun, init: Path | None = None
+    settings: StereoTraining,
+    data: StereoPairs | ObjectDataset,
+    run: TrainingRun,
+    init: Path | None = None,
+    validation_data: StereoPairs | ObjectDataset | None = None,
 ) -> None:
     """Train one PSMNet (`train_stereo`) or, with `EnsembleTraining`, several; a killed run is resumed.
 
     Members begin with random weights of their own. With `init` they share its weights except the last layers
     (`classif*`), which stay random: with equal weights and the same batches, members would stay equal.
-    Arguments and errors are those of `train_stereo`.
+    Validation measures their mean. Arguments and errors are those of `train_stereo`.
     """
     if not isinstance(settings, EnsembleTraining):
-        train_stereo(settings, data, run, init)
+        train_stereo(settings, data, run, init, validation_data)
         return
     require_checkpoint_path(run.checkpoint)
     members = [_initial_member(settings, init, _seed_of(run.seed, member)) for member in range(settings.members)]
@@ -71,6 +75,7 @@ def train_disparity(
         data,
         run,
         init,
+        validation_data,
     )
 
 

@@ -14,13 +14,13 @@ Found = TypeVar("Found")
 
 def overlapped(
     items: Sequence[Item],
-    description: str,
+    description: str | None,
     read: Callable[[Item], Given],
     compute: Callable[[Item, Given], Found],
     write: Callable[[Item, Found], None],
     threads: int,
 ) -> None:
-    """Call `write(item, compute(item, read(item)))` for every item, with a progress bar called `description`.
+    """Call `write(item, compute(item, read(item)))` for every item, with a progress bar called `description`, or none.
 
     This thread computes, item by item in their order. Meanwhile `threads` threads read what comes next, and as many
     write what was computed, in whatever order: worth it as far as they leave the interpreter's lock, as decoding, the
@@ -33,7 +33,8 @@ def overlapped(
     readers, writers = ThreadPoolExecutor(threads), ThreadPoolExecutor(threads)
     try:
         writing = deque[Future[None]]()
-        for item, given in track(_read_ahead(items, read, readers, 2 * threads), description, len(items)):
+        ahead = _read_ahead(items, read, readers, 2 * threads)
+        for item, given in ahead if description is None else track(ahead, description, len(items)):
             writing.append(writers.submit(write, item, compute(item, given)))
             while writing and (writing[0].done() or len(writing) > 2 * threads):
                 writing.popleft().result()

@@ -10,7 +10,7 @@ from pseudolidar.ensembles import trained_disparity
 from pseudolidar.files import FormatError, InputError, file_digest
 from pseudolidar.stereo import DisparityModel, SemiGlobalMatching
 from pseudolidar.stereo.inference import InferencePrecision
-from pseudolidar.training import CHECKPOINT_SUFFIXES
+from pseudolidar.training import CHECKPOINT_SUFFIXES, was_kept_on_the_way
 
 if TYPE_CHECKING:
     from pseudolidar.detectors.boxes2d import Detector2d
@@ -60,7 +60,8 @@ class Models:
             frustum_NAME.pt      Frustum PointNets, one or several: checkpoints of `train_detector`
             pointrcnn_NAME.pt    PointRCNNs, one or several: checkpoints of `train_detector`, or published weights
 
-        NAME is free, e.g. `frustum_car.pt`. The suffix may also be .pth, .tar or .safetensors; others are ignored.
+        NAME is free, e.g. `frustum_car.pt`. The suffix may also be .pth, .tar or .safetensors; others are ignored, and
+        so is what a training kept on the way beside its checkpoint: `disparity.best.pt`, `disparity.step-500.pt`.
 
         Args:
             kind: only detectors of this kind; None: all. Where both kinds find the same class, it must be given.
@@ -112,7 +113,7 @@ def _sorted_by_name(folder: Path) -> tuple[Path | None, Path | None, list[Path]]
     """The files of the disparity model, of the 2D boxes, of the detectors."""
     by_kind: dict[str, list[Path]] = {"disparity": [], "boxes2d": [], "detectors": []}
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in CHECKPOINT_SUFFIXES or not path.is_file():
+        if path.suffix.lower() not in CHECKPOINT_SUFFIXES or not path.is_file() or was_kept_on_the_way(path):
             continue
         kind = "detectors" if path.stem.startswith(tuple(f"{kind}_" for kind in DETECTOR_KINDS)) else path.stem
         if kind not in by_kind or path.stem == "detectors":

@@ -1,6 +1,6 @@
 """Test loss of a disparity model: by depth range, over all pixels and over those of cars and of pedestrians."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,6 +102,13 @@ class StereoMetrics:
             np.savez_compressed(file, frame_ids=np.array(self.frame_ids), mean=np.array(self.mean_disparity), **arrays)
 
     @classmethod
+    def of_frames(cls, frames: Sequence["StereoMetrics"]) -> "StereoMetrics":
+        """Those of one or more frames (or sets of them) in a row, compared with one `mean_disparity`."""
+        arrays = {name: np.concatenate([getattr(frame, name) for frame in frames]) for name in _ARRAYS}
+        names = tuple(name for frame in frames for name in frame.frame_ids)
+        return cls(names, **arrays, mean_disparity=frames[0].mean_disparity)
+
+    @classmethod
     def load(cls, path: str | Path) -> "StereoMetrics":
         """Read what `save` wrote; FormatError if it isn't there, or is something else."""
         stored = read_npz(path, (*_ARRAYS, "frame_ids", "mean"), "an .npz of errors by frame, region and depth")
@@ -136,14 +143,13 @@ def disparity_metrics(
         frames.append(map_metrics(predicted, truth, constant, name, regions, mean_disparity))
     if not frames:
         raise FormatError(predicted_dir, "data set", "no frames", "frames to compare with")
-    arrays = {name: np.concatenate([getattr(frame, name) for frame in frames]) for name in _ARRAYS}
-    return StereoMetrics(tuple(names), **arrays, mean_disparity=frames[0].mean_disparity)
+    return StereoMetrics.of_frames(frames)
 
 
 def map_metrics(
     predicted: NDArray[np.floating],
     truth: NDArray[np.floating],
-    camera_constant_px_m: float,
+    camera_constant_px_m: float | None,
     name: str,
     regions: NDArray[np.bool_] | None = None,
     mean_disparity: float | None = None,
@@ -151,7 +157,8 @@ def map_metrics(
     """Compare a frame's disparity map, (H, W) px, with the true one, over the pixels where the truth is known (not 0).
 
     Args:
-        camera_constant_px_m: focal length x baseline, px m.
+        camera_constant_px_m: focal length x baseline, px m; None: no pixel is in a range but the first, of all depths,
+            and depth errors are NaN.
         regions: (R, N) bool, which of the N pixels with known disparity, in row-major order, lie in each of `REGIONS`;
             None: all in the first, none in the others.
         mean_disparity: px, see `mean_disparity_of`.
@@ -165,12 +172,13 @@ def map_metrics(
     row, column = np.nonzero(truth > 0)
     true_px = truth[row, column].astype(np.float64)
     found_px = np.maximum(predicted[row, column].astype(np.float64), MIN_DISPARITY_PX)
-    depth_m = camera_constant_px_m / true_px
+    constant = np.nan if camera_constant_px_m is None else camera_constant_px_m
+    depth_m = constant / true_px
     error_px = np.abs(found_px - true_px)
     errors = np.stack(
         [
             error_px,
-            np.abs(np.minimum(camera_constant_px_m / found_px, FARTHEST_PREDICTION_M) - depth_m),
+            np.abs(np.minimum(constant / found_px, FARTHEST_PREDICTION_M) - depth_m),
             (error_px > _D1_PX) & (error_px > _D1_FRACTION * true_px),
             np.abs(baseline - true_px),
         ]
@@ -183,7 +191,7 @@ def map_metrics(
     if regions.shape != (len(REGIONS), len(row)):
         raise ValueError(f"regions: found shape {regions.shape}, expected {(len(REGIONS), len(row))}")
     for place, bounds in enumerate(RANGES_M):
-        chosen = regions & (depth_m > bounds[0]) & (depth_m <= bounds[1])
+        chosen = regions & ((depth_m > bounds[0]) & (depth_m <= bounds[1]) | (bounds == (0.0, np.inf)))
         pixels[0, :, place] = chosen.sum(axis=1)
         sums[:, 0, :, place] = errors @ chosen.T
     return StereoMetrics((name,), pixels, sums[0], sums[1], sums[2].astype(np.int64), sums[3], baseline)

@@ -17,6 +17,7 @@ from pseudolidar.stereo.data import StereoBatch, StereoBatches
 from pseudolidar.stereo.metrics import MIN_DISPARITY_PX
 from pseudolidar.stereo.pairs import ObjectPairs, StereoPairs, digests_of
 from pseudolidar.stereo.psmnet import PSMNet, channels_last, require_bfloat16, start_comparing
+from pseudolidar.stereo.validation import disparity_losses, require_pairs_to_validate_on
 from pseudolidar.training import (
     TrainingRun,
     TrainingSettings,
@@ -104,16 +105,21 @@ class StereoTraining(TrainingSettings):
 
 
 def train_stereo(
-    settings: StereoTraining, data: StereoPairs | ObjectDataset, run: TrainingRun, init: Path | None = None
+    settings: StereoTraining,
+    data: StereoPairs | ObjectDataset,
+    run: TrainingRun,
+    init: Path | None = None,
+    validation_data: StereoPairs | ObjectDataset | None = None,
 ) -> None:
     """Train PSMNet on `data` and write the run's checkpoint at the end; a killed run goes on where it was.
 
     Args:
         init: weights of the same network to start from, of any kind that `load_psmnet` reads and for any
             `max_disparity`; None starts from random weights.
+        validation_data: of the run's validation, see `disparity_losses`.
 
     Raises:
-        InputError: settings that do not go together.
+        InputError: settings that do not go together, or a pair of `validation_data` that is trained on.
         FormatError: a checkpoint or running state of another record, unless `run.overwrite`; unfit `init` or data.
         DivergenceError: the loss is not finite.
     """
@@ -123,7 +129,7 @@ def train_stereo(
     def compute_loss(network: PSMNet, batch: StereoBatch) -> dict[str, Tensor]:
         return loss_terms(network, batch, settings.loss, settings.smooth)
 
-    fit_stereo(settings, model, compute_loss, arguments_of(model), data, run, init)
+    fit_stereo(settings, model, compute_loss, arguments_of(model), data, run, init, validation_data)
 
 
 def fit_stereo(
@@ -134,17 +140,22 @@ def fit_stereo(
     data: StereoPairs | ObjectDataset,
     run: TrainingRun,
     init: Path | None,
+    validation_data: StereoPairs | ObjectDataset | None,
 ) -> None:
     """Train a model of one or several PSMNets, in place, by the settings' schedule, whatever its loss.
 
     Like `train_stereo`; `compute_loss` is as in `TrainingTask`, and `arguments`, the model's constructor arguments, are
     kept in the checkpoint.
     """
-    pairs = ObjectPairs(data) if isinstance(data, ObjectDataset) else data
+    pairs, others = _as_pairs(data), None if validation_data is None else _as_pairs(validation_data)
+    if others is not None:
+        require_pairs_to_validate_on(others, pairs)
     inputs = {"data": combined_digest(digests_of(pairs))}
     if init is not None:
         inputs["init"] = file_digest(init)
-    record = training_record("a disparity model", settings, inputs, seed=run.seed)
+    if run.early_stopping and others is not None:
+        inputs["validation"] = combined_digest(digests_of(others))
+    record = training_record("a disparity model", settings, inputs, seed=run.seed, **run.early_stopping)
     crops = Crops(*settings.crop, settings.object_probability, settings.jitter, settings.colour, settings.erasing)
     batches = StereoBatches(
         pairs, settings.batch_size, crops, run.seed, settings.max_depth_m, metric=settings.loss == "depth"
@@ -153,6 +164,13 @@ def fit_stereo(
     if settings.schedule == "one_cycle":
         learning_rate_at = one_cycle(settings.learning_rate, settings.steps)
     decay = settings.weight_decay if settings.optimizer == "adamw" else None
+    arithmetic = arithmetic_of(settings.precision, settings.device)
+
+    def test_losses(model: Network) -> dict[str, float]:
+        assert others is not None
+        networks = [module for module in model.modules() if isinstance(module, PSMNet)]
+        return disparity_losses(networks, others, arithmetic)
+
     task = TrainingTask(
         model=model,
         batches=batches,
@@ -164,8 +182,13 @@ def fit_stereo(
         description=f"training {run.checkpoint.stem}",
         arguments=arguments,
         max_gradient_norm=settings.max_gradient_norm,
+        test_losses=None if others is None else test_losses,
     )
     fit(task, settings, run)
+
+
+def _as_pairs(data: StereoPairs | ObjectDataset) -> StereoPairs:
+    return ObjectPairs(data) if isinstance(data, ObjectDataset) else data
 
 
 def disparity_loss(

@@ -17,7 +17,9 @@ from pseudolidar.training.loop import (
     fit,
     is_finished,
     partial_path,
+    require_unseen,
     snapshot_path,
+    was_kept_on_the_way,
 )
 from pseudolidar.training.metrics import (
     CsvLogger,
@@ -75,10 +77,12 @@ __all__ = [
     "recorded_settings",
     "require_checkpoint_path",
     "require_device",
+    "require_unseen",
     "save_checkpoint",
     "shard_weight",
     "snapshot_path",
     "step_decay",
     "training_record",
     "validation_path",
+    "was_kept_on_the_way",
 ]

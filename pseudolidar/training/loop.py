@@ -1,6 +1,7 @@
 """The training loop: batches in, a checkpoint out; a killed run goes on and ends with the same bytes."""
 
 import math
+import re
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -65,7 +66,7 @@ class TrainingTask(Generic[Model, B]):
 
 @dataclass(frozen=True)
 class Validation:
-    """When a model is tested while it is trained.
+    """When a model is tested while it is trained; InputError for numbers below 1, and patience without tests.
 
     Attributes:
         split: of the data set, whose frames are not trained on.
@@ -76,6 +77,15 @@ class Validation:
     split: str
     every: int | None
     patience: int | None
+
+    def __post_init__(self) -> None:
+        for name, value in (("every", self.every), ("patience", self.patience)):
+            if value is not None and value < 1:
+                raise InputError(f"validation.{name}: found {value}, expected at least 1")
+        if self.patience is not None and self.every is None:
+            raise InputError(
+                f"validation.patience: found {self.patience} without validation.every, expected the steps between tests"
+            )
 
 
 @dataclass(frozen=True)
@@ -91,7 +101,7 @@ class TrainingRun:
         snapshots: numbers of steps after which the weights of that moment go to a file of their own: see
             `snapshot_path`. Steps that were taken before, in a run that goes on, leave none.
         logger: takes the numbers, too.
-        validation: of a task that has `test_losses`; the best weights are kept in `best_path`. None: there is none.
+        validation: the best weights are kept in `best_path`; None: there is none.
     """
 
     checkpoint: Path
@@ -100,6 +110,13 @@ class TrainingRun:
     snapshots: Collection[int] = ()
     logger: Logger = field(default_factory=CsvLogger)
     validation: Validation | None = None
+
+    @property
+    def early_stopping(self) -> dict[str, int]:
+        """When a run with patience may end, for its record: tests change nothing, but where they end it."""
+        if self.validation is None or self.validation.every is None or self.validation.patience is None:
+            return {}
+        return {"validation_every": self.validation.every, "patience": self.validation.patience}
 
 
 @dataclass
@@ -138,16 +155,16 @@ def fit(task: TrainingTask[Model, B], settings: TrainingSettings, run: TrainingR
     Raises:
         DivergenceError: a loss or gradient is not finite; names the step and the frames.
         FormatError: what is there is unreadable or of another record, unless `run.overwrite`; or of another model.
-        InputError: no such device, or fewer items in a batch than shards of a step.
+        InputError: no such device, fewer items in a batch than shards of a step, or nothing to validate on.
         WorkerError: a process that makes batches died.
     """
+    every, patience = (run.validation.every, run.validation.patience) if run.validation else (None, None)
     _require_sensible(settings, run)
+    if every is not None and task.test_losses is None:
+        raise InputError(f"validation.every: found {every} and no data for it, expected data that is not trained on")
     processes = processes_on(settings.device)
     device, is_first = processes.device, processes.rank == 0
     model, checkpoint = task.model, run.checkpoint
-    every, patience = None, None
-    if run.validation is not None and task.test_losses is not None:
-        every, patience = run.validation.every, run.validation.patience
     arithmetic = arithmetic_of(settings.precision, device)
     model.to(device).train()
     found = _found_state(task, run)
@@ -253,9 +270,23 @@ def best_path(checkpoint: Path) -> Path:
     return checkpoint.with_name(f"{checkpoint.stem}.best{checkpoint.suffix}")
 
 
+def was_kept_on_the_way(path: Path) -> bool:
+    """Whether a file is one that `fit` kept beside a finished checkpoint: see `best_path` and `snapshot_path`."""
+    stem, _, moment = path.stem.rpartition(".")
+    return re.fullmatch(r"best|step-\d+", moment) is not None and path.with_name(f"{stem}{path.suffix}").is_file()
+
+
 def partial_path(checkpoint: Path) -> Path:
     """Where `fit` keeps the running state of a checkpoint: beside it, under its whole name, so that no two share it."""
     return checkpoint.with_name(f"{checkpoint.name}.partial")
+
+
+def require_unseen(shared: Collection[str]) -> None:
+    """InputError, which names some, if there are frames to validate on that are trained on."""
+    if shared:
+        names = ", ".join(sorted(shared)[:3])
+        found = f"{len(shared)} frames that are trained on ({names}{', ...' if len(shared) > 3 else ''})"
+        raise InputError(f"validation: found {found}, expected others")
 
 
 def is_finished(checkpoint: Path, record: Record, overwrite: bool = False) -> bool:
@@ -276,10 +307,8 @@ def _require_sensible(settings: TrainingSettings, run: TrainingRun) -> None:
         ("accumulate", settings.accumulate, 1),
         ("workers", settings.workers, 0),
         ("checkpoint_every", settings.checkpoint_every, 1),
-        ("validation.every", run.validation.every if run.validation else None, 1),
-        ("validation.patience", run.validation.patience if run.validation else None, 1),
     ):
-        if value is not None and value < least:
+        if value < least:
             raise InputError(f"{name}: found {value}, expected at least {least}")
 
 

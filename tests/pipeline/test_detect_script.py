@@ -15,6 +15,7 @@ from pseudolidar.detectors import detect as detect_from_files
 from pseudolidar.detectors import load_detector
 from pseudolidar.detectors.boxes2d import read_detections_file
 from pseudolidar.kitti import ObjectDataset, read_image, read_objects, write_image
+from pseudolidar.pipeline import Models
 from pseudolidar.stereo import PSMNet, SemiGlobalMatching, predict_disparities, save_psmnet
 from pseudolidar.training import load_checkpoint, save_checkpoint
 from tests.kitti.raw_drives import write_raw_drive
@@ -215,6 +216,17 @@ def test_files_are_known_by_their_names(
         shutil.copy(models / "frustum_car.pt", tmp_path / name)
     code, _, errors = detect(models=tmp_path, **pair_of(street, "000000"), output=tmp_path / "out")
     assert code == 2 and expected in errors, errors
+
+
+def test_what_a_training_kept_beside_its_checkpoint_is_left_out(models: Path, tmp_path: Path) -> None:
+    names = ("frustum_car.pt", "frustum_car.best.pt", "frustum_car.step-20.pt", "frustum_car.pt.partial")
+    for name in names:
+        shutil.copy(models / "frustum_car.pt", tmp_path / name)
+    assert list(Models.from_folder(tmp_path).detectors) == ["frustum_car.pt"]
+    # Alone it may be what somebody chose.
+    (tmp_path / "frustum_car.pt").unlink()
+    (tmp_path / "frustum_car.step-20.pt").unlink()
+    assert list(Models.from_folder(tmp_path).detectors) == ["frustum_car.best.pt"]
 
 
 def test_models_in_safetensors_find_the_same(

@@ -86,6 +86,21 @@ def test_the_picture_of_the_curves_changes_nothing_else(scene: ObjectDataset, tr
     assert Path("u.pt").read_bytes() == checkpoint
 
 
+def test_validation_on_the_way(scene: ObjectDataset, train: Train) -> None:
+    for split, frames in (("train", "000000\n000001\n"), ("val", "000002\n000003\n"), ("mixed", "000003\n000001\n")):
+        (scene.root / "ImageSets" / f"{split}.txt").write_text(frames)
+    data = (f"data={scene.root}", "output=u.pt")
+    shared = train(*data, "validation.every=1", "validation.split=mixed", mistake=True)
+    assert "validation: found 1 frames that are trained on (000001), expected others" in shared
+    assert "ImageSets/vla.txt" in train(*data, "validation.every=1", "validation.split=vla", mistake=True)
+    alone = train(*data, "validation.patience=1", mistake=True)
+    assert "validation.patience: found 1 without validation.every" in alone
+    train(*data, "validation.every=1")
+    written = {path.name for path in Path.cwd().iterdir()}
+    assert written == {"u.pt", "u.best.pt", "u.pt.curves.png", "u.pt.metrics.csv", "u.pt.validation.csv"}
+    assert load_psmnet("u.best.pt").max_disparity == 16
+
+
 def test_an_ensemble(scene: ObjectDataset, train: Train) -> None:
     ensemble = (f"data={scene.root}", "stereo@training=ensemble", "output=u.pt")
     assert "model: u.pt" in train(*ensemble, "training.members=2", "training.beta=0.5")

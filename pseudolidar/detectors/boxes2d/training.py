@@ -1,5 +1,6 @@
 """Training of a 2D detector on a split's 2D labels, from random or pretrained weights."""
 
+import copy
 import logging
 import re
 from collections import Counter
@@ -11,14 +12,17 @@ from torch import Tensor, nn
 from torchvision.models import ResNet18_Weights
 from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights
 
+from pseudolidar.detectors.boxes2d.detector2d import Detector2d
 from pseudolidar.detectors.boxes2d.networks import FasterRCNN, LightFCOS, Network, detector_network
 from pseudolidar.detectors.boxes2d.training_data import Boxes2dBatch, Boxes2dBatches, Detector2dTraining
+from pseudolidar.detectors.validation import ValidationFrames
 from pseudolidar.files import FormatError, combined_digest, file_digest
 from pseudolidar.kitti import ObjectDataset
 from pseudolidar.training import (
     TrainingRun,
     TrainingTask,
     adam,
+    arithmetic_of,
     fit,
     is_finished,
     load_plain,
@@ -45,22 +49,31 @@ _OLD_NAMES = (
 )
 
 
-def train_detector2d(settings: Detector2dTraining, dataset: ObjectDataset, run: TrainingRun) -> None:
+def train_detector2d(
+    settings: Detector2dTraining, dataset: ObjectDataset, run: TrainingRun, validation_data: ObjectDataset | None = None
+) -> None:
     """Train a 2D detector and write its checkpoint; resumable, see `training.fit`.
 
     DontCare regions, Van for cars and Person_sitting for pedestrians are neither right nor wrong in the loss. Labels
-    are clipped to the image; those outside of it are skipped and counted in the log.
+    are clipped to the image; those outside of it are skipped and counted in the log. `validation_data` is of the run's
+    validation, see `ValidationFrames`.
 
     Raises:
-        FormatError, InputError: as in `detectors.train_detector`; an unknown network.
+        FormatError, InputError: as in `detectors.train_detector`; an unknown network, or a class to validate that KITTI
+            does not score.
         DivergenceError: the loss is not finite; names the frames.
     """
     require_checkpoint_path(run.checkpoint)
+    validation = None
+    if validation_data is not None:
+        validation = ValidationFrames(validation_data, dataset, settings.classes)
     inputs = {"data": combined_digest(dataset.digests(("image_2", "label_2")))}
     weights = settings.weights
     if weights is not None and weights != DOWNLOAD:
         weights = file_digest(weights, "weights to start from")
-    record = training_record("a 2D detector", settings, inputs, weights=weights, seed=run.seed)
+    if run.early_stopping and validation is not None:
+        inputs |= validation.digests()
+    record = training_record("a 2D detector", settings, inputs, weights=weights, seed=run.seed, **run.early_stopping)
     if is_finished(run.checkpoint, record, run.overwrite):
         return
     with torch.random.fork_rng(devices=[]):
@@ -69,6 +82,13 @@ def train_detector2d(settings: Detector2dTraining, dataset: ObjectDataset, run: 
     if settings.weights is not None:
         load_pretrained(model, settings.network, settings.weights)
     model.to(memory_format=torch.channels_last)
+
+    def test_losses(model: LightFCOS | FasterRCNN) -> dict[str, float]:
+        assert validation is not None
+        arithmetic = arithmetic_of(settings.precision, settings.device)
+        detector = Detector2d(copy.deepcopy(model), settings.classes, settings.image_height, arithmetic)
+        return validation.losses_2d(detector.boxes)
+
     task = TrainingTask(
         model=model,
         batches=Boxes2dBatches(settings, dataset, run.seed),
@@ -80,6 +100,7 @@ def train_detector2d(settings: Detector2dTraining, dataset: ObjectDataset, run: 
         description=f"2D detector ({', '.join(settings.classes)})",
         arguments={"detector2d": recorded_settings(settings)},
         max_gradient_norm=settings.max_gradient_norm,
+        test_losses=None if validation is None else test_losses,
     )
     fit(task, settings, run)
 

@@ -1,5 +1,6 @@
 """Training of a Frustum PointNet, for one class or several, on the clouds of one disparity model."""
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from pseudolidar.cloud import clouds_digest
 from pseudolidar.detectors.frustum_pointnet.box_coder import MEAN_SIZES_M, ONE_HOT_CLASSES, SIZE_CLUSTERS
+from pseudolidar.detectors.frustum_pointnet.inference import FrustumDetector
 from pseudolidar.detectors.frustum_pointnet.losses import WEIGHTS, loss_terms
 from pseudolidar.detectors.frustum_pointnet.model import NETWORK_SETTINGS, FrustumPointNet
 from pseudolidar.detectors.frustum_pointnet.samples import (
@@ -19,6 +21,7 @@ from pseudolidar.detectors.frustum_pointnet.samples import (
     FrustumTraining,
     collect_samples,
 )
+from pseudolidar.detectors.validation import ValidationFrames
 from pseudolidar.files import FormatError, InputError, combined_digest
 from pseudolidar.kitti import ObjectDataset
 from pseudolidar.training import (
@@ -42,18 +45,30 @@ def train_frustum_pointnet(
     class_names: Sequence[str],
     run: TrainingRun,
     max_depth: float | None = None,
+    validation_data: ObjectDataset | None = None,
 ) -> None:
     """Train a Frustum PointNet on frusta in memory; arguments and errors are those of `detectors.train_detector`."""
     require_checkpoint_path(run.checkpoint)
     if not class_names or len({*class_names}) < len(class_names) or not {*class_names} <= {*ONE_HOT_CLASSES}:
         found = ", ".join(class_names) or "none"
         raise InputError(f"class_names: found {found}, expected one or several of {', '.join(ONE_HOT_CLASSES)}")
+    validation = None
+    if validation_data is not None:
+        validation = ValidationFrames(validation_data, dataset, class_names, clouds_dir, max_depth)
     inputs = {
         "data": combined_digest(dataset.digests(("calib", "label_2"))),
         "clouds": clouds_digest(clouds_dir, dataset.frame_ids),
     }
+    if run.early_stopping and validation is not None:
+        inputs |= validation.digests()
     record = training_record(
-        "a Frustum PointNet", settings, inputs, class_names=list(class_names), max_depth=max_depth, seed=run.seed
+        "a Frustum PointNet",
+        settings,
+        inputs,
+        class_names=list(class_names),
+        max_depth=max_depth,
+        seed=run.seed,
+        **run.early_stopping,
     )
     if is_finished(run.checkpoint, record, run.overwrite):
         return
@@ -73,6 +88,12 @@ def train_frustum_pointnet(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.seed)
         model = FrustumPointNet(**network)
+
+    def test_losses(model: FrustumPointNet) -> dict[str, float]:
+        assert validation is not None
+        rules = (settings.points, settings.min_box_height_px, settings.min_points, settings.add_box_score)
+        return validation.losses_3d(FrustumDetector(copy.deepcopy(model), tuple(class_names), max_depth, *rules))
+
     task = TrainingTask(
         model=model,
         batches=FrustumBatches(samples, settings, run.seed),
@@ -88,6 +109,7 @@ def train_frustum_pointnet(
             "network": network,
             "settings": recorded_settings(settings),
         },
+        test_losses=None if validation is None else test_losses,
     )
     fit(task, settings, run)
 

@@ -1,5 +1,6 @@
 """Training of PointRCNN for one class: the RPN, then the RCNN head with the RPN fixed; or both at once."""
 
+import copy
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,13 +10,16 @@ import torch
 from torch import Tensor
 
 from pseudolidar.cloud import clouds_digest
+from pseudolidar.detectors.pointnet2 import fold_batch_norm
 from pseudolidar.detectors.pointrcnn.augmentation import SceneAugmentation
+from pseudolidar.detectors.pointrcnn.inference import PointRCNNDetector
 from pseudolidar.detectors.pointrcnn.losses import rcnn_loss, rpn_loss
 from pseudolidar.detectors.pointrcnn.model import MEAN_SIZES_M, PointRCNN
 from pseudolidar.detectors.pointrcnn.rcnn import RCNNShape
 from pseudolidar.detectors.pointrcnn.rpn import BackboneShape, ProposalSettings
 from pseudolidar.detectors.pointrcnn.scenes import SceneBatch, SceneBatches, SceneSource
 from pseudolidar.detectors.pointrcnn.targets import RoISampling
+from pseudolidar.detectors.validation import ValidationFrames
 from pseudolidar.files import InputError, combined_digest, is_first_process
 from pseudolidar.kitti import ObjectDataset
 from pseudolidar.training import (
@@ -75,6 +79,7 @@ def train_pointrcnn(
     class_name: str,
     run: TrainingRun,
     max_depth: float | None = None,
+    validation_data: ObjectDataset | None = None,
 ) -> None:
     """Train a PointRCNN for one class; arguments and errors are those of `detectors.train_detector`.
 
@@ -83,11 +88,18 @@ def train_pointrcnn(
     require_checkpoint_path(run.checkpoint)
     if class_name not in MEAN_SIZES_M:
         raise InputError(f"class_name: found {class_name!r}, expected one of {', '.join(MEAN_SIZES_M)}")
+    validation = None
+    if validation_data is not None:
+        validation = ValidationFrames(validation_data, dataset, [class_name], clouds_dir, max_depth)
     inputs = {
         "data": combined_digest(dataset.digests(("calib", "image_2", "label_2"))),
         "clouds": clouds_digest(clouds_dir, dataset.frame_ids),
     }
-    record = training_record("a PointRCNN", settings, inputs, class_name=class_name, max_depth=max_depth, seed=run.seed)
+    if run.early_stopping and validation is not None:
+        inputs |= validation.digests()
+    record = training_record(
+        "a PointRCNN", settings, inputs, class_name=class_name, max_depth=max_depth, seed=run.seed, **run.early_stopping
+    )
     if is_finished(run.checkpoint, record, run.overwrite):
         return
     source = SceneSource(dataset, clouds_dir, class_name, settings.points, settings.augmentation, max_depth, run.seed)
@@ -120,7 +132,7 @@ def train_pointrcnn(
             arguments={**arguments, "phase": "RPN"},
             max_gradient_norm=_MAX_GRADIENT_NORM,
         )
-        fit(rpn_task, settings, dataclasses.replace(run, checkpoint=rpn_path(run.checkpoint)))
+        fit(rpn_task, settings, dataclasses.replace(run, checkpoint=rpn_path(run.checkpoint), validation=None))
         # The next phase would count the last step's gradients of a stage that it does not train in their norm.
         model.zero_grad(set_to_none=True)
 
@@ -133,6 +145,13 @@ def train_pointrcnn(
         of_points = rpn_loss(model, batch, rpn) if settings.joint else {}
         return of_points | rcnn_loss(model, batch, rpn, settings.training_proposals, settings.sampling)
 
+    def test_losses(model: PointRCNN) -> dict[str, float]:
+        assert validation is not None
+        network = copy.deepcopy(model)
+        fold_batch_norm(network)
+        rules = (settings.points, settings.score_threshold, settings.nms_threshold)
+        return validation.losses_3d(PointRCNNDetector(network, (class_name,), *rules, max_depth))
+
     task = TrainingTask(
         model=model,
         batches=SceneBatches(source, settings.rcnn_batch_size, phase=2),
@@ -144,6 +163,7 @@ def train_pointrcnn(
         description=f"PointRCNN ({class_name}), {'RPN and RCNN head' if settings.joint else 'RCNN head'}",
         arguments=arguments,
         max_gradient_norm=_MAX_GRADIENT_NORM,
+        test_losses=None if validation is None else test_losses,
     )
     fit(task, settings, run)
     if is_first_process():

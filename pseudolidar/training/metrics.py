@@ -221,7 +221,8 @@ class WandbLogger:
     """Weights & Biases: a run of `project` with the checkpoint's name; InputError where wandb is not installed.
 
     Attributes:
-        mode: `offline` (a folder `wandb` beside the checkpoint, for `wandb sync`) or `online`.
+        mode: `offline` (beside the checkpoint in `wandb`, for `wandb sync`; of a run that goes on, the last folder has
+            all steps) or `online`.
     """
 
     project: str
@@ -235,18 +236,21 @@ class WandbLogger:
         """See `Logger`; InputError where wandb refuses, not logged in for instance."""
         import wandb
 
-        # A training that goes on goes on as the same run; a new one, even in the same place, is a new run.
-        known = checkpoint.parent / "wandb" / f"{checkpoint.name}.id"
-        if not (steps and known.exists()):
-            write_file(known, secrets.token_hex(8))
+        number = None
+        if self.mode == "online":
+            # A training that goes on goes on as the same run; a new one, even in the same place, is a new run.
+            known = checkpoint.parent / "wandb" / f"{checkpoint.name}.id"
+            if not (steps and known.exists()):
+                write_file(known, secrets.token_hex(8))
+            number = known.read_text()
         try:
             run = wandb.init(
                 project=self.project,
-                id=known.read_text(),
+                id=number,
                 name=checkpoint.name,
                 dir=str(checkpoint.parent),
                 mode=self.mode,
-                resume="allow" if self.mode == "online" else None,
+                resume=None if number is None else "allow",
                 # The terminal belongs to the progress bar.
                 settings=wandb.Settings(console="off"),
             )
@@ -254,11 +258,29 @@ class WandbLogger:
             expected = "a run, or logger.mode=offline"
             raise InputError(f"logger: found wandb's answer '{error}', expected {expected}") from error
         try:
+            if self.mode == "offline":
+                # The last rows before a kill never reach wandb's file: the new one is whole by itself.
+                for step, row in _rows_before(checkpoint, steps).items():
+                    run.log(row, step=step)
             yield lambda step, metrics: run.log(dict(metrics), step=step)
         finally:
             # So too where its process died on the way.
             with suppress(Exception):
                 run.finish()
+
+
+def _rows_before(checkpoint: Path, steps: int) -> dict[int, dict[str, float]]:
+    """What was logged of the first `steps` steps, as far as its files have it."""
+    rows: dict[int, dict[str, float]] = {}
+    for path, prefix in ((metrics_path(checkpoint), ""), (validation_path(checkpoint), "validation/")):
+        with suppress(FormatError):
+            columns = read_metrics(path)
+            for i, step in enumerate(columns.pop("step")):
+                if step <= steps:
+                    rows.setdefault(int(step), {}).update(
+                        {prefix + name: values[i] for name, values in columns.items()}
+                    )
+    return rows
 
 
 def _require_installed(package: str) -> None:

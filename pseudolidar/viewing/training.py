@@ -41,6 +41,8 @@ _LARGE_RATIO = 5.0
 
 _LEFT_IN, _RIGHT_IN, _GAP_IN, _BELOW_IN = 0.45, 0.1, 0.5, 0.42
 _LOSS_IN, _PANEL_IN, _ROW_IN = 2.2, 1.3, 0.21
+# Width of a letter of a title, and in the table.
+_CHARACTER_IN, _DIGIT_IN = 0.077, 0.072
 _TICKS = [1, 2, 2.5, 5, 10]
 
 
@@ -90,8 +92,11 @@ def training_figure(runs: Mapping[str, TrainingCurves]) -> Figure:
     panels += [(name, False) for name in _TITLES if name in columns]
     table_in = _ROW_IN * (1 + len(runs)) + 0.05
     large = Grid(1 if decisive is None else 2, _GAP_IN, _LEFT_IN, _RIGHT_IN, below_in=_BELOW_IN)
-    # The number of columns that leaves fewer places empty.
+    # The number of columns that leaves fewer places empty, if titles are short enough.
+    longest_in = _CHARACTER_IN * max((len(_title(*panel)) for panel in panels), default=0)
     small = dataclasses.replace(large, columns=min((4, 5), key=lambda columns: -len(panels) % columns))
+    if longest_in > small.width_in + _GAP_IN:
+        small = dataclasses.replace(large, columns=4)
     top_in = table_in + large.above_in + _LOSS_IN + large.below_in
     with drawing_style():
         figure, places = small.figure(len(panels), _PANEL_IN, top_in=top_in)
@@ -103,6 +108,11 @@ def training_figure(runs: Mapping[str, TrainingCurves]) -> Figure:
         for axes, (name, is_test) in zip(places, panels, strict=True):
             _draw_panel(axes, runs, looks, name, is_test)
     return figure
+
+
+def _title(name: str, is_test: bool) -> str:
+    spoken = name.replace("_", " ")
+    return f"test: {spoken}" if is_test else _TITLES.get(name, spoken)
 
 
 def _draw_panel(
@@ -128,7 +138,10 @@ def _draw_panel(
             axes.axvline(best_step, color=look["color"], linewidth=0.8, linestyle=":", zorder=1)
             if is_test:
                 axes.plot(best_step, columns[name][run.best], color=look["color"], zorder=4, clip_on=False, **_STAR)
-    axes.set_title(f"test loss: {name}" if is_test else _TITLES.get(name, name.replace("_", " ")))
+    title = _title(name, is_test)
+    # A long title is written smaller, and reaches into the gap.
+    room_in = axes.get_position().width * PAGE_WIDTH_IN + 0.8 * _GAP_IN
+    axes.set_title(title, fontsize=9.0 * min(1.0, room_in / (_CHARACTER_IN * len(title))))
     axes.grid(axis="y")
     axes.set_xlabel("step", labelpad=2)
     axes.set_xlim(0, 1.02 * max(run.steps["step"][-1] for run in runs.values()))
@@ -204,8 +217,8 @@ def _draw_table(axes: Axes, runs: Mapping[str, TrainingCurves], looks: Mapping[s
     # Columns stand at the right, as wide as their longest text.
     characters = [max(len(title), *(len(row.get(title, "")) for row in rows.values())) for title in titles]
     left, right = _LEFT_IN, width_in - _RIGHT_IN
-    edges = [right - 0.072 * (sum(characters[i + 1 :]) + 2.5 * (len(titles) - 1 - i)) for i in range(len(titles))]
-    longest = int((edges[0] - 0.072 * characters[0] - left - 0.5) / 0.085)
+    edges = [right - _DIGIT_IN * (sum(characters[i + 1 :]) + 2.5 * (len(titles) - 1 - i)) for i in range(len(titles))]
+    longest = max(8, int((edges[0] - _DIGIT_IN * characters[0] - left - 0.5) / 0.085))
     for title, x in zip(titles, edges, strict=True):
         axes.text(x, 0.5 * _ROW_IN, title, ha="right", va="center", color=MUTED, fontsize=7.5)
     for i, (name, row) in enumerate(rows.items(), start=1):
@@ -229,9 +242,10 @@ def _summary(run: TrainingCurves) -> dict[str, str]:
         row["last loss"] = f"{_smoothed(_thinned(loss, loss)[2])[-1]:.4g}"
     if run.decisive is not None:
         losses = run.validations[run.decisive]
-        row[f"last {run.decisive}"] = f"{losses[-1]:.4g}"
+        name = _title(run.decisive, is_test=False)
+        row[f"last {name}"] = f"{losses[-1]:.4g}"
         if run.best is not None:
-            row[f"best {run.decisive}"] = f"{losses[run.best]:.4g} at {run.validations['step'][run.best]:,.0f}"
+            row[f"best {name}"] = f"{losses[run.best]:.4g} at {run.validations['step'][run.best]:,.0f}"
     if len(rate := known("items_per_s")):
         row["items a second"] = f"{np.median(rate):.3g}"
     if len(waiting := known("waiting")):

@@ -34,7 +34,10 @@ def columns_of(steps: int, **others: float) -> dict[str, list[float]]:
     }  # fmt: skip
 
 
-VALIDATIONS = {"step": [10.0, 20, 30], "mae": [3.0, 0.5, 0.75], "mae 0-20": [math.nan, 0.25, 0.5]}
+VALIDATIONS = {
+    "step": [10.0, 20, 30], "mae": [3.0, 0.5, 0.75], "mae_0-20": [math.nan, 0.25, 0.5],
+    "100-AP40_bev_loose_Pedestrian": [90.0, 80, 70],
+}  # fmt: skip
 
 
 def panels_of(figure: Figure) -> dict[str, Axes]:
@@ -55,10 +58,11 @@ def test_the_picture_has_every_number_and_the_best_test_loss() -> None:
     figure = training_figure({"u": run})
     panels = panels_of(figure)
     assert list(panels) == [
-        "smooth l1", "angle", "test loss: mae 0-20", "learning rate", "norm of the gradient", "items a second",
-        "waiting for data (%)", "memory (GiB)", "loss", "test loss: mae",
+        "smooth l1", "angle", "test: mae 0-20", "test: 100-AP40 bev loose Pedestrian", "learning rate",
+        "norm of the gradient", "items a second",
+        "waiting for data (%)", "memory (GiB)", "loss", "test: mae",
     ]  # fmt: skip
-    stars = [line for line in panels["test loss: mae"].lines if line.get_marker() == "*"]
+    stars = [line for line in panels["test: mae"].lines if line.get_marker() == "*"]
     assert [points_of(star) for star in stars] == [[[20, 0.5]]]
     assert panels["loss"].get_yscale() == "log" and panels["learning rate"].get_yscale() == "linear"
     assert panels["memory (GiB)"].get_ylim()[0] == 0
@@ -79,7 +83,7 @@ def test_several_runs_share_panels_and_keep_their_colours() -> None:
     panels = panels_of(figure)
     colours = [line.get_color() for line in panels["learning rate"].lines if len(points_of(line)) > 2]
     assert len(set(colours)) == 3
-    stars = [line for line in panels["test loss: mae"].lines if line.get_marker() == "*"]
+    stars = [line for line in panels["test: mae"].lines if line.get_marker() == "*"]
     assert [points_of(star) for star in stars] == [[[20, 0.5]], [[30, 1.0]]]
     shown = next(text for text in texts_of(figure) if text.startswith("…"))
     assert long_name.endswith(shown[1:]) and len(shown) > 20

@@ -1,7 +1,7 @@
 """The operations and networks on an NVIDIA GPU: against plain PyTorch there, and against what the card allows."""
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from importlib import import_module
 
@@ -12,9 +12,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pseudolidar.benchmarks.cloud import HEIGHT, WIDTH, kitti_like_calibration, street_disparity
 from pseudolidar.benchmarks.gpu_measure import Limits, copy_rate, gpu_table, kernel_table, product_rate
+from pseudolidar.benchmarks.gpu_stereo import stereo_tables
 from pseudolidar.benchmarks.point_sets import street_points
 from pseudolidar.benchmarks.pointrcnn import published_arithmetic
-from pseudolidar.benchmarks.psmnet import PlainPSMNet
 from pseudolidar.cloud import LIDAR_GRID, disparity_to_points
 from pseudolidar.cloud import reference as plain_clouds
 from pseudolidar.cloud.grid import grid_cells
@@ -36,38 +36,45 @@ from pseudolidar.ops import (
     segment_max,
     three_nearest,
 )
-from pseudolidar.stereo import FrozenPSMNet, PSMNet, lidar_disparity
+from pseudolidar.stereo import lidar_disparity
 from pseudolidar.stereo.lidar_projection import lidar_projection
-from pseudolidar.stereo.psmnet import channels_last
 from pseudolidar.stereo.targets import by_torch
-from pseudolidar.stereo.train import disparity_loss
 from pseudolidar.tables import Table, print_tables
 
 POINTS, CENTRES, NEIGHBOURS = 16_384, 4_096, 32
 PROPOSALS, ROIS, ROI_POINTS = 9_000, 100, 512
-STEREO_HEIGHT, STEREO_WIDTH = 384, 1248
-CROP = (256, 512)
 
 _PLAIN, _OURS = "plain PyTorch", "pseudolidar"
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_PARTS = ("point_sets", "boxes", "clouds", "pointrcnn", "stereo")
 
 
-def main(repetitions: int = 20, networks: bool = True) -> None:
+def main(
+    repetitions: int = 20, parts: Sequence[str] = _PARTS, weights: str | None = None, align_corners: bool | None = None
+) -> None:
     """Measure the kernels on this machine's GPU and print the tables.
 
     Args:
         repetitions: timed calls of each contender; of a training step a quarter of them.
-        networks: those too, which take a minute.
+        parts: point_sets, boxes, clouds, pointrcnn, stereo: all of them, or some.
+        weights, align_corners: of PSMNet, as in `benchmarks.psmnet`.
 
     Raises:
-        InputError: no GPU.
+        InputError: no GPU, or no such part.
     """
     if not torch.cuda.is_available():
         raise InputError("device: found no NVIDIA GPU, expected one that PyTorch sees")
+    if unknown := [part for part in parts if part not in _PARTS]:
+        raise InputError(f"parts: found {unknown[0]!r}, expected some of {', '.join(_PARTS)}")
     limits = Limits(copy_rate(), product_rate(torch.float32))
-    parts = [point_set_tables, box_tables, cloud_tables]
-    for part in [*parts, network_tables] if networks else parts:
-        for table in part(limits, repetitions):
+    tables: dict[str, Callable[[], Iterator[Table]]] = {
+        "point_sets": lambda: point_set_tables(limits, repetitions),
+        "boxes": lambda: box_tables(limits, repetitions),
+        "clouds": lambda: cloud_tables(limits, repetitions),
+        "pointrcnn": lambda: pointrcnn_tables(limits, repetitions),
+        "stereo": lambda: stereo_tables(repetitions, weights, align_corners),
+    }
+    for part in parts:
+        for table in tables[part]():
             print_tables([table])
 
 
@@ -226,76 +233,9 @@ def cloud_tables(limits: Limits, repetitions: int) -> Iterator[Table]:
     )
 
 
-def network_tables(limits: Limits, repetitions: int) -> Iterator[Table]:
-    """PointRCNN on a scene, PSMNet on a pair of KITTI's size and in training; random weights."""
+def pointrcnn_tables(limits: Limits, repetitions: int) -> Iterator[Table]:
+    """PointRCNN on a scene; random weights."""
     torch.manual_seed(0)
-    yield from _pointrcnn(limits, repetitions)
-    yield _stereo_inference(repetitions)
-    for batch in (4, 12):
-        yield _stereo_training(batch, max(1, repetitions // 4))
-
-
-def _stereo_inference(repetitions: int) -> Table:
-    model = PSMNet().eval().cuda()
-    plain = PlainPSMNet(model).cuda()
-    pair = torch.randn(2, 1, 3, STEREO_HEIGHT, STEREO_WIDTH, device="cuda")
-    contenders: dict[str, Callable[[], object]] = {}
-
-    def as_published(dtype: torch.dtype) -> object:
-        # The published code makes some tensors without naming a device.
-        with torch.inference_mode(), torch.device("cuda"), torch.autocast("cuda", dtype, dtype != torch.float32):
-            return plain(*pair)
-
-    def by(network: torch.nn.Module) -> object:
-        with torch.inference_mode():
-            return network(*pair)
-
-    for name, dtype in _DTYPES.items():
-        contenders[f"{_PLAIN}, {name}"] = partial(as_published, dtype)
-    for name, dtype in _DTYPES.items():
-        contenders[f"FrozenPSMNet, {name}"] = partial(by, FrozenPSMNet(model, dtype))
-    with FlopCounterMode(display=False) as counter:
-        by(FrozenPSMNet(model))
-    operations = counter.get_total_flops()
-    limits = ", ".join(f"{operations / product_rate(dtype) * 1e3:.2f} ms in {name}" for name, dtype in _DTYPES.items())
-    return gpu_table(
-        repetitions,
-        f"PSMNet, one pair: {STEREO_HEIGHT} x {STEREO_WIDTH} px, max_disparity 192",
-        f"limit: our {operations / 1e9:.0f}e9 operations at the rate of a large matrix product: {limits} "
-        "(float32 without TF32, which PyTorch's convolutions take)",
-        contenders,
-    )
-
-
-def _stereo_training(batch: int, repetitions: int) -> Table:
-    model = PSMNet().train().cuda()
-    channels_last(model)
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-    pair = torch.randn(2, batch, 3, *CROP, device="cuda")
-    target = torch.rand(batch, *CROP, device="cuda") * 100 + 1
-    constant = target.new_ones(batch)
-
-    def step(bfloat16: bool, checkpointing: bool) -> None:
-        model.checkpointing = checkpointing
-        optimizer.zero_grad(set_to_none=True)
-        with torch.autocast("cuda", torch.bfloat16, enabled=bfloat16):
-            losses = [disparity_loss(output, target, "disparity", constant) for output in model(*pair)]
-        torch.stack(losses).sum().backward()
-        optimizer.step()
-
-    return gpu_table(
-        repetitions,
-        f"PSMNet, training step: {batch} crops of {CROP[0]} x {CROP[1]} px, max_disparity 192",
-        "float32: convolutions in TF32, as PyTorch takes them",
-        {
-            "float32": partial(step, False, False),
-            "bfloat16": partial(step, True, False),
-            "bfloat16, checkpointing": partial(step, True, True),
-        },
-    )
-
-
-def _pointrcnn(limits: Limits, repetitions: int) -> Iterator[Table]:
     published = PointRCNN().eval().cuda()
     model = copy.deepcopy(published)
     fold_batch_norm(model)

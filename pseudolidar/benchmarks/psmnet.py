@@ -46,7 +46,7 @@ def main(
         left, right: a rectified pair of at most 384 x 1248 px; None: a frame of the synthetic town.
         repetitions: timed calls of each.
     """
-    model = _random_network() if weights is None else load_psmnet(weights, align_corners, MAX_DISPARITY)
+    model = random_network() if weights is None else load_psmnet(weights, align_corners, MAX_DISPARITY)
     pair = _pair(left, right)
     plain = PlainPSMNet(model)
     frozen = {name: FrozenPSMNet(model, dtype) for name, dtype in _DTYPES.items()}
@@ -143,8 +143,8 @@ def ordinary_pages() -> Iterator[None]:
             switch(41, 0, 0, 0, 0)
 
 
-def _random_network() -> PSMNet:
-    """Every matrix with variance 1 / fan-in, so that signals neither grow nor fade; disparities are noise."""
+def random_network() -> PSMNet:
+    """A network whose matrices have variance 1 / fan-in: signals neither grow nor fade, disparities are noise."""
     model = PSMNet().eval()
     random = torch.Generator().manual_seed(0)
     for parameter in model.parameters():

@@ -1,7 +1,7 @@
 """Disparity from matching scores: the soft argmin, computed without scores at full resolution ever being held."""
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache
 from importlib import import_module
 from types import ModuleType
 from typing import Any, cast
@@ -98,8 +98,8 @@ def _in_bands(scores: Tensor, upsampling: Upsampling) -> Tensor:
     return torch.cat(bands, dim=1)
 
 
-@lru_cache(maxsize=64)
+@cache
 def _rows_on_device(upsampling: Upsampling, device: torch.device) -> tuple[Tensor, Tensor]:
-    # Made once: each copy to a GPU would wait for all that it has to do.
+    # Made once: each copy to a GPU would wait for all that it has to do. Never forgotten: recorded kernels read them.
     lower, fraction = interpolations(upsampling).rows
     return torch.from_numpy(lower).to(device), torch.from_numpy(fraction).to(device)

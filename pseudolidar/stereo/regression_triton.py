@@ -3,7 +3,7 @@
 The arithmetic is that of `regression_cpu`; scores at full resolution never reach the card's memory.
 """
 
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -73,7 +73,8 @@ def _programs(disparity: Tensor) -> tuple[int, int, int]:
     return triton.cdiv(width, _PIXELS), height, batch
 
 
-@lru_cache(maxsize=64)
+# Never forgotten: recorded kernels go on reading them where they are.
+@cache
 def _tables(upsampling: Upsampling, device: torch.device) -> _Tables:
     levels, rows, columns = interpolations(upsampling)
     first = np.searchsorted(levels.lower, np.arange(upsampling.inputs[0] + 1)).astype(np.int32)

@@ -18,9 +18,11 @@ part() { # NAME SECONDS COMMAND...
 
 if "$python" -c "import torch; raise SystemExit(not torch.cuda.is_available())"; then
     nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader | tee "$output/card.txt"
-    part tests 150 "$python" -m pytest tests/gpu
-    part kernels 200 "$python" scripts/benchmark.py gpu
-    part training 240 "$python" scripts/benchmark.py training preset=full frames=60 stereo=psmnet \
+    part tests 140 "$python" -m pytest tests/gpu
+    part kernels 120 "$python" scripts/benchmark.py gpu "parts=[point_sets,boxes,clouds,pointrcnn]"
+    # WEIGHTS: a trained PSMNet, of which errors in px mean something (published ones: README, "PSMNet as published").
+    part stereo 150 "$python" scripts/benchmark.py gpu "parts=[stereo]" ${WEIGHTS:+"weights=$WEIGHTS"}
+    part training 200 "$python" scripts/benchmark.py training preset=full frames=60 stereo=psmnet \
         detector=pointrcnn device=cuda precision=bfloat16 "workers=[0,4,8,16]" steps=20
     part pipeline 120 "$python" scripts/benchmark.py pipeline preset=full frames=64 stereo=psmnet \
         detector=pointrcnn device=cuda precision=float16

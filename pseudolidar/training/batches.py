@@ -143,12 +143,13 @@ class BatchFeed(Generic[B]):
         self.waited_s += time.perf_counter() - began
         if batch is None:
             raise StopIteration
-        self._coming = self._thread.submit(self._fetched)
         if self._stream is not None:
+            # Before the next copy begins there.
             now = torch.cuda.current_stream(self._device)
             now.wait_stream(self._stream)
             for tensor in batch._tensors().values():
                 tensor.record_stream(now)
+        self._coming = self._thread.submit(self._fetched)
         return batch
 
     def _fetched(self) -> B | None:

@@ -226,7 +226,9 @@ def fit(task: TrainingTask[Model, B], settings: TrainingSettings, run: TrainingR
             # From here on the host waits for the device: once a step.
             metrics = _summed(processes, parts)
             gradient_norm = float(norm)
-            if not (math.isfinite(metrics["loss"]) and math.isfinite(gradient_norm)):
+            # Of gradients that are taken as they are, the squares of finite ones may be too large for float32.
+            is_scaled = task.max_gradient_norm is not None
+            if not math.isfinite(metrics["loss"]) or (is_scaled and not math.isfinite(gradient_norm)):
                 _stop(processes, step, metrics["loss"], gradient_norm, parts, frame_ids)
             state.losses.append(metrics["loss"])
             took = time.perf_counter() - began

@@ -1,6 +1,7 @@
 """The training loop: resuming to the byte, precision, errors, checkpoints."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from pseudolidar.training import (
     load_checkpoint,
     metrics_path,
     partial_path,
+    read_metrics,
     save_checkpoint,
 )
 from tests.training.plain import PLAIN
@@ -212,6 +214,7 @@ def test_a_gradient_that_is_not_finite_stops_too(tmp_path: Path) -> None:
         return {"root": (network(points.inputs) * 0).sqrt().sum()}  # 0, with a derivative of 0 x infinity
 
     task = task_of(model, batches=lambda step, shard: batch, compute_loss=loss, steps=1, optimizer=descent(model))
+    task = dataclasses.replace(task, max_gradient_norm=1.0)
     with pytest.raises(DivergenceError, match=r"gradient.*000003"):
         fit(task, PLAIN, TrainingRun(tmp_path / "a.pt"))
 
@@ -295,3 +298,17 @@ def test_a_checkpoint_without_weights_is_named(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "a.pt", {"arguments": {}, "losses": []})
     with pytest.raises(FormatError, match="state_dict"):
         load_checkpoint(tmp_path / "a.pt")
+
+
+def test_a_gradient_whose_square_is_too_large_for_float32_does_not_stop_what_is_not_scaled(tmp_path: Path) -> None:
+    model = nn.Linear(2, 1, bias=False)
+    batch = Points(("000000",), torch.full((1, 2), 1e25), torch.zeros(1, 1))
+    task = task_of(
+        model,
+        batches=lambda step, shard: batch,
+        compute_loss=lambda network, points: {"sum": network(points.inputs).sum()},
+        steps=1,
+    )
+    fit(task, PLAIN, TrainingRun(tmp_path / "a.pt"))
+    assert model.weight.isfinite().all()
+    assert read_metrics(metrics_path(tmp_path / "a.pt"))["gradient_norm"] == [math.inf]

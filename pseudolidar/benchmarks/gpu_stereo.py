@@ -273,7 +273,7 @@ class Training:
         self.optimizer.step()
 
     def contenders(self) -> Calls:
-        """Whole steps."""
+        """A whole step, by precision, and with gradient checkpointing."""
         return {
             "float32": partial(self.step, torch.float32, False),
             "bfloat16": partial(self.step, torch.bfloat16, False),

@@ -9,14 +9,16 @@ import resource
 import secrets
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal
 
 import torch
+from typing_extensions import override
 
 from pseudolidar.files import FormatError, InputError, read_bytes, write_file
 
@@ -160,10 +162,10 @@ def read_metrics(path: str | Path) -> dict[str, list[float]]:
     return dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
 
 
-@runtime_checkable
-class Logger(Protocol):
+class Logger(ABC):
     """Where a training's numbers go besides its files."""
 
+    @abstractmethod
     def opened(self, checkpoint: Path, steps: int) -> AbstractContextManager[Callable[[int, Metrics], None]]:
         """Begin, or go on after `steps` steps: a context that gives what takes the numbers of a step.
 
@@ -172,17 +174,17 @@ class Logger(Protocol):
 
 
 @dataclass(frozen=True)
-class CsvLogger:
+class CsvLogger(Logger):
     """Nothing besides the files."""
 
+    @override
     @contextmanager
     def opened(self, checkpoint: Path, steps: int) -> Iterator[Callable[[int, Metrics], None]]:
-        """See `Logger`."""
         yield lambda step, metrics: None
 
 
 @dataclass(frozen=True)
-class TensorBoardLogger:
+class TensorBoardLogger(Logger):
     """TensorBoard's event files in `folder`/NAME of the checkpoint; None: beside it, in `tensorboard`.
 
     InputError where TensorBoard is not installed.
@@ -193,9 +195,9 @@ class TensorBoardLogger:
     def __post_init__(self) -> None:
         _require_installed("tensorboard")
 
+    @override
     @contextmanager
     def opened(self, checkpoint: Path, steps: int) -> Iterator[Callable[[int, Metrics], None]]:
-        """See `Logger`."""
         from torch.utils.tensorboard import SummaryWriter
 
         folder = (self.folder or checkpoint.parent / "tensorboard") / checkpoint.name
@@ -217,8 +219,8 @@ class TensorBoardLogger:
 
 
 @dataclass(frozen=True)
-class WandbLogger:
-    """Weights & Biases: a run of `project` with the checkpoint's name; InputError where wandb is not installed.
+class WandbLogger(Logger):
+    """Weights & Biases: a run of `project` with the checkpoint's name. InputError: not installed, or it refuses.
 
     Attributes:
         mode: `offline` (beside the checkpoint in `wandb`, for `wandb sync`; of a run that goes on, the last folder has
@@ -231,9 +233,9 @@ class WandbLogger:
     def __post_init__(self) -> None:
         _require_installed("wandb")
 
+    @override
     @contextmanager
     def opened(self, checkpoint: Path, steps: int) -> Iterator[Callable[[int, Metrics], None]]:
-        """See `Logger`; InputError where wandb refuses, not logged in for instance."""
         import wandb
 
         number = None

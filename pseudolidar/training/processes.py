@@ -25,7 +25,7 @@ class Processes:
 
     @property
     def device(self) -> torch.device:
-        """Of this process."""
+        """The device that this process computes on."""
         return self.fabric.device
 
     @property
@@ -35,7 +35,7 @@ class Processes:
 
     @property
     def count(self) -> int:
-        """Number of processes."""
+        """How many processes train the model together."""
         return self.fabric.world_size
 
     def backward(self, term: Tensor) -> None:

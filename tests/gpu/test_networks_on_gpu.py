@@ -145,7 +145,7 @@ def test_assembled_volume(dtype: torch.dtype) -> None:
     random = torch.Generator().manual_seed(0)
     shifted, of_left = (torch.randn(2, count, 24, 40 + more, generator=random) for count, more in ((32, 11), (160, 0)))
     shifted, of_left = (features.to("cuda", dtype) for features in (shifted, of_left))
-    volume_triton = pytest.importorskip("pseudolidar.stereo.volume_triton")
+    volume_triton = pytest.importorskip("pseudolidar.stereo.volume_triton", reason="Triton comes with PyTorch on Linux")
     found = volume_triton.assembled(shifted, of_left, 12)[:, :, 1:-1]
     assert torch.equal(found, volume_convolution.assembled(shifted, of_left.chunk(5, dim=1), 12)[:, :, 1:-1])
 

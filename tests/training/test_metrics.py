@@ -14,6 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from typing_extensions import override
 
 from pseudolidar.files import FormatError, InputError
 from pseudolidar.training import (
@@ -168,7 +169,7 @@ def test_mistakes_in_a_file_are_named(tmp_path: Path, content: str | None, messa
     assert str(caught.value).startswith(f"{path}: {message}")
 
 
-class Listener:
+class Listener(Logger):
     """A logger of somebody's own, which fails at a step."""
 
     def __init__(self, fails_at: int | None = None) -> None:
@@ -176,6 +177,7 @@ class Listener:
         self.fails_at = fails_at
         self.is_closed = False
 
+    @override
     @contextmanager
     def opened(self, checkpoint: Path, steps: int) -> Iterator[Callable[[int, Metrics], None]]:
         yield self.hear

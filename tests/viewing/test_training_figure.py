@@ -139,7 +139,8 @@ def test_many_steps_are_thinned_and_outliers_remain() -> None:
 def test_any_numbers_make_a_picture(values: list[float], is_tested: bool) -> None:
     step = [float(number) for number in range(1, len(values) + 1)]
     run = TrainingCurves({"step": step, "loss": values}, {"step": step, "mae": values} if is_tested else {})
-    figure_to_rgb(training_figure({"x": run}), dpi=50)
+    picture = figure_to_rgb(training_figure({"x": run}), dpi=50)
+    assert picture.shape[1] == 500 and len(np.unique(picture)) > 1
 
 
 def write_run(checkpoint: Path, steps: int, is_tested: bool = False) -> None:

@@ -22,7 +22,7 @@ from pseudolidar.detectors.pointrcnn.losses import rpn_loss
 from pseudolidar.detectors.pointrcnn.scenes import SceneBatches, SceneSource
 from pseudolidar.files import InputError, Record
 from pseudolidar.kitti import ObjectDataset
-from pseudolidar.stereo import Crops, ObjectPairs, StereoBatches, StereoTraining
+from pseudolidar.stereo import ObjectPairs, StereoBatches, StereoTraining
 from pseudolidar.stereo.train import initial_network, loss_terms
 from pseudolidar.synthetic import PRESETS, write_town
 from pseudolidar.tables import Row, Table, print_tables
@@ -122,11 +122,10 @@ class Trained:
 def stereo_training(settings: StereoTraining, dataset: ObjectDataset) -> Trained:
     """PSMNet from random weights."""
     pairs = ObjectPairs(dataset)
-    crops = Crops(*settings.crop, settings.object_probability, settings.jitter, settings.colour, settings.erasing)
     model = initial_network(settings, None, 0)
     task = TrainingTask(
         model=model,
-        batches=StereoBatches(pairs, settings.batch_size, crops, 0, settings.max_depth_m),
+        batches=StereoBatches(pairs, settings.batch_size, settings.crops(), 0, settings.max_depth_m),
         compute_loss=lambda model, batch: loss_terms(model, batch, settings.loss, settings.smooth),
         **_schedule(model),
     )

@@ -1,11 +1,12 @@
-"""Augmentation of training pairs: where a crop is cut, changed colours, an erased patch.
+"""Augmentation of training pairs: where a crop is cut, and how large; changed colours, an erased patch.
 
-What is random is drawn where batches are made; images are changed where the network is, and go there as bytes.
+What is random is drawn where batches are made; colours are changed where the network is: images go there as bytes.
 """
 
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
@@ -44,6 +45,8 @@ class Crops:
         erasing: fraction of the crops whose right image has a patch of its own mean colour, as if something stood
             before it (Yang et al., Hierarchical Deep Stereo Matching on High-Resolution Images, CVPR 2019, section
             3.3).
+        scale: smallest and largest random factor of a crop's size, as a camera of another focal length would see it:
+            what is cut is the crop's size / scale, see `image_of` and `disparity_of`.
     """
 
     height: int
@@ -52,17 +55,30 @@ class Crops:
     jitter: float = 0.2
     colour: float = 0.0
     erasing: float = 0.0
+    scale: tuple[float, float] = (1.0, 1.0)
 
     def __post_init__(self) -> None:
         for name in ("object_probability", "jitter", "colour", "erasing"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"{name}: found {getattr(self, name)}, expected a number from 0 to 1")
+        if not 0 < self.scale[0] <= self.scale[1] < np.inf:
+            raise InputError(f"scale: found {list(self.scale)}, expected two numbers above 0, the smaller one first")
+
+    def smallest_scale(self, size: tuple[int, int]) -> float:
+        """The scale at which what is cut just fits an image of `size` (height, width) px."""
+        return max(self.height / size[0], self.width / size[1])
 
     def place(
         self, size: tuple[int, int], boxes: NDArray[np.float64], random: np.random.Generator
     ) -> tuple[slice, slice]:
-        """Rows and columns of a crop of an image of `size` (height, width) px with objects in `boxes` (N, 4) px."""
-        crop = np.array([self.height, self.width])
+        """Rows and columns to cut from an image of `size` (height, width) px with objects in `boxes` (N, 4) px.
+
+        Their number is the crop's / a random scale, which is limited so that they fit.
+        """
+        smallest, largest = self.scale
+        # Nothing is drawn for what is off, so that a run without it stays the same run.
+        scale = largest if smallest == largest else random.uniform(max(smallest, self.smallest_scale(size)), largest)
+        crop = np.minimum(np.rint(np.array([self.height, self.width]) / scale).astype(int), size)
         room = np.array(size) - crop
         place = random.random(2)
         if len(boxes) and random.random() < self.object_probability:
@@ -74,6 +90,27 @@ class Crops:
             first = np.floor(place * (room + 1)).astype(int)
         return slice(first[0], first[0] + crop[0]), slice(first[1], first[1] + crop[1])
 
+    def scale_of(self, columns: slice) -> float:
+        """The factor of disparities, and of the focal length, where these columns were cut."""
+        return self.width / (columns.stop - columns.start)
+
+    def image_of(self, cut: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """What was cut from an image, (H, W, 3), in the crop's size."""
+        shrinks = cut.shape[1] > self.width
+        resized = cv2.resize(
+            cut, (self.width, self.height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        )
+        return np.asarray(resized, np.uint8)
+
+    def disparity_of(self, cut: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What was cut from a disparity map, (H, W) px, in the crop's size and its pixels; no value is a mixture."""
+        # Of the pixels of what was cut, those that hold the centres of the crop's.
+        rows, columns = (
+            (2 * np.arange(wanted) + 1) * found // (2 * wanted)
+            for wanted, found in zip((self.height, self.width), cut.shape, strict=True)
+        )
+        return cut[np.ix_(rows, columns)] * np.float32(self.width / cut.shape[1])
+
     def looks(self, left: NDArray[np.uint8], right: NDArray[np.uint8], random: np.random.Generator) -> Looks:
         """Random looks for both images of a crop, uint8 (H, W, 3) RGB."""
         shared = random.uniform(-self.jitter, self.jitter, 2)
@@ -82,7 +119,6 @@ class Crops:
             brightness, contrast = shared + random.uniform(-self.jitter, self.jitter, 2) / 4
             mean = image.astype(np.float32).mean()
             tone.append((mean, np.float32(1 + contrast), mean * np.float32(1 + brightness)))
-        # Nothing is drawn for what is off, so that a run without it stays the same run.
         tint = None
         if self.colour:
             shared = random.uniform(-self.colour, self.colour, 2)

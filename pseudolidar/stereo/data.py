@@ -28,7 +28,7 @@ class StereoBatch(Batch):
         left, right: uint8 (B, H, W, 3) RGB.
         tone, tint, patches: their looks, float32 (B, 2, 3), (B, 2, 2) and B patches, see `Looks`.
         target: (B, H, W) float32 disparity of the left image, px; 0 where unknown.
-        camera_constant: (B,) float32, focal length x baseline, px m; NaN where unknown.
+        camera_constant: (B,) float32, focal length x baseline, px m, of the crop as it is scaled; NaN where unknown.
     """
 
     left: Tensor
@@ -101,10 +101,11 @@ class StereoBatches:
             random = np.random.default_rng([self._seed, step, 0, place])
             pair = self._read(index)
             crop = self._crops.place(pair.disparity.shape, pair.boxes, random)
-            left[row], right[row] = pair.left[crop], pair.right[crop]
-            target[row] = self._target(pair, crop)
+            left[row], right[row] = self._crops.image_of(pair.left[crop]), self._crops.image_of(pair.right[crop])
+            constant = np.nan if pair.camera_constant_px_m is None else pair.camera_constant_px_m
+            constants.append(constant * self._crops.scale_of(crop[1]))
+            target[row] = self._target(self._crops.disparity_of(pair.disparity[crop]), constants[-1])
             looks.append(self._crops.looks(left[row], right[row], random))
-            constants.append(np.nan if pair.camera_constant_px_m is None else pair.camera_constant_px_m)
         tint = [look.tint for look in looks if look.tint is not None]
         return StereoBatch(
             tuple(self._pairs.names[index] for index in indices),
@@ -126,20 +127,23 @@ class StereoBatches:
     def _read(self, index: int) -> StereoPair:
         pair = self._pairs.read(index)
         height, width = pair.disparity.shape
-        if height < self._crops.height or width < self._crops.width:
+        largest = self._crops.scale[1]
+        if self._crops.smallest_scale((height, width)) > largest:
             expected = f"at least the crop's {self._crops.height} x {self._crops.width} px"
+            if largest != 1:
+                expected += f" / {largest}, the largest scale"
             raise FormatError(pair.source, "image size", f"{height} x {width} px", expected)
         if self._metric and pair.camera_constant_px_m is None:
             expected = "focal length and baseline, which the depth loss and max_depth_m need"
             raise FormatError(pair.source, "calibration", "none", expected)
         return pair
 
-    def _target(self, pair: StereoPair, crop: tuple[slice, slice]) -> NDArray[np.float32]:
-        target: NDArray[np.float32] = np.rint(pair.disparity[crop] * np.float32(_DISPARITY_SCALE))
+    def _target(self, disparity: NDArray[np.float32], camera_constant_px_m: float) -> NDArray[np.float32]:
+        target: NDArray[np.float32] = np.rint(disparity * np.float32(_DISPARITY_SCALE))
         target[target >= 2**16] = 0
         target /= _DISPARITY_SCALE
-        if self._max_depth_m is not None and pair.camera_constant_px_m is not None:
-            target[target < pair.camera_constant_px_m / self._max_depth_m] = 0
+        if self._max_depth_m is not None:
+            target[target < camera_constant_px_m / self._max_depth_m] = 0
         return target
 
 

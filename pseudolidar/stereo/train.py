@@ -54,7 +54,7 @@ class StereoTraining(TrainingSettings):
         smooth: smooth L1 rather than L1.
         max_depth_m: pixels farther away are not trained on; None trains on every known pixel. KITTI's LiDAR sees about
             80 m, while a town's exact map reaches the horizon, where a depth loss would put nearly all its weight.
-        object_probability, jitter, colour, erasing: of the crops, see `Crops`.
+        object_probability, jitter, colour, erasing, scale: of the crops, see `Crops`.
         learning_rate: the highest.
         schedule: `one_cycle`, or `step`: a tenth from each of the `milestones` (steps) on.
         weight_decay: of AdamW.
@@ -79,6 +79,7 @@ class StereoTraining(TrainingSettings):
     jitter: float
     colour: float
     erasing: float
+    scale: tuple[float, float]
     optimizer: Literal["adam", "adamw"]
     learning_rate: float
     schedule: Literal["one_cycle", "step"]
@@ -102,6 +103,11 @@ class StereoTraining(TrainingSettings):
         """The constructor arguments of the network, all but `align_corners`."""
         names = ("max_disparity", "width", "pool_sizes", "hourglasses", "blocks")
         return {name: getattr(self, name) for name in names}
+
+    def crops(self) -> Crops:
+        """How the training's crops are cut and changed."""
+        names = ("object_probability", "jitter", "colour", "erasing", "scale")
+        return Crops(*self.crop, **{name: getattr(self, name) for name in names})
 
 
 def train_stereo(
@@ -156,9 +162,8 @@ def fit_stereo(
     if run.early_stopping and others is not None:
         inputs["validation"] = combined_digest(digests_of(others))
     record = training_record("a disparity model", settings, inputs, seed=run.seed, **run.early_stopping)
-    crops = Crops(*settings.crop, settings.object_probability, settings.jitter, settings.colour, settings.erasing)
     batches = StereoBatches(
-        pairs, settings.batch_size, crops, run.seed, settings.max_depth_m, metric=settings.loss == "depth"
+        pairs, settings.batch_size, settings.crops(), run.seed, settings.max_depth_m, metric=settings.loss == "depth"
     )
     learning_rate_at = step_decay(settings.learning_rate, settings.milestones)
     if settings.schedule == "one_cycle":

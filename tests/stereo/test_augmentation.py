@@ -49,6 +49,71 @@ def test_crops_lie_inside(height: int, width: int, seed: int, x: float, y: float
     assert columns.start >= 0 and columns.stop <= width and columns.stop - columns.start == 40
 
 
+@settings(deadline=None, max_examples=50)
+@given(st.integers(24, 60), st.integers(40, 90), st.integers(0, 2**20), st.floats(0.2, 2), st.floats(1, 3))
+def test_what_is_cut_is_the_crop_divided_by_a_scale_that_fits(
+    height: int, width: int, seed: int, smallest: float, factor: float
+) -> None:
+    size = height, width
+    crops = dataclasses.replace(PLAIN, scale=(smallest, max(1.0, smallest * factor)))
+    rows, columns = crops.place(size, np.array([[5, 5, 30, 20]]), np.random.default_rng(seed))
+    assert 0 <= rows.start < rows.stop <= height and 0 <= columns.start < columns.stop <= width
+    scale = crops.scale_of(columns)
+    # Whole pixels: half of one more or less.
+    assert 40 / crops.scale[1] - 0.5 <= 40 / scale <= 40 / max(smallest, crops.smallest_scale(size)) + 0.5
+    assert abs((rows.stop - rows.start) - 24 / scale) <= 1
+
+
+@pytest.mark.parametrize("scale", [0.5, 0.8, 1.0, 1.25, 1.7])
+def test_a_scaled_pair_is_one_of_a_scaled_disparity(scale: float) -> None:
+    # A smooth pattern on a plane of constant disparity: the left image is the right one, 5 px further to the right.
+    column, row = np.meshgrid(np.arange(100.0), np.arange(60.0))
+
+    def view(shift: float) -> NDArray[np.uint8]:
+        wave = np.sin((column - shift) / 4) + np.sin((column - shift) / 7 + row / 9)
+        return np.rint(127 + 60 * wave).astype(np.uint8)[..., None].repeat(3, axis=2)
+
+    crops = dataclasses.replace(PLAIN, scale=(scale, scale))
+    rows, columns = crops.place((60, 100), np.zeros((0, 4)), np.random.default_rng(3))
+    left, right = (crops.image_of(view(shift)[rows, columns]).astype(float) for shift in (5, 0))
+    disparity = crops.disparity_of(np.full((60, 100), 5, np.float32)[rows, columns])
+    assert left.shape == (24, 40, 3) and disparity.shape == (24, 40)
+    assert disparity == pytest.approx(5 * crops.scale_of(columns)) == pytest.approx(5 * scale, rel=0.02)
+
+    def mismatch(shift: float) -> float:
+        places = np.arange(40) - shift
+        inside = places >= 0
+        moved = [np.interp(places, np.arange(40), line) for line in right[..., 0]]
+        return float(np.abs(left[..., 0] - moved)[:, inside].mean())
+
+    shifts = np.arange(0, 12, 0.05)
+    assert shifts[np.argmin([mismatch(shift) for shift in shifts])] == pytest.approx(disparity[0, 0], abs=0.06)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(10, 60), st.integers(10, 90), st.integers(0, 2**20))
+def test_scaled_disparity_is_that_of_the_nearest_pixel(height: int, width: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    cut = (random.uniform(1, 100, (height, width)) * (random.random((height, width)) < 0.3)).astype(np.float32)
+    found = PLAIN.disparity_of(cut)
+    for row, column in random.integers(0, (24, 40), (20, 2)):
+        # The source's pixel that holds the centre of the crop's: the nearest, or one of two.
+        y, x = (row + 0.5) * height / 24, (column + 0.5) * width / 40
+        assert found[row, column] == cut[int(y + 1e-9), int(x + 1e-9)] * np.float32(40 / width)
+
+
+def test_an_unscaled_crop_is_what_was_cut() -> None:
+    disparity = np.random.default_rng(0).uniform(0, 9, (24, 40)).astype(np.float32)
+    assert np.array_equal(PLAIN.image_of(image()), image())
+    assert np.array_equal(PLAIN.disparity_of(disparity), disparity)
+
+
+@pytest.mark.parametrize("scale", [(0.0, 1.0), (1.2, 1.0), (1.0, np.inf), (np.nan, 1.0)])
+def test_scales_that_are_none(scale: tuple[float, float]) -> None:
+    with pytest.raises(ValueError, match=r"scale: found \[.*\], expected two numbers above 0, the smaller one first"):
+        Crops(24, 40, scale=scale)
+
+
 def test_with_everything_off_images_stay_as_they_are() -> None:
     left, right = recoloured(PLAIN)
     assert np.allclose(left, image(1), atol=1e-4) and np.allclose(right, image(2), atol=1e-4)
@@ -135,4 +200,4 @@ def test_looks_are_those_of_the_formulas_in_numpy() -> None:
 @pytest.mark.parametrize("name", ["object_probability", "jitter", "colour", "erasing"])
 def test_shares_are_shares(name: str) -> None:
     with pytest.raises(ValueError, match=rf"{name}: found 1\.5"):
-        Crops(24, 40, **{name: 1.5})
+        dataclasses.replace(PLAIN, **{name: 1.5})  # type: ignore[arg-type]

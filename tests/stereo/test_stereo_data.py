@@ -216,3 +216,30 @@ def test_targets_beyond_the_farthest_depth_count_as_unknown(scene: ObjectDataset
     assert 0 < int(kept.sum()) < int((every.target > 0).sum())
     assert torch.equal(near.target, torch.where(kept, every.target, torch.zeros(())))
     assert torch.equal(near.left, every.left)
+
+
+def test_scaled_crops_keep_their_depth(scene: ObjectDataset) -> None:
+    crops = Crops(24, 32, 0.0, 0.0, scale=(0.4, 1.6))
+    at = StereoBatches(ObjectPairs(scene), 1, crops, seed=3, max_depth_m=20.0)
+    constants = []
+    for step in range(20):
+        batch = at(step)
+        constant = float(batch.camera_constant[0])
+        constants.append(constant)
+        known = batch.target[batch.target > 0]
+        pair = ObjectPairs(scene).read(scene.frame_ids.index(batch.frame_ids[0]))
+        depths = np.unique(90 / pair.disparity[pair.disparity > 0])
+        # Targets are whole numbers of 1/256 px.
+        error = np.abs(constant / known.numpy()[:, None] - depths).min(axis=1, initial=np.inf)
+        assert (error < 20 * 20 / constant / 256).all()
+        assert torch.equal(at(step).left, batch.left)
+    # At most 60 % of the crop fits into an image of 40 x 72 px.
+    assert 90 * 24 / 40 * 0.95 < min(constants) < 65 and 130 < max(constants) < 90 * 1.6 * 1.05
+
+
+def test_crops_that_fit_at_no_scale_are_named(scene: ObjectDataset) -> None:
+    crops = Crops(64, 128, scale=(0.5, 1.5))
+    with pytest.raises(
+        FormatError, match=r"found 40 x 72 px, expected at least the crop's 64 x 128 px / 1\.5, the larg"
+    ):
+        StereoBatches(ObjectPairs(scene), 1, crops, 0)(0)

@@ -1,13 +1,16 @@
-"""Augmentation of training pairs: where a crop is cut, and how large; changed colours, an erased patch.
+"""Augmentation of training pairs: where a crop is cut, and how large; changed colours, blur, noise, an erased patch.
 
 What is random is drawn where batches are made; colours are changed where the network is: images go there as bytes.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import cv2
 import numpy as np
+import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -26,11 +29,15 @@ class Looks(NamedTuple):
         tone: float32 (2, 3): mean of the image, factor of what differs from it, new mean.
         tint: float32 (2, 2): factor of the saturation, exponent of the brightness; None for no change.
         patch: top, left, height, width of what is erased in the right image, px; None for nothing.
+        blur: the image that is blurred, 0 or 1, and the weight, see `blur_image`; None for neither.
+        noise: a seed, and the standard deviation of each image's noise, see `add_noise`; None for none.
     """
 
     tone: NDArray[np.float32]
     tint: NDArray[np.float32] | None
     patch: tuple[int, int, int, int] | None
+    blur: tuple[int, float] | None
+    noise: tuple[int, float, float] | None
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,8 @@ class Crops:
         erasing: fraction of the crops whose right image has a patch of its own mean colour, as if something stood
             before it (Yang et al., Hierarchical Deep Stereo Matching on High-Resolution Images, CVPR 2019, section
             3.3).
+        blur: one image of every crop, either, is less sharp by a random weight up to this, see `blur_image`.
+        noise: the most of the standard deviation of each image's own Gaussian noise, in counts of 0..255.
         scale: smallest and largest random factor of a crop's size, as a camera of another focal length would see it:
             what is cut is the crop's size / scale, see `image_of` and `disparity_of`.
     """
@@ -55,12 +64,15 @@ class Crops:
     jitter: float = 0.2
     colour: float = 0.0
     erasing: float = 0.0
+    blur: float = 0.0
+    noise: float = 0.0
     scale: tuple[float, float] = (1.0, 1.0)
 
     def __post_init__(self) -> None:
-        for name in ("object_probability", "jitter", "colour", "erasing"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise InputError(f"{name}: found {getattr(self, name)}, expected a number from 0 to 1")
+        for name in ("object_probability", "jitter", "colour", "erasing", "blur", "noise"):
+            most = 255 if name == "noise" else 1
+            if not 0 <= getattr(self, name) <= most:
+                raise InputError(f"{name}: found {getattr(self, name)}, expected a number from 0 to {most}")
         if not 0 < self.scale[0] <= self.scale[1] < np.inf:
             raise InputError(f"scale: found {list(self.scale)}, expected two numbers above 0, the smaller one first")
 
@@ -126,7 +138,12 @@ class Crops:
                 [1 + shared + random.uniform(-self.colour, self.colour, 2) / 4 for _ in range(2)], np.float32
             )
         is_erased = self.erasing and random.random() < self.erasing
-        return Looks(np.array(tone, np.float32), tint, self._patch(random) if is_erased else None)
+        patch = self._patch(random) if is_erased else None
+        blur = (int(random.integers(2)), random.uniform(0, self.blur)) if self.blur else None
+        noise = None
+        if self.noise:
+            noise = int(random.integers(2**31)), random.uniform(0, self.noise), random.uniform(0, self.noise)
+        return Looks(np.array(tone, np.float32), tint, patch, blur, noise)
 
     def _patch(self, random: np.random.Generator) -> tuple[int, int, int, int]:
         size = np.array([self.height, self.width])
@@ -154,3 +171,18 @@ def erase_patch(image: Tensor, patch: tuple[int, int, int, int]) -> None:
     """Give a patch (`Looks`) of an image, float (3, H, W), the image's mean colour, in place."""
     top, left, height, width = patch
     image[:, top : top + height, left : left + width] = image.mean(dim=(1, 2), keepdim=True)
+
+
+def blur_image(image: Tensor, weight: float) -> None:
+    """Mix an image, float32 (3, H, W), with `weight` in 0..1 of itself blurred by [1 2 1] / 4 both ways, in place."""
+    # Means of two by two, twice: a convolution would be rounded by autocast.
+    padded = F.pad(image[None], (1, 1, 1, 1), mode="replicate")
+    image.lerp_(F.avg_pool2d(F.avg_pool2d(padded, 2, stride=1), 2, stride=1)[0], weight)
+
+
+def add_noise(images: Sequence[Tensor], noise: tuple[int, float, float]) -> None:
+    """Add noise (`Looks`) to the images of a pair, float32 (3, H, W), in place; each kind of device has its own."""
+    seed, *deviations = noise
+    generator = torch.Generator(images[0].device).manual_seed(seed)
+    for image, deviation in zip(images, deviations, strict=True):
+        image.add_(torch.randn(image.shape, generator=generator, device=image.device), alpha=deviation)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pseudolidar.files import FormatError
-from pseudolidar.stereo.augmentation import Crops, Looks, erase_patch, recoloured
+from pseudolidar.stereo.augmentation import Crops, Looks, add_noise, blur_image, erase_patch, recoloured
 from pseudolidar.stereo.pairs import StereoPair, StereoPairs
 from pseudolidar.training import WHOLE_BATCH, Batch, BatchShard
 
@@ -26,7 +26,7 @@ class StereoBatch(Batch):
 
     Attributes:
         left, right: uint8 (B, H, W, 3) RGB.
-        tone, tint, patches: their looks, float32 (B, 2, 3), (B, 2, 2) and B patches, see `Looks`.
+        tone, tint, patches, blurs, noises: their looks, float32 (B, 2, 3), (B, 2, 2) and B of each, see `Looks`.
         target: (B, H, W) float32 disparity of the left image, px; 0 where unknown.
         camera_constant: (B,) float32, focal length x baseline, px m, of the crop as it is scaled; NaN where unknown.
     """
@@ -36,6 +36,8 @@ class StereoBatch(Batch):
     tone: Tensor
     tint: Tensor | None
     patches: tuple[tuple[int, int, int, int] | None, ...]
+    blurs: tuple[tuple[int, float] | None, ...]
+    noises: tuple[tuple[int, float, float] | None, ...]
     target: Tensor
     camera_constant: Tensor
 
@@ -45,9 +47,13 @@ class StereoBatch(Batch):
         for side, pixels in enumerate((self.left, self.right)):
             tint = None if self.tint is None else self.tint[:, side]
             sides.append(recoloured(pixels.permute(0, 3, 1, 2).contiguous(), self.tone[:, side], tint))
-        for image, patch in zip(sides[1], self.patches, strict=True):
+        for *pair, patch, blur, noise in zip(*sides, self.patches, self.blurs, self.noises, strict=True):
+            if blur is not None:
+                blur_image(pair[blur[0]], blur[1])
+            if noise is not None:
+                add_noise(pair, noise)
             if patch is not None:
-                erase_patch(image, patch)
+                erase_patch(pair[1], patch)
         # Divided by a tensor: by a number, a GPU would multiply with its reciprocal and round otherwise.
         largest, mean, deviation = _statistics(self.left.device)
         left, right = (image.div_(largest).sub_(mean).div_(deviation) for image in sides)
@@ -114,6 +120,8 @@ class StereoBatches:
             torch.from_numpy(np.stack([look.tone for look in looks])),
             torch.from_numpy(np.stack(tint)) if tint else None,
             tuple(look.patch for look in looks),
+            tuple(look.blur for look in looks),
+            tuple(look.noise for look in looks),
             torch.from_numpy(target),
             torch.tensor(constants, dtype=torch.float32),
         )

@@ -54,7 +54,7 @@ class StereoTraining(TrainingSettings):
         smooth: smooth L1 rather than L1.
         max_depth_m: pixels farther away are not trained on; None trains on every known pixel. KITTI's LiDAR sees about
             80 m, while a town's exact map reaches the horizon, where a depth loss would put nearly all its weight.
-        object_probability, jitter, colour, erasing, scale: of the crops, see `Crops`.
+        object_probability, jitter, colour, erasing, blur, noise, scale: of the crops, see `Crops`.
         learning_rate: the highest.
         schedule: `one_cycle`, or `step`: a tenth from each of the `milestones` (steps) on.
         weight_decay: of AdamW.
@@ -79,6 +79,8 @@ class StereoTraining(TrainingSettings):
     jitter: float
     colour: float
     erasing: float
+    blur: float
+    noise: float
     scale: tuple[float, float]
     optimizer: Literal["adam", "adamw"]
     learning_rate: float
@@ -106,7 +108,7 @@ class StereoTraining(TrainingSettings):
 
     def crops(self) -> Crops:
         """How the training's crops are cut and changed."""
-        names = ("object_probability", "jitter", "colour", "erasing", "scale")
+        names = ("object_probability", "jitter", "colour", "erasing", "blur", "noise", "scale")
         return Crops(*self.crop, **{name: getattr(self, name) for name in names})
 
 

@@ -21,6 +21,7 @@ from pseudolidar.detectors.pointrcnn import PointRCNN, PointRCNNDetector, Propos
 from pseudolidar.kernels.triton import triton_kernels_run
 from pseudolidar.kitti import read_image
 from pseudolidar.stereo import FrozenPSMNet, PSMNet, volume_convolution
+from pseudolidar.stereo.augmentation import add_noise, blur_image
 from pseudolidar.stereo.data import normalised
 from pseudolidar.stereo.regression import _in_bands, regress_disparity, soft_argmin
 from pseudolidar.stereo.upsampling import Upsampling
@@ -53,6 +54,22 @@ def test_8_bit_images_are_normalised_to_the_same_bits() -> None:
     on_card = FrozenPSMNet(slim(0).cuda())._normalised(images.cuda())
     expected = torch.from_numpy(normalised(images[0].permute(1, 2, 0).numpy()))
     assert torch.equal(on_card[0].cpu(), expected)
+
+
+def test_blur_and_noise() -> None:
+    image = torch.rand(3, 64, 96, generator=torch.Generator().manual_seed(0)) * 255
+    on_card = image.cuda()
+    with torch.autocast("cuda", torch.bfloat16):
+        blur_image(on_card, 0.4)
+    blur_image(image, 0.4)
+    assert torch.allclose(on_card.cpu(), image, atol=1e-3)
+    noises = torch.zeros(2, 3, 64, 96, device="cuda")
+    again = torch.zeros_like(noises)
+    for pair in (noises, again):
+        add_noise((pair[0], pair[1]), (1, 4.0, 8.0))
+    assert torch.equal(noises, again)
+    # 18432 values: the standard error of their deviation is half a percent.
+    assert noises.std(dim=(1, 2, 3)).tolist() == pytest.approx([4.0, 8.0], rel=0.025)
 
 
 @pytest.mark.usefixtures("without_tf32")

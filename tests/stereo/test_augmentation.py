@@ -1,16 +1,17 @@
-"""Crops: where they fall, how their looks change, what is erased, and that nothing is drawn for what is off."""
+"""Crops: where they fall, their size, how their looks change, and that nothing is drawn for what is off."""
 
 import dataclasses
 
 import numpy as np
 import pytest
+import scipy.ndimage
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from pseudolidar.stereo import Crops
-from pseudolidar.stereo.augmentation import erase_patch
+from pseudolidar.stereo.augmentation import add_noise, blur_image, erase_patch
 from pseudolidar.stereo.augmentation import recoloured as coloured
 
 PLAIN = Crops(24, 40, object_probability=0.0, jitter=0.0)
@@ -33,6 +34,10 @@ def changed(
     tint = None if looks.tint is None else torch.from_numpy(looks.tint)
     images = coloured(pixels, torch.from_numpy(looks.tone), tint)
     assert images.dtype == torch.float32
+    if looks.blur is not None:
+        blur_image(images[looks.blur[0]], looks.blur[1])
+    if looks.noise is not None:
+        add_noise((images[0], images[1]), looks.noise)
     if looks.patch is not None:
         erase_patch(images[1], looks.patch)
     first, second = images.permute(0, 2, 3, 1).numpy()
@@ -166,6 +171,51 @@ def test_grey_stays_grey_under_a_change_of_colour() -> None:
     assert np.abs(left - grey).max() > 1
 
 
+def test_one_image_is_blurred_by_a_random_weight() -> None:
+    weights: list[list[float]] = [[], []]
+    smooth = [
+        scipy.ndimage.correlate(
+            image(seed).astype(float), np.outer([1, 2, 1], [1, 2, 1])[..., None] / 16, mode="nearest"
+        )
+        for seed in (1, 2)
+    ]
+    for seed in range(60):
+        found = recoloured(dataclasses.replace(PLAIN, blur=0.6), seed)
+        is_blurred = [not np.allclose(found[side], image(side + 1), atol=1e-3) for side in range(2)]
+        assert sum(is_blurred) == 1
+        side = is_blurred.index(True)
+        before, whole = image(side + 1).astype(float), smooth[side] - image(side + 1)
+        weight = float(((found[side] - before) * whole).sum() / (whole**2).sum())
+        assert np.allclose(found[side], before + weight * whole, atol=1e-3)
+        weights[side].append(weight)
+    assert min(len(some) for some in weights) > 15
+    assert 0 <= min(map(min, weights)) < 0.1 and 0.5 < max(map(max, weights)) <= 0.6
+
+
+def test_noise_is_gaussian_and_each_images_own() -> None:
+    found = []
+    for seed in range(200):
+        left, right = recoloured(dataclasses.replace(PLAIN, noise=8.0), seed)
+        noise = np.stack([left - image(1), right - image(2)]).reshape(2, -1)
+        deviations = noise.std(axis=1)
+        # Standard errors of a mean, a deviation, a correlation and a kurtosis of 2880 values; 200 pairs.
+        assert (np.abs(noise.mean(axis=1)) < 4.5 * deviations / np.sqrt(2880) + 1e-4).all()
+        assert abs(np.corrcoef(noise)[0, 1]) < 4.5 / np.sqrt(2880)
+        found.append(deviations)
+    values = np.array(found)
+    assert values.min() < 0.3 and 7.5 < values.max() < 8 * 1.06
+    assert abs(np.corrcoef(values.T)[0, 1]) < 0.3
+    # Two thirds of a Gaussian's values are within its deviation.
+    assert np.mean(np.abs(noise) < deviations[:, None]) == pytest.approx(0.683, abs=0.03)
+
+
+def test_noise_is_the_same_whenever_it_is_made() -> None:
+    crops = dataclasses.replace(PLAIN, noise=8.0)
+    first, again, other = recoloured(crops, 1), recoloured(crops, 1), recoloured(crops, 2)
+    assert np.array_equal(first[0], again[0]) and np.array_equal(first[1], again[1])
+    assert not np.array_equal(first[0], other[0])
+
+
 def test_what_is_off_draws_no_random_numbers() -> None:
     states = []
     for crops in (PLAIN, dataclasses.replace(PLAIN, jitter=0.3)):
@@ -197,7 +247,12 @@ def test_looks_are_those_of_the_formulas_in_numpy() -> None:
             assert np.allclose(both[side].permute(1, 2, 0).numpy(), tinted, atol=1e-2)
 
 
-@pytest.mark.parametrize("name", ["object_probability", "jitter", "colour", "erasing"])
+@pytest.mark.parametrize("name", ["object_probability", "jitter", "colour", "erasing", "blur"])
 def test_shares_are_shares(name: str) -> None:
     with pytest.raises(ValueError, match=rf"{name}: found 1\.5"):
         dataclasses.replace(PLAIN, **{name: 1.5})  # type: ignore[arg-type]
+
+
+def test_noise_is_within_the_counts() -> None:
+    with pytest.raises(ValueError, match=r"noise: found -1, expected a number from 0 to 255"):
+        dataclasses.replace(PLAIN, noise=-1)

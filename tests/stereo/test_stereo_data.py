@@ -160,7 +160,7 @@ def test_without_exact_disparity_the_lidar_is_the_target(scene: ObjectDataset) -
 
 
 def test_every_shard_gives_its_part_of_the_batch(scene: ObjectDataset) -> None:
-    at = StereoBatches(ObjectPairs(scene), 3, Crops(16, 32, 0.5, 0.3, 0.3, 0.5), 0)
+    at = StereoBatches(ObjectPairs(scene), 3, Crops(16, 32, 0.5, 0.3, 0.3, 0.5, 0.5, 9.0, (0.8, 1.2)), 0)
     for step in range(4):
         whole = at(step)
         parts = [at(step, BatchShard(index, 2)) for index in range(2)]
@@ -168,6 +168,7 @@ def test_every_shard_gives_its_part_of_the_batch(scene: ObjectDataset) -> None:
         assert torch.equal(torch.cat([part.target for part in parts]), whole.target)
         for side in range(2):
             assert torch.equal(torch.cat([part.images()[side] for part in parts]), whole.images()[side])
+    assert all(whole.blurs) and all(whole.noises)
 
 
 def test_a_truncated_png_is_named_whenever_it_comes(scene: ObjectDataset) -> None:

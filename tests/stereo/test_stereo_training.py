@@ -105,7 +105,8 @@ def test_the_outputs_are_weighted_as_published() -> None:
     left, right = torch.randint(0, 256, (2, 2, 32, 32, 3), dtype=torch.uint8)
     unchanged = torch.tensor([0.0, 1.0, 0.0]).expand(2, 2, 3)
     target, constant = torch.rand(2, 32, 32) * 12, torch.full((2,), 90.0)
-    batch = StereoBatch(("a", "b"), left, right, unchanged, None, (None, None), target, constant)
+    off = (None, None)
+    batch = StereoBatch(("a", "b"), left, right, unchanged, None, off, off, off, target, constant)
     outputs = model(*batch.images())
     expected = [disparity_loss(output, target, "disparity", constant).item() for output in outputs]
     terms = loss_terms(model, batch, "disparity")

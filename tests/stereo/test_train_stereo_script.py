@@ -253,6 +253,7 @@ def test_a_disparity_that_is_not_a_number(tmp_path: Path, train: Train) -> None:
         ("schedule=cosine", "schedule: found 'cosine', expected one_cycle or step"),
         ("device=toaster", "device: found 'toaster'"),
         ("erasing=2", "erasing: found 2, expected a number from 0 to 1"),
+        ("noise=-1", "noise: found -1, expected a number from 0 to 255"),
         ("scale=[2,1]", "scale: found [2, 1], expected two numbers above 0, the smaller one first"),
         ("scale=[0.5]", "scale: found"),
         ("crop=[20,32]", "images: found 20 x 32 px, expected multiples of 16"),

@@ -136,7 +136,7 @@ def stereo_training(settings: StereoTraining, dataset: ObjectDataset) -> Trained
 
 def pointrcnn_training(settings: PointRCNNTraining, dataset: ObjectDataset, clouds: Path) -> Trained:
     """PointRCNN's first stage for cars, from random weights."""
-    source = SceneSource(dataset, clouds, "Car", settings.points, settings.augmentation, None, 0)
+    source = SceneSource(dataset, [clouds], "Car", settings.points, settings.augmentation, None, 0)
     network = {name: dataclasses.asdict(getattr(settings, name)) for name in ("backbone", "rcnn", "proposals")}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -150,7 +150,7 @@ def pointrcnn_training(settings: PointRCNNTraining, dataset: ObjectDataset, clou
     name = f"PointRCNN's RPN, batches of {settings.rpn_batch_size} scenes of {settings.points} points"
     scenes = source.scenes
     return Trained(
-        name, settings, task, settings.rpn_batch_size, len(scenes), lambda index: source.points_of(scenes[index])
+        name, settings, task, settings.rpn_batch_size, len(scenes), lambda index: source.points_of(scenes[index], 0)
     )
 
 

@@ -19,7 +19,7 @@ def main(
     *,
     data: Path,
     split: str,
-    clouds: Path,
+    clouds: Path | list[Path],
     class_name: str | list[str],
     output: Path,
     overwrite: bool,

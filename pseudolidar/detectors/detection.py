@@ -50,7 +50,7 @@ def load_detector(checkpoint: str | Path, device: str = "cpu") -> Detector:
 def train_detector(
     settings: FrustumTraining | PointRCNNTraining,
     dataset: ObjectDataset,
-    clouds_dir: str | Path,
+    clouds: str | Path | Sequence[str | Path],
     class_names: Sequence[str],
     run: TrainingRun,
     max_depth: float | None = None,
@@ -59,12 +59,13 @@ def train_detector(
     """Train a detector of the kind that `settings` belong to, and write its checkpoint; resumable, see `training.fit`.
 
     Args:
-        clouds_dir: ID.bin of every frame, velodyne frame.
+        clouds: folder of ID.bin of every frame, velodyne frame; or several: PointRCNN takes a frame's cloud from one of
+            them, at random each time, Frustum PointNet all of its clouds.
         class_names: of Car, Pedestrian and Cyclist: exactly one for PointRCNN, one or several for Frustum PointNet.
         run: its seed is that of initial weights, order, augmentation, sampling and dropout.
         max_depth: m; objects and points beyond are left out (near-only).
-        validation_data: of the run's validation, with clouds in `clouds_dir`, see `ValidationFrames`. Of PointRCNN's
-            two phases only the second is validated.
+        validation_data: of the run's validation, with clouds in the (first) folder, see `ValidationFrames`. Of
+            PointRCNN's two phases only the second is validated.
 
     Raises:
         FormatError: a missing or broken file; a class without objects to train on; or, unless `run.overwrite`, a
@@ -72,11 +73,11 @@ def train_detector(
         InputError: class names other than these, none, or one twice; a frame of `validation_data` that is trained on.
     """
     if isinstance(settings, FrustumTraining):
-        train_frustum_pointnet(settings, dataset, clouds_dir, class_names, run, max_depth, validation_data)
+        train_frustum_pointnet(settings, dataset, clouds, class_names, run, max_depth, validation_data)
     elif len(class_names) != 1:
         raise InputError(f"class_names: found {', '.join(class_names)}, expected one: PointRCNN finds one class")
     else:
-        train_pointrcnn(settings, dataset, clouds_dir, class_names[0], run, max_depth, validation_data)
+        train_pointrcnn(settings, dataset, clouds, class_names[0], run, max_depth, validation_data)
 
 
 def detect(

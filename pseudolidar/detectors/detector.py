@@ -4,7 +4,7 @@ import functools
 import zlib
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -12,8 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pseudolidar.cloud import clouds_digest
 from pseudolidar.detectors.boxes2d.boxes import Boxes2d
-from pseudolidar.files import FormatError
+from pseudolidar.files import FormatError, InputError
 from pseudolidar.kitti import Calibration, Frame, Objects, read_points
 
 
@@ -59,6 +60,20 @@ class Scene(NamedTuple):
 def read_scene(frame: Frame, cloud: Path) -> Scene:
     """The scene of a frame and the file of its cloud."""
     return Scene(read_points(cloud), frame.calibration, frame.image_size())
+
+
+def cloud_folders(clouds: str | Path | Sequence[str | Path]) -> list[Path]:
+    """The folders of clouds to train on, where one or several are given; InputError for none."""
+    folders = [Path(clouds)] if isinstance(clouds, str | Path) else [Path(folder) for folder in clouds]
+    if not folders:
+        raise InputError("clouds: found no folder, expected one or several")
+    return folders
+
+
+def clouds_digests(folders: Sequence[Path], frame_ids: Sequence[str]) -> dict[str, str]:
+    """`cloud.clouds_digest` of each folder for the record of a training: clouds, clouds_2, clouds_3, ..."""
+    names = ["clouds", *(f"clouds_{number}" for number in range(2, len(folders) + 1))]
+    return {name: clouds_digest(folder, frame_ids) for name, folder in zip(names, folders, strict=True)}
 
 
 @contextmanager

@@ -51,7 +51,7 @@ def test_hydras_syntax_stays(run: Run) -> None:
     assert "found no file a b," in run(*TRAIN, "init='a b'")[1]
     assert "nowhere: folder" in run(*TRAIN, "~experiment", "training.max_depth_m=null", "training.smooth=false")[1]
     common = ("data=nowhere", "clouds=c", "output=o")
-    assert "nowhere: folder" in run("train_detector", *common, "class_name=[Car,Pedestrian]")[1]
+    assert "nowhere: folder" in run("train_detector", *common, "class_name=[Car,Pedestrian]", "clouds=[c,d]")[1]
     # Several values are several runs; the first ends.
     assert "found no file first.pt," in run("train_stereo", "-m", *TRAIN[1:], "init=first.pt,second.pt")[1]
 

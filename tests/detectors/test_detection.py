@@ -226,6 +226,19 @@ def test_mean_size_of_the_training_set(street: ObjectDataset, clouds: Path, tmp_
     assert mean_sizes[3] == [0.844, 0.661, 1.763]
 
 
+def test_several_folders_of_clouds(street: ObjectDataset, clouds: Path, raised: Path, tmp_path: Path) -> None:
+    def trained(name: str, *folders: Path) -> bytes:
+        path = tmp_path / f"{name}.pt"
+        train_frustum_pointnet(BRIEF, street, folders, ["Car"], TrainingRun(path, 0))
+        return path.read_bytes()
+
+    assert trained("first", clouds) != trained("second", raised) != trained("both", clouds, raised)
+    first, second, both = (
+        load_checkpoint(tmp_path / f"{name}.pt")["record"]["inputs"] for name in ("first", "second", "both")
+    )
+    assert both == {**first, "clouds_2": second["clouds"]}
+
+
 def test_nothing_to_train_on_is_an_error(street: ObjectDataset, clouds: Path, tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="Pedestrian objects in 8 frames: found none to train on"):
         train_frustum_pointnet(BRIEF, street, clouds, ["Pedestrian"], TrainingRun(tmp_path / "none.pt", 0))

@@ -23,7 +23,7 @@ UNCHANGED = dataclasses.replace(SETTINGS, jitter=0.0, flip=False, depth_shift=0.
 
 @pytest.fixture(scope="module")
 def samples(street: ObjectDataset) -> list[FrustumSample]:
-    return collect_samples(SETTINGS, street, street.root / "clouds", ["Car"], None, seed=0)
+    return collect_samples(SETTINGS, street, [street.root / "clouds"], ["Car"], None, seed=0)
 
 
 def test_every_visible_object_is_a_sample(street: ObjectDataset, samples: list[FrustumSample]) -> None:
@@ -39,16 +39,16 @@ def test_objects_are_left_out_with_a_reason(
     heights = np.sort([sample.box2d[3] - sample.box2d[1] for sample in samples])
     with caplog.at_level(logging.INFO):
         settings = dataclasses.replace(SETTINGS, min_box_height_px=float(heights[4]))
-        tall = collect_samples(settings, street, clouds, ["Car"], None, seed=0)
+        tall = collect_samples(settings, street, [clouds], ["Car"], None, seed=0)
     assert len(tall) == len(samples) - 4
     assert "left out 4: 2D boxes under" in caplog.text
-    assert collect_samples(SETTINGS, street, clouds, ["Pedestrian"], None, seed=0) == []
+    assert collect_samples(SETTINGS, street, [clouds], ["Pedestrian"], None, seed=0) == []
 
 
 def test_near_only_leaves_out_far_objects_and_points(
     street: ObjectDataset, clouds: Path, samples: list[FrustumSample]
 ) -> None:
-    near = collect_samples(SETTINGS, street, clouds, ["Car"], 16.0, seed=0)
+    near = collect_samples(SETTINGS, street, [clouds], ["Car"], 16.0, seed=0)
     assert 0 < len(near) < len(samples)
     assert {sample.frame_id for sample in near} <= {sample.frame_id for sample in samples}
     assert all(sample.box3d[2] <= 16 for sample in near)
@@ -57,14 +57,27 @@ def test_near_only_leaves_out_far_objects_and_points(
 
 
 def test_a_large_frustum_is_thinned(street: ObjectDataset, clouds: Path, samples: list[FrustumSample]) -> None:
-    thin = collect_samples(dataclasses.replace(SETTINGS, points=25), street, clouds, ["Car"], None, seed=0)
+    thin = collect_samples(dataclasses.replace(SETTINGS, points=25), street, [clouds], ["Car"], None, seed=0)
     assert max(len(sample.cloud) for sample in samples) > 100
     assert max(len(sample.cloud) for sample in thin) == 100
 
 
+def test_every_folder_of_clouds_gives_its_samples(
+    street: ObjectDataset, samples: list[FrustumSample], raised: Path
+) -> None:
+    both = collect_samples(SETTINGS, street, [street.root / "clouds", raised], ["Car"], None, seed=0)
+    alone = collect_samples(SETTINGS, street, [raised], ["Car"], None, seed=0)
+
+    def seen(some: list[FrustumSample]) -> list[tuple[str, float, int]]:
+        return sorted((sample.frame_id, float(sample.cloud.points.sum()), int(sample.inside.sum())) for sample in some)
+
+    assert seen(both) == sorted(seen(samples) + seen(alone))
+    assert not {*seen(samples)} & {*seen(alone)}
+
+
 def test_a_missing_cloud_is_named(street: ObjectDataset, tmp_path: Path) -> None:
     with pytest.raises(FormatError, match=r"000000\.bin: file: found nothing there"):
-        collect_samples(SETTINGS, street, tmp_path, ["Car"], None, seed=0)
+        collect_samples(SETTINGS, street, [tmp_path], ["Car"], None, seed=0)
 
 
 def source(samples: list[FrustumSample], seed: int = 0, batch_size: int = 32) -> FrustumBatches:

@@ -100,13 +100,14 @@ class FrustumBatch(Batch, FrustumTargets):
 def collect_samples(
     settings: FrustumTraining,
     dataset: ObjectDataset,
-    clouds_dir: str | Path,
+    folders: Sequence[Path],
     class_names: Sequence[str],
     max_depth: float | None,
     seed: int,
 ) -> list[FrustumSample]:
-    """All labelled objects of exactly these classes that can be trained on; the log counts the others by reason.
+    """All labelled objects of exactly these classes that can be trained on, as the clouds of each folder show them.
 
+    The log counts the others by reason.
     The points of all jittered versions of a 2D box are kept, but at most four times `settings.points` of them, chosen
     at random, to bound the memory. `max_depth` m limits z of the object and x_velo of the points (near-only detectors).
     """
@@ -120,18 +121,18 @@ def collect_samples(
         if not len(labels):
             continue
         calibration = frame.calibration
-        points_velo = read_points(Path(clouds_dir) / f"{frame.frame_id}.bin")
         reach = np.array([jitter_reach(box2d, settings.jitter) for box2d in labels.box2d])
-        clouds = extract_frusta(points_velo, calibration, reach, max_depth)
-        generator = np.random.default_rng([seed, 0, number])
-        for name, box2d, box3d, cloud in zip(labels.class_name, labels.box2d, labels.box3d, clouds, strict=True):
-            if len(cloud) > 4 * settings.points:
-                cloud = cloud[sample_indices(len(cloud), 4 * settings.points, generator)]
-            inside = points_in_box(cloud.points, box3d)
-            if len(cloud.in_box(box2d)) < settings.min_points or not inside.any():
-                left_out[f"frusta under {settings.min_points} points, or none of the object's"] += 1
-                continue
-            samples.append(FrustumSample(frame.frame_id, str(name), calibration, cloud, inside, box2d, box3d))
+        for folder in folders:
+            generator = np.random.default_rng([seed, 0, number])
+            clouds = extract_frusta(read_points(folder / f"{frame.frame_id}.bin"), calibration, reach, max_depth)
+            for name, box2d, box3d, cloud in zip(labels.class_name, labels.box2d, labels.box3d, clouds, strict=True):
+                if len(cloud) > 4 * settings.points:
+                    cloud = cloud[sample_indices(len(cloud), 4 * settings.points, generator)]
+                inside = points_in_box(cloud.points, box3d)
+                if len(cloud.in_box(box2d)) < settings.min_points or not inside.any():
+                    left_out[f"frusta under {settings.min_points} points, or none of the object's"] += 1
+                    continue
+                samples.append(FrustumSample(frame.frame_id, str(name), calibration, cloud, inside, box2d, box3d))
     logger.info("%s: %d frusta of %d frames%s", names, len(samples), len(dataset), counted("left out", left_out))
     return samples
 

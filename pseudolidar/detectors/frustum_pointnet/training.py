@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pseudolidar.cloud import clouds_digest
+from pseudolidar.detectors.detector import cloud_folders, clouds_digests
 from pseudolidar.detectors.frustum_pointnet.box_coder import MEAN_SIZES_M, ONE_HOT_CLASSES, SIZE_CLUSTERS
 from pseudolidar.detectors.frustum_pointnet.inference import FrustumDetector
 from pseudolidar.detectors.frustum_pointnet.losses import WEIGHTS, loss_terms
@@ -41,7 +41,7 @@ from pseudolidar.training import (
 def train_frustum_pointnet(
     settings: FrustumTraining,
     dataset: ObjectDataset,
-    clouds_dir: str | Path,
+    clouds: str | Path | Sequence[str | Path],
     class_names: Sequence[str],
     run: TrainingRun,
     max_depth: float | None = None,
@@ -52,13 +52,12 @@ def train_frustum_pointnet(
     if not class_names or len({*class_names}) < len(class_names) or not {*class_names} <= {*ONE_HOT_CLASSES}:
         found = ", ".join(class_names) or "none"
         raise InputError(f"class_names: found {found}, expected one or several of {', '.join(ONE_HOT_CLASSES)}")
+    folders = cloud_folders(clouds)
     validation = None
     if validation_data is not None:
-        validation = ValidationFrames(validation_data, dataset, class_names, clouds_dir, max_depth)
-    inputs = {
-        "data": combined_digest(dataset.digests(("calib", "label_2"))),
-        "clouds": clouds_digest(clouds_dir, dataset.frame_ids),
-    }
+        validation = ValidationFrames(validation_data, dataset, class_names, folders[0], max_depth)
+    inputs = {"data": combined_digest(dataset.digests(("calib", "label_2")))}
+    inputs |= clouds_digests(folders, dataset.frame_ids)
     if run.early_stopping and validation is not None:
         inputs |= validation.digests()
     record = training_record(
@@ -73,7 +72,7 @@ def train_frustum_pointnet(
     if is_finished(run.checkpoint, record, run.overwrite):
         return
     names = ", ".join(class_names)
-    samples = collect_samples(settings, dataset, clouds_dir, class_names, max_depth, run.seed)
+    samples = collect_samples(settings, dataset, folders, class_names, max_depth, run.seed)
     for name in class_names:
         if not any(sample.class_name == name for sample in samples):
             place = f"{name} objects in {len(dataset)} frames"

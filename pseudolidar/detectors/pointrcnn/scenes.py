@@ -111,26 +111,28 @@ class _Scene:
 class SceneSource:
     """Training scenes of one class and those like it (`SIMILAR_CLASSES`), each with the same number of `points`.
 
-    Only clouds are read for a scene, everything else once for all; for the arguments see `detectors.train_detector`.
+    Only clouds are read for a scene, everything else once for all. `folders` hold the clouds, ID.bin; a scene has some
+    points in each. For the other arguments see `detectors.train_detector`.
     """
 
     def __init__(
         self,
         dataset: ObjectDataset,
-        clouds_dir: str | Path,
+        folders: Sequence[Path],
         class_name: str,
         points: int,
         augmentation: SceneAugmentation,
         max_depth: float | None,
         seed: int,
     ) -> None:
-        self.clouds_dir = Path(clouds_dir)
+        self.folders = folders
         self.points = points
         self.augmentation = augmentation
         self.max_depth = max_depth
         self.seed = seed
         self.scenes: list[_Scene] = []
-        self.database = ObjectDatabase()
+        # By folder: an object that is put into a scene looks as those in its cloud do.
+        self.databases = [ObjectDatabase() for _ in folders]
         self._collect(dataset, class_name)
         if not self.scenes:
             place = f"{class_name} objects in {len(dataset)} frames"
@@ -142,9 +144,9 @@ class SceneSource:
         sizes = np.concatenate([scene.boxes for scene in self.scenes])[:, 3:6]
         return [float(value) for value in sizes.mean(axis=0)]
 
-    def points_of(self, scene: _Scene) -> NDArray[np.float32]:
-        """The points of a scene, all of them, see `scene_points`."""
-        cloud = read_points(self.clouds_dir / f"{scene.frame_id}.bin")
+    def points_of(self, scene: _Scene, folder: int) -> NDArray[np.float32]:
+        """The points of a scene, all of them, from the folder of this number, see `scene_points`."""
+        cloud = read_points(self.folders[folder] / f"{scene.frame_id}.bin")
         return scene_points(cloud, scene.calibration, scene.image_size, self.max_depth)
 
     def _collect(self, dataset: ObjectDataset, class_name: str) -> None:
@@ -162,12 +164,13 @@ class SceneSource:
                 left_out["without an object"] += 1
                 continue
             scene = _Scene(frame.frame_id, frame.calibration, frame.image_size(), boxes)
-            points = self.points_of(scene)
-            if not len(points):
+            views = [self.points_of(scene, folder) for folder in range(len(self.folders))]
+            if not all(map(len, views)):
                 left_out["without a point"] += 1
                 continue
             self.scenes.append(scene)
-            self.database.add(points, boxes)
+            for database, points in zip(self.databases, views, strict=True):
+                database.add(points, boxes)
         reasons = counted("left out", left_out)
         objects = sum(len(scene.boxes) for scene in self.scenes)
         logger.info("%s: %d objects in %d of %d frames%s", class_name, objects, len(self.scenes), len(dataset), reasons)
@@ -189,7 +192,10 @@ class SceneBatches:
             epoch, turn = divmod(step * self.batch_size + place, len(source.scenes))
             scene = source.scenes[epoch_order(len(source.scenes), source.seed, 0, epoch)[turn]]
             generator = np.random.default_rng([source.seed, self.phase, step, place])
-            augmented = source.augmentation.apply(source.points_of(scene), scene.boxes, source.database, generator)
+            # Of one folder nothing is drawn.
+            folder = int(generator.integers(len(source.folders)))
+            cloud, database = source.points_of(scene, folder), source.databases[folder]
+            augmented = source.augmentation.apply(cloud, scene.boxes, database, generator)
             points.append(sample_scene(augmented[0], source.points, generator))
             boxes.append(torch.from_numpy(augmented[1].astype(np.float32)))
             frame_ids.append(scene.frame_id)

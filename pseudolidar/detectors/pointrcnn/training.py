@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -9,7 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from pseudolidar.cloud import clouds_digest
+from pseudolidar.detectors.detector import cloud_folders, clouds_digests
 from pseudolidar.detectors.pointnet2 import fold_batch_norm
 from pseudolidar.detectors.pointrcnn.augmentation import SceneAugmentation
 from pseudolidar.detectors.pointrcnn.inference import PointRCNNDetector
@@ -75,7 +76,7 @@ class PointRCNNTraining(TrainingSettings):
 def train_pointrcnn(
     settings: PointRCNNTraining,
     dataset: ObjectDataset,
-    clouds_dir: str | Path,
+    clouds: str | Path | Sequence[str | Path],
     class_name: str,
     run: TrainingRun,
     max_depth: float | None = None,
@@ -88,13 +89,12 @@ def train_pointrcnn(
     require_checkpoint_path(run.checkpoint)
     if class_name not in MEAN_SIZES_M:
         raise InputError(f"class_name: found {class_name!r}, expected one of {', '.join(MEAN_SIZES_M)}")
+    folders = cloud_folders(clouds)
     validation = None
     if validation_data is not None:
-        validation = ValidationFrames(validation_data, dataset, [class_name], clouds_dir, max_depth)
-    inputs = {
-        "data": combined_digest(dataset.digests(("calib", "image_2", "label_2"))),
-        "clouds": clouds_digest(clouds_dir, dataset.frame_ids),
-    }
+        validation = ValidationFrames(validation_data, dataset, [class_name], folders[0], max_depth)
+    inputs = {"data": combined_digest(dataset.digests(("calib", "image_2", "label_2")))}
+    inputs |= clouds_digests(folders, dataset.frame_ids)
     if run.early_stopping and validation is not None:
         inputs |= validation.digests()
     record = training_record(
@@ -102,7 +102,7 @@ def train_pointrcnn(
     )
     if is_finished(run.checkpoint, record, run.overwrite):
         return
-    source = SceneSource(dataset, clouds_dir, class_name, settings.points, settings.augmentation, max_depth, run.seed)
+    source = SceneSource(dataset, folders, class_name, settings.points, settings.augmentation, max_depth, run.seed)
     network: dict[str, Any] = {
         "mean_size_m": list(MEAN_SIZES_M[class_name]) if settings.mean_size == "published" else source.mean_size_m(),
         "backbone": dataclasses.asdict(settings.backbone),

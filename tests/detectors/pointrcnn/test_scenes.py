@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,7 +26,7 @@ def source_of(
     dataset: ObjectDataset, class_name: str = "Car", max_depth: float | None = None, seed: int = 0,
     augmentation: SceneAugmentation = PLAIN,
 ) -> SceneSource:  # fmt: skip
-    return SceneSource(dataset, dataset.root / "clouds", class_name, 64, augmentation, max_depth, seed)
+    return SceneSource(dataset, [dataset.root / "clouds"], class_name, 64, augmentation, max_depth, seed)
 
 
 def batch_of(source: SceneSource, step: int, batch_size: int) -> SceneBatch:
@@ -138,6 +139,36 @@ def test_a_batch_has_the_frames_points_and_objects(street: ObjectDataset, clouds
         assert {tuple(point) for point in points.tolist()} <= {tuple(point) for point in scene.tolist()}
 
 
+def test_a_scene_is_of_one_folder_and_so_are_the_objects_put_in(
+    street: ObjectDataset, clouds: Path, raised: Path
+) -> None:
+    seen = []
+    for folder in (clouds, raised):
+        scenes = [scene_points(read_points(folder / f"{name}.bin"), CALIBRATION, SIZE) for name in street.frame_ids]
+        seen.append({tuple(point) for scene in scenes for point in scene.tolist()})
+    assert not seen[0] & seen[1]
+    full = dataclasses.replace(PLAIN, extra_objects=8)
+    source = SceneSource(street, [clouds, raised], "Car", 512, full, None, 0)
+    taken = []
+    for step in range(8):
+        batch = batch_of(source, step, 8)
+        for points in batch.points.numpy():
+            (number,) = [number for number in range(2) if {tuple(point) for point in points.tolist()} <= seen[number]]
+            taken.append(number)
+        assert max(int((boxes[:, 3] > 0).sum()) for boxes in batch.boxes) > 3
+        assert torch.equal(batch.points, batch_of(source, step, 8).points)
+    # 64 throws of a coin.
+    assert 20 < sum(taken) < 44
+
+
+def test_for_one_folder_nothing_is_drawn(street: ObjectDataset, clouds: Path) -> None:
+    generator = np.random.default_rng(0)
+    generator.integers(1)
+    assert generator.random() == np.random.default_rng(0).random()
+    twice = SceneSource(street, [clouds, clouds], "Car", 64, PLAIN, None, 0)
+    assert not torch.equal(batch_of(twice, 0, 8).points, batch_of(source_of(street), 0, 8).points)
+
+
 def test_frames_to_learn_nothing_from_are_left_out_and_counted(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -179,4 +210,4 @@ def test_no_object_of_the_class_is_an_error(street: ObjectDataset) -> None:
 
 def test_a_missing_cloud_is_named(street: ObjectDataset, tmp_path: Path) -> None:
     with pytest.raises(FormatError, match=r"000000\.bin"):
-        SceneSource(street, tmp_path, "Car", 64, PLAIN, None, 0)
+        SceneSource(street, [tmp_path], "Car", 64, PLAIN, None, 0)

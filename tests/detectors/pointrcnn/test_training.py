@@ -180,3 +180,18 @@ def test_bad_classes_are_refused(street: ObjectDataset, clouds: Path, tmp_path: 
     with pytest.raises(ValueError, match="class_names: found Car, Pedestrian, expected one"):
         train_detector(BRIEF, street, clouds, ["Car", "Pedestrian"], TrainingRun(tmp_path / "none.pt", 0))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_several_folders_of_clouds(street: ObjectDataset, clouds: Path, raised: Path, tmp_path: Path) -> None:
+    def trained(folders: Path | list[Path]) -> tuple[bytes, dict[str, str]]:
+        path = tmp_path / "car.pt"
+        train_pointrcnn(JOINT, street, folders, "Car", TrainingRun(path, 0, overwrite=True))
+        return path.read_bytes(), load_checkpoint(path)["record"]["inputs"]
+
+    alone, inputs = trained(clouds)
+    assert trained([clouds]) == (alone, inputs) and inputs.keys() == {"data", "clouds"}
+    both, of_both = trained([clouds, raised])
+    assert both != alone
+    assert of_both == {**inputs, "clouds_2": trained(raised)[1]["clouds"]}
+    with pytest.raises(ValueError, match="clouds: found no folder, expected one or several"):
+        trained([])

@@ -1,5 +1,6 @@
 """A frame's world: its street, things, weather, and their triangles ready to be traced."""
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from functools import cached_property
@@ -60,6 +61,7 @@ class Scene:
                 things[number].place(vertices[points], normals[own])
             else:
                 vertices[points], normals[own] = mesh.indexed[0], mesh.normals
+                vertices[points, 1] += self.street.rise(vertices[points, 0], vertices[points, 2])
         return vertices, numbers, normals
 
     def corners(self, number: int) -> NDArray[np.float32]:
@@ -134,7 +136,7 @@ class Scene:
 def sample_weather(rng: np.random.Generator) -> Row:
     """Sun, sky and haze of a day: clear, hazy or overcast."""
     weather = np.zeros(16)
-    elevation, azimuth = rng.uniform(0.35, 1.1), rng.uniform(-math.pi, math.pi)
+    elevation, azimuth = rng.uniform(0.2, 1.1), rng.uniform(-math.pi, math.pi)
     weather[:3] = math.cos(elevation) * math.sin(azimuth), -math.sin(elevation), math.cos(elevation) * math.cos(azimuth)
 
     def light(column: int, colour: Colour, low: float, high: float) -> None:
@@ -146,7 +148,7 @@ def sample_weather(rng: np.random.Generator) -> Row:
         weather[shading.CLOUDS] = rng.uniform(0.2, 0.5)
     else:
         warmth = 1 - min(elevation / 0.8, 1.0)
-        light(shading.SUN_COLOUR, (1.0, 0.95 - 0.10 * warmth, 0.86 - 0.24 * warmth), 1.1, 1.8)
+        light(shading.SUN_COLOUR, (1.0, 0.95 - 0.10 * warmth, 0.86 - 0.24 * warmth), 1.1, 2.8)
         light(shading.ZENITH, (0.20, 0.38, 0.72), 0.8, 1.2)
         light(shading.HORIZON, (0.72, 0.82, 0.93), 0.9, 1.1)
         weather[shading.CLOUDS] = rng.uniform(0.0, 0.8)
@@ -163,8 +165,17 @@ def sample_scene(rng: np.random.Generator, detail: float) -> Scene:
     street = sample_street(rng)
     weather = sample_weather(rng)
     labelled, benches = traffic(street, detail, rng)
-    scenery = benches + buildings(street, rng) + furniture(street, detail, rng)
-    return Scene(street, labelled, [thing for thing in scenery if _matters(thing)], weather)
+    scenery = [thing for thing in benches + buildings(street, rng) + furniture(street, detail, rng) if _matters(thing)]
+    return Scene(street, _on_slope(street, labelled), _on_slope(street, scenery), weather)
+
+
+def _on_slope(street: Street, things: list[Thing]) -> list[Thing]:
+    """Things that were placed on level ground, upright where the ground really is."""
+    placed = []
+    for thing in things:
+        x, y, z = thing.position
+        placed.append(dataclasses.replace(thing, position=(x, y + float(street.rise(x, z)), z)))
+    return placed
 
 
 def _matters(thing: Thing) -> bool:

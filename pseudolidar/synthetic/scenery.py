@@ -70,7 +70,7 @@ def _building(street: Street, s: float, side: float, width: float, rng: np.rando
 
 def buildings(street: Street, rng: np.random.Generator) -> list[Thing]:
     """Rows of buildings along both sides, gaps in them by the style, and walls of houses where the views end."""
-    gap = {"city": 0.06, "avenue": 0.15, "residential": 0.35, "suburb": 0.62}[street.style]
+    gap = {"city": 0.06, "avenue": 0.15, "residential": 0.35, "suburb": 0.62, "country": 0.95}[street.style]
     found = []
     for start, end in street.blocks():
         for side in (-1.0, 1.0):
@@ -85,6 +85,8 @@ def buildings(street: Street, rng: np.random.Generator) -> list[Thing]:
                 s += width
     for side in (-1.0, 1.0):  # behind the gaps and at the side street's ends
         for s in np.arange(-20, 150, 26.0):
+            if street.style == "country":
+                continue
             at = float(s) + rng.uniform(-4, 4)
             found.append(_building(street, at, side, rng.uniform(18, 25), rng, rng.uniform(32, 45)))
     return found
@@ -215,7 +217,7 @@ def furniture(street: Street, detail: float, rng: np.random.Generator) -> list[T
     """
     found = []
     brown: Colour = (0.17, 0.12, 0.08)
-    tree_chance = {"city": 0.4, "avenue": 0.85, "residential": 0.6, "suburb": 0.8}[street.style]
+    tree_chance = {"city": 0.4, "avenue": 0.85, "residential": 0.6, "suburb": 0.8, "country": 0.6}[street.style]
 
     def stand(mesh: Mesh, s: float, r: float, turn: float, **other: object) -> None:
         x, z, heading = street.to_camera(s, r)
@@ -283,8 +285,8 @@ def _horizon(street: Street, rng: np.random.Generator) -> Thing:
     """A ring of woods and roofs that hides where the world ends."""
     angle = np.linspace(0, math.pi, 90)
     height = 5 + 9 * np.abs(np.convolve(rng.normal(0, 1, 96), np.ones(7) / 2.6, "valid"))
-    low = np.stack([200 * np.sin(angle) + 20, 190 * np.cos(angle), np.full(90, -1.0)], -1)
-    high = low + np.stack([np.zeros(90), np.zeros(90), height], -1)
+    low = np.stack([200 * np.sin(angle) + 20, 190 * np.cos(angle), np.full(90, -9.0)], -1)  # also where the ground falls
+    high = low + np.stack([np.zeros(90), np.zeros(90), height + 8], -1)
     grid = np.stack([low, high], 1).reshape(-1, 3)
     at = np.arange(89) * 2
     faces = np.concatenate([np.stack([at, at + 1, at + 3], -1), np.stack([at, at + 3, at + 2], -1)])

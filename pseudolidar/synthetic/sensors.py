@@ -97,40 +97,63 @@ def render(scene: Scene, calibration: Calibration, right: bool, height_px: int, 
 
 
 @dataclass(frozen=True)
-class Sensor:
-    """A camera's response: gain for each channel, read noise and shot noise (8-bit counts)."""
+class Tone:
+    """How a pair of cameras makes counts of light.
 
+    brightness: of the picture's middle, linear; gamma: exponent; shoulder: how softly light clips, 0 for a hard edge;
+    contrast: of the S-curve that follows.
+    """
+
+    brightness: float
+    gamma: float
+    shoulder: float
+    contrast: float
+
+
+@dataclass(frozen=True)
+class Sensor:
+    """A camera's response: tone, gain for each channel, read noise and shot noise (8-bit counts)."""
+
+    tone: Tone
     gain: tuple[float, float, float]
     read_noise: float
     shot_noise: float
 
     def expose(self, colours: NDArray[np.float32], exposure: float, rng: np.random.Generator) -> NDArray[np.uint8]:
-        """The 8-bit picture (H, W, 3) of linear colours."""
-        light = colours * (np.float32(exposure) * np.array(self.gain, np.float32))
-        # A soft shoulder keeps the sky from clipping; then the usual display gamma.
-        light = light * (1 + light * np.float32(0.16)) / (1 + light)
-        shown = np.minimum(light ** np.float32(0.45) * np.float32(1.1), np.float32(1))
-        # A mild S-curve, as cameras apply it.
-        counts = shown * (1 + np.float32(0.55) * (1 - shown) * (2 * shown - 1)) * np.float32(255)
+        """The 8-bit picture (H, W, 3) of linear colours; `exposure` brings their middle to 1."""
+        tone = self.tone
+        light = colours * (np.float32(exposure * tone.brightness) * np.array(self.gain, np.float32))
+        light = light * (1 + np.float32(tone.shoulder)) / (1 + np.float32(tone.shoulder) * light)
+        shown = np.minimum(light, np.float32(1)) ** np.float32(tone.gamma)
+        counts = shown * (1 + np.float32(tone.contrast) * (1 - shown) * (2 * shown - 1)) * np.float32(255)
         noise = rng.standard_normal(counts.shape, np.float32)
         counts += noise * np.sqrt(self.read_noise**2 + self.shot_noise**2 * counts / 255).astype(np.float32)
         return np.clip(np.rint(counts), 0, 255).astype(np.uint8)
 
 
 def sample_sensors(rng: np.random.Generator) -> tuple[Sensor, Sensor]:
-    """The left and the right camera: a few per cent apart in exposure, less in colour."""
+    """The left and the right camera, a few per cent apart in exposure, less in colour; of one tone.
+
+    From well-exposed pictures with soft skies to KITTI's: black shadows, white skies, half of the counts below 70.
+    """
+    tone = Tone(
+        brightness=float(np.exp(rng.uniform(np.log(0.10), np.log(0.45)))),
+        gamma=float(rng.uniform(0.45, 0.9)),
+        shoulder=float(rng.choice([0.0, 1.0]) * rng.uniform(0.0, 3.0)),
+        contrast=float(rng.uniform(0.0, 0.6)),
+    )
     read, shot = rng.uniform(0.6, 1.8), rng.uniform(1.0, 3.0)
     sensors = []
     for _ in range(2):
         gain = np.exp(rng.normal(0, 0.025) + rng.normal(0, 0.008, 3))
-        sensors.append(Sensor((float(gain[0]), float(gain[1]), float(gain[2])), float(read), float(shot)))
+        sensors.append(Sensor(tone, (float(gain[0]), float(gain[1]), float(gain[2])), float(read), float(shot)))
     return sensors[0], sensors[1]
 
 
 def exposure_of(view: View) -> float:
-    """The exposure that brings the view's middle brightness to that of a well-exposed picture."""
+    """The factor that brings the middle of the view's light, its geometric mean, to 1."""
     light = float(np.exp(np.log(view.colours[..., 1] + 1e-3).mean()))
-    return min(max(0.26 / light, 0.5), 3.5)
+    return min(max(1 / light, 2.0), 14.0)
 
 
 @cache

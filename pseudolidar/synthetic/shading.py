@@ -9,7 +9,6 @@ from pseudolidar.kernels import cpu_kernel
 from pseudolidar.synthetic import materials, skins
 from pseudolidar.synthetic.materials import Shade
 from pseudolidar.synthetic.noise import fractal, hash_unit
-from pseudolidar.synthetic.preset import CAMERA_HEIGHT_M
 from pseudolidar.synthetic.things import SIZE, STYLE, Row
 
 # The weather's numbers: direction to the sun (3), colours of sun, zenith and horizon (3 each), clouds, seed, haze.
@@ -181,10 +180,10 @@ def shade(
         skin = surface_colour(table, street, thing_of[prim], material, px, py, pz, nx, ny, nz, pz / focal_px, facing)
         grounded = material == materials.GROUND or material == materials.PAVEMENT
         open_sky = 0.62 - 0.38 * ny
-        height = CAMERA_HEIGHT_M - py
         if grounded:
             open_sky *= contact(blockers, px, pz)
         else:
+            height = table[thing_of[prim], 1] - py
             open_sky *= 0.72 + 0.28 * min(max(height, 0.0) / 1.6, 1.0)
         sun = 0.0
         if lit[ray]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pseudolidar.synthetic import materials
-from pseudolidar.synthetic.meshes import Mesh, join
+from pseudolidar.synthetic.meshes import Floats, Mesh, join
 from pseudolidar.synthetic.preset import CAMERA_HEIGHT_M
 from pseudolidar.synthetic.things import Row
 
@@ -22,7 +22,8 @@ class Street:
 
     curvature: 1/m, to the right. yaw: of the street against the camera, rad. camera_r: where the camera drives.
     half_left, half_right: the carriageway's sides, parking included. parking_left, parking_right: the strips' widths.
-    crossing, crossing_half: the side street's place and half width.
+    crossing, crossing_half: the side street's place and half width. slope, bank: how the ground falls ahead and to the
+    camera's right, m a metre; drop: how much lower than on level ground it lies under the camera, m.
     """
 
     style: str
@@ -42,6 +43,9 @@ class Street:
     tone: float
     pavement_width: float
     setback: float
+    slope: float
+    bank: float
+    drop: float
     seed: float
 
     def to_camera(self, s: float, r: float) -> tuple[float, float, float]:
@@ -57,6 +61,10 @@ class Street:
         cos, sin = math.cos(self.yaw), math.sin(self.yaw)
         # A thing with ry = -pi/2 looks along +z; the street turns to the right (towards +x) by heading + yaw.
         return cos * x + sin * z, -sin * x + cos * z, -math.pi / 2 + heading + self.yaw
+
+    def rise(self, x: Floats | float, z: Floats | float) -> Floats | float:
+        """How much larger the ground's y is than on level ground (m): downwards, as y is."""
+        return self.drop + self.slope * z + self.bank * x
 
     def edge(self, side: float) -> float:
         """How far the carriageway reaches to a side, 1.0 to the right and -1.0 to the left."""
@@ -122,11 +130,12 @@ def _strip(grid: NDArray[np.float64]) -> Mesh:
 
 
 def sample_street(rng: np.random.Generator) -> Street:
-    """A street of one of four styles: city, avenue, residential, suburb."""
-    style = str(rng.choice(["city", "avenue", "residential", "suburb"], p=[0.36, 0.18, 0.30, 0.16]))
+    """A street of one of five styles: city, avenue, residential, suburb, country."""
+    styles, shares = ["city", "avenue", "residential", "suburb", "country"], [0.28, 0.16, 0.26, 0.16, 0.14]
+    style = str(rng.choice(styles, p=shares))
     lane = rng.uniform(2.9, 3.5)
     lanes = 2 if style == "avenue" else 1
-    chance = {"city": 0.65, "avenue": 0.5, "residential": 0.72, "suburb": 0.30}[style]
+    chance = {"city": 0.65, "avenue": 0.5, "residential": 0.72, "suburb": 0.30, "country": 0.06}[style]
     parking = [rng.choice([2.2, 4.9], p=[0.8, 0.2]) if rng.random() < chance else 0.0 for _ in range(2)]
     crossing = rng.uniform(9, 65) if rng.random() < 0.6 else 1e4
     return Street(
@@ -147,5 +156,8 @@ def sample_street(rng: np.random.Generator) -> Street:
         tone=float(rng.uniform(0.10, 0.21)),
         pavement_width=float(rng.uniform(1.8, 4.2)),
         setback=float(rng.uniform(0, 1) if style == "city" else rng.uniform(2, 9)),
+        slope=float(rng.normal(0, 0.012)),
+        bank=float(rng.normal(0, 0.008)),
+        drop=float(rng.normal(0, 0.04)),
         seed=float(rng.integers(0, 5000)),
     )

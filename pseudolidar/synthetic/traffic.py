@@ -178,7 +178,7 @@ def _drive(crowd: Crowd) -> None:
 
 def _walk(crowd: Crowd) -> None:
     street, rng = crowd.street, crowd.rng
-    mean = {"city": 2.6, "avenue": 2.0, "residential": 1.5, "suburb": 1.0}[street.style]
+    mean = {"city": 2.6, "avenue": 2.0, "residential": 1.5, "suburb": 1.0, "country": 0.3}[street.style]
     for _ in range(rng.poisson(mean)):
         s = 4.5 + 36 * rng.beta(1.15, 1.9)
         on_road = rng.random() < 0.28

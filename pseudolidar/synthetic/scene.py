@@ -174,7 +174,7 @@ def _on_slope(street: Street, things: list[Thing]) -> list[Thing]:
     placed = []
     for thing in things:
         x, y, z = thing.position
-        placed.append(dataclasses.replace(thing, position=(x, y + float(street.rise(x, z)), z)))
+        placed.append(dataclasses.replace(thing, position=(x, y + street.rise(x, z), z)))
     return placed
 
 

@@ -285,7 +285,8 @@ def _horizon(street: Street, rng: np.random.Generator) -> Thing:
     """A ring of woods and roofs that hides where the world ends."""
     angle = np.linspace(0, math.pi, 90)
     height = 5 + 9 * np.abs(np.convolve(rng.normal(0, 1, 96), np.ones(7) / 2.6, "valid"))
-    low = np.stack([200 * np.sin(angle) + 20, 190 * np.cos(angle), np.full(90, -9.0)], -1)  # also where the ground falls
+    # From below the ground, for where it falls.
+    low = np.stack([200 * np.sin(angle) + 20, 190 * np.cos(angle), np.full(90, -9.0)], -1)
     high = low + np.stack([np.zeros(90), np.zeros(90), height + 8], -1)
     grid = np.stack([low, high], 1).reshape(-1, 3)
     at = np.arange(89) * 2

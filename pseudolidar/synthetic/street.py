@@ -4,6 +4,7 @@ import itertools
 import math
 from dataclasses import dataclass
 from functools import cache
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,8 @@ from pseudolidar.synthetic.preset import CAMERA_HEIGHT_M
 from pseudolidar.synthetic.things import Row
 
 KERB_HEIGHT_M = 0.12
+
+Number = TypeVar("Number", float, Floats)
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ class Street:
         # A thing with ry = -pi/2 looks along +z; the street turns to the right (towards +x) by heading + yaw.
         return cos * x + sin * z, -sin * x + cos * z, -math.pi / 2 + heading + self.yaw
 
-    def rise(self, x: Floats | float, z: Floats | float) -> Floats | float:
+    def rise(self, x: Number, z: Number) -> Number:
         """How much larger the ground's y is than on level ground (m): downwards, as y is."""
         return self.drop + self.slope * z + self.bank * x
 

@@ -18,7 +18,8 @@ from pseudolidar.synthetic.labels import label, silhouette
 from pseudolidar.synthetic.meshes import box
 from pseudolidar.synthetic.preset import CAMERA_HEIGHT_M
 from pseudolidar.synthetic.scene import Scene, sample_scene
-from pseudolidar.synthetic.sensors import Sensor, View, render
+from pseudolidar.synthetic.sensors import Sensor, Tone, View, exposure_of, render, sample_sensors
+from pseudolidar.synthetic.street import KERB_HEIGHT_M
 from pseudolidar.synthetic.things import Thing, footprints_overlap
 
 MINI = PRESETS["mini"]
@@ -104,6 +105,32 @@ def test_nothing_stands_in_anything_else(scenes: list[tuple[Scene, View]]) -> No
                 assert not footprints_overlap(others, len(others), row)
 
 
+def test_everything_stands_on_the_slope(scenes: list[tuple[Scene, View]]) -> None:
+    slopes = []
+    for scene, _ in scenes:
+        bare = Scene(scene.street, [], [], scene.weather)
+        for thing in scene.labelled:
+            x, y, z = thing.position
+            down = np.array([[0.0, 1.0, 0.0]], np.float32)
+            hits = bare.trace(np.array([x, y - 1.0, z]), down, shadows=False)
+            # On the carriageway, or on it across a kerb that is a step lower or higher.
+            assert hits.prims[0] >= 0 and abs(float(hits.distance[0]) - 1.0) < KERB_HEIGHT_M + 0.01
+        slopes.append(abs(scene.street.rise(0.0, 30.0) - scene.street.rise(0.0, 0.0)))
+    assert max(slopes) > 0.1
+
+
+def test_cameras_expose_from_dark_to_bright(scenes: list[tuple[Scene, View]]) -> None:
+    view, middles = scenes[0][1], []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        left, right = sample_sensors(rng)
+        assert left.tone == right.tone
+        pictures = [sensor.expose(view.colours, exposure_of(view), rng) for sensor in (left, right)]
+        middles.append(np.median(pictures[0]))
+        assert abs(pictures[0].astype(float).mean() - pictures[1].mean()) < 25
+    assert min(middles) < 80 and max(middles) > 140
+
+
 def difference(pictures: list[np.ndarray], disparities: list[np.ndarray], shift: float) -> np.ndarray:
     """How far the right picture, warped by the left disparity plus shift, is from the left one where both see."""
     left = disparities[0]
@@ -116,10 +143,10 @@ def difference(pictures: list[np.ndarray], disparities: list[np.ndarray], shift:
 
 
 def test_exact_disparity_rebuilds_the_left_picture_from_the_right(scenes: list[tuple[Scene, View]]) -> None:
-    sensor = Sensor((1.0, 1.0, 1.0), 0.0, 0.0)
+    sensor = Sensor(Tone(0.26, 0.45, 1.0, 0.5), (1.0, 1.0, 1.0), 0.0, 0.0)
     for scene, left in scenes[:3]:
         views = left, render(scene, CALIBRATION, True, *SIZE)
-        pictures = [sensor.expose(view.colours, 1.0, np.random.default_rng(0)).astype(np.float32) for view in views]
+        pictures = [sensor.expose(view.colours, 4.0, np.random.default_rng(0)).astype(np.float32) for view in views]
         disparities = [
             CALIBRATION.camera_constant_px_m / np.where(view.depth > 0, view.depth, np.inf) for view in views
         ]

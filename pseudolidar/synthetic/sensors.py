@@ -179,7 +179,7 @@ def sweep(scene: Scene, calibration: Calibration, rng: np.random.Generator) -> N
     )  # fmt: skip
     range_m = hits.distance.astype(np.float64)
     # Returns get lost on glass, on dark and distant surfaces, and a few anywhere.
-    lost = _LOST + 0.75 * mirrors + 0.5 * np.clip(range_m / _RANGE_M - values, 0, 1)
+    lost = _LOST + 1.4 * mirrors + 0.5 * np.clip(range_m / _RANGE_M - values, 0, 1)
     chance, noise = rng.random(len(rays)), _RANGE_NOISE_M * rng.standard_normal(len(rays), np.float32)
     kept = (hits.prims >= 0) & (range_m < _RANGE_M) & (range_m > 0.9) & (chance > lost)
     points = in_velodyne[kept] * (range_m + noise)[kept, None]

@@ -94,7 +94,8 @@ class Crowd:
             style[9:12] = [-0.33, 0.36, 0.28]
         else:
             shape = vehicles.SHAPES[name]
-            mesh = vehicles.vehicle(name, math.hypot(x, z) < _FINE_VEHICLE_M * self.detail)
+            fine = math.hypot(x, z) < _FINE_VEHICLE_M * self.detail
+            mesh = vehicles.vehicle(name, int(rng.integers(vehicles.VARIANTS)), fine)
             cabin = shape.cabin or (0.0, 0.0, 0.0, 0.0)
             style = [shape.belt, rng.random(), shape.roof_half_width, rng.uniform(0.1, 0.9), float(rng.random() < 0.5)]
             style += [*cabin, *shape.axles, shape.wheel_height]

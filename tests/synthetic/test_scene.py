@@ -47,7 +47,7 @@ def object_points(thing: Thing, points: np.ndarray) -> np.ndarray:
 def car(x: float, z: float, ry: float = 0.0) -> Thing:
     shape = vehicles.SHAPES["hatchback"]
     style = (shape.belt, 0.5, 0.37, 0.3, 1.0, *(shape.cabin or ()), *shape.axles, shape.wheel_height)
-    mesh = vehicles.vehicle("hatchback", True)
+    mesh = vehicles.vehicle("hatchback", 1, True)
     return Thing(mesh, (x, CAMERA_HEIGHT_M, z), ry, (3.9, 1.5, 1.6), ((0.4, 0.1, 0.1),) * 3, 3.0, style, "Car")
 
 

@@ -98,7 +98,7 @@ SHAPES = {
 # fmt: on
 
 
-# How round a vehicle's ends are, as shares of its length: what the corners lie behind the middle, and what the upper edge
+# How round the ends are, as shares of the length: what the corners lie behind the middle, and what the upper edge
 # lies behind the bumper. LiDAR points on the ends of KITTI's cars lie 0.16 m inside the labelled boxes (median).
 _ENDS = ((0.030, 0.020), (0.045, 0.035), (0.060, 0.050))
 VARIANTS = len(_ENDS)

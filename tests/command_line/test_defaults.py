@@ -66,6 +66,8 @@ def test_commands(name: str) -> None:
 
 def test_clouds_and_experiments() -> None:
     assert check_made(settings_of_command("make_clouds", "cloud=sparse"))
-    for path in (CONFIGS / "experiment").glob("*.yaml"):
-        command = "study" if "study:" in path.read_text() else "train_stereo"
-        assert check_made(settings_of_command(command, f"experiment={path.stem}"))
+    of_command = {"study:": "study", "/detector@training": "train_detector", "/detector2d@training": "train_detector2d"}
+    for path in (CONFIGS / "experiment").rglob("*.yaml"):
+        command = next((name for text, name in of_command.items() if text in path.read_text()), "train_stereo")
+        name = path.relative_to(CONFIGS / "experiment").with_suffix("")
+        assert check_made(settings_of_command(command, f"experiment={name}"))

@@ -67,6 +67,8 @@ def main(
     print(f"frames: {summary.frames}, finished before: {before}; found: {_listed(summary.found)}")
     if summary.skipped:
         print(f"skipped: {_listed(summary.skipped)}")
+    for notice, frames_scaled in sorted(summary.scaled.items()):
+        print(f"disparity: {notice} ({frames_scaled} frames)")
     if summary.clouds.notice is not None:
         print(summary.clouds.notice)
     print(f"results: {output / 'results'}" + (f", pictures: {output / 'pictures'}" if pictures else ""))

@@ -20,7 +20,6 @@ from pseudolidar.files import FormatError, InputError, ProcessPool, Record, file
 from pseudolidar.kitti import Calibration, Frame, Objects, RawDrive, write_objects
 from pseudolidar.pipeline.models import Models
 from pseudolidar.pipeline.pictures import Drawing, FrameResult, picture_of
-from pseudolidar.stereo import disparity_tensor
 from pseudolidar.viewing import write_detections
 
 # A process that draws takes as long to start as some pictures take to draw.
@@ -107,11 +106,15 @@ class GivenBoxes:
 
 @dataclass
 class Summary:
-    """Counts of a run: frames detected in it, objects found by class, skipped by reason, and the clouds' tally."""
+    """Counts of a run: frames detected in it, objects found by class, skipped by reason, and the clouds' tally.
+
+    `scaled` counts the frames whose pairs were scaled, by what there is to say about their camera.
+    """
 
     frames: int = 0
     found: Counter[str] = field(default_factory=Counter)
     skipped: Counter[str] = field(default_factory=Counter)
+    scaled: Counter[str] = field(default_factory=Counter)
     clouds: CloudTally = field(default_factory=CloudTally)
 
     def __add__(self, other: "Summary") -> "Summary":
@@ -119,6 +122,7 @@ class Summary:
             self.frames + other.frames,
             self.found + other.found,
             self.skipped + other.skipped,
+            self.scaled + other.scaled,
             self.clouds + other.clouds,
         )
 
@@ -191,7 +195,9 @@ def detect_frames(
     def compute(frame: Frame, given: _Input) -> FrameResult:
         left, right, calibration, truth = given
         size = (left.shape[0], left.shape[1])
-        disparity = disparity_tensor(models.disparity, left, right)
+        disparity = models.disparity_of(left, right, calibration)
+        if (notice := models.scaling_notice(calibration)) is not None:
+            summary.scaled[notice] += 1
         points = disparity_to_points(disparity, calibration, max_height)
         summary.clouds += CloudTally.of_map(disparity, len(points), calibration, max_height)
         boxes2d = Boxes2d.empty()

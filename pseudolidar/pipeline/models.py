@@ -5,10 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
 from pseudolidar.detectors import Detector, load_detector
 from pseudolidar.ensembles import trained_disparity
 from pseudolidar.files import FormatError, InputError, file_digest
-from pseudolidar.stereo import DisparityModel, SemiGlobalMatching
+from pseudolidar.kitti import Calibration
+from pseudolidar.stereo import DisparityModel, KnownCameras, SemiGlobalMatching, disparity_tensor, scaled_disparity
 from pseudolidar.stereo.inference import InferencePrecision
 from pseudolidar.training import CHECKPOINT_SUFFIXES, was_kept_on_the_way
 
@@ -33,6 +38,7 @@ class Models:
         boxes2d: finds the 2D boxes for frustum detectors; None without such a file or detector.
         detectors: by file name; each class is found by only one of them.
         digests: SHA-256 of every file in use, by name.
+        known_cameras: what u was trained on; pairs of others are scaled for it. None: every pair is left as it is.
     """
 
     disparity: DisparityModel
@@ -41,6 +47,7 @@ class Models:
     boxes2d: "Detector2d | None"
     detectors: Mapping[str, Detector]
     digests: Mapping[str, str]
+    known_cameras: KnownCameras | None = None
 
     @classmethod
     def from_folder(
@@ -98,6 +105,16 @@ class Models:
             detectors,
             {path.name: file_digest(path) for path in used},
         )
+
+    def disparity_of(self, left: NDArray[np.uint8], right: NDArray[np.uint8], calibration: Calibration) -> Tensor:
+        """u of a pair, float32 (H, W) px on its device; scaled for it where it doesn't know such cameras."""
+        if self.known_cameras is None:
+            return disparity_tensor(self.disparity, left, right)
+        return scaled_disparity(self.disparity, left, right, self.known_cameras.scale_of(calibration))
+
+    def scaling_notice(self, calibration: Calibration) -> str | None:
+        """How `disparity_of` scales the pairs of a camera, and why; None if it does not."""
+        return None if self.known_cameras is None else self.known_cameras.notice_of(calibration)
 
     @property
     def starts_from_boxes2d(self) -> bool:

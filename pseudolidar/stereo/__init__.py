@@ -16,6 +16,7 @@ from pseudolidar.stereo.metrics import (
 )
 from pseudolidar.stereo.pairs import KittiStereoPairs, ObjectPairs, SceneFlowPairs, StereoPair, StereoPairs
 from pseudolidar.stereo.psmnet import PSMNet
+from pseudolidar.stereo.scaling import KnownCameras, scaled_disparity
 from pseudolidar.stereo.semi_global_matching import SemiGlobalMatching
 from pseudolidar.stereo.targets import lidar_disparity, target_disparity
 from pseudolidar.stereo.train import StereoTraining, disparity_loss, train_stereo
@@ -27,6 +28,7 @@ __all__ = [
     "DisparityModel",
     "FrozenPSMNet",
     "KittiStereoPairs",
+    "KnownCameras",
     "ObjectPairs",
     "PSMNet",
     "PSMNetWeights",
@@ -49,6 +51,7 @@ __all__ = [
     "predict_disparities",
     "range_name",
     "save_psmnet",
+    "scaled_disparity",
     "target_disparity",
     "train_stereo",
 ]

@@ -4,20 +4,20 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pseudolidar.cloud import LIDAR_GRID, disparity_to_points
+from pseudolidar.cloud import LIDAR_GRID, disparity_to_points, sparsify_points
 from pseudolidar.detectors import Detector
 from pseudolidar.detectors.boxes2d import Boxes2d, Detector2dTraining, train_detector2d
 from pseudolidar.files import FormatError, ProcessPool
 from pseudolidar.kitti import Calibration, ObjectDataset, Objects, read_objects
 from pseudolidar.pipeline import Drawing, GivenBoxes, Models, Summary, detect_frames
-from pseudolidar.stereo import SemiGlobalMatching
+from pseudolidar.stereo import KnownCameras, SemiGlobalMatching, scaled_disparity
 from pseudolidar.training import TrainingRun, arithmetic_threads
 from tests.conftest import settings_of
 from tests.pipeline.conftest import MAX_DISPARITY, bytes_of
@@ -59,6 +59,20 @@ MODELS = Models(
     {"pointrcnn_car.pt": PointCounter(("Car",), False, True)},
     {},
 )
+
+
+def test_pairs_of_unknown_cameras_are_scaled_and_counted(street: ObjectDataset, tmp_path: Path) -> None:
+    known = KnownCameras(90.0, MAX_DISPARITY)
+    summary = detect_frames(replace(MODELS, known_cameras=known), list(street), tmp_path, None)
+    calibration = street[0].calibration
+    assert summary.scaled == {known.notice_of(calibration): 2}
+    result = Path("results") / "000000.txt"
+    disparity = scaled_disparity(MODELS.disparity, *street[0].stereo_pair(), known.scale_of(calibration))
+    sparse = sparsify_points(disparity_to_points(disparity, calibration, 1.0))
+    assert read_objects(tmp_path / result, scored=True).score == [len(sparse)]
+    plain = detect_frames(MODELS, list(street), tmp_path / "plain", None)
+    assert not plain.scaled
+    assert (tmp_path / "plain" / result).read_bytes() != (tmp_path / result).read_bytes()
 
 
 def test_each_detector_gets_the_cloud_that_it_wants(street: ObjectDataset, tmp_path: Path) -> None:

@@ -49,6 +49,7 @@ def mirrored(weather: Row, dx: float, dy: float, dz: float) -> Rgb:
     if -dy > skyline:
         return sky(weather, dx, dy, dz)
     tone = 0.10 + 0.18 * hash_unit(math.floor(azimuth), 5, int(weather[SKY_SEED]))
+    tone *= 1.0 + 0.6 * fractal(2.0 * azimuth, 14.0 * dy, weather[SKY_SEED], 0.6, 3, 0.7, 0.05)
     if dy > 0.05:
         tone = 0.13
     return (tone * 1.05, tone, tone * 0.93)
@@ -158,8 +159,8 @@ def shade(
 ) -> None:  # fmt: skip
     """Writes the linear colour, (N, 3), that the camera at origin sees along each ray.
 
-    directions have z = 1, so that distance is depth. rig: the point between the cameras from which gloss is computed,
-    so that highlights stick to the cars' paint; panes mirror as seen from the camera itself, and so mislead a matcher.
+    directions have z = 1, so that distance is depth. rig: the point between the cameras, for which textures choose
+    their detail. Panes and paint mirror as seen from the camera itself, and so mislead a matcher, as real ones do.
     """
     for ray in range(len(prims)):
         dx, dy, dz = float(directions[ray, 0]), float(directions[ray, 1]), float(directions[ray, 2])
@@ -198,8 +199,7 @@ def shade(
         green = skin[1] * (ambient_green + sun * weather[SUN_COLOUR + 1])
         blue = skin[2] * (ambient_blue + sun * weather[SUN_COLOUR + 2])
         if skin[3] > 0.0:
-            if material == materials.FACADE:  # truly mirrored, from this camera
-                vx, vy, vz = dx / norm, dy / norm, dz / norm
+            vx, vy, vz = dx / norm, dy / norm, dz / norm
             cosine = nx * vx + ny * vy + nz * vz
             rx, ry, rz = vx - 2 * cosine * nx, vy - 2 * cosine * ny, vz - 2 * cosine * nz
             share = skin[3] + (1.0 - skin[3]) * (1.0 - abs(cosine)) ** 5 * 0.5

@@ -4,7 +4,7 @@ import math
 
 from pseudolidar.kernels import cpu_kernel
 from pseudolidar.synthetic.materials import Shade, colour, grey, mix
-from pseudolidar.synthetic.noise import band, fractal, stripes
+from pseudolidar.synthetic.noise import band, fractal, hash_unit, stripes
 from pseudolidar.synthetic.things import COLOUR_1, COLOUR_2, SEED, SIZE, STYLE, Row
 
 
@@ -27,7 +27,8 @@ def car(
     dirt = fractal(x, y, z + seed, 1.1, 6, 0.86, footprint)
     flakes = fractal(x, y, z - seed, 9.0, 4, 0.9, footprint)
     grime = row[STYLE + 3] * (1.0 - min(max((up - 0.12) / 0.35, 0.0), 1.0))
-    paint = colour(row, COLOUR_1, max(0.3, 1.0 + 0.16 * dirt + 0.11 * flakes), 0.10, 0.6)
+    gloss = 0.06 + 0.16 * hash_unit(int(seed), 3, 4)
+    paint = colour(row, COLOUR_1, max(0.3, 1.0 + 0.16 * dirt + 0.11 * flakes), gloss, 0.6)
     paint = mix(paint, (0.20, 0.17, 0.13, 0.0, 0.0), min(max(grime * (0.55 + 0.6 * dirt), 0.0), 0.85))
     dark = (0.018, 0.018, 0.020, 0.05, 0.2)
     belt = row[STYLE]
@@ -42,7 +43,7 @@ def car(
         # What lies behind the glass: seats, a headrest, the far side's windows; fixed to the car.
         seats = fractal(x, y * 1.4, z * 0.6 + seed, 2.2, 5, 0.85, footprint)
         tone = 0.030 + 0.05 * max(0.0, seats) + 0.02 * flakes
-        glass = (tone, tone * 1.02, tone * 1.05, 0.30, 0.5)
+        glass = (tone, tone * 1.02, tone * 1.05, 0.2 + 0.5 * hash_unit(int(seed), 1, 2), 0.5)
         frame = dark
         if abs(nz) > 0.55:  # the sides: pillars
             rear_x = row[STYLE + 5] + (row[STYLE + 7] - row[STYLE + 5]) * edge
@@ -115,7 +116,7 @@ def van(row: Row, x: float, y: float, z: float, nx: float, ny: float, nz: float,
     paint = colour(row, COLOUR_1, max(0.3, 1.0 + 0.14 * dirt), 0.07, 0.5)
     dark = (0.02, 0.02, 0.022, 0.05, 0.2)
     tone = 0.03 + 0.05 * max(0.0, dirt)
-    glass = (tone, tone, tone * 1.06, 0.30, 0.5)
+    glass = (tone, tone, tone * 1.06, 0.2 + 0.5 * hash_unit(int(seed), 1, 2), 0.5)
     for at in (row[STYLE + 9], row[STYLE + 10]):
         reach = math.hypot(x - at * length, y + 0.5 * row[STYLE + 11] * height) / (0.5 * row[STYLE + 11] * height)
         if abs(nz) > 0.35 and reach < 1.3:

@@ -157,7 +157,7 @@ def sample_street(rng: np.random.Generator) -> Street:
         dash=float(rng.choice([0.0, 4.5, 9.0], p=[0.25, 0.35, 0.4]) if lanes == 1 else 9.0),
         zebra=bool(rng.random() < 0.5),
         tone=float(rng.uniform(0.10, 0.21)),
-        pavement_width=float(rng.uniform(1.8, 4.2)),
+        pavement_width=float(rng.uniform(1.2, 4.2)),
         setback=float(rng.uniform(0, 1) if style == "city" else rng.uniform(2, 9)),
         slope=float(rng.normal(0, 0.012)),
         bank=float(rng.normal(0, 0.008)),

@@ -18,9 +18,9 @@ def undo_filters(filtered: NDArray[np.uint8], pixel_bytes: int, pixels: NDArray[
     for y in range(len(filtered)):
         kind, row, above, own = filtered[y, 0], filtered[y, 1:], pixels[y], pixels[y + 1]
         if kind == _NONE:
-            own[:] = row
+            _copy(row, own)
         elif kind == _SUB:
-            own[:pixel_bytes] = row[:pixel_bytes]
+            _copy(row[:pixel_bytes], own)
             for i in range(pixel_bytes, len(row)):
                 own[i] = row[i] + own[i - pixel_bytes]
         elif kind == _UP:
@@ -42,6 +42,13 @@ def undo_filters(filtered: NDArray[np.uint8], pixel_bytes: int, pixels: NDArray[
         else:
             return False
     return True
+
+
+@cpu_kernel
+def _copy(source: NDArray[np.uint8], target: NDArray[np.uint8]) -> None:
+    # The first image waits for this: an assignment of slices, with its check of shapes, takes a second to compile.
+    for i in range(len(source)):
+        target[i] = source[i]
 
 
 @cpu_kernel

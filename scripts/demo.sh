@@ -7,7 +7,7 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 
 town=outputs/pair/town
-.venv/bin/python scripts/make_town.py output="$town" preset=full train=1 val=0 seed=7 overwrite=true
+.venv/bin/python scripts/make_town.py output="$town" preset=full train=1 val=0 seed=12 overwrite=true
 .venv/bin/python scripts/detect.py left="$town/training/image_2/000000.png" right="$town/training/image_3/000000.png" \
     calib="$town/training/calib/000000.txt" output=outputs/pair/detections overwrite=true
 

@@ -158,7 +158,9 @@ def _split(points: Floats, number: Ints, above: Ints, axis: int, low: np.float32
         above[over] = i
         below += np.int64(is_below)
         over += np.int64(not is_below)
-    number[below:] = above[:over]
+    # By a loop: an assignment of slices takes a second and a half to compile.
+    for j in range(over):
+        number[below + j] = above[j]
     return int(below)
 
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The weights that come with the package, made again: a town of KITTI's size, and seven networks that see nothing else.
-# Some two hours on two cores. Each line is a command that goes on where it was killed, so the whole script does too;
+# A town of KITTI's size, and seven networks that see nothing else; the package carries the first, psmnet_town. Some two
+# hours on two cores. Each line is a command that goes on where it was killed, so the whole script does too;
 # configs/experiment/town_weights/ has the settings.
 set -euo pipefail
 

@@ -9,6 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "pseudolidar"
 
 ROOMS = (
     "files",
+    "weights",
     "statistics",
     "tables",
     "command_line",

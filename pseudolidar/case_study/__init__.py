@@ -11,7 +11,8 @@ from pseudolidar.case_study.settings import (
     DetectionsFile,
     DetectorPlace,
     DiagnosisChoice,
-    SemiGlobalMatchingRow,
+    InitialDetectors,
+    Reference,
 )
 from pseudolidar.case_study.study import CaseStudy
 from pseudolidar.case_study.tables import disparity_table
@@ -28,9 +29,10 @@ __all__ = [
     "DiagnosisChoice",
     "DisparityFolder",
     "FolderData",
+    "InitialDetectors",
     "MatchingDisparity",
     "PrecisionChoice",
-    "SemiGlobalMatchingRow",
+    "Reference",
     "case_study_report",
     "disparity_table",
     "write_model_folders",

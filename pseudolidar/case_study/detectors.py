@@ -30,6 +30,7 @@ from pseudolidar.kitti import ObjectDataset, read_objects
 from pseudolidar.systems import Inputs, Model, Resources, Step
 from pseudolidar.systems.external import COMMAND_VERSION, Command
 from pseudolidar.training import TrainingRun, recorded_settings
+from pseudolidar.weights import weights_digest
 
 BOXES2D = "boxes2d"
 """The vertex of the 2D detector."""
@@ -75,6 +76,7 @@ class TrainedDetector(ScoredDetector):
     Attributes:
         max_depth_m: objects and points beyond are left out in training (near-only); None: none.
         data_fraction: of the training frames, the same for all seeds and clouds; larger ones hold smaller ones.
+        initial: weights that training starts from; None: random ones.
         boxes_file: of 2D boxes in testing; None: from the parent `BOXES2D` if there is one, else the labels.
     """
 
@@ -82,6 +84,7 @@ class TrainedDetector(ScoredDetector):
     cloud: str
     max_depth_m: float | None = None
     data_fraction: float = 1.0
+    initial: str | Path | None = None
     boxes_file: str | Path | None = None
     versions: ClassVar[Mapping[Step, int]] = {"train": _FRUSTUM_VERSION, "predict": 1, "test": 1}
 
@@ -95,7 +98,8 @@ class TrainedDetector(ScoredDetector):
     def settings(self, step: Step) -> Mapping[str, Any]:
         if step == "train":
             chosen = {"class": self.class_name, "max_depth_m": self.max_depth_m, "data_fraction": self.data_fraction}
-            return {**recorded_settings(self.training), **chosen}
+            initial = {} if self.initial is None else {"initial": weights_digest(self.initial)}
+            return {**recorded_settings(self.training), **chosen, **initial}
         if step == "test":
             return {"near_m": self.near_m}
         return {} if self.boxes_file is None else {"boxes": file_digest(self.boxes_file)}
@@ -110,7 +114,8 @@ class TrainedDetector(ScoredDetector):
         """Train on the fraction of the training split; a killed run is resumed."""
         frames = _fraction(ObjectDataset(inputs.data, "train"), self.data_fraction)
         run = TrainingRun(folder / MODEL_FILE, inputs.seed, overwrite=True)
-        train_detector(self.training, frames, inputs.parents[self.cloud], [self.class_name], run, self.max_depth_m)
+        clouds, names = inputs.parents[self.cloud], [self.class_name]
+        train_detector(self.training, frames, clouds, names, run, self.max_depth_m, init=self.initial)
 
     def run_predict(self, inputs: Inputs, folder: Path) -> None:
         """Detect on the validation split."""

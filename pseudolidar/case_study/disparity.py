@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from typing_extensions import override
 
 from pseudolidar.ensembles import train_disparity, trained_disparity
-from pseudolidar.files import FormatError, combined_digest, file_digest, files_digest, replacing, track, write_file
+from pseudolidar.files import FormatError, combined_digest, files_digest, replacing, track, write_file
 from pseudolidar.kitti import DISPARITY_SUFFIXES, Frame, ObjectDataset, disparity_path, read_disparity
 from pseudolidar.stereo import (
     REGIONS,
@@ -29,6 +29,7 @@ from pseudolidar.stereo import (
 from pseudolidar.systems import Inputs, MeanLoss, Model, Resources, Step
 from pseudolidar.systems.external import AS_BEFORE, CHANGED, COMMAND_VERSION, SPLITS, Command
 from pseudolidar.training import TrainingRun, recorded_settings
+from pseudolidar.weights import weights_digest
 
 DISPARITY = "u"
 """The vertex whose disparity becomes clouds."""
@@ -107,23 +108,25 @@ class Checkpoint(MeasuredDisparity):
     align_corners: bool | None
     max_disparity: int | None
     device: str
+    splits: tuple[str, ...] = SPLITS
     versions: ClassVar[Mapping[Step, int]] = {"predict": _PREDICTION_VERSION, "test": _TEST_VERSION}
 
     @override
     def settings(self, step: Step) -> Mapping[str, Any]:
         if step == "test":
             return {}
-        digest = file_digest(self.path, "weights")
-        return {"path": digest, "align_corners": self.align_corners, "max_disparity": self.max_disparity}
+        digest = weights_digest(self.path)
+        splits = {} if self.splits == SPLITS else {"splits": self.splits}
+        return {"path": digest, "align_corners": self.align_corners, "max_disparity": self.max_disparity, **splits}
 
     @override
     def resources(self, step: Step) -> Resources:
         return Resources() if step == "test" else training_resources(self.device, None)
 
     def run_predict(self, inputs: Inputs, folder: Path) -> None:
-        """Write the maps of both splits."""
+        """Write the maps of the splits."""
         network = trained_disparity(Path(self.path), self.align_corners, self.max_disparity, device=self.device)
-        predict_splits(network, inputs.data, folder)
+        predict_splits(network, inputs.data, folder, self.splits)
 
 
 @dataclass(frozen=True)
@@ -140,7 +143,7 @@ class TrainedDisparity(MeasuredDisparity):
     def settings(self, step: Step) -> Mapping[str, Any]:
         if step != "train":
             return {}
-        initial = {} if self.initial is None else {"initial": file_digest(self.initial.path, "weights")}
+        initial = {} if self.initial is None else {"initial": weights_digest(self.initial.path)}
         return {**recorded_settings(self.training), **initial}
 
     @override

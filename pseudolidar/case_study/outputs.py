@@ -9,7 +9,7 @@ from typing import Any
 
 from pseudolidar.case_study.detectors import BOXES2D
 from pseudolidar.case_study.disparity import DISPARITY, MODEL_FILE
-from pseudolidar.case_study.settings import FILE_NAMES
+from pseudolidar.case_study.settings import file_name
 from pseudolidar.case_study.study import CaseStudy
 from pseudolidar.files import replacing, write_file
 from pseudolidar.systems import Change, Step
@@ -79,9 +79,8 @@ def write_model_folders(study: CaseStudy, folder: Path) -> None:
     if the study has one, the detectors trained on whole clouds. The oracle's folder has no disparity model. Models that
     an earlier study left there go: a folder holds those of one system.
     """
-    for name in FILE_NAMES.values():
-        for left in (folder / name).glob("*.pt"):
-            left.unlink()
+    for left in folder.glob("*/*.pt"):
+        left.unlink()
     for source in study.sources:
         steps: dict[str, tuple[str, Step]] = {"disparity.pt": (DISPARITY, "train"), "boxes2d.pt": (BOXES2D, "predict")}
         for place in study.places:
@@ -91,5 +90,5 @@ def write_model_folders(study: CaseStudy, folder: Path) -> None:
         stages = study.systems[source].stages(study.seeds[0])
         for name, step in steps.items():
             if step in stages and (model := study.store.folder(stages[step]) / MODEL_FILE).is_file():
-                with replacing(folder / FILE_NAMES[source] / name) as temporary:
+                with replacing(folder / file_name(source) / name) as temporary:
                     shutil.copyfile(model, temporary)

@@ -7,6 +7,7 @@ from pathlib import Path
 from pseudolidar.case_study.clouds import FolderData
 from pseudolidar.case_study.disparity import CommandDisparity, DisparityFolder
 from pseudolidar.case_study.settings import CaseStudySettings, DetectionsFile
+from pseudolidar.detectors import require_initial_weights
 from pseudolidar.detectors.boxes2d import read_detections_file
 from pseudolidar.evaluation import read_frames
 from pseudolidar.files import FormatError, require_file
@@ -22,8 +23,13 @@ def require_inputs(settings: CaseStudySettings) -> None:
 
     Looked at are calibrations and labels (read), both images and the maps of folders given as u or u' (headers), the
     truth (exact maps of all frames, or sweeps of all), and a file of 2D boxes. One FormatError tells all that is
-    missing or broken: how many frames, the first of them, and the first reason.
+    missing or broken: how many frames, the first of them, and the first reason. Before that, of any data: the weights
+    that detectors start from are of their kinds and classes.
     """
+    for kind, trainings in (("P-RCNN", settings.pointrcnn), ("F-PTNET", settings.frustum_pointnet)):
+        for class_name, training in trainings.items():
+            if (init := settings.initial_detectors.of(kind, class_name)) is not None:
+                require_initial_weights(training, init, [class_name])
     if not isinstance(settings.data, FolderData):
         return
     train, val = (list(ObjectDataset(settings.data.root, split)) for split in SPLITS)
@@ -34,7 +40,8 @@ def require_inputs(settings: CaseStudySettings) -> None:
             raise FormatError(settings.boxes2d.path, "field 1 (image_path)", found, "some of the validation frames")
     every = [*train, *val]
     detects = bool(settings.pointrcnn or settings.frustum_pointnet or settings.commands)
-    choices = {"u": settings.u, "u'": settings.u_prime}
+    references = {name: reference.model for name, reference in settings.references.items()}
+    choices = {"u": settings.u, "u'": settings.u_prime, **references}
     trains = any(isinstance(choice, StereoTraining) for choice in (*choices.values(), settings.pretraining))
     sees_pairs = not all(isinstance(choice, DisparityFolder | CommandDisparity) for choice in choices.values())
     faults = [
@@ -43,7 +50,7 @@ def require_inputs(settings: CaseStudySettings) -> None:
         # What is only scored is scored on the validation split.
         *_truth_faults(every if detects or trains else val),
     ]
-    if sees_pairs or settings.semi_global_matching is not None:
+    if sees_pairs:
         faults += _faults("right images", every, _require_right_image)
     if detects:
         faults += _label_faults(every)

@@ -4,7 +4,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
 
 from pseudolidar.case_study.clouds import FolderData
 from pseudolidar.case_study.detectors import CommandDetector
@@ -18,8 +17,8 @@ from pseudolidar.files import InputError
 from pseudolidar.stereo import StereoTraining
 from pseudolidar.synthetic import TownData
 
-Source = Literal["u", "u'", "SGM", "y"]
-"""Where a cloud's depth comes from: u, its update u', semi-global matching beside them, y (the oracle)."""
+Source = str
+"""Where a cloud's depth comes from: `u`, its update `u'`, a reference beside them by its name, `y` (the oracle)."""
 
 UPDATE: tuple[Source, Source] = ("u", "u'")
 """Before and after."""
@@ -27,7 +26,14 @@ UPDATE: tuple[Source, Source] = ("u", "u'")
 KINDS = ("P-RCNN", "F-PTNET")
 """Detectors of the study's own, as the paper's tables call them: PointRCNN and Frustum PointNet."""
 
-FILE_NAMES: Mapping[Source, str] = {"u": "u", "u'": "u-prime", "SGM": "semi-global-matching", "y": "y-oracle"}
+_FILE_NAMES: Mapping[Source, str] = {"u": "u", "u'": "u-prime", "y": "y-oracle"}
+_NAME = re.compile(r"[A-Za-z0-9._-]+")
+_NAME_WORDS = "letters, digits, dots, dashes and underscores"
+
+
+def file_name(source: Source) -> str:
+    """The name of a source's folder."""
+    return _FILE_NAMES.get(source, source)
 
 
 DisparityChoice = StereoTraining | MatchingDisparity | Checkpoint | DisparityFolder | CommandDisparity
@@ -35,14 +41,14 @@ DisparityChoice = StereoTraining | MatchingDisparity | Checkpoint | DisparityFol
 
 
 @dataclass(frozen=True)
-class SemiGlobalMatchingRow:
-    """Semi-global matching beside u and u', for scale; it searches up to `max_disparity` px, a multiple of 16.
+class Reference:
+    """A disparity model beside u and u', for scale, which the study does not train.
 
     `detectors`: whether detectors are trained on its clouds too (Tables 1 and 3), or its disparity alone is measured
-    (Table 2), which takes seconds.
+    (Table 2), on the validation split.
     """
 
-    max_disparity: int
+    model: MatchingDisparity | Checkpoint | DisparityFolder | CommandDisparity
     detectors: bool
 
 
@@ -51,6 +57,18 @@ class DetectionsFile:
     """2D boxes from a file in the published format (`image_path class_id score x1 y1 x2 y2` a line)."""
 
     path: str | Path
+
+
+@dataclass(frozen=True)
+class InitialDetectors:
+    """By class, the weights that detectors of each kind start from, on every cloud: files, or names of `Weights`."""
+
+    pointrcnn: Mapping[str, str]
+    frustum_pointnet: Mapping[str, str]
+
+    def of(self, kind: str, class_name: str) -> str | None:
+        """Those of a detector of a kind of `KINDS`; None: random ones."""
+        return (self.pointrcnn if kind == "P-RCNN" else self.frustum_pointnet).get(class_name)
 
 
 @dataclass(frozen=True)
@@ -86,8 +104,10 @@ class CaseStudySettings:
         u, u_prime: the disparity model before the update and after it.
         pretraining: the start of u and u' where they are trained (SceneFlow weights in the paper): a disparity model
             that is trained once for all seeds, or a file of weights; None: from scratch.
-        semi_global_matching: a disparity model without training as one more row; None: no such row.
+        references: disparity models beside u and u' by name, a row each; a name is of letters, digits, dots, dashes and
+            underscores.
         pointrcnn, frustum_pointnet: by class, the training of PointRCNN (P-RCNN) and of Frustum PointNet (F-PTNET).
+        initial_detectors: what detectors start from; random weights for those that it doesn't name.
         commands: detectors of other people, by name: letters, digits, dots, dashes and underscores.
         max_height_m: winsorization: points this high above the sensor, or higher, are dropped.
         near_m: the reach of near-only clouds and of the pedestrians' score, m.
@@ -97,7 +117,7 @@ class CaseStudySettings:
         diagnosis: trainings beside the study's own; None: none.
 
     Raises:
-        InputError: another type of setting, fewer than one seed, a command by the name of another detector.
+        InputError: another type of setting, fewer than one seed, a command or reference by a name that is taken.
     """
 
     name: str
@@ -109,9 +129,10 @@ class CaseStudySettings:
     seed: int
     seeds: int
     pretraining: StereoTraining | Checkpoint | None
-    semi_global_matching: SemiGlobalMatchingRow | None
+    references: Mapping[str, Reference]
     pointrcnn: Mapping[str, PointRCNNTraining]
     frustum_pointnet: Mapping[str, FrustumTraining]
+    initial_detectors: InitialDetectors
     commands: Mapping[str, CommandDetector]
     boxes2d: DetectionsFile | Detector2dTraining | None
     test_loss: PrecisionChoice
@@ -131,16 +152,28 @@ class CaseStudySettings:
             ("pointrcnn", PointRCNNTraining, self.pointrcnn),
             ("frustum_pointnet", FrustumTraining, self.frustum_pointnet),
             ("commands", CommandDetector, self.commands),
+            ("references", Reference, self.references),
         ):
             for key, value in choices.items():
                 if not isinstance(value, expected_type):
                     # Settings that are left of a detector that was taken out, for instance.
                     found = _described(value)
                     raise InputError(f"{name}.{key}: found {found}, expected {expected_type.__name__}, or nothing")
+        if self.diagnosis is not None and self.diagnosis.widths:
+            given = {"P-RCNN": self.initial_detectors.pointrcnn, "F-PTNET": self.initial_detectors.frustum_pointnet}
+            if started := [kind for kind in self.diagnosis.kinds if given[kind]]:
+                found = f"{list(self.diagnosis.widths)} for {', '.join(started)}, which starts from initial_detectors"
+                raise InputError(f"diagnosis.widths: found {found}, expected none: weights are of one width")
         for name in self.commands:
-            if not re.fullmatch(r"[A-Za-z0-9._-]+", name) or name.upper() in KINDS:
-                expected = f"letters, digits, dots, dashes and underscores, and none of {', '.join(KINDS)}"
+            if not _NAME.fullmatch(name) or name.upper() in KINDS:
+                expected = f"{_NAME_WORDS}, and none of {', '.join(KINDS)}"
                 raise InputError(f"commands: found the name {name!r}, expected {expected}")
+        for name in self.references:
+            if not _NAME.fullmatch(name) or name in (*_FILE_NAMES, *_FILE_NAMES.values()):
+                expected = (
+                    f"{_NAME_WORDS}, and none of {', '.join(dict.fromkeys((*_FILE_NAMES, *_FILE_NAMES.values())))}"
+                )
+                raise InputError(f"references: found the name {name!r}, expected {expected}")
 
 
 def _described(value: object) -> str:

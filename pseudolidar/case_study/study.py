@@ -51,7 +51,6 @@ from pseudolidar.systems import (
     Vertex,
     change,
 )
-from pseudolidar.systems.external import SPLITS
 
 
 class CaseStudy:
@@ -75,9 +74,9 @@ class CaseStudy:
         self.settings = settings
         self.store = store
         self.seeds = tuple(range(settings.seed, settings.seed + settings.seeds))
-        matching = settings.semi_global_matching
-        self.upstream: tuple[Source, ...] = UPDATE if matching is None else (*UPDATE, "SGM")
-        self.sources: tuple[Source, ...] = (*(self.upstream if matching and matching.detectors else UPDATE), "y")
+        references = settings.references
+        self.upstream: tuple[Source, ...] = (*UPDATE, *references)
+        self.sources: tuple[Source, ...] = (*UPDATE, *(name for name in references if references[name].detectors), "y")
         self.places, self.variants = detector_places(settings)
         self.result = RunResult()
         if isinstance(settings.data, TownData):
@@ -233,15 +232,16 @@ class CaseStudy:
         yield self._disparity_vertex("u")
 
     def _disparity_vertex(self, source: Source) -> Vertex:
-        matching = self.settings.semi_global_matching
         model: Model | StereoTraining
         parents: tuple[str, ...] = ()
         if source == "y":
             model = Oracle()
-        elif source == "SGM":
-            assert matching is not None
-            # Without detectors nobody asks for the training split.
-            model = MatchingDisparity(matching.max_disparity, SPLITS if matching.detectors else ("val",))
+        elif source in self.settings.references:
+            reference = self.settings.references[source]
+            model = reference.model
+            if isinstance(model, MatchingDisparity | Checkpoint) and not reference.detectors:
+                # Nobody asks for the training split.
+                model = dataclasses.replace(model, splits=("val",))
         else:
             model = self.settings.u if source == "u" else self.settings.u_prime
             if isinstance(model, StereoTraining):
@@ -280,6 +280,7 @@ class CaseStudy:
                 loss=settings.test_loss,
                 max_depth_m=cloud.max_depth_m,
                 data_fraction=place.data_fraction,
+                initial=settings.initial_detectors.of(place.kind, place.class_name),
                 boxes_file=boxes.path if isinstance(boxes, DetectionsFile) else None,
             )
             parents = (cloud.vertex, BOXES2D) if isinstance(boxes, Detector2dTraining) else (cloud.vertex,)

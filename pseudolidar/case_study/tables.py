@@ -25,15 +25,13 @@ VIEWS = {"3d": "AP3D", "bev": "APBEV"}
 """How the paper calls average precision in each view."""
 
 _REGION_NAMES = {"all": "all pixels", "car": "cars", "pedestrian": "pedestrians"}
-_MATCHING_NOTE = "SGM: semi-global matching (Hirschmüller 2008), filled from the background."
 _DIFFERENCE = "u' − u"
 
 
 def source_name(settings: CaseStudySettings, source: Source) -> str:
     """A disparity model with its training loss or kind, e.g. "u (depth MAE)"."""
-    if source == "SGM":
-        return "SGM (not trained)"
-    choice = settings.u if source == "u" else settings.u_prime
+    reference = settings.references.get(source)
+    choice = reference.model if reference else settings.u if source == "u" else settings.u_prime
     if isinstance(choice, MatchingDisparity):
         return f"{source} (semi-global matching)"
     if isinstance(choice, Checkpoint):
@@ -46,6 +44,13 @@ def source_name(settings: CaseStudySettings, source: Source) -> str:
         jointly = f", beta {choice.beta:g}" if choice.beta else ""
         return f"{source} ({choice.members} x {choice.loss} MAE{jointly})"
     return f"{source} ({choice.loss} MAE)"
+
+
+def _matching_note(study: CaseStudy, sources: Sequence[Source]) -> Iterator[str]:
+    references = study.settings.references
+    names = [name for name in sources if name in references and isinstance(references[name].model, MatchingDisparity)]
+    if names:
+        yield f"{', '.join(names)}: semi-global matching (Hirschmüller 2008), filled from the background."
 
 
 def intervals_note(study: CaseStudy) -> str:
@@ -127,7 +132,7 @@ def _average_precision_table(study: CaseStudy, places: Sequence[DetectorPlace], 
             "Official IoU: 0.7 for cars, 0.5 for pedestrians; looser: 0.5 and 0.25. paper: KITTI at the official IoU, "
             f"one run, Frustum PointNet v2 with a 2D detector. {_detectors_note(study)}",
             "The higher value of u and u' is marked; y is the oracle.",
-            *([_MATCHING_NOTE] if "SGM" in study.sources else []),
+            *_matching_note(study, study.sources),
         ),
         digits=1,
         best="highest",
@@ -222,7 +227,7 @@ def table_2(study: CaseStudy) -> Table:
             f"{len(study.frames('val'))} validation frames. {intervals_note(study)}",
             "The lower value of u and u' is marked. The mean disparity: what a model that always answers the training "
             "set's mean would have.",
-            *([_MATCHING_NOTE] if "SGM" in study.upstream else []),
+            *_matching_note(study, study.upstream),
         ),
         digits=2,
         best="lowest",

@@ -18,6 +18,7 @@ def main(
     data: Path | None,
     pairs: Callable[..., StereoPairs] | None,
     split: str | None,
+    truth: Path | None,
     calib: Path | None,
     velodyne: Path | None,
     output: Path | None,
@@ -27,15 +28,17 @@ def main(
         require_output_file(output, (".json",), "a table")
     if data is not None and calib is None and velodyne is None:
         dataset = ObjectDataset(data, split) if pairs is None else pairs(root=data, split=split)
-        metrics = disparity_metrics(disparity, dataset)
-        truth, name = data, f"{disparity}, {len(metrics.frame_ids)} frames"
+        if truth is not None and pairs is not None:
+            raise InputError("truth: found a folder beside pairs, expected data in KITTI's object layout")
+        metrics = disparity_metrics(disparity, dataset, truth_dir=truth)
+        source, name = truth or data, f"{disparity}, {len(metrics.frame_ids)} frames"
     elif data is None and calib is not None and velodyne is not None:
         metrics = _against_lidar(disparity, calib, velodyne)
-        truth, name = velodyne, str(disparity)
+        source, name = velodyne, str(disparity)
     else:
         raise InputError("expected data=DIR, or calib=FILE velodyne=FILE")
     if not metrics.pixels.any():
-        raise FormatError(truth, "truth", "nothing in the image", "pixels whose disparity is known")
+        raise FormatError(source, "truth", "nothing in the image", "pixels whose disparity is known")
     print_tables([disparity_table(metrics, name)])
     if output is not None:
         write_file(output, json.dumps(metrics.to_dict(), indent=1) + "\n")

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from pseudolidar.ensembles import trained_disparity
-from pseudolidar.files import InputError, file_digest, require_output_file
+from pseudolidar.files import InputError, require_output_file
 from pseudolidar.inference import Shard, run_job
 from pseudolidar.inference.disparity import DisparityJob
 from pseudolidar.kitti import DISPARITY_SUFFIXES, ObjectDataset, read_image
 from pseudolidar.stereo import DisparityModel, SemiGlobalMatching
 from pseudolidar.stereo.inference import InferencePrecision, write_prediction
 from pseudolidar.stereo.pairs import StereoPairs
+from pseudolidar.weights import weights_digest
 
 
 def main(
@@ -48,7 +49,7 @@ def main(
             trained_disparity, Path(model), align_corners, max_disparity, precision, device, threads, compile
         )
         computed = {"precision": precision, "device": device.partition(":")[0], "compile": compile}
-        settings |= {"model": file_digest(model, "weights"), "align_corners": align_corners, **computed}
+        settings |= {"model": weights_digest(model), "align_corners": align_corners, **computed}
     if data is not None:
         dataset = ObjectDataset(data, split) if pairs is None else pairs(root=data, split=split)
         job = DisparityJob(load, dataset, output, f"disparity of {Path(model).stem}", settings)

@@ -22,6 +22,7 @@ def main(
     clouds: Path | list[Path],
     class_name: str | list[str],
     output: Path,
+    init: Path | None,
     overwrite: bool,
     max_depth: float | None,
     device: str | None,
@@ -40,6 +41,6 @@ def main(
     validation_data = None if validation.every is None else ObjectDataset(data, validation.split)
     phases = [rpn_path(output)] if isinstance(training, PointRCNNTraining) and not training.joint else []
     with plotted_curves(output, plot, *phases):
-        train_detector(training, dataset, clouds, names, run, max_depth, validation_data)
+        train_detector(training, dataset, clouds, names, run, max_depth, validation_data, init)
     if is_first_process():
         print(f"model: {output}")

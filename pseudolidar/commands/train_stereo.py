@@ -12,6 +12,7 @@ from pseudolidar.files import InputError, is_first_process
 from pseudolidar.stereo import StereoTraining
 from pseudolidar.stereo.pairs import StereoPairs
 from pseudolidar.training import Logger, TrainingRun, Validation
+from pseudolidar.weights import weights_file
 
 
 def main(
@@ -29,7 +30,7 @@ def main(
     plot: bool,
 ) -> None:
     """Train; a killed run goes on where it was."""
-    if init is not None and not init.is_file():
+    if init is not None and not weights_file(init).is_file():
         expected = "weights to start from (the paper's runs start from SceneFlow's); init=null takes random ones"
         raise InputError(f"init: found no file {init}, expected {expected}")
     run = TrainingRun(output, seed, overwrite, logger=logger, validation=validation)

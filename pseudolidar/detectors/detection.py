@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from pseudolidar.detectors.boxes2d import Boxes2d
-from pseudolidar.detectors.detector import Detector, Scene, counted, frame_seed, read_scene
+from pseudolidar.detectors.detector import Detector, Scene, counted, frame_seed, initial_checkpoint, read_scene
 from pseudolidar.detectors.frustum_pointnet import FrustumDetector, FrustumTraining, train_frustum_pointnet
 from pseudolidar.detectors.pointrcnn import PointRCNNDetector, PointRCNNTraining, train_pointrcnn
 from pseudolidar.files import FormatError, InputError, overlapped, require_file
@@ -55,6 +55,7 @@ def train_detector(
     run: TrainingRun,
     max_depth: float | None = None,
     validation_data: ObjectDataset | None = None,
+    init: str | Path | None = None,
 ) -> None:
     """Train a detector of the kind that `settings` belong to, and write its checkpoint; resumable, see `training.fit`.
 
@@ -66,18 +67,32 @@ def train_detector(
         max_depth: m; objects and points beyond are left out (near-only).
         validation_data: of the run's validation, with clouds in the (first) folder, see `ValidationFrames`. Of
             PointRCNN's two phases only the second is validated.
+        init: a detector of the same kind and classes to start from, a file or a name of `Weights`; its box coder's mean
+            sizes stay. None: random weights.
 
     Raises:
         FormatError: a missing or broken file; a class without objects to train on; or, unless `run.overwrite`, a
-            checkpoint or running state of another record.
+            checkpoint or running state of another record; `init` of another network.
         InputError: class names other than these, none, or one twice; a frame of `validation_data` that is trained on.
     """
     if isinstance(settings, FrustumTraining):
-        train_frustum_pointnet(settings, dataset, clouds, class_names, run, max_depth, validation_data)
+        train_frustum_pointnet(settings, dataset, clouds, class_names, run, max_depth, validation_data, init)
     elif len(class_names) != 1:
         raise InputError(f"class_names: found {', '.join(class_names)}, expected one: PointRCNN finds one class")
     else:
-        train_pointrcnn(settings, dataset, clouds, class_names[0], run, max_depth, validation_data)
+        train_pointrcnn(settings, dataset, clouds, class_names[0], run, max_depth, validation_data, init)
+
+
+def require_initial_weights(
+    settings: PointRCNNTraining | FrustumTraining, init: str | Path, class_names: Sequence[str]
+) -> None:
+    """Before a training, see that `init` is a checkpoint of this kind of detector and of these classes.
+
+    Raises:
+        FormatError: it is not.
+    """
+    kind = "Frustum PointNet" if isinstance(settings, FrustumTraining) else "PointRCNN"
+    initial_checkpoint(init, kind, class_names)
 
 
 def detect(

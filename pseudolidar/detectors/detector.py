@@ -7,15 +7,17 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from pseudolidar.cloud import clouds_digest
 from pseudolidar.detectors.boxes2d.boxes import Boxes2d
 from pseudolidar.files import FormatError, InputError
 from pseudolidar.kitti import Calibration, Frame, Objects, read_points
+from pseudolidar.training import load_checkpoint
 
 
 class Detector(ABC):
@@ -81,8 +83,28 @@ def reading_checkpoint(path: str | Path, expected: str) -> Iterator[None]:
     """Turn missing keys and wrong shapes within the block into a FormatError that says what was `expected`."""
     try:
         yield
-    except (KeyError, TypeError, RuntimeError) as error:
+    except (KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise FormatError(path, "arguments and weights", str(error).splitlines()[0], expected) from error
+
+
+def initial_checkpoint(init: str | Path, detector: str, class_names: Sequence[str]) -> tuple[dict[str, Tensor], Any]:
+    """The weights that a detector's training starts from, and the mean sizes of their box coder.
+
+    The sizes are to be the new training's: what the weights say is relative to them. FormatError for a checkpoint of
+    another kind than `detector`, or of other classes.
+    """
+    expected = f"a {detector}'s checkpoint"
+    content = load_checkpoint(init, expected)
+    with reading_checkpoint(init, expected):
+        arguments = content["arguments"]
+        own = [arguments["class_name"]] if "class_name" in arguments else [*arguments.get("class_names", [])]
+        of_frustums = "Frustum PointNet" if own else "another network"
+        kind = "PointRCNN" if arguments.get("detector") == "pointrcnn" else of_frustums
+        if kind != detector:
+            raise FormatError(init, "detector", kind, detector)
+        if own != list(class_names):
+            raise FormatError(init, "class_name", ", ".join(own), f"{', '.join(class_names)}, as is to be trained")
+        return content["state_dict"], arguments["network"]["mean_size_m" if detector == "PointRCNN" else "mean_sizes_m"]
 
 
 def detected_objects(

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing_extensions import override
 
 from pseudolidar.detectors.boxes2d import detect_boxes2d
-from pseudolidar.files import Record, file_digest, files_digest
+from pseudolidar.files import Record, files_digest
 from pseudolidar.inference.workers import FrameJob
 from pseudolidar.kitti import ObjectDataset
+from pseudolidar.weights import weights_digest
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Boxes2dJob(FrameJob[None]):
     @override
     def made_of(self) -> Record:
         settings = {"min_score": self.min_score, "device": self.device.partition(":")[0]}
-        return Record("2D boxes", settings, {"model": file_digest(self.model, "a 2D detector's checkpoint")})
+        return Record("2D boxes", settings, {"model": weights_digest(self.model, "a 2D detector's checkpoint")})
 
     @override
     def digest(self, name: str) -> str:

@@ -14,6 +14,7 @@ from pseudolidar.detectors.boxes2d import Boxes2d, ScoreKind, boxes_of_frames, g
 from pseudolidar.files import Record, file_digest, files_digest
 from pseudolidar.inference.workers import FrameJob
 from pseudolidar.kitti import ObjectDataset
+from pseudolidar.weights import weights_digest
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class ObjectsJob(FrameJob[DetectionTally]):
     @override
     def made_of(self) -> Record:
         settings = {"device": self.device.partition(":")[0]}
-        inputs = {"model": file_digest(self.model, "a detector's checkpoint")}
+        inputs = {"model": weights_digest(self.model, "a detector's checkpoint")}
         if self._detector.starts_from_boxes2d and self.boxes is not None:
             settings["boxes_scores"] = self.boxes_scores
             if not Path(self.boxes).is_dir():

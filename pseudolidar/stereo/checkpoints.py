@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pseudolidar.files import FormatError
 from pseudolidar.stereo.psmnet import PSMNet, channels_last
-from pseudolidar.training import Arithmetic, load_plain, require_checkpoint_path, save_checkpoint
+from pseudolidar.training import Arithmetic, load_plain, matching_state, require_checkpoint_path, save_checkpoint
 
 _EXPECTED = "a checkpoint of PSMNet (stacked hourglass)"
 # What DataParallel and torch.compile put before every name.
@@ -74,7 +74,7 @@ class PSMNetWeights:
         chosen = said if align_corners is None else align_corners
         model = _network({**arguments, "align_corners": bool(chosen)})
         # What network the file is of comes before the question of how to use it.
-        model.load_state_dict(_checked(self.path, self.state, model.state_dict()))
+        model.load_state_dict(matching_state(self.path, self.state, model.state_dict(), "this PSMNet"))
         if recorded is not None and recorded["pool_sizes"] != list(arguments["pool_sizes"]):
             raise FormatError(self.path, "pool_sizes", recorded["pool_sizes"], f"{list(arguments['pool_sizes'])}")
         if chosen is None:
@@ -179,23 +179,3 @@ def _arguments_from_shapes(path: Path, state: Mapping[str, Tensor]) -> dict[str,
             for layer, published in ((1, 3), (2, 16), (3, 3), (4, 3))
         ],
     }
-
-
-def _checked(path: Path, found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of `found` as float32 copies; FormatError unless they are all of `expected`, and finite."""
-    shapes = [name for name in expected if name in found and found[name].shape != expected[name].shape]
-    # PyTorch counts batches from 0.4.1 on; nothing in PSMNet depends on the count.
-    missing = [name for name in expected if name not in found and not name.endswith("num_batches_tracked")]
-    unknown = [name for name in found if name not in expected]
-    if shapes or missing or unknown:
-        name = (shapes + missing + unknown)[0]
-        there = f"{tuple(found[name].shape)}" if name in found else "nothing"
-        wanted = f"{tuple(expected[name].shape)}" if name in expected else "no such layer"
-        count = f"differences in all: {len(shapes)} shapes, {len(missing)} missing, {len(unknown)} unknown"
-        raise FormatError(path, name, there, f"{wanted} for this PSMNet ({count})")
-    complete = {}
-    for name, tensor in expected.items():
-        complete[name] = found.get(name, torch.zeros(())).detach().to(tensor.dtype, copy=True)
-        if not complete[name].isfinite().all():
-            raise FormatError(path, name, "NaN or infinity", "finite numbers")
-    return complete

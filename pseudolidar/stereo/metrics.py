@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pseudolidar.files import FormatError, read_npz, replacing, track
-from pseudolidar.kitti import Calibration, ObjectDataset, Objects, disparity_path, read_disparity
+from pseudolidar.kitti import DISPARITY_SUFFIXES, Calibration, ObjectDataset, Objects, disparity_path, read_disparity
 from pseudolidar.ops import points_in_box
 from pseudolidar.stereo.pairs import StereoPairs
 from pseudolidar.stereo.targets import target_disparity
@@ -121,19 +121,26 @@ class StereoMetrics:
 
 
 def disparity_metrics(
-    predicted_dir: Path, data: ObjectDataset | StereoPairs, mean_disparity: float | None = None
+    predicted_dir: Path,
+    data: ObjectDataset | StereoPairs,
+    mean_disparity: float | None = None,
+    truth_dir: Path | None = None,
 ) -> StereoMetrics:
     """Compare the maps of a folder, see `disparity_path`, with the true disparity of every frame of a data set.
 
     In KITTI's object layout the truth is exact disparity or LiDAR, and a frame without labels has neither cars nor
     pedestrians; pairs of another data set have no labels. `mean_disparity`: see `mean_disparity_of`.
+    `truth_dir`, for the object layout: another folder of true maps, such as KITTI 2015's `disp_occ_0`; frames without
+    one are left out.
 
     Raises:
         FormatError: no frame; a file that is missing, broken or of another size; a pair without a camera constant.
     """
+    if truth_dir is not None and isinstance(data, ObjectDataset):
+        data = data.only([name for name in data.frame_ids if _true_map(truth_dir, name) is not None])
     names = data.frame_ids if isinstance(data, ObjectDataset) else data.names
     frames = []
-    truths = track(_truths(data), "disparity errors", len(names))
+    truths = track(_truths(data, truth_dir), "disparity errors", len(names))
     for name, (truth, constant, regions) in zip(names, truths, strict=True):
         path = disparity_path(predicted_dir, name)
         predicted = read_disparity(path)
@@ -230,12 +237,19 @@ def object_pixels(
     return found
 
 
-def _truths(data: ObjectDataset | StereoPairs) -> Iterator[tuple[NDArray[np.float32], float, NDArray[np.bool_] | None]]:
+def _true_map(folder: Path, name: str) -> Path | None:
+    return next((path for suffix in DISPARITY_SUFFIXES if (path := folder / f"{name}{suffix}").is_file()), None)
+
+
+def _truths(
+    data: ObjectDataset | StereoPairs, truth_dir: Path | None
+) -> Iterator[tuple[NDArray[np.float32], float, NDArray[np.bool_] | None]]:
     """The true disparity, camera constant and, if there are labels, regions of every frame."""
     if isinstance(data, ObjectDataset):
         for frame in data:
             calibration = frame.calibration
-            truth = target_disparity(frame, calibration)
+            other = None if truth_dir is None else _true_map(truth_dir, frame.frame_id)
+            truth = target_disparity(frame, calibration) if other is None else read_disparity(other)
             labelled = frame.path("label_2").is_file()
             regions = _regions(frame.objects(), calibration, truth) if labelled else None
             yield truth, calibration.camera_constant_px_m, regions

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pseudolidar.files import InputError, combined_digest, file_digest
+from pseudolidar.files import InputError, combined_digest
 from pseudolidar.kitti import ObjectDataset
 from pseudolidar.stereo.augmentation import Crops
 from pseudolidar.stereo.checkpoints import PSMNetWeights, arguments_of
@@ -31,6 +31,7 @@ from pseudolidar.training import (
     step_decay,
     training_record,
 )
+from pseudolidar.weights import weights_digest
 
 Loss = Literal["disparity", "depth"]
 Network = TypeVar("Network", bound=nn.Module)
@@ -160,7 +161,7 @@ def fit_stereo(
         require_pairs_to_validate_on(others, pairs)
     inputs = {"data": combined_digest(digests_of(pairs))}
     if init is not None:
-        inputs["init"] = file_digest(init)
+        inputs["init"] = weights_digest(init)
     if run.early_stopping and others is not None:
         inputs["validation"] = combined_digest(digests_of(others))
     record = training_record("a disparity model", settings, inputs, seed=run.seed, **run.early_stopping)

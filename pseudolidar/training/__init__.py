@@ -6,6 +6,7 @@ from pseudolidar.training.checkpoints import (
     CHECKPOINT_SUFFIXES,
     load_checkpoint,
     load_plain,
+    matching_state,
     require_checkpoint_path,
     save_checkpoint,
 )
@@ -69,6 +70,7 @@ __all__ = [
     "is_finished",
     "load_checkpoint",
     "load_plain",
+    "matching_state",
     "metrics_path",
     "one_cycle",
     "partial_path",

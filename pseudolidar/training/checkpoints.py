@@ -21,6 +21,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from pseudolidar.files import FormatError, require_file, require_output_file, write_file
+from pseudolidar.weights import weights_file
 
 CHECKPOINT_SUFFIXES = (".pt", ".pth", ".tar", ".safetensors")
 """What the name of a checkpoint ends in, in whatever case."""
@@ -77,13 +78,13 @@ def save_checkpoint(path: str | Path, content: Mapping[str, Any]) -> None:
     write_file(path, buffer)
 
 
-def load_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Read a checkpoint, on the CPU; only tensors and plain data are ever unpickled.
+def load_checkpoint(path: str | Path, expected: str = "a checkpoint written by pseudolidar") -> dict[str, Any]:
+    """Read a checkpoint, or weights of the package by name, on the CPU; only tensors and plain data are ever unpickled.
 
     Raises:
         FormatError: the file is truncated, holds anything but plain data, or has no `state_dict` and `arguments`.
     """
-    content = load_plain(path, "a checkpoint written by pseudolidar")
+    content = load_plain(path, expected)
     for key in ("state_dict", "arguments", "losses"):
         if not isinstance(content, dict) or key not in content:
             raise FormatError(path, key, "nothing", "a checkpoint written by pseudolidar")
@@ -91,7 +92,7 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
 
 
 def load_plain(path: str | Path, expected: str) -> Any:
-    """The content of a file of weights, on the CPU; `expected` says in an error what it should hold.
+    """The content of what `weights_file` takes, on the CPU; `expected` says in an error what it should hold.
 
     That is what `torch.save` wrote, in today's format or in that from before PyTorch 1.6; of `.safetensors` what
     `save_checkpoint` was given, or the tensors by name where others wrote it. Only tensors, containers, numbers and
@@ -100,7 +101,7 @@ def load_plain(path: str | Path, expected: str) -> Any:
     Raises:
         FormatError: no such file, a truncated one, no such format, or anything but plain data in it.
     """
-    path = require_file(path, expected)
+    path = require_file(weights_file(path), expected)
     if path.suffix.lower() == ".safetensors":
         return _load_safetensors(path, expected)
     try:
@@ -121,6 +122,31 @@ def load_plain(path: str | Path, expected: str) -> Any:
         says_why = said and isinstance(error, RuntimeError | EOFError | OSError) and "weights_only" not in said
         reason = f" ({said})" if says_why else ""
         raise FormatError(path, "file", f"nothing readable{reason}", expected) from error
+
+
+def matching_state(
+    path: str | Path, found: Mapping[str, Tensor], expected: Mapping[str, Tensor], network: str
+) -> dict[str, Tensor]:
+    """The tensors of `found`, of the file at `path`, in the types of `expected`, a network's own; copies.
+
+    FormatError unless they are all of `expected`, of the same shapes, and finite; `network` names it in the error.
+    """
+    shapes = [name for name in expected if name in found and found[name].shape != expected[name].shape]
+    # PyTorch counts batches from 0.4.1 on; no network depends on the count.
+    missing = [name for name in expected if name not in found and not name.endswith("num_batches_tracked")]
+    unknown = [name for name in found if name not in expected]
+    if shapes or missing or unknown:
+        name = (shapes + missing + unknown)[0]
+        there = f"{tuple(found[name].shape)}" if name in found else "nothing"
+        wanted = f"{tuple(expected[name].shape)}" if name in expected else "no such layer"
+        count = f"differences in all: {len(shapes)} shapes, {len(missing)} missing, {len(unknown)} unknown"
+        raise FormatError(path, name, there, f"{wanted} for {network} ({count})")
+    complete = {}
+    for name, tensor in expected.items():
+        complete[name] = found.get(name, torch.zeros(())).detach().to(tensor.dtype, copy=True)
+        if not complete[name].isfinite().all():
+            raise FormatError(path, name, "NaN or infinity", "finite numbers")
+    return complete
 
 
 def _load_safetensors(path: Path, expected: str) -> dict[str, Any]:

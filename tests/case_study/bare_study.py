@@ -2,14 +2,15 @@
 
 from typing import Any
 
-from pseudolidar.case_study import CaseStudySettings, PrecisionChoice
+from pseudolidar.case_study import CaseStudySettings, InitialDetectors, PrecisionChoice
 
 
 def bare_study(**given: Any) -> CaseStudySettings:
     """The settings `given`; without detectors, pre-training, diagnosis and the like where they aren't."""
     nothing: dict[str, Any] = {
-        "seed": 0, "seeds": 1, "max_height_m": 1.0, "near_m": 20.0, "pretraining": None, "semi_global_matching": None,
-        "pointrcnn": {}, "frustum_pointnet": {}, "commands": {}, "boxes2d": None, "diagnosis": None,
+        "seed": 0, "seeds": 1, "max_height_m": 1.0, "near_m": 20.0, "pretraining": None, "references": {},
+        "pointrcnn": {}, "frustum_pointnet": {}, "commands": {},
+        "initial_detectors": InitialDetectors({}, {}), "boxes2d": None, "diagnosis": None,
         "test_loss": PrecisionChoice("bev", loose=False),
     }  # fmt: skip
     return CaseStudySettings(**nothing | given)

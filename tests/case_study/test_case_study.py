@@ -19,7 +19,8 @@ from pseudolidar.case_study import (
     DetectionsFile,
     DiagnosisChoice,
     FolderData,
-    SemiGlobalMatchingRow,
+    MatchingDisparity,
+    Reference,
 )
 from pseudolidar.case_study.paper import AP, AP_NEAR_ONLY, DISPARITY_MAE_PX
 from pseudolidar.detectors.boxes2d import Detector2dTraining
@@ -54,7 +55,7 @@ study:
   pretraining: {{steps: 5, {NETWORK}}}
   u: {{steps: 3, {NETWORK}}}
   u_prime: {{steps: 3, {NETWORK}}}
-  semi_global_matching: {{max_disparity: 32, detectors: true}}
+  references: {{SGM: {{model: {{max_disparity: 32}}, detectors: true}}}}
   pointrcnn:
     Car: {POINTRCNN}
     Pedestrian: {POINTRCNN}
@@ -208,7 +209,7 @@ def settings(
     pedestrian_steps: int = 5,
     depth_steps: int = 3,
     seed: int = 0,
-    matching: SemiGlobalMatchingRow | None = None,
+    matching: Reference | None = None,
     boxes2d: DetectionsFile | Detector2dTraining | None = None,
     seeds: int = 1,
 ) -> CaseStudySettings:
@@ -220,7 +221,7 @@ def settings(
         pretraining=stereo,
         u=dataclasses.replace(stereo, loss="depth", steps=depth_steps),
         u_prime=stereo,
-        semi_global_matching=matching,
+        references={} if matching is None else {"SGM": matching},
         pointrcnn={"Car": settings_of("detector/pointrcnn", rpn_steps=1, rcnn_steps=1)},
         frustum_pointnet={"Car": detector, "Pedestrian": dataclasses.replace(detector, steps=pedestrian_steps)},
         seed=seed,
@@ -260,7 +261,7 @@ def test_what_has_no_test_loss_is_not_asked_for_one(tmp_path: Path) -> None:
     study = CaseStudy(settings(), store)
     for source, vertex in (("y", "u"), ("u", "cloud"), ("u", "weights")):
         with pytest.raises(ValueError, match=f"found a vertex without one, '{vertex}'"):
-            study.systems[source].test_loss(store, vertex, 0)  # type: ignore[index]
+            study.systems[source].test_loss(store, vertex, 0)
 
 
 def test_more_seeds_leave_what_is_there(tmp_path: Path) -> None:
@@ -272,12 +273,12 @@ def test_more_seeds_leave_what_is_there(tmp_path: Path) -> None:
 
 
 def test_semi_global_matching_changes_nothing_but_what_it_adds(tmp_path: Path) -> None:
-    errors_alone = settings(matching=SemiGlobalMatchingRow(32, detectors=False))
+    errors_alone = settings(matching=Reference(MatchingDisparity(32), detectors=False))
     assert changed(settings(), errors_alone, tmp_path) == ["predict-u", "test-u"]
     assert changed(errors_alone, settings(), tmp_path) == []
-    with_detectors = changed(settings(), settings(matching=SemiGlobalMatchingRow(32, detectors=True)), tmp_path)
+    with_detectors = changed(settings(), settings(matching=Reference(MatchingDisparity(32), detectors=True)), tmp_path)
     assert len(with_detectors) == len(set(with_detectors)) == 2 + 3 + 4 * 3, "matching, clouds, detectors, once each"
-    wider = changed(errors_alone, settings(matching=SemiGlobalMatchingRow(48, detectors=False)), tmp_path)
+    wider = changed(errors_alone, settings(matching=Reference(MatchingDisparity(48), detectors=False)), tmp_path)
     assert wider == ["predict-u", "test-u"]
 
 

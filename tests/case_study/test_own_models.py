@@ -10,17 +10,21 @@ import pytest
 from pseudolidar.case_study import (
     CaseStudy,
     CaseStudySettings,
+    Checkpoint,
     CommandDetector,
     DetectionsFile,
     DiagnosisChoice,
     DisparityFolder,
     FolderData,
-    SemiGlobalMatchingRow,
+    InitialDetectors,
+    MatchingDisparity,
+    Reference,
 )
 from pseudolidar.case_study.pictures import cloud_blocks
 from pseudolidar.files import FormatError
 from pseudolidar.kitti import ObjectDataset, write_disparity, write_points
 from pseudolidar.systems import ArtifactStore, RunResult, make_stages
+from pseudolidar.training import save_checkpoint
 from tests.case_study.bare_study import bare_study
 from tests.conftest import settings_of
 from tests.systems.avenue import data, names, write_maps
@@ -159,7 +163,7 @@ def test_all_that_is_missing_is_one_error(study_settings: CaseStudySettings, tmp
     for said in ("7 bytes", "maps of u of 1 of 7 frames missing or broken (000004)", "found 9 x 9 px, expected 416 x "):
         assert said in message
     assert "right images" not in message, "maps in folders need no pairs"
-    matching = dataclasses.replace(settings, semi_global_matching=SemiGlobalMatchingRow(16, False))
+    matching = dataclasses.replace(settings, references={"SGM": Reference(MatchingDisparity(16), False)})
     assert "right images of 7 of 7 frames missing or broken (000000, " in refusal(matching, tmp_path)
     # A study without detectors reads no labels.
     shutil.rmtree(root / "training" / "label_2")
@@ -236,3 +240,50 @@ def test_no_detectors_of_a_kind(study_settings: CaseStudySettings, tmp_path: Pat
 def test_the_diagnosis_knows_the_names_of_detectors() -> None:
     with pytest.raises(ValueError, match="kinds: found 'pointrcnn', expected some of P-RCNN, F-PTNET"):
         DiagnosisChoice(("pointrcnn",), (0.5,), ())
+
+
+def test_references_of_all_kinds(study_settings: CaseStudySettings, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(study_settings.data.root, tmp_path / "kitti"))  # type: ignore[union-attr]
+    shutil.copytree(root / "training" / "image_2", root / "training" / "image_3")
+    weights = Checkpoint("psmnet_town", None, None, "cpu")
+    references = {
+        "town": Reference(weights, False),
+        "maps": Reference(DisparityFolder(tmp_path / "u"), False),
+        "all": Reference(weights, True),
+    }
+    settings = dataclasses.replace(study_settings, data=FolderData(root), references=references)
+    study = CaseStudy(settings, ArtifactStore(tmp_path / "store"))
+    assert study.upstream == ("u", "u'", "town", "maps", "all") and study.sources == ("u", "u'", "all", "y")
+    # Without detectors nobody asks for the training split.
+    splits = {name: study.stage(name, "u", "predict", 0).task.settings().get("splits") for name in ("town", "all")}
+    assert splits == {"town": ("val",), "all": None}
+    (tmp_path / "u" / "000004.npy").unlink()
+    with pytest.raises(FormatError, match="maps of maps of 1 of 7 frames missing"):
+        CaseStudy(settings, ArtifactStore(tmp_path / "store"))
+    for name in ("u", "y", "u-prime", "a/b", ""):
+        with pytest.raises(ValueError, match="references: found the name"):
+            dataclasses.replace(settings, references={name: references["town"]})
+    with pytest.raises(ValueError, match=r"references.SGM: found MatchingDisparity, expected Reference"):
+        dataclasses.replace(settings, references={"SGM": MatchingDisparity(16)})  # type: ignore[dict-item]
+
+
+def test_initial_detectors_and_widths_do_not_go_together(study_settings: CaseStudySettings) -> None:
+    initial = InitialDetectors({}, {"Car": "frustum_car_town"})
+    settings = dataclasses.replace(study_settings, diagnosis=DiagnosisChoice(("F-PTNET",), (0.5,), ()))
+    assert dataclasses.replace(settings, initial_detectors=initial).initial_detectors.of("F-PTNET", "Car")
+    assert initial.of("P-RCNN", "Car") is None
+    wider = dataclasses.replace(settings, diagnosis=DiagnosisChoice(("F-PTNET",), (), (2.0,)))
+    with pytest.raises(ValueError, match=r"diagnosis.widths: found \[2.0\] for F-PTNET, which starts from"):
+        dataclasses.replace(wider, initial_detectors=initial)
+
+
+def test_initial_detectors_of_another_kind_are_refused_before_anything_is_trained(
+    study_settings: CaseStudySettings, tmp_path: Path
+) -> None:
+    path = tmp_path / "pointrcnn.pt"
+    save_checkpoint(path, {"arguments": {"detector": "pointrcnn", "class_name": "Car"}, "state_dict": {}, "losses": []})
+    initial = InitialDetectors({}, {"Car": str(path)})
+    frustum = {"Car": settings_of("detector/frustum_pointnet_v2_slim")}
+    settings = dataclasses.replace(study_settings, frustum_pointnet=frustum, initial_detectors=initial)
+    with pytest.raises(FormatError, match="detector: found PointRCNN, expected Frustum PointNet"):
+        CaseStudy(settings, ArtifactStore(tmp_path / "store"))

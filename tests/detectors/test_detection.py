@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from pseudolidar.detectors import detect, load_detector, log_tallies
+from pseudolidar.detectors import detect, load_detector, log_tallies, train_detector
 from pseudolidar.detectors.boxes2d import Boxes2d, ground_truth_boxes
 from pseudolidar.detectors.frustum_pointnet import FrustumTraining, train_frustum_pointnet
 from pseudolidar.detectors.frustum_pointnet.box_coder import MEAN_SIZES_M
@@ -294,3 +294,22 @@ def test_near_only_pedestrians(tmp_path: Path) -> None:
     box = Boxes2d(np.array(["Pedestrian"]), np.array([[180.0, 30.0, 240.0, 90.0]]))
     objects, skipped = detector.objects(beyond, make_calibration(), (128, 416), box, seed=0)
     assert len(objects) == 0 and skipped == {"frusta under 5 points": 1}
+
+
+@pytest.mark.parametrize("settings", [BRIEF, BRIEF_V2], ids=["v1", "v2"])
+def test_it_starts_from_weights(settings: FrustumTraining, street: ObjectDataset, clouds: Path, tmp_path: Path) -> None:
+    init, path, run = tmp_path / "init.pt", tmp_path / "car.pt", TrainingRun(tmp_path / "car.pt", 1)
+    own_sizes = dataclasses.replace(settings, mean_size="training_set")
+    train_detector(own_sizes, street, clouds, ["Car"], TrainingRun(init, 0))
+    still = dataclasses.replace(settings, learning_rate=0.0, mean_size="published")
+    train_detector(still, street, clouds, ["Car"], run, init=init)
+    before, after = load_checkpoint(init), load_checkpoint(path)
+    for name, tensor in after["state_dict"].items():
+        # Statistics of norms follow what they see, whatever is learned.
+        if "running" not in name and "num_batches" not in name:
+            assert torch.equal(tensor, before["state_dict"][name]), name
+    sizes = [content["arguments"]["network"]["mean_sizes_m"] for content in (before, after)]
+    assert sizes[0] == sizes[1] != [list(size) for size in MEAN_SIZES_M.values()]
+    wider = dataclasses.replace(settings, width=2 * settings.width)
+    with pytest.raises(FormatError, match=r"init.pt: .*for this Frustum PointNet \(differences in all"):
+        train_detector(wider, street, clouds, ["Car"], dataclasses.replace(run, overwrite=True), init=init)

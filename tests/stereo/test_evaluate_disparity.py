@@ -47,6 +47,20 @@ def test_a_data_set(scene: ObjectDataset, tmp_path: Path) -> None:
     assert json.loads(output.read_text()) == metrics.to_dict()
 
 
+def test_another_truth_for_some_frames(scene: ObjectDataset, tmp_path: Path) -> None:
+    shift(scene, tmp_path / "maps", 0.25)
+    benchmark = tmp_path / "disp_occ_0"
+    benchmark.mkdir()
+    write_disparity(benchmark / "000001.png", scene.frame("000001").disparity() + 1.25)
+    done = run(f"disparity={tmp_path / 'maps'}", f"data={scene.root}", f"truth={benchmark}")
+    assert done.returncode == 0, done.stderr
+    everywhere = next(line.split() for line in done.stdout.splitlines() if "0-max" in line)
+    assert everywhere[:4] == ["all", "pixels", "0-max", "1.000"] and everywhere[-1] == str(40 * 72)
+    assert "1 frames" in done.stdout
+    done = run(f"disparity={tmp_path / 'maps'}", f"data={scene.root}", f"truth={tmp_path / 'nowhere'}")
+    assert done.returncode == 2 and "no frames" in done.stderr
+
+
 def line_depth(scene: ObjectDataset) -> str:
     """The mean depth error of the cars of frames 1 and 3, at 7 and 9 px, when they are found 0.25 px too near."""
     return f"{np.mean([90 / px - 90 / (px + 0.25) for px in (7, 9)]):.3f}"

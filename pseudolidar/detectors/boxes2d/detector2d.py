@@ -13,7 +13,7 @@ from pseudolidar.detectors.boxes2d.boxes import Boxes2d, clipped_to_image
 from pseudolidar.detectors.boxes2d.networks import MIN_SCORE, FasterRCNN, LightFCOS, detector_network
 from pseudolidar.detectors.boxes2d.training_data import resized
 from pseudolidar.detectors.detector import reading_checkpoint
-from pseudolidar.files import InputError, overlapped, require_file
+from pseudolidar.files import InputError, overlapped
 from pseudolidar.kitti import Frame, ObjectDataset, write_objects
 from pseudolidar.training import Arithmetic, arithmetic_of, load_checkpoint, require_device
 
@@ -34,7 +34,7 @@ class Detector2d:
         """Load a checkpoint of `train_detector2d`; errors are those of `detectors.load_detector`."""
         require_device(device)
         expected = "a 2D detector's checkpoint"
-        content = load_checkpoint(require_file(checkpoint, expected))
+        content = load_checkpoint(checkpoint, expected)
         with reading_checkpoint(checkpoint, expected):
             settings: dict[str, Any] = content["arguments"]["detector2d"]
             classes = tuple(settings["classes"])

@@ -16,7 +16,7 @@ from pseudolidar.detectors.boxes2d.detector2d import Detector2d
 from pseudolidar.detectors.boxes2d.networks import FasterRCNN, LightFCOS, Network, detector_network
 from pseudolidar.detectors.boxes2d.training_data import Boxes2dBatch, Boxes2dBatches, Detector2dTraining
 from pseudolidar.detectors.validation import ValidationFrames
-from pseudolidar.files import FormatError, combined_digest, file_digest
+from pseudolidar.files import FormatError, combined_digest
 from pseudolidar.kitti import ObjectDataset
 from pseudolidar.training import (
     TrainingRun,
@@ -32,6 +32,7 @@ from pseudolidar.training import (
     shard_weight,
     training_record,
 )
+from pseudolidar.weights import weights_digest
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +71,7 @@ def train_detector2d(
     inputs = {"data": combined_digest(dataset.digests(("image_2", "label_2")))}
     weights = settings.weights
     if weights is not None and weights != DOWNLOAD:
-        weights = file_digest(weights, "weights to start from")
+        weights = weights_digest(weights, "weights to start from")
     if run.early_stopping and validation is not None:
         inputs |= validation.digests()
     record = training_record("a 2D detector", settings, inputs, weights=weights, seed=run.seed, **run.early_stopping)

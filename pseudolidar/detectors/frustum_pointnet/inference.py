@@ -21,7 +21,6 @@ from pseudolidar.detectors.frustum_pointnet.frustums import (
 )
 from pseudolidar.detectors.frustum_pointnet.model import FrustumOutput, FrustumPointNet
 from pseudolidar.detectors.frustum_pointnet.samples import one_hot
-from pseudolidar.files import require_file
 from pseudolidar.kitti import Calibration, Objects
 from pseudolidar.training import load_checkpoint, require_device
 
@@ -46,7 +45,7 @@ class FrustumDetector(Detector):
         """Load a checkpoint of `train_frustum_pointnet`; errors are those of `detectors.load_detector`."""
         require_device(device)
         expected = "a Frustum PointNet's checkpoint"
-        content = load_checkpoint(require_file(checkpoint, expected))
+        content = load_checkpoint(checkpoint, expected)
         arguments: dict[str, Any] = content["arguments"]
         with reading_checkpoint(checkpoint, expected):
             model = FrustumPointNet(**arguments["network"])

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pseudolidar.detectors.detector import cloud_folders, clouds_digests
+from pseudolidar.detectors.detector import cloud_folders, clouds_digests, initial_checkpoint
 from pseudolidar.detectors.frustum_pointnet.box_coder import MEAN_SIZES_M, ONE_HOT_CLASSES, SIZE_CLUSTERS
 from pseudolidar.detectors.frustum_pointnet.inference import FrustumDetector
 from pseudolidar.detectors.frustum_pointnet.losses import WEIGHTS, loss_terms
@@ -30,12 +30,14 @@ from pseudolidar.training import (
     adam,
     fit,
     is_finished,
+    matching_state,
     one_cycle,
     recorded_settings,
     require_checkpoint_path,
     shard_weight,
     training_record,
 )
+from pseudolidar.weights import weights_digest
 
 
 def train_frustum_pointnet(
@@ -46,6 +48,7 @@ def train_frustum_pointnet(
     run: TrainingRun,
     max_depth: float | None = None,
     validation_data: ObjectDataset | None = None,
+    init: str | Path | None = None,
 ) -> None:
     """Train a Frustum PointNet on frusta in memory; arguments and errors are those of `detectors.train_detector`."""
     require_checkpoint_path(run.checkpoint)
@@ -58,6 +61,8 @@ def train_frustum_pointnet(
         validation = ValidationFrames(validation_data, dataset, class_names, folders[0], max_depth)
     inputs = {"data": combined_digest(dataset.digests(("calib", "label_2")))}
     inputs |= clouds_digests(folders, dataset.frame_ids)
+    if init is not None:
+        inputs["init"] = weights_digest(init)
     if run.early_stopping and validation is not None:
         inputs |= validation.digests()
     record = training_record(
@@ -84,9 +89,14 @@ def train_frustum_pointnet(
         "mean_sizes_m": size_clusters(samples if settings.mean_size == "training_set" else []),
         **{name: getattr(settings, name) for name in NETWORK_SETTINGS},
     }
+    start = None if init is None else initial_checkpoint(init, "Frustum PointNet", class_names)
+    if start is not None:
+        network["mean_sizes_m"] = start[1]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.seed)
         model = FrustumPointNet(**network)
+    if init is not None and start is not None:
+        model.load_state_dict(matching_state(init, start[0], model.state_dict(), "this Frustum PointNet"))
 
     def test_losses(model: FrustumPointNet) -> dict[str, float]:
         assert validation is not None

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from pseudolidar.detectors.detector import cloud_folders, clouds_digests
+from pseudolidar.detectors.detector import cloud_folders, clouds_digests, initial_checkpoint
 from pseudolidar.detectors.pointnet2 import fold_batch_norm
 from pseudolidar.detectors.pointrcnn.augmentation import SceneAugmentation
 from pseudolidar.detectors.pointrcnn.inference import PointRCNNDetector
@@ -30,11 +30,13 @@ from pseudolidar.training import (
     adam,
     fit,
     is_finished,
+    matching_state,
     one_cycle,
     recorded_settings,
     require_checkpoint_path,
     training_record,
 )
+from pseudolidar.weights import weights_digest
 
 _MAX_GRADIENT_NORM = 1.0
 
@@ -81,6 +83,7 @@ def train_pointrcnn(
     run: TrainingRun,
     max_depth: float | None = None,
     validation_data: ObjectDataset | None = None,
+    init: str | Path | None = None,
 ) -> None:
     """Train a PointRCNN for one class; arguments and errors are those of `detectors.train_detector`.
 
@@ -95,6 +98,8 @@ def train_pointrcnn(
         validation = ValidationFrames(validation_data, dataset, [class_name], folders[0], max_depth)
     inputs = {"data": combined_digest(dataset.digests(("calib", "image_2", "label_2")))}
     inputs |= clouds_digests(folders, dataset.frame_ids)
+    if init is not None:
+        inputs["init"] = weights_digest(init)
     if run.early_stopping and validation is not None:
         inputs |= validation.digests()
     record = training_record(
@@ -109,6 +114,9 @@ def train_pointrcnn(
         "rcnn": dataclasses.asdict(settings.rcnn),
         "proposals": dataclasses.asdict(settings.proposals),
     }
+    start = None if init is None else initial_checkpoint(init, "PointRCNN", [class_name])
+    if start is not None:
+        network["mean_size_m"] = start[1]
     arguments: dict[str, Any] = {
         "detector": "pointrcnn",
         "class_name": class_name,
@@ -119,6 +127,8 @@ def train_pointrcnn(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.seed)
         model = PointRCNN.from_arguments(network)
+    if init is not None and start is not None:
+        model.load_state_dict(matching_state(init, start[0], model.state_dict(), "this PointRCNN"))
     if not settings.joint:
         rpn_task = TrainingTask(
             model=model,

@@ -14,7 +14,7 @@ from pseudolidar.detectors.pointrcnn.scenes import SceneBatch, SceneBatches
 from pseudolidar.detectors.pointrcnn.training import rpn_path
 from pseudolidar.files import DivergenceError, FormatError
 from pseudolidar.kitti import ObjectDataset
-from pseudolidar.training import TrainingRun, load_checkpoint
+from pseudolidar.training import TrainingRun, load_checkpoint, save_checkpoint
 from tests.detectors.pointrcnn.tiny import BRIEF, JOINT
 from tests.detectors.street_of_boxes import write_street
 
@@ -195,3 +195,45 @@ def test_several_folders_of_clouds(street: ObjectDataset, clouds: Path, raised: 
     assert of_both == {**inputs, "clouds_2": trained(raised)[1]["clouds"]}
     with pytest.raises(ValueError, match="clouds: found no folder, expected one or several"):
         trained([])
+
+
+@pytest.mark.parametrize("settings", [BRIEF, JOINT], ids=["two phases", "joint"])
+def test_it_starts_from_weights(
+    settings: PointRCNNTraining, whole: bytes, street: ObjectDataset, clouds: Path, tmp_path: Path
+) -> None:
+    init, path = tmp_path / "whole.pt", tmp_path / "car.pt"
+    init.write_bytes(whole)
+    still = dataclasses.replace(settings, learning_rate=0.0, mean_size="published")
+    train_detector(still, street, clouds, ["Car"], TrainingRun(path, 1), init=init)
+    before, after = load_checkpoint(init), load_checkpoint(path)
+    for name, tensor in after["state_dict"].items():
+        # Statistics of norms follow what they see, whatever is learned.
+        if "running" not in name and "num_batches" not in name:
+            assert torch.equal(tensor, before["state_dict"][name]), name
+    assert after["arguments"]["network"]["mean_size_m"] == before["arguments"]["network"]["mean_size_m"]
+    assert "init" in after["record"]["inputs"]
+    with pytest.raises(FormatError, match="record: found init="):
+        train_detector(still, street, clouds, ["Car"], TrainingRun(path, 1))
+
+
+def test_it_starts_from_weights_of_its_own_kind_alone(
+    whole: bytes, street: ObjectDataset, clouds: Path, tmp_path: Path
+) -> None:
+    init, run = tmp_path / "whole.pt", TrainingRun(tmp_path / "car.pt", 0)
+    init.write_bytes(whole)
+    wider = dataclasses.replace(BRIEF, backbone=dataclasses.replace(BRIEF.backbone, head=2 * BRIEF.backbone.head))
+    with pytest.raises(FormatError, match=r"whole.pt: rpn\..*expected \(.*\) for this PointRCNN \(differences in all"):
+        train_detector(wider, street, clouds, ["Car"], run, init=init)
+    content = load_checkpoint(init)
+    content["arguments"]["class_name"] = "Cyclist"
+    save_checkpoint(init, content)
+    with pytest.raises(FormatError, match="class_name: found Cyclist, expected Car, as is to be trained"):
+        train_detector(BRIEF, street, clouds, ["Car"], run, init=init)
+    content["arguments"] = {"class_names": ["Car"], "network": {}}
+    save_checkpoint(init, content)
+    with pytest.raises(FormatError, match="detector: found Frustum PointNet, expected PointRCNN"):
+        train_detector(BRIEF, street, clouds, ["Car"], run, init=init)
+    content["arguments"] = {"detector": "pointrcnn", "class_name": "Car"}
+    save_checkpoint(init, content)
+    with pytest.raises(FormatError, match=r"whole.pt: arguments and weights: found 'network'"):
+        train_detector(BRIEF, street, clouds, ["Car"], run, init=init)

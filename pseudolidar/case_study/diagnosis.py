@@ -43,13 +43,15 @@ def evidence(study: CaseStudy, place: DetectorPlace) -> list[Evidence]:
     if len(fractions) > 1:
         sizes = [round(other.data_fraction * len(study.frames("train"))) for other in fractions]
         before, after = (_losses(study, source, fractions) for source in UPDATE)
-        found.append(estimation_growth(sizes, before, after, study.random(f"{place.vertex} learning curve")))
+        if np.isfinite([before, after]).all():  # there is an object to find
+            found.append(estimation_growth(sizes, before, after, study.random(f"{place.vertex} learning curve")))
     widths = _variants(study, place, "width")
     if len(widths) > 1 and widths[-1].width > 1:
         own = widths.index(place)
         before, after = (_losses(study, source, widths) for source in UPDATE)
         capacities = [other.width for other in widths]
-        found.append(capacity_growth(capacities, before, after, own, study.random(f"{place.vertex} capacity")))
+        if np.isfinite([before, after]).all():
+            found.append(capacity_growth(capacities, before, after, own, study.random(f"{place.vertex} capacity")))
     return found
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from pseudolidar.case_study.detectors import BOXES2D
 from pseudolidar.case_study.disparity import DISPARITY, MODEL_FILE
-from pseudolidar.case_study.settings import file_name
+from pseudolidar.case_study.settings import UPDATE, file_name
 from pseudolidar.case_study.study import CaseStudy
 from pseudolidar.files import replacing, write_file
 from pseudolidar.systems import Change, Step
@@ -79,8 +79,9 @@ def write_model_folders(study: CaseStudy, folder: Path) -> None:
     if the study has one, the detectors trained on whole clouds. The oracle's folder has no disparity model. Models that
     an earlier study left there go: a folder holds those of one system.
     """
-    for left in folder.glob("*/*.pt"):
-        left.unlink()
+    for source in (*UPDATE, *study.settings.references, "y"):
+        for left in (folder / file_name(source)).glob("*.pt"):
+            left.unlink()
     for source in study.sources:
         steps: dict[str, tuple[str, Step]] = {"disparity.pt": (DISPARITY, "train"), "boxes2d.pt": (BOXES2D, "predict")}
         for place in study.places:

@@ -27,8 +27,9 @@ KINDS = ("P-RCNN", "F-PTNET")
 """Detectors of the study's own, as the paper's tables call them: PointRCNN and Frustum PointNet."""
 
 _FILE_NAMES: Mapping[Source, str] = {"u": "u", "u'": "u-prime", "y": "y-oracle"}
-_NAME = re.compile(r"[A-Za-z0-9._-]+")
-_NAME_WORDS = "letters, digits, dots, dashes and underscores"
+# Names of folders too: none is "..".
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
+_NAME_WORDS = "letters, digits, dots, dashes and underscores, no dot first"
 
 
 def file_name(source: Source) -> str:

@@ -26,6 +26,7 @@ def packed(content: dict[str, Any]) -> dict[str, Any]:
     """A checkpoint's content without its losses, and with kernels and matrices in half precision.
 
     What has one dimension stays in float32: biases, and statistics of norms, whose squares half precision may not hold.
+    So does a matrix with a number beyond half precision's 65,504.
     """
     state = {name: _halved(tensor) for name, tensor in content["state_dict"].items()}
     kept = {name: value for name, value in content.items() if name not in ("losses", "validations")}
@@ -35,4 +36,5 @@ def packed(content: dict[str, Any]) -> dict[str, Any]:
 def _halved(tensor: Tensor) -> Tensor:
     if tensor.dtype != torch.float32 or tensor.dim() < 2:
         return tensor
-    return tensor.half().contiguous()
+    half = tensor.half().contiguous()
+    return half if half.isfinite().all() else tensor

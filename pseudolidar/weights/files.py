@@ -1,6 +1,7 @@
 """From what a user names to a file: a file of the user's, or one of the package's weights, checked before use."""
 
 import functools
+import re
 from pathlib import Path
 
 from pseudolidar.files import FormatError, InputError, file_digest
@@ -13,7 +14,7 @@ def weights_file(source: str | Path) -> Path:
     """The file that `source` names: a name of `Weights` in small letters (`psmnet_town`), or any other path as it is.
 
     Raises:
-        InputError: a bare name without suffix that is neither; lists the known ones.
+        InputError: a word (letters, digits, _, -) that is neither; lists the known ones.
         FormatError: the package was installed without this file, or the file is not the one that was published.
     """
     known = {each.name.lower(): each.value for each in Weights}
@@ -21,7 +22,7 @@ def weights_file(source: str | Path) -> Path:
     if name in known:
         return _packaged(_FOLDER / f"{name}.pt", known[name])
     path = Path(source)
-    if path.name == name and not path.suffix and not path.exists():
+    if re.fullmatch(r"[\w-]+", name) and not path.exists():
         raise InputError(f"weights: found {name}, expected a file, or one of the package's: {', '.join(known)}")
     return path
 

@@ -51,7 +51,7 @@ defaults:
 
 study:
   name: tiny
-  data: {{train: 4, val: 3}}
+  data: {{train: 4, val: 5}}
   pretraining: {{steps: 5, {NETWORK}}}
   u: {{steps: 3, {NETWORK}}}
   u_prime: {{steps: 3, {NETWORK}}}
@@ -331,7 +331,7 @@ def test_another_seed_changes_everything(tmp_path: Path) -> None:
 def test_a_folder_of_ones_own_is_studied_in_place(finished: tuple[Path, str], tmp_path: Path) -> None:
     town = next((finished[0] / "artifacts").glob("town-mini-*"))
     study = CaseStudy(dataclasses.replace(settings(), data=FolderData(town)), ArtifactStore(tmp_path))
-    assert len(study.frames("val")) == 3
+    assert len(study.frames("val")) == 5
     assert study.data_root == town
     make_stages(study.store, [study.data])
     assert ObjectDataset(study.store.folder(study.data), "val").frame_ids == study.frames("val").frame_ids

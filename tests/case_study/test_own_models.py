@@ -19,6 +19,7 @@ from pseudolidar.case_study import (
     InitialDetectors,
     MatchingDisparity,
     Reference,
+    write_model_folders,
 )
 from pseudolidar.case_study.pictures import cloud_blocks
 from pseudolidar.files import FormatError
@@ -260,11 +261,21 @@ def test_references_of_all_kinds(study_settings: CaseStudySettings, tmp_path: Pa
     (tmp_path / "u" / "000004.npy").unlink()
     with pytest.raises(FormatError, match="maps of maps of 1 of 7 frames missing"):
         CaseStudy(settings, ArtifactStore(tmp_path / "store"))
-    for name in ("u", "y", "u-prime", "a/b", ""):
+    for name in ("u", "y", "u-prime", "a/b", "", "..", "."):
         with pytest.raises(ValueError, match="references: found the name"):
             dataclasses.replace(settings, references={name: references["town"]})
     with pytest.raises(ValueError, match=r"references.SGM: found MatchingDisparity, expected Reference"):
         dataclasses.replace(settings, references={"SGM": MatchingDisparity(16)})  # type: ignore[dict-item]
+
+
+def test_models_of_the_user_stay(study_settings: CaseStudySettings, tmp_path: Path) -> None:
+    study = CaseStudy(study_settings, ArtifactStore(tmp_path / "store"))
+    mine, stale = tmp_path / "models" / "mine" / "my.pt", tmp_path / "models" / "u-prime" / "boxes2d.pt"
+    for path in (mine, stale):
+        path.parent.mkdir(parents=True)
+        path.touch()
+    write_model_folders(study, tmp_path / "models")
+    assert mine.exists() and not stale.exists()
 
 
 def test_initial_detectors_and_widths_do_not_go_together(study_settings: CaseStudySettings) -> None:

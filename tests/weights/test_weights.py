@@ -1,6 +1,11 @@
 """The package's weights: there, whole, read wherever weights are read, as good as they are said to be."""
 
+import hashlib
 import re
+import shutil
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +22,7 @@ from pseudolidar.synthetic import PRESETS, write_town
 from pseudolidar.training import load_checkpoint
 from pseudolidar.weights import Weights, weights_digest, weights_file
 
+REPOSITORY = Path(__file__).parents[2]
 # Real frames of the training split with ground truth, whose errors are recorded.
 FRAMES = ("000872", "000962", "005400", "007173")
 
@@ -34,16 +40,31 @@ def test_files_are_the_recorded_ones(weights: Weights) -> None:
     assert path.stat().st_size == provenance.size
     assert file_digest(path) == provenance.sha256 == weights_digest(weights.name.lower())
     assert provenance.scores and all(value >= 0 for value in provenance.scores.values())
-    assert re.search(r"experiment=town_weights/\w+", provenance.command)
+    experiment = re.search(r"experiment=(town_weights/\w+)", provenance.command)
+    assert experiment and (REPOSITORY / "configs/experiment" / f"{experiment[1]}.yaml").is_file()
 
 
 def test_together_they_are_small() -> None:
     assert sum(weights.value.size for weights in Weights) <= 12e6
 
 
+def test_a_wheel_carries_them(tmp_path: Path) -> None:
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(REPOSITORY / name, tmp_path)
+    shutil.copytree(REPOSITORY / "pseudolidar", tmp_path / "pseudolidar", ignore=shutil.ignore_patterns("__pycache__"))
+    script = "from setuptools import build_meta; build_meta.build_wheel('.')"
+    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        for weights in Weights:
+            packed = archive.read(f"pseudolidar/weights/{weights.name.lower()}.pt")
+            assert hashlib.sha256(packed).hexdigest() == weights.value.sha256
+
+
 def test_other_names_are_errors_that_list_the_known_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match=r"found psmnet_twon, expected a file, or one of .*psmnet_town"):
         weights_file("psmnet_twon")
+    assert weights_file("psmnet, (mine)") == Path("psmnet, (mine)")
     assert weights_file("psmnet_twon.pt") == Path("psmnet_twon.pt")
     assert weights_file("somewhere/psmnet_town") == Path("somewhere/psmnet_town")
     monkeypatch.chdir(tmp_path)
@@ -76,7 +97,7 @@ def test_commands_take_names(town: ObjectDataset, tmp_path: Path) -> None:
 
 def test_packed_networks_predict_the_same(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    network = PSMNet(max_disparity=32, width=8, pool_sizes=(8, 4), hourglasses=1, blocks=(1, 1, 1, 1))
+    network = PSMNet(max_disparity=64, width=16, pool_sizes=(8, 4), hourglasses=1, blocks=(1, 1, 1, 1))
     save_psmnet(tmp_path / "whole.pt", network)
     pack_weights(checkpoint=tmp_path / "whole.pt", output=tmp_path / "packed.pt", overwrite=False)
     whole, packed = (load_psmnet(tmp_path / f"{name}.pt") for name in ("whole", "packed"))
@@ -84,11 +105,26 @@ def test_packed_networks_predict_the_same(tmp_path: Path) -> None:
         assert after.dtype == before.dtype
         expected = before.half().float() if before.dim() > 1 else before
         assert torch.equal(after, expected), name
+    left, right = np.random.default_rng(0).integers(0, 256, (2, 64, 96, 3), dtype=np.uint8)
+    expected_map = TrainedPSMNet(tmp_path / "whole.pt", precision="float32").predict(left, right)
+    # Half precision keeps 11 bits of a weight; inference in bfloat16, with 8, moves disparities by more.
+    coarser = TrainedPSMNet(tmp_path / "whole.pt", precision="bfloat16").predict(left, right)
+    found = TrainedPSMNet(tmp_path / "packed.pt", precision="float32").predict(left, right)
+    assert 0 < np.abs(found - expected_map).mean() < np.abs(coarser - expected_map).mean()
     content = load_checkpoint(tmp_path / "packed.pt")
     assert content["arguments"] == load_checkpoint(tmp_path / "whole.pt")["arguments"] and content["losses"] == []
     assert (tmp_path / "packed.pt").stat().st_size < 0.62 * (tmp_path / "whole.pt").stat().st_size
     with pytest.raises(FormatError, match="file: found one that is there already"):
         pack_weights(checkpoint=tmp_path / "whole.pt", output=tmp_path / "packed.pt", overwrite=False)
+
+
+def test_numbers_beyond_half_precision_stay(tmp_path: Path) -> None:
+    network = PSMNet(max_disparity=32, width=8, pool_sizes=(8, 4), hourglasses=1, blocks=(1, 1, 1, 1))
+    name, large = next((name, tensor) for name, tensor in network.state_dict().items() if tensor.dim() > 1)
+    large.view(-1)[0] = 1e5
+    save_psmnet(tmp_path / "whole.pt", network)
+    pack_weights(checkpoint=tmp_path / "whole.pt", output=tmp_path / "packed.pt", overwrite=False)
+    assert torch.equal(load_psmnet(tmp_path / "packed.pt").state_dict()[name], large)
 
 
 def errors_on_streets(model: TrainedPSMNet, kitti_sample: Path) -> tuple[float, float]:

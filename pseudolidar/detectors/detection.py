@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from pseudolidar.detectors.boxes2d import Boxes2d
-from pseudolidar.detectors.detector import Detector, Scene, counted, frame_seed, initial_checkpoint, read_scene
+from pseudolidar.detectors.detector import Detector, InitialWeights, Scene, counted, frame_seed, read_scene
 from pseudolidar.detectors.frustum_pointnet import FrustumDetector, FrustumTraining, train_frustum_pointnet
 from pseudolidar.detectors.pointrcnn import PointRCNNDetector, PointRCNNTraining, train_pointrcnn
 from pseudolidar.files import FormatError, InputError, overlapped, require_file
@@ -92,7 +92,7 @@ def require_initial_weights(
         FormatError: it is not.
     """
     kind = "Frustum PointNet" if isinstance(settings, FrustumTraining) else "PointRCNN"
-    initial_checkpoint(init, kind, class_names)
+    InitialWeights.from_file(init, kind, class_names)
 
 
 def detect(

@@ -6,18 +6,19 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from pseudolidar.cloud import clouds_digest
 from pseudolidar.detectors.boxes2d.boxes import Boxes2d
 from pseudolidar.files import FormatError, InputError
 from pseudolidar.kitti import Calibration, Frame, Objects, read_points
-from pseudolidar.training import load_checkpoint
+from pseudolidar.training import load_checkpoint, matching_state
 
 
 class Detector(ABC):
@@ -87,24 +88,39 @@ def reading_checkpoint(path: str | Path, expected: str) -> Iterator[None]:
         raise FormatError(path, "arguments and weights", str(error).splitlines()[0], expected) from error
 
 
-def initial_checkpoint(init: str | Path, detector: str, class_names: Sequence[str]) -> tuple[dict[str, Tensor], Any]:
-    """The weights that a detector's training starts from, and the mean sizes of their box coder.
+@dataclass(frozen=True)
+class InitialWeights:
+    """The weights that a detector's training starts from.
 
-    The sizes are to be the new training's: what the weights say is relative to them. FormatError for a checkpoint of
-    another kind than `detector`, or of other classes.
+    `mean_sizes` are those of their box coder, m, and are to be the new training's: what the weights say is relative to
+    them.
     """
-    expected = f"a {detector}'s checkpoint"
-    content = load_checkpoint(init, expected)
-    with reading_checkpoint(init, expected):
-        arguments = content["arguments"]
-        own = [arguments["class_name"]] if "class_name" in arguments else [*arguments.get("class_names", [])]
-        of_frustums = "Frustum PointNet" if own else "another network"
-        kind = "PointRCNN" if arguments.get("detector") == "pointrcnn" else of_frustums
-        if kind != detector:
-            raise FormatError(init, "detector", kind, detector)
-        if own != list(class_names):
-            raise FormatError(init, "class_name", ", ".join(own), f"{', '.join(class_names)}, as is to be trained")
-        return content["state_dict"], arguments["network"]["mean_size_m" if detector == "PointRCNN" else "mean_sizes_m"]
+
+    path: str | Path
+    detector: str
+    state: Mapping[str, Tensor]
+    mean_sizes: Any
+
+    @classmethod
+    def from_file(cls, path: str | Path, detector: str, class_names: Sequence[str]) -> "InitialWeights":
+        """Read a checkpoint; FormatError for one of another kind than `detector`, or of other classes."""
+        expected = f"a {detector}'s checkpoint"
+        content = load_checkpoint(path, expected)
+        with reading_checkpoint(path, expected):
+            arguments = content["arguments"]
+            own = [arguments["class_name"]] if "class_name" in arguments else [*arguments.get("class_names", [])]
+            of_frustums = "Frustum PointNet" if own else "another network"
+            kind = "PointRCNN" if arguments.get("detector") == "pointrcnn" else of_frustums
+            if kind != detector:
+                raise FormatError(path, "detector", kind, detector)
+            if own != list(class_names):
+                raise FormatError(path, "class_name", ", ".join(own), f"{', '.join(class_names)}, as is to be trained")
+            sizes = arguments["network"]["mean_size_m" if detector == "PointRCNN" else "mean_sizes_m"]
+            return cls(path, detector, content["state_dict"], sizes)
+
+    def fill(self, model: nn.Module) -> None:
+        """Give a network these weights; FormatError for a network of other layers."""
+        model.load_state_dict(matching_state(self.path, self.state, model.state_dict(), f"this {self.detector}"))
 
 
 def detected_objects(

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pseudolidar.detectors.detector import cloud_folders, clouds_digests, initial_checkpoint
+from pseudolidar.detectors.detector import InitialWeights, cloud_folders, clouds_digests
 from pseudolidar.detectors.frustum_pointnet.box_coder import MEAN_SIZES_M, ONE_HOT_CLASSES, SIZE_CLUSTERS
 from pseudolidar.detectors.frustum_pointnet.inference import FrustumDetector
 from pseudolidar.detectors.frustum_pointnet.losses import WEIGHTS, loss_terms
@@ -30,7 +30,6 @@ from pseudolidar.training import (
     adam,
     fit,
     is_finished,
-    matching_state,
     one_cycle,
     recorded_settings,
     require_checkpoint_path,
@@ -89,14 +88,14 @@ def train_frustum_pointnet(
         "mean_sizes_m": size_clusters(samples if settings.mean_size == "training_set" else []),
         **{name: getattr(settings, name) for name in NETWORK_SETTINGS},
     }
-    start = None if init is None else initial_checkpoint(init, "Frustum PointNet", class_names)
-    if start is not None:
-        network["mean_sizes_m"] = start[1]
+    initial = None if init is None else InitialWeights.from_file(init, "Frustum PointNet", class_names)
+    if initial is not None:
+        network["mean_sizes_m"] = initial.mean_sizes
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.seed)
         model = FrustumPointNet(**network)
-    if init is not None and start is not None:
-        model.load_state_dict(matching_state(init, start[0], model.state_dict(), "this Frustum PointNet"))
+    if initial is not None:
+        initial.fill(model)
 
     def test_losses(model: FrustumPointNet) -> dict[str, float]:
         assert validation is not None

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from pseudolidar.detectors.detector import cloud_folders, clouds_digests, initial_checkpoint
+from pseudolidar.detectors.detector import InitialWeights, cloud_folders, clouds_digests
 from pseudolidar.detectors.pointnet2 import fold_batch_norm
 from pseudolidar.detectors.pointrcnn.augmentation import SceneAugmentation
 from pseudolidar.detectors.pointrcnn.inference import PointRCNNDetector
@@ -30,7 +30,6 @@ from pseudolidar.training import (
     adam,
     fit,
     is_finished,
-    matching_state,
     one_cycle,
     recorded_settings,
     require_checkpoint_path,
@@ -114,9 +113,9 @@ def train_pointrcnn(
         "rcnn": dataclasses.asdict(settings.rcnn),
         "proposals": dataclasses.asdict(settings.proposals),
     }
-    start = None if init is None else initial_checkpoint(init, "PointRCNN", [class_name])
-    if start is not None:
-        network["mean_size_m"] = start[1]
+    initial = None if init is None else InitialWeights.from_file(init, "PointRCNN", [class_name])
+    if initial is not None:
+        network["mean_size_m"] = initial.mean_sizes
     arguments: dict[str, Any] = {
         "detector": "pointrcnn",
         "class_name": class_name,
@@ -127,8 +126,8 @@ def train_pointrcnn(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.seed)
         model = PointRCNN.from_arguments(network)
-    if init is not None and start is not None:
-        model.load_state_dict(matching_state(init, start[0], model.state_dict(), "this PointRCNN"))
+    if initial is not None:
+        initial.fill(model)
     if not settings.joint:
         rpn_task = TrainingTask(
             model=model,

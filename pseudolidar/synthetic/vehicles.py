@@ -115,6 +115,13 @@ def _rounded(along: float, across: float, corner: int, power: float) -> NDArray[
     return unit * [along, across]
 
 
+def _closing(x: float) -> tuple[float, ...]:
+    """Sizes of the rings at a station: the ends are closed by smaller ones, so that their middle comes forward."""
+    if x <= -0.5:
+        return 0.05, 0.6, 1.0
+    return (1.0, 0.6, 0.05) if x >= 0.5 else (1.0,)
+
+
 def _body(shape: VehicleShape, bow: float, rake: float, around: int, slices: int) -> Mesh:
     stations = np.array(shape.body, np.float64)
     ends = np.concatenate([stations[:3, 0], np.linspace(-0.4, 0.42, slices), stations[-3:, 0]])
@@ -125,15 +132,14 @@ def _body(shape: VehicleShape, bow: float, rake: float, around: int, slices: int
     rings = []
     for x, low, high, width in zip(at, bottom, top, half, strict=True):
         ring = _rounded(width, (high - low) / 2, around, 0.42)
-        # The ends are closed by smaller rings, so that their middle comes forward.
-        for size in (1.0,) if abs(x) < 0.5 else (0.05, 0.6, 1.0) if x < 0 else (1.0, 0.6, 0.05):
+        for size in _closing(x):
             across, lift = size * ring[:, 0], (low + high) / 2 + size * ring[:, 1]
             # Sides lean in below the sill and, a little, towards the belt line.
-            across = across * (
-                1 - 0.06 * np.clip((lift - 0.35) / 0.65, 0, 1) - 0.10 * np.clip((0.30 - lift) / 0.2, 0, 1)
-            )
+            lean = 1 - 0.06 * np.clip((lift - 0.35) / 0.65, 0, 1) - 0.10 * np.clip((0.30 - lift) / 0.2, 0, 1)
+            across = across * lean
             back = bow * (2 * across) ** 2 + rake * np.clip((lift - 0.34) / 0.22, 0, 1)
-            rings.append(np.stack([x - np.sign(x) * np.clip((abs(x) - 0.3) / 0.2, 0, 1) * back, across, lift], -1))
+            at_end = np.clip((abs(x) - 0.3) / 0.2, 0, 1)
+            rings.append(np.stack([x - np.sign(x) * at_end * back, across, lift], -1))
     return loft(np.stack(rings), materials.CAR_BODY)
 
 

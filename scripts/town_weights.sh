@@ -9,6 +9,7 @@ python="${PYTHON:-.venv/bin/python}"
 out=outputs/town_weights
 
 "$python" scripts/make_town.py output=$out/town preset=full train=700 val=60 seed=1
+"$python" scripts/train_stereo.py experiment=town_weights/psmnet_first
 "$python" scripts/train_stereo.py experiment=town_weights/psmnet
 "$python" scripts/train_stereo.py experiment=town_weights/psmnet_depth
 "$python" scripts/train_detector2d.py experiment=town_weights/boxes2d

@@ -1,4 +1,4 @@
-"""Objects from stereo pairs: python scripts/detect.py models=DIR left=FILE right=FILE calib=FILE (or data=, drive=)."""
+"""Objects from stereo pairs: detect.py left=FILE right=FILE calib=FILE [models=DIR] (or data=, drive=)."""
 
 from pseudolidar.command_line import run_command
 

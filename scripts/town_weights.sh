@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A town of KITTI's size, and seven networks that see nothing else; the package carries the first, psmnet_town. Some two
+# A town of KITTI's size, and the networks of pseudolidar/weights, which see nothing else. Some two
 # hours on two cores. Each line is a command that goes on where it was killed, so the whole script does too;
 # configs/experiment/town_weights/ has the settings.
 set -euo pipefail

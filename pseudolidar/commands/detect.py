@@ -1,7 +1,7 @@
-"""Objects from stereo pairs: python scripts/detect.py models=DIR left=FILE right=FILE calib=FILE (or data=, drive=)."""
+"""Objects from stereo pairs: detect.py left=FILE right=FILE calib=FILE [models=DIR] (or data=, drive=)."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from pseudolidar.stereo.inference import InferencePrecision
 
 def main(
     *,
-    models: Path,
+    models: Path | None,
     detectors: DetectorKind | None,
     output: Path,
     overwrite: bool,
@@ -50,11 +50,19 @@ def main(
     """Write a KITTI result file, and a picture, for every frame; say where they are and what was found."""
     require_output_folder(output, "detections")
     frames = _frames(left, right, calib, data, split, drive)
-    load = partial(Models.from_folder, models, detectors, device, align_corners, max_disparity, precision)
+    load: Callable[[], Models]
+    if models is not None:
+        load = partial(Models.from_folder, models, detectors, device, align_corners, max_disparity, precision)
+    elif align_corners is None:
+        load = partial(Models.from_package, detectors, device, max_disparity, precision)
+    else:
+        raise InputError(f"align_corners: found {align_corners} without models, expected models=DIR, or null")
     # Here too where others compute: what is wrong with a folder of models shows before they start.
     loaded = load()
     frame_ids = [frame.frame_id for frame in frames]
     given = None if boxes is None else GivenBoxes.from_path(boxes, frame_ids, boxes_scores)
+    if models is None:
+        print(f"models: the package's own, trained on a synthetic town: {', '.join(loaded.digests)}")
     if loaded.disparity_name == "semi-global matching":
         print(f"disparity: by semi-global matching, since {models} has no disparity.pt")
     part = Shard.from_text(shard)

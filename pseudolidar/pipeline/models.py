@@ -16,6 +16,7 @@ from pseudolidar.kitti import Calibration
 from pseudolidar.stereo import DisparityModel, KnownCameras, SemiGlobalMatching, disparity_tensor, scaled_disparity
 from pseudolidar.stereo.inference import InferencePrecision
 from pseudolidar.training import CHECKPOINT_SUFFIXES, was_kept_on_the_way
+from pseudolidar.weights import Weights, weights_file
 
 if TYPE_CHECKING:
     from pseudolidar.detectors.boxes2d import Detector2d
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
 DetectorKind = Literal["frustum", "pointrcnn"]
 DETECTOR_KINDS: tuple[DetectorKind, ...] = ("frustum", "pointrcnn")
 """Kinds of detectors: the beginnings of their file names."""
+
+_PACKAGED_DISPARITY, _PACKAGED_BOXES2D = Weights.PSMNET_TOWN, Weights.BOXES2D_TOWN
+_PACKAGED_DETECTORS: Mapping[DetectorKind, tuple[Weights, ...]] = {
+    "frustum": (Weights.FRUSTUM_CAR_TOWN, Weights.FRUSTUM_PEDESTRIAN_TOWN),
+    "pointrcnn": (Weights.POINTRCNN_CAR_TOWN, Weights.POINTRCNN_PEDESTRIAN_TOWN),
+}
 
 _LAYOUT = "disparity.pt, boxes2d.pt, frustum_NAME.pt and pointrcnn_NAME.pt (or .pth, .tar, .safetensors)"
 
@@ -82,8 +89,7 @@ class Models:
             InputError: no such kind or device.
         """
         folder = Path(folder)
-        if kind is not None and kind not in DETECTOR_KINDS:
-            raise InputError(f"detectors: found {kind!r}, expected one of {', '.join(DETECTOR_KINDS)}")
+        _require_kind(kind)
         if not folder.is_dir():
             raise FormatError(folder, "folder", "nothing there", f"a folder of models: {_LAYOUT}")
         disparity, boxes2d, files = _sorted_by_name(folder)
@@ -92,18 +98,56 @@ class Models:
             found = ", ".join(sorted(path.name for path in folder.iterdir())[:8]) or "nothing"
             expected = " or ".join(f"{name}_NAME.pt" for name in DETECTOR_KINDS if kind in (None, name))
             raise FormatError(folder, "detectors", found, expected)
+        model = _disparity_model(disparity, device, align_corners, max_disparity, precision)
+        settings = {"align_corners": align_corners, "max_disparity": max_disparity, "precision": precision}
+        return cls._of_files(model, disparity, settings, boxes2d, files, device)
+
+    @classmethod
+    def from_package(
+        cls,
+        kind: DetectorKind | None = None,
+        device: str = "cpu",
+        max_disparity: int | None = None,
+        precision: InferencePrecision | None = None,
+    ) -> "Models":
+        """Load the package's own weights (`pseudolidar.weights`): cars and pedestrians, by PointRCNN if `kind` is None.
+
+        Pairs of cameras that they were not trained for are scaled. Arguments are as in `from_folder`; so are errors,
+        and FormatError if the package was installed without its weights.
+        """
+        _require_kind(kind)
+        used = (_PACKAGED_DISPARITY, _PACKAGED_BOXES2D, *_PACKAGED_DETECTORS[kind or "pointrcnn"])
+        disparity, boxes2d, *files = (weights_file(each.name.lower()) for each in used)
+        model = trained_disparity(disparity, None, max_disparity, precision, device)
+        settings = {"align_corners": None, "max_disparity": max_disparity, "precision": precision}
+        known = _PACKAGED_DISPARITY.value
+        assert known.shortest_focal_px is not None and known.max_disparity is not None
+        cameras = KnownCameras(known.shortest_focal_px, max_disparity or known.max_disparity)
+        return cls._of_files(model, disparity, settings, boxes2d, files, device, cameras)
+
+    @classmethod
+    def _of_files(
+        cls,
+        disparity: DisparityModel,
+        disparity_file: Path | None,
+        settings: Mapping[str, Any],
+        boxes2d: Path | None,
+        files: list[Path],
+        device: str,
+        known_cameras: KnownCameras | None = None,
+    ) -> "Models":
         detectors = {path.name: _detector(path, device) for path in files}
-        _require_one_each(folder, detectors)
+        _require_one_each(files[0].parent, detectors)
         if all(_kind_of(name) != "frustum" for name in detectors):
             boxes2d = None
-        used = [path for path in (disparity, boxes2d, *files) if path is not None]
         return cls(
-            _disparity_model(disparity, device, align_corners, max_disparity, precision),
-            "semi-global matching" if disparity is None else disparity.name,
-            {"align_corners": align_corners, "max_disparity": max_disparity, "precision": precision},
+            disparity,
+            "semi-global matching" if disparity_file is None else disparity_file.name,
+            settings,
             None if boxes2d is None else _detector2d(boxes2d, device),
             detectors,
-            {path.name: file_digest(path) for path in used},
+            {path.name: file_digest(path) for path in (disparity_file, boxes2d, *files) if path is not None},
+            known_cameras,
         )
 
     def disparity_of(self, left: NDArray[np.uint8], right: NDArray[np.uint8], calibration: Calibration) -> Tensor:
@@ -120,6 +164,11 @@ class Models:
     def starts_from_boxes2d(self) -> bool:
         """Whether one of the detectors searches only inside 2D boxes."""
         return any(detector.starts_from_boxes2d for detector in self.detectors.values())
+
+
+def _require_kind(kind: str | None) -> None:
+    if kind is not None and kind not in DETECTOR_KINDS:
+        raise InputError(f"detectors: found {kind!r}, expected one of {', '.join(DETECTOR_KINDS)}")
 
 
 def _kind_of(name: str) -> DetectorKind:

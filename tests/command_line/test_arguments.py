@@ -134,7 +134,7 @@ def test_every_command_takes_what_its_configuration_has(run: Run, name: str) -> 
     wrong = "workers=x" if name in ("illustrations", "joint_training") else "seeds=x"
     arguments = () if name not in ("illustrations", "joint_training", "study", "update_stream") else (wrong,)
     if name in ("detect", "make_town"):
-        arguments = ("workers=x",) if name == "make_town" else ()
+        arguments = ("workers=x",)
     status, said = run(name, *arguments)
     assert status == 2 and ("found nothing, expected" in said or "expected a whole number" in said)
 

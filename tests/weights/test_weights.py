@@ -15,8 +15,11 @@ import torch
 import pseudolidar.weights.files as weights_files
 from pseudolidar.command_line import run_command
 from pseudolidar.commands.pack_weights import main as pack_weights
+from pseudolidar.detectors import load_detector
+from pseudolidar.detectors.boxes2d import Detector2d
 from pseudolidar.files import FormatError, InputError, file_digest
-from pseudolidar.kitti import ObjectDataset, read_disparity
+from pseudolidar.kitti import ObjectDataset, read_disparity, read_objects
+from pseudolidar.pipeline import DetectorKind, Models, detect_frames
 from pseudolidar.stereo import PSMNet, TrainedPSMNet, load_psmnet, save_psmnet
 from pseudolidar.synthetic import PRESETS, write_town
 from pseudolidar.training import load_checkpoint
@@ -62,7 +65,7 @@ def test_a_wheel_carries_them(tmp_path: Path) -> None:
 
 
 def test_other_names_are_errors_that_list_the_known_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InputError, match=r"found psmnet_twon, expected a file, or one of .*psmnet_town"):
+    with pytest.raises(InputError, match=r"found psmnet_twon, expected a file, or one of .*psmnet_town.*boxes2d_town"):
         weights_file("psmnet_twon")
     assert weights_file("psmnet, (mine)") == Path("psmnet, (mine)")
     assert weights_file("psmnet_twon.pt") == Path("psmnet_twon.pt")
@@ -93,6 +96,45 @@ def test_commands_take_names(town: ObjectDataset, tmp_path: Path) -> None:
     settings = ["init=psmnet_town", "training.loss=depth", "training.steps=1", "training.pool_sizes=[32,16,8,4]"]
     run_command("train_stereo", [*settings, f"data={town.root}", "split=val", f"output={model}", "plot=false"])
     assert load_checkpoint(model)["record"]["inputs"]["init"] == Weights.PSMNET_TOWN.value.sha256
+
+
+def test_every_reader_takes_names(town: ObjectDataset) -> None:
+    frame = town[0]
+    left, right = frame.stereo_pair()
+    truth = frame.disparity()
+    known = (truth > 0) & (truth < 192)
+    for weights in Weights:
+        name = weights.name.lower()
+        if name.startswith("psmnet"):
+            assert np.abs(TrainedPSMNet(Path(name)).predict(left, right) - truth)[known].mean() < 2.0
+        elif name.startswith("boxes2d"):
+            assert "Car" in Detector2d.from_checkpoint(name).boxes(left).class_name
+        else:
+            assert load_detector(name).class_names == ("Car" if "car" in name else "Pedestrian",)
+
+
+@pytest.mark.parametrize("kind", ["pointrcnn", "frustum"])
+def test_models_of_the_package_find_the_towns_cars(kind: DetectorKind, town: ObjectDataset, tmp_path: Path) -> None:
+    models = Models.from_package(kind)
+    assert models.known_cameras is not None and models.disparity_name == "psmnet_town.pt"
+    assert {name for each in models.detectors.values() for name in each.class_names} == {"Car", "Pedestrian"}
+    detect_frames(models, list(town), tmp_path, None)
+    found = read_objects(tmp_path / "results" / f"{town[0].frame_id}.txt", scored=True)
+    labels = town[0].objects()
+    near = labels.box3d[(labels.class_name == "Car") & (labels.occlusion == 0) & (labels.box3d[:, 2] < 30)]
+    cars = found.box3d[found.class_name == "Car"]
+    offsets = np.linalg.norm(near[:, None, [0, 2]] - cars[None, :, [0, 2]], axis=2).min(axis=1)
+    assert np.median(offsets) < 1.0
+
+
+def test_pairs_of_short_lenses_are_scaled_and_a_line_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_town(tmp_path / "town", PRESETS["mini"], {"val": 1}, seed=12, workers=1)
+    run_command("detect", [f"data={tmp_path / 'town'}", "split=val", f"output={tmp_path / 'found'}", "pictures=false"])
+    said = capsys.readouterr().out
+    assert "models: the package's own, trained on a synthetic town: psmnet_town.pt" in said
+    assert re.search(r"disparity: focal length 242 px, .* images of [\d.]+ times the size \(1 frames\)", said)
 
 
 def test_packed_networks_predict_the_same(tmp_path: Path) -> None:

@@ -98,9 +98,7 @@ class Models:
             found = ", ".join(sorted(path.name for path in folder.iterdir())[:8]) or "nothing"
             expected = " or ".join(f"{name}_NAME.pt" for name in DETECTOR_KINDS if kind in (None, name))
             raise FormatError(folder, "detectors", found, expected)
-        model = _disparity_model(disparity, device, align_corners, max_disparity, precision)
-        settings = {"align_corners": align_corners, "max_disparity": max_disparity, "precision": precision}
-        return cls._of_files(model, disparity, settings, boxes2d, files, device)
+        return cls._of_files(disparity, boxes2d, files, device, align_corners, max_disparity, precision)
 
     @classmethod
     def from_package(
@@ -118,35 +116,35 @@ class Models:
         _require_kind(kind)
         used = (_PACKAGED_DISPARITY, _PACKAGED_BOXES2D, *_PACKAGED_DETECTORS[kind or "pointrcnn"])
         disparity, boxes2d, *files = (weights_file(each.name.lower()) for each in used)
-        model = trained_disparity(disparity, None, max_disparity, precision, device)
-        settings = {"align_corners": None, "max_disparity": max_disparity, "precision": precision}
         known = _PACKAGED_DISPARITY.value
         assert known.shortest_focal_px is not None and known.max_disparity is not None
         cameras = KnownCameras(known.shortest_focal_px, max_disparity or known.max_disparity)
-        return cls._of_files(model, disparity, settings, boxes2d, files, device, cameras)
+        return cls._of_files(disparity, boxes2d, files, device, None, max_disparity, precision, cameras)
 
     @classmethod
     def _of_files(
         cls,
-        disparity: DisparityModel,
-        disparity_file: Path | None,
-        settings: Mapping[str, Any],
+        disparity: Path | None,
         boxes2d: Path | None,
         files: list[Path],
         device: str,
+        align_corners: bool | None,
+        max_disparity: int | None,
+        precision: InferencePrecision | None,
         known_cameras: KnownCameras | None = None,
     ) -> "Models":
         detectors = {path.name: _detector(path, device) for path in files}
         _require_one_each(files[0].parent, detectors)
         if all(_kind_of(name) != "frustum" for name in detectors):
             boxes2d = None
+        used = [path for path in (disparity, boxes2d, *files) if path is not None]
         return cls(
-            disparity,
-            "semi-global matching" if disparity_file is None else disparity_file.name,
-            settings,
+            _disparity_model(disparity, device, align_corners, max_disparity, precision),
+            "semi-global matching" if disparity is None else disparity.name,
+            {"align_corners": align_corners, "max_disparity": max_disparity, "precision": precision},
             None if boxes2d is None else _detector2d(boxes2d, device),
             detectors,
-            {path.name: file_digest(path) for path in (disparity_file, boxes2d, *files) if path is not None},
+            {path.name: file_digest(path) for path in used},
             known_cameras,
         )
 

@@ -92,11 +92,11 @@ class Weights(Enum):
         command="python scripts/train_detector.py experiment=town_weights/frustum_car",
         seed=0,
         scores={
-            "town, 60 validation frames, psmnet_town's clouds: AP40 BEV 0.7, moderate, %": 51.7,
-            "KITTI, 93 training frames, LiDAR: AP40 BEV 0.7, moderate, %": 63.0,
-            "KITTI, 93 training frames, psmnet_town's clouds: AP40 BEV 0.7, moderate, %": 19.5,
-            "KITTI, 28 validation frames, LiDAR: AP40 BEV 0.7, moderate, %": 54.5,
-            "KITTI, 28 validation frames, psmnet_town's clouds: AP40 BEV 0.7, moderate, %": 8.3,
+            "town, 60 validation frames, psmnet_town's clouds, the labels' 2D boxes: AP40 BEV 0.7, moderate, %": 51.7,
+            "KITTI, 93 training frames, LiDAR, the labels' 2D boxes: AP40 BEV 0.7, moderate, %": 63.0,
+            "KITTI, 93 training frames, psmnet_town's clouds, the labels' 2D boxes: AP40 BEV 0.7, moderate, %": 19.5,
+            "KITTI, 28 validation frames, LiDAR, the labels' 2D boxes: AP40 BEV 0.7, moderate, %": 54.5,
+            "KITTI, 28 validation frames, psmnet_town's clouds, the labels' 2D boxes: AP40 BEV 0.7, moderate, %": 8.3,
         },
         size=363_041,
         sha256="a634945aa2c5beb1003920f1bfc5f4a5a8960d7054afba52da9e49e0fde70437",
@@ -105,7 +105,9 @@ class Weights(Enum):
         what="Frustum PointNet v2, slim: pedestrians",
         command="python scripts/train_detector.py experiment=town_weights/frustum_pedestrian",
         seed=0,
-        scores={"town, 60 validation frames, psmnet_town's clouds: AP40 BEV 0.5, moderate, %": 30.7},
+        scores={
+            "town, 60 validation frames, psmnet_town's clouds, the labels' 2D boxes: AP40 BEV 0.5, moderate, %": 30.7
+        },
         size=363_041,
         sha256="9b0a6396d61115b9b97d551b1e9fc0c1ce09be56912fc24b1b884640f52b160d",
     )

@@ -130,11 +130,10 @@ def test_a_group_that_is_needed_may_not(run: Run) -> None:
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in CONFIGS.glob("*.yaml")))
 def test_every_command_takes_what_its_configuration_has(run: Run, name: str) -> None:
-    # With no setting given, what is missing is said; or, where nothing is, the one that is of a wrong type.
-    wrong = "workers=x" if name in ("illustrations", "joint_training") else "seeds=x"
-    arguments = () if name not in ("illustrations", "joint_training", "study", "update_stream") else (wrong,)
-    if name in ("detect", "make_town"):
-        arguments = ("workers=x",)
+    # With no setting given, what is missing is said; where nothing is, the one that is of a wrong type.
+    wrong = dict.fromkeys(("detect", "illustrations", "joint_training", "make_town"), "workers=x")
+    wrong |= dict.fromkeys(("study", "update_stream"), "seeds=x")
+    arguments = (wrong[name],) if name in wrong else ()
     status, said = run(name, *arguments)
     assert status == 2 and ("found nothing, expected" in said or "expected a whole number" in said)
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# A town of KITTI's size, and the networks of pseudolidar/weights, which see nothing else. Some two
-# hours on two cores. Each line is a command that goes on where it was killed, so the whole script does too;
-# configs/experiment/town_weights/ has the settings.
+# A town of KITTI's size, and the networks of pseudolidar/weights, which see nothing else: some two hours on two cores.
+# Each line is a command that goes on where it was killed, so the whole script does too; configs/experiment/town_weights/
+# has the settings.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."

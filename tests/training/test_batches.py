@@ -166,7 +166,10 @@ def batch_makers() -> dict[int, str]:
     """The command lines of this process's children that make batches, by number."""
     found = {}
     for task in Path("/proc/self/task").iterdir():
-        for child in (task / "children").read_text().split():
+        children: list[str] = []
+        with suppress(OSError):  # the thread has ended, and what it started is another one's child
+            children = (task / "children").read_text().split()
+        for child in children:
             with suppress(OSError):
                 line = Path(f"/proc/{child}/cmdline").read_text()
                 if "loky" in line and "resource_tracker" not in line:

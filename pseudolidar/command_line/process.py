@@ -78,10 +78,9 @@ def _end(error: UserError) -> NoReturn:
 def _report(error: Exception) -> NoReturn:
     traceback.print_exc()
     versions = f"pseudolidar {pseudolidar.__version__}, Python {platform.python_version()}, PyTorch {version('torch')}"
-    command = shlex.join(["python", *sys.argv])
     print(
         f"error: {type(error).__name__}: a fault of the program, not of your settings. Please report it with all lines "
-        f"from 'Traceback' on, the versions ({versions}) and the command: {command}",
+        f"from 'Traceback' on, the versions ({versions}) and the command: {shlex.join(sys.orig_argv)}",
         file=sys.stderr,
     )
     sys.exit(1)

@@ -21,8 +21,9 @@ from pseudolidar.command_line.process import clear_errors, prepare_process
 from pseudolidar.command_line.settings import TARGET, arguments_of, conform, type_hints
 from pseudolidar.files import InputError
 
-CONFIGS = Path(pseudolidar.__file__).parents[1] / "configs"
-"""The folder of configurations."""
+_PACKAGE = Path(pseudolidar.__file__).parent
+CONFIGS = next(place for place in (_PACKAGE / "configs", _PACKAGE.parent / "configs") if place.is_dir())
+"""The folder of configurations: the package's own where it is installed, else beside it, in the checkout."""
 
 _CONFIGURATION = "configuration"
 

@@ -1,4 +1,7 @@
-"""Frames to run again and labels to replace when a new version arrives: python scripts/backfill.py data=DIR ..."""
+"""Frames to run again and labels to replace, for a new version of a model.
+
+pseudolidar backfill data=DIR archive=SPLIT labelled=SPLIT candidates=DIR "versions={u: DIR, v: DIR}"
+"""
 
 from pathlib import Path
 from shlex import quote
@@ -34,10 +37,10 @@ def how_to_run(settings: BackfillSettings, waiting: Waiting) -> str:
     for folder in version.folders:
         if folder.name == "results":
             output = quote(str(folder.parent))
-            lines.append(f"  python scripts/detect.py models=DIR data={data} split={split} output={output}")
+            lines.append(f"  pseudolidar detect models=DIR data={data} split={split} output={output}")
         else:
             lines.append(
-                f"  python scripts/detect_objects.py model=FILE data={data} split={split} clouds=DIR "
+                f"  pseudolidar detect_objects model=FILE data={data} split={split} clouds=DIR "
                 f"boxes={candidates} output={quote(str(folder))}"
             )
     return "\n".join([*lines, "then the same command goes on"])

@@ -1,4 +1,7 @@
-"""Two sets of result files and the interval of their difference: python scripts/compare.py labels=DIR a=DIR b=DIR."""
+"""Two sets of result files and the interval of their difference.
+
+pseudolidar compare labels=DIR a=DIR b=DIR
+"""
 
 from pathlib import Path
 from typing import Unpack

@@ -1,4 +1,7 @@
-"""Objects from stereo pairs: detect.py left=FILE right=FILE calib=FILE [models=DIR] (or data=, drive=)."""
+"""Objects from stereo pairs: result files and pictures.
+
+pseudolidar detect [models=DIR] left=FILE right=FILE calib=FILE (or data=DIR, or drive=DIR)
+"""
 
 from collections import Counter
 from collections.abc import Callable, Sequence

@@ -1,4 +1,7 @@
-"""Detect 2D boxes: python scripts/detect_boxes2d.py model=FILE data=DIR split=val output=DIR."""
+"""2D boxes in the images of a data set.
+
+pseudolidar detect_boxes2d model=FILE data=DIR split=val output=DIR
+"""
 
 from pathlib import Path
 

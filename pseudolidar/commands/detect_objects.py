@@ -1,4 +1,7 @@
-"""Detect objects: python scripts/detect_objects.py model=FILE data=DIR clouds=DIR output=DIR."""
+"""Objects in the point clouds of a data set, by one detector.
+
+pseudolidar detect_objects model=FILE data=DIR clouds=DIR output=DIR
+"""
 
 from pathlib import Path
 

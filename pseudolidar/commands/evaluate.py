@@ -1,4 +1,7 @@
-"""KITTI average precision of result files: python scripts/evaluate.py labels=DIR results=DIR output=FILE.json."""
+"""KITTI average precision of result files.
+
+pseudolidar evaluate labels=DIR results=DIR output=FILE.json
+"""
 
 from pathlib import Path
 from typing import TypedDict, Unpack

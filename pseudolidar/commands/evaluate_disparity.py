@@ -1,4 +1,7 @@
-"""Errors of disparity maps by depth: python scripts/evaluate_disparity.py disparity=DIR data=DIR split=val."""
+"""Errors of disparity maps by depth.
+
+pseudolidar evaluate_disparity disparity=DIR data=DIR split=val
+"""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,7 @@
-"""How a better model makes a system worse, in four small systems: python scripts/illustrations.py [output=DIR]."""
+"""How a better model makes a system worse, in four small systems.
+
+pseudolidar illustrations [output=DIR]
+"""
 
 from pathlib import Path
 

@@ -1,4 +1,7 @@
-"""What training an ensemble jointly does to it: python scripts/joint_training.py [output=DIR]."""
+"""What training an ensemble jointly does to it.
+
+pseudolidar joint_training [output=DIR]
+"""
 
 from pathlib import Path
 

@@ -1,4 +1,7 @@
-"""Disparity maps to point clouds: make_clouds.py disparity=DIR calib=DIR output=DIR [cloud=near_only] [format=ply]."""
+"""Disparity maps to point clouds.
+
+pseudolidar make_clouds disparity=DIR calib=DIR output=DIR [cloud=near_only] [format=ply]
+"""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,7 @@
-"""Write a synthetic town as a KITTI object data set: make_town.py output=DIR preset=mini train=300 val=100 seed=0."""
+"""A synthetic town, written as a KITTI object data set.
+
+pseudolidar make_town output=DIR preset=mini train=300 val=100 seed=0
+"""
 
 from pathlib import Path
 

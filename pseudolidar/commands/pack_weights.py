@@ -1,4 +1,7 @@
-"""A finished checkpoint in half the bytes: python scripts/pack_weights.py checkpoint=FILE output=FILE."""
+"""A finished checkpoint in half the bytes.
+
+pseudolidar pack_weights checkpoint=FILE output=FILE
+"""
 
 from pathlib import Path
 from typing import Any

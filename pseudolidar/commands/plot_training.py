@@ -1,4 +1,7 @@
-"""The curves of trainings, finished or under way: plot_training.py runs=[u.pt,u2.pt] output=curves.png."""
+"""The curves of trainings, finished or under way.
+
+pseudolidar plot_training runs=[u.pt,u2.pt] output=curves.png
+"""
 
 from pathlib import Path
 

@@ -1,4 +1,7 @@
-"""Disparity maps of a data set or of one pair: predict_disparity.py model=FILE (or sgm) data=DIR output=DIR."""
+"""Disparity maps of a data set or of one pair.
+
+pseudolidar predict_disparity model=FILE (or sgm) data=DIR output=DIR
+"""
 
 from collections.abc import Callable
 from functools import partial

@@ -1,4 +1,7 @@
-"""The case study: python scripts/study.py experiment=demo|town|kitti_paper [seeds=3] [output=DIR] [study.…=…]."""
+"""The case study: whether a better disparity model makes the detectors worse.
+
+pseudolidar study experiment=demo|town|kitti_paper [seeds=3] [output=DIR] [study.…=…]
+"""
 
 import sys
 from pathlib import Path

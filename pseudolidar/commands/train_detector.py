@@ -1,6 +1,8 @@
-"""Train a detector: train_detector.py data=DIR clouds=DIR class_name=Car output=model.pt [detector@training=...].
+"""Train a detector: PointRCNN or Frustum PointNet.
 
-On several GPUs: torchrun --nproc-per-node 8 scripts/train_detector.py ... device=cuda.
+    pseudolidar train_detector data=DIR clouds=DIR class_name=Car output=model.pt [detector@training=...]
+
+On several GPUs: torchrun --nproc-per-node 8 -m pseudolidar train_detector ... device=cuda.
 """
 
 import dataclasses

@@ -1,6 +1,8 @@
-"""Train a 2D detector: python scripts/train_detector2d.py data=DIR output=model.pt.
+"""Train a 2D detector.
 
-On several GPUs: torchrun --nproc-per-node 8 scripts/train_detector2d.py data=DIR output=model.pt device=cuda.
+    pseudolidar train_detector2d data=DIR output=model.pt
+
+On several GPUs: torchrun --nproc-per-node 8 -m pseudolidar train_detector2d ... device=cuda.
 """
 
 import dataclasses

@@ -1,6 +1,8 @@
-"""Train a disparity model: train_stereo.py data=DIR output=model.pt [training.loss=depth] [stereo@training=ensemble].
+"""Train a disparity model: PSMNet, or an ensemble.
 
-On several GPUs: torchrun --nproc-per-node 8 scripts/train_stereo.py data=DIR output=model.pt training.device=cuda.
+    pseudolidar train_stereo data=DIR output=model.pt [training.loss=depth] [stereo@training=ensemble]
+
+On several GPUs: torchrun --nproc-per-node 8 -m pseudolidar train_stereo ... training.device=cuda.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,7 @@
-"""Stored predictions and streams of better classifiers, on digits: python scripts/update_stream.py [output=DIR]."""
+"""Stored predictions and streams of better classifiers, on digits.
+
+pseudolidar update_stream [output=DIR]
+"""
 
 from pathlib import Path
 

@@ -1,4 +1,7 @@
-"""One frame as a picture or a 3D scene: python scripts/view.py data=DIR frame=000012 [results=DIR] [disparity=PATH]."""
+"""One frame as a picture or a 3D scene.
+
+pseudolidar view data=DIR frame=000012 [results=DIR] [disparity=PATH]
+"""
 
 from pathlib import Path
 

@@ -85,7 +85,7 @@ def test_what_the_system_refuses_is_one_line(capsys: pytest.CaptureFixture[str],
 def test_a_fault_of_the_program_keeps_its_traceback(
     error: Exception, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["scripts/view.py", "data=a b"])
+    monkeypatch.setattr(sys, "orig_argv", ["python", "scripts/view.py", "data=a b"])
     status, said = _ended(error, capsys)
     assert status == 1 and said.startswith("Traceback") and type(error).__name__ in said
     line = said.splitlines()[-1]

@@ -430,4 +430,4 @@ def test_the_script_says_how_to_go_on(town: Town) -> None:
     printed = (town.folder / "printed.txt").read_text()
     assert "new: 3 frames of archive to run; results are missing in 43 frames" in printed
     assert f"cp {town.folder / 'output/frames_new.txt'} {town.data / 'ImageSets/backfill_new.txt'}" in printed
-    assert f"detect.py models=DIR data={town.data} split=backfill_new output={new.parent}" in printed
+    assert f"pseudolidar detect models=DIR data={town.data} split=backfill_new output={new.parent}" in printed

@@ -1,11 +1,6 @@
 """The package's weights: there, whole, read wherever weights are read, as good as they are said to be."""
 
-import hashlib
 import re
-import shutil
-import subprocess
-import sys
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -49,19 +44,6 @@ def test_files_are_the_recorded_ones(weights: Weights) -> None:
 
 def test_together_they_are_small() -> None:
     assert sum(weights.value.size for weights in Weights) <= 12e6
-
-
-def test_a_wheel_carries_them(tmp_path: Path) -> None:
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(REPOSITORY / name, tmp_path)
-    shutil.copytree(REPOSITORY / "pseudolidar", tmp_path / "pseudolidar", ignore=shutil.ignore_patterns("__pycache__"))
-    script = "from setuptools import build_meta; build_meta.build_wheel('.')"
-    subprocess.run([sys.executable, "-c", script], cwd=tmp_path, check=True, capture_output=True)
-    (wheel,) = tmp_path.glob("*.whl")
-    with zipfile.ZipFile(wheel) as archive:
-        for weights in Weights:
-            packed = archive.read(f"pseudolidar/weights/{weights.name.lower()}.pt")
-            assert hashlib.sha256(packed).hexdigest() == weights.value.sha256
 
 
 def test_other_names_are_errors_that_list_the_known_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,6 @@ from pseudolidar.case_study.clouds import FolderData
 from pseudolidar.case_study.detectors import CommandDetector
 from pseudolidar.case_study.disparity import Checkpoint, CommandDisparity, DisparityFolder, MatchingDisparity
 from pseudolidar.case_study.outputs import write_model_folders, write_results
-from pseudolidar.case_study.report import case_study_report
 from pseudolidar.case_study.scores import AveragePrecisionLoss, PrecisionChoice
 from pseudolidar.case_study.settings import (
     CaseStudySettings,
@@ -33,7 +32,6 @@ __all__ = [
     "MatchingDisparity",
     "PrecisionChoice",
     "Reference",
-    "case_study_report",
     "disparity_table",
     "write_model_folders",
     "write_results",

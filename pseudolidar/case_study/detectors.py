@@ -19,13 +19,11 @@ from pseudolidar.detectors.boxes2d import (
     ground_truth_boxes,
     read_detections_file,
     read_result_boxes,
-    train_detector2d,
 )
 from pseudolidar.detectors.frustum_pointnet import FrustumTraining
 from pseudolidar.detectors.pointrcnn import PointRCNNTraining
 from pseudolidar.files import FormatError, InputError, file_digest
 from pseudolidar.inference import run_job
-from pseudolidar.inference.boxes2d import Boxes2dJob
 from pseudolidar.kitti import ObjectDataset, read_objects
 from pseudolidar.systems import Inputs, Model, Resources, Step
 from pseudolidar.systems.external import COMMAND_VERSION, Command
@@ -62,6 +60,10 @@ class Detector2d(Model):
 
     def run_predict(self, inputs: Inputs, folder: Path) -> None:
         """Train, then write the 2D boxes of the validation split; a killed run is resumed."""
+        # Here, since they come with torchvision, slow to import, and most studies do without.
+        from pseudolidar.detectors.boxes2d import train_detector2d
+        from pseudolidar.inference.boxes2d import Boxes2dJob
+
         model = folder / MODEL_FILE
         train_detector2d(
             self.training, ObjectDataset(inputs.data, "train"), TrainingRun(model, self.seed, overwrite=True)

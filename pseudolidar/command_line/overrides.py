@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -13,16 +13,23 @@ from hydra.errors import ConfigCompositionException, HydraException, MissingConf
 from pseudolidar.command_line.settings import alternatives, kind_of, suggestion, type_hints
 
 _ASSIGNMENT = re.compile(r"([+]{0,2})([^=@~+\s]+)=(.*)", re.DOTALL)
+# What Hydra too takes for text, whatever the setting's type.
+_PLAIN = re.compile(r"(?!(?:null|true|false|nan|inf)$)[a-z_/][\w/.-]*", re.IGNORECASE | re.ASCII)
 _NULL_GROUP = re.compile(r"([\w/-]+)(?:@([\w.-]+))?=null", re.IGNORECASE)
 
 
-def as_typed(arguments: Sequence[str], hints: Mapping[str, Any], configs: Path) -> list[str]:
-    """The arguments of a command line for Hydra's parser; `hints` are the types of the command's settings by name.
+def as_typed(arguments: Sequence[str], hints: Callable[[], Mapping[str, Any]], configs: Path) -> list[str]:
+    """The arguments of a command line for Hydra's parser.
 
     A value of a text setting is quoted, whatever it holds: blanks, commas, brackets, an equals sign. As it is stays
     what is meant for Hydra: null where a setting may be null, a list or a mapping where it may be one, what is quoted
     already, `${NAME}` of another setting, several values with `--multirun`. A group that is null is left out, and its
     settings are null; a mapping that is null is empty.
+
+    Args:
+        arguments: of the command line.
+        hints: gives the types of the command's settings by name; asked for a value that they make a difference to.
+        configs: the folder of configurations.
     """
     several = any(argument in ("-m", "--multirun") for argument in arguments)
     typed = []
@@ -30,17 +37,17 @@ def as_typed(arguments: Sequence[str], hints: Mapping[str, Any], configs: Path) 
         group = _NULL_GROUP.fullmatch(argument)
         found = None if argument.startswith("-") else _ASSIGNMENT.fullmatch(argument)
         if group is not None and (configs / group[1]).is_dir():
-            typed += _without_group(group[1], group[2], hints)
-        elif found is None:
+            typed += [f"~{group[1]}"] if group[2] is None else _without_group(group[1], group[2], hints())
+        elif found is None or _PLAIN.fullmatch(found[3]):
             typed.append(argument)
         else:
             prefix, key, value = found.groups()
-            kinds = list(_kinds(hints, key.split(".")))
+            kinds = list(_kinds(hints(), key.split(".")))
             if value.lower() == "null" and [kind_of(kind) for kind in kinds] == [Mapping]:
                 # Hydra merges mappings: a given one can only be emptied by making it anew.
                 typed += [f"~{key}", f"++{key}={{}}"]
             else:
-                typed.append(f"{prefix}{key}={_quoted(key, value, kinds, hints, several)}")
+                typed.append(f"{prefix}{key}={_quoted(key, value, kinds, hints(), several)}")
     return typed
 
 
@@ -68,9 +75,7 @@ def _beside(name: str, known: Sequence[str]) -> list[str]:
     return beside or [one for one in known if "." not in one]
 
 
-def _without_group(group: str, package: str | None, hints: Mapping[str, Any]) -> list[str]:
-    if package is None:
-        return [f"~{group}"]
+def _without_group(group: str, package: str, hints: Mapping[str, Any]) -> list[str]:
     parent, _, _ = package.rpartition(".")
     if parent and Mapping in map(kind_of, _kinds(hints, parent.split("."))):
         # One of several by name, such as the detectors: then it is not among them.

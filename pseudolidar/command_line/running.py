@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def run_command(name: str, arguments: Sequence[str] | None = None) -> None:
         # Hydra would print errors itself, in many lines, and end the process.
         os.environ["HYDRA_FULL_ERROR"] = "1"
         if any("=" in argument for argument in given):
-            given = as_typed(given, _hints(_main(name)), CONFIGS)
+            given = as_typed(given, lambda: _hints(_main(name)), CONFIGS)
         # Hydra would call it by this module's name. Its parser wants all settings together, behind the options.
         first = next((place for place, one in enumerate(given) if "=" in one and not one.startswith("-")), len(given))
         sys.argv[1:] = [*given[:first], f"hydra.job.name={name}", *_OF_HYDRA, *given[first:]]
@@ -106,6 +107,7 @@ def _main(name: str) -> Callable[..., None]:
     return function
 
 
+@cache
 def _hints(main: Callable[..., None]) -> dict[str, Any]:
     """Types of a command's settings by name."""
     hints = {name: hint for name, hint in type_hints(main).items() if name != _CONFIGURATION}

@@ -8,11 +8,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from pseudolidar.case_study import CaseStudy, CaseStudySettings, case_study_report, write_model_folders, write_results
+from pseudolidar.case_study import CaseStudy, CaseStudySettings, write_model_folders, write_results
 from pseudolidar.files import InputError, write_file
 from pseudolidar.systems import ArtifactStore, RunResult, default_workers, make_stages
 from pseudolidar.tables import print_tables
-from pseudolidar.viewing import tables_of, write_report
 
 
 def main(
@@ -37,6 +36,10 @@ def main(
         case.result = _on_ray(case, ray)
     if case.data.fingerprint in case.result.missing:
         raise InputError(case.result.failed[0].message)
+    # Here, since drawing takes longer to import than the settings to check.
+    from pseudolidar.case_study.report import case_study_report
+    from pseudolidar.viewing import tables_of, write_report
+
     report = case_study_report(case, configuration)
     print_tables(tables_of(report))
     write_report(report, output / "report.html")

@@ -32,7 +32,9 @@ def regress_disparity(scores: Tensor, max_disparity: int, size: Sequence[int], a
     levels, height, width = scores.shape[1:]
     upsampling = Upsampling((levels, height, width), (max_disparity, size[0], size[1]), align_corners)
     if _kernels(scores.device) is not None:
-        return _by_kernels(scores.float(), upsampling)
+        # torch.compile can't look into them. As a decorator, `disable` would take a second of every start.
+        by_kernels = torch.compiler.disable(_by_kernels) if torch.compiler.is_compiling() else _by_kernels
+        return by_kernels(scores.float(), upsampling)
     if scores.requires_grad:
         return soft_argmin(scores, max_disparity, size, align_corners)
     return _in_bands(scores, upsampling)
@@ -55,8 +57,6 @@ def soft_argmin(scores: Tensor, max_disparity: int, size: Sequence[int], align_c
         return torch.einsum("d,bdhw->bhw", disparities, fine.softmax(dim=1))
 
 
-# torch.compile can't look into them.
-@torch.compiler.disable
 def _by_kernels(scores: Tensor, upsampling: Upsampling) -> Tensor:
     return cast(Tensor, _Regression.apply(scores, upsampling))
 

@@ -6,9 +6,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import brentq
-from scipy.stats import norm
-from scipy.stats import t as student_t
+from scipy.special import ndtri, stdtr, stdtrit
 
 from pseudolidar.files import InputError
 from pseudolidar.statistics import NO_INTERVAL, Interval, signed
@@ -126,7 +124,7 @@ def change(
         # Equal but for rounding.
         error = error if error > 1e-12 * np.abs(drawn).max() else 0.0
         tail = (1 - confidence) / 2
-        expansion = np.sqrt(items / (items - 1)) * student_t.ppf(tail, items - 1) / norm.ppf(tail)
+        expansion = np.sqrt(items / (items - 1)) * stdtrit(items - 1, tail) / ndtri(tail)
         drawn = by_seed.mean() + expansion * (drawn - by_seed.mean())
         interval = Interval(*(_quantile(drawn, error, seeds - 1, level) for level in (tail, 1 - tail)))
         if trained and not over_seeds:
@@ -245,13 +243,16 @@ def _check(before: Sequence[ItemLosses], after: Sequence[ItemLosses], replicates
 
 def _probability_below(value: float, drawn: NDArray[np.float64], error: float, freedom: int) -> float:
     """Distribution function of a replicate plus `error` times Student's t."""
-    return float(student_t.cdf((value - drawn) / error, freedom).mean())
+    return float(stdtr(freedom, (value - drawn) / error).mean())
 
 
 def _quantile(drawn: NDArray[np.float64], error: float, freedom: int, level: float) -> float:
     if not error > 0.0:
         return float(np.quantile(drawn, level))
-    beyond = error * float(student_t.ppf(level, freedom))
+    # Here, since few programs that know verdicts decide one, and it takes a quarter of a second to import.
+    from scipy.optimize import brentq
+
+    beyond = error * float(stdtrit(freedom, level))
     # Between the outermost quantiles of the distributions that are averaged, give or take rounding.
     low, high = float(drawn.min()) + beyond - error, float(drawn.max()) + beyond + error
     return float(brentq(lambda value: _probability_below(value, drawn, error, freedom) - level, low, high))

@@ -10,7 +10,8 @@ from torchvision.models import resnet18
 from torchvision.models.detection import fasterrcnn_resnet50_fpn
 from torchvision.models.detection.image_list import ImageList
 
-from pseudolidar.detectors.boxes2d.networks import FasterRCNN, LightFCOS, Target, detector_network
+from pseudolidar.detectors.boxes2d.interface import Target
+from pseudolidar.detectors.boxes2d.networks import FasterRCNN, LightFCOS, detector_network
 from pseudolidar.detectors.boxes2d.training import load_pretrained
 from pseudolidar.files import FormatError
 

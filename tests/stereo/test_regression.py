@@ -68,6 +68,18 @@ def test_the_regression_is_the_same_for_every_number_of_threads() -> None:
     assert all(torch.equal(one, other) for result in results[1:] for one, other in zip(results[0], result, strict=True))
 
 
+def test_compiled_the_kernels_are_the_same() -> None:
+    def halved(scores: torch.Tensor) -> torch.Tensor:
+        return regress_disparity(2 * scores, 32, (8, 40), False) / 2
+
+    scores = torch.randn(1, 8, 2, 10, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    # Traced as for any backend; `eager` then runs the graphs as they are, without a C++ compiler.
+    compiled = torch.compile(halved, backend="eager")(scores)
+    assert torch.equal(compiled, halved(scores))
+    (found,), (expected,) = (torch.autograd.grad(made.sum(), scores) for made in (compiled, halved(scores)))
+    assert torch.equal(found, expected)
+
+
 def test_regression_of_scores_that_are_a_view() -> None:
     scores = torch.randn(2, 7, 12, 6).transpose(1, 2)
     found = regress_disparity(scores, 48, (28, 24), False)

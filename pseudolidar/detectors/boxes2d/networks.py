@@ -1,6 +1,6 @@
 """The 2D detectors: FCOS on a ResNet-18 for processors, Faster R-CNN on a ResNet-50 for GPUs, both from torchvision."""
 
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,19 +17,13 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import FrozenBatchNorm2d, MultiScaleRoIAlign, box_iou
 from torchvision.ops.feature_pyramid_network import ExtraFPNBlock, LastLevelMaxPool, LastLevelP6P7
 
+from pseudolidar.detectors.boxes2d.interface import IMAGE_MEAN, Network, Target
 from pseudolidar.files import InputError
-
-Network = Literal["fcos_resnet18", "faster_rcnn_resnet50"]
-Target: TypeAlias = dict[str, Tensor]
-"""The labels of one image: `boxes` (N, 4) px, `labels` int64 (N,), `ignored_boxes` (K, 4) px, and `ignored_classes`
-bool (K, C): the classes for which a detection in an ignored box is neither right nor wrong.
-"""
 
 MIN_SCORE = 0.05
 """Boxes with lower scores are never reported."""
 
-# Statistics of ImageNet, RGB in 0..1, which torchvision's weights were trained with.
-IMAGE_MEAN = (0.485, 0.456, 0.406)
+# With IMAGE_MEAN, statistics of ImageNet.
 _IMAGE_DEVIATION = (0.229, 0.224, 0.225)
 _STRIDES = (4, 8, 16, 32, 64)
 # Channels of the light network's pyramid and head, and layers of the head: a quarter and a half of the published.

@@ -13,7 +13,8 @@ from torchvision.models import ResNet18_Weights
 from torchvision.models.detection import FasterRCNN_ResNet50_FPN_Weights
 
 from pseudolidar.detectors.boxes2d.detector2d import Detector2d
-from pseudolidar.detectors.boxes2d.networks import FasterRCNN, LightFCOS, Network, detector_network
+from pseudolidar.detectors.boxes2d.interface import Network
+from pseudolidar.detectors.boxes2d.networks import FasterRCNN, LightFCOS, detector_network
 from pseudolidar.detectors.boxes2d.training_data import Boxes2dBatch, Boxes2dBatches, Detector2dTraining
 from pseudolidar.detectors.validation import ValidationFrames
 from pseudolidar.files import FormatError, combined_digest

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pseudolidar.detectors.boxes2d.boxes import clipped_to_image
-from pseudolidar.detectors.boxes2d.networks import IMAGE_MEAN, Network, Target
+from pseudolidar.detectors.boxes2d.interface import IMAGE_MEAN, Network, Target
 from pseudolidar.detectors.detector import epoch_order
 from pseudolidar.files import FormatError, InputError
 from pseudolidar.kitti import ObjectDataset

@@ -68,10 +68,10 @@ def student_interval(
     mean, count = float(found.mean()), len(found)
     if count < 2:
         return Estimate(mean, NO_INTERVAL, signed)
-    # A second to import, which whoever only evaluates need not wait for.
-    from scipy.stats import t as student_t
+    # A tenth of a second to import, which whoever only evaluates need not wait for.
+    from scipy.special import stdtrit
 
-    half = float(student_t.ppf((1 + CONFIDENCE) / 2, count - 1) * found.std(ddof=1) / np.sqrt(count))
+    half = float(stdtrit(count - 1, (1 + CONFIDENCE) / 2) * found.std(ddof=1) / np.sqrt(count))
     return Estimate(mean, Interval(mean - half, mean + half), signed)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from shutil import get_terminal_size
 from typing import Literal
 
 import numpy as np
@@ -17,6 +18,7 @@ Value = str | float | int | Estimate | None
 
 _NO_VALUE = "–"
 _GAP = "  "
+_LONGEST_LINE = 100
 
 
 @dataclass(frozen=True)
@@ -179,14 +181,22 @@ def _column_widths(rows: Sequence[Sequence[Heading]], columns: int) -> list[int]
     return widths
 
 
+def text_console() -> Console:
+    """Standard output, with text wrapped between words: at 100 columns, or at the width of a narrower terminal.
+
+    COLUMNS, where it is set, counts as the terminal's width.
+    """
+    return Console(highlight=False, width=min(_LONGEST_LINE, get_terminal_size((_LONGEST_LINE, 1)).columns))
+
+
 def print_tables(tables: Sequence[Table], console: Console | None = None) -> None:
     """Print tables with their notes, each with an empty line after it.
 
     Notes are wrapped between words; table lines that are longer than the terminal are left whole.
     """
-    console = console or Console(highlight=False)
+    console = console or text_console()
     for table in tables:
         console.print(table_text(table), soft_wrap=True)
         for note in table.notes:
-            console.print(Text(note, style="dim"), soft_wrap=not console.is_terminal)
+            console.print(Text(note, style="dim"))
         console.print()

@@ -14,7 +14,7 @@ from pseudolidar.case_study.settings import (
     Reference,
 )
 from pseudolidar.case_study.study import CaseStudy
-from pseudolidar.case_study.tables import disparity_table
+from pseudolidar.case_study.tables import disparity_table, summary_tables
 
 __all__ = [
     "AveragePrecisionLoss",
@@ -33,6 +33,7 @@ __all__ = [
     "PrecisionChoice",
     "Reference",
     "disparity_table",
+    "summary_tables",
     "write_model_folders",
     "write_results",
 ]

@@ -86,6 +86,28 @@ def verdict_table(study: CaseStudy) -> Table:
     )
 
 
+def summary_tables(study: CaseStudy) -> tuple[Table, ...]:
+    """The verdict's figures in few and narrow lines: u and u' by depth range, each detector before and after."""
+    if study.verdict is None:
+        return ()
+    depths = [study.region_change("all", depth) for depth in range(len(RANGES_M))]
+    errors = [
+        Row((name, change.before, change.after, _signed(change)))
+        for name, change in zip(RANGE_NAMES, depths, strict=True)
+    ]
+    precisions = [
+        Row((name.removesuffix(" only"), 100 - change.before, 100 - change.after, _signed(change).scaled(-1)))
+        for name, change in study.verdict.descendants.items()
+    ]
+    choice, header = study.settings.test_loss, (("", "u", "u'", _DIFFERENCE),)
+    at = f"{VIEWS[choice.view]} at the {'looser' if choice.loose else 'official'} IoU"
+    tables = (
+        Table("Disparity MAE (px, lower is better) by depth (m)", header, tuple(errors)),
+        Table(f"AP40 (%, higher is better), {at}", header, tuple(precisions), (intervals_note(study),), digits=1),
+    )
+    return tuple(table for table in tables if table.rows)
+
+
 def table_1(study: CaseStudy) -> Table:
     """Table 1: AP3D and APBEV of cars (any distance) and pedestrians (near), by the source of depth."""
     places = [place for place in study.places if not place.near_only]

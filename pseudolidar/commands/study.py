@@ -5,13 +5,14 @@ pseudolidar study experiment=demo|town|kitti_paper [seeds=3] [output=DIR] [study
 
 import sys
 from pathlib import Path
+from typing import Literal
 
 from rich.console import Console
 
-from pseudolidar.case_study import CaseStudy, CaseStudySettings, write_model_folders, write_results
+from pseudolidar.case_study import CaseStudy, CaseStudySettings, summary_tables, write_model_folders, write_results
 from pseudolidar.files import InputError, write_file
 from pseudolidar.systems import ArtifactStore, RunResult, default_workers, make_stages
-from pseudolidar.tables import print_tables
+from pseudolidar.tables import print_tables, text_console
 
 
 def main(
@@ -22,11 +23,12 @@ def main(
     ray: str | None,
     seed: int,
     seeds: int,
+    tables: Literal["summary", "all"],
     configuration: str,
 ) -> None:
-    """Make what is not there yet, print verdict and tables, write report.html, results.json, config.yaml, models/.
+    """Make what is not there yet, print the verdict, write report.html, results.json, config.yaml, models/.
 
-    `seed` and `seeds` are those of `study`.
+    `seed` and `seeds` are those of `study`; `tables`: the verdict's figures, or the report's whole tables before them.
     """
     case = CaseStudy(study, ArtifactStore(output / "artifacts"))
     write_file(output / "config.yaml", configuration)
@@ -41,14 +43,14 @@ def main(
     from pseudolidar.viewing import tables_of, write_report
 
     report = case_study_report(case, configuration)
-    print_tables(tables_of(report))
+    if tables == "all":
+        print_tables(tables_of(report))
     write_report(report, output / "report.html")
     write_results(case, output / "results.json")
     write_model_folders(case, output / "models")
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(report.lead, style="bold", markup=False)
-    console.print(f"models: {output / 'models'}")
-    console.print(f"report: {output / 'report.html'}")
+    text_console().print(f"{report.lead}\n", style="bold", markup=False)
+    print_tables(summary_tables(case))
+    print(f"models: {output / 'models'}\nreport: {output / 'report.html'}")
     if case.result.failed:
         Console(stderr=True).print(f"{len(case.result.failed)} stages failed; the report says which", style="red")
         sys.exit(1)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import os
 import re
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.cells import cell_len
 
 from pseudolidar.case_study import (
     CaseStudy,
@@ -91,7 +93,8 @@ def finished(configs: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
     # Of an earlier study in the same place: it finds what none of today's models does.
     (output / "models" / "u").mkdir(parents=True)
     (output / "models" / "u" / "pointrcnn_cyclist.pt").touch()
-    command = [sys.executable, str(SCRIPTS / "study.py"), *arguments(configs, f"output={output}", "workers=1")]
+    settings = arguments(configs, f"output={output}", "workers=1", "tables=all")
+    command = [sys.executable, str(SCRIPTS / "study.py"), *settings]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     return output, run.stdout
@@ -110,6 +113,31 @@ def test_the_script_prints_the_verdict_then_the_three_tables(finished: tuple[Pat
         for value in cells.values():
             assert f"{value:.1f}" in printed
     assert all(f"{value:.2f}" in printed for values in DISPARITY_MAE_PX.values() for value in values)
+
+
+@pytest.mark.parametrize("columns", ["60", None])
+def test_what_it_prints_at_its_end_is_short_and_narrow(
+    finished: tuple[Path, str], configs: Path, columns: str | None
+) -> None:
+    output, whole = finished
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    environment |= {} if columns is None else {"COLUMNS": columns}
+    command = [sys.executable, str(SCRIPTS / "study.py"), *arguments(configs, f"output={output}", "workers=1")]
+    run = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    *lines, models, report = run.stdout.splitlines()
+    assert (models, report) == (f"models: {output / 'models'}", f"report: {output / 'report.html'}")
+    assert lines[0].startswith("Not found to be self-defeating.") and len(lines) < 35
+    assert 50 < max(map(cell_len, lines)) <= int(columns or 100)
+    words = run.stdout.split()
+    assert whole.split()[-len(words) :] == words and len(whole) > 3 * len(run.stdout), (
+        "tables=all prints more before it"
+    )
+    rows = [re.split(r"\s{2,}", line)[:3] for line in lines]
+    verdict = json.loads((output / "results.json").read_text())["verdict"]
+    assert ["0-max", *(f"{verdict['own'][when]:.2f}" for when in ("before", "after"))] in rows
+    for name, change in verdict["descendants"].items():
+        cells = ("–" if change[when] is None else f"{100 - change[when]:.1f}" for when in ("before", "after"))
+        assert [name.removesuffix(" only"), *cells] in rows
 
 
 def test_one_seed_decides_nothing_and_the_report_says_so(finished: tuple[Path, str]) -> None:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from pseudolidar.files import require_output_file, require_suffix, write_file
 from pseudolidar.statistics import Estimate
 from pseudolidar.viewing.colours import INK, MUTED, PAPER, RULE, THEME
+from pseudolidar.viewing.embedded import png_url_to_webp
 
 PAGE_WIDTH_IN = 10.0
 """Width of the wide figures, inches; a report's column shows it at about 100 px an inch."""
@@ -206,6 +207,7 @@ def figure_to_svg(figure: Figure, prefix: str, label: str) -> str:
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r"data:image/png;base64,[^\"]*", lambda match: png_url_to_webp(match[0]), text)
     # An HTML parser knows the namespaces.
     text = re.sub(r"\sxmlns(:\w+)?=\"[^\"]*\"", "", text)
     used = set(re.findall(r"#([\w.-]+)", text))

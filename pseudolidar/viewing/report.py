@@ -1,28 +1,28 @@
 """A report as one self-contained HTML file: text, tables, figures, the full configuration."""
 
-import base64
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-import cv2
 import jinja2
 import numpy as np
 from markupsafe import Markup
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from PIL import Image
 
 from pseudolidar.files import require_suffix, write_file
 from pseudolidar.tables import Table
 from pseudolidar.viewing.canvas import figure_to_svg
 from pseudolidar.viewing.colours import THEME
+from pseudolidar.viewing.embedded import image_url
 
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """A matplotlib figure (as SVG, follows the page's theme) or an image, uint8 (H, W, 3) RGB (as PNG).
+    """A matplotlib figure (as SVG, follows the page's theme) or an image, uint8 (H, W, 3) RGB (as WebP).
 
     The caption is also the text for screen readers.
     """
@@ -61,16 +61,14 @@ class Report:
 
 
 def _picture_element(picture: Picture, number: int) -> Markup:
-    """An SVG or PNG element; `number` keeps its ids apart from those of other pictures."""
+    """An SVG or img element; `number` keeps its ids apart from those of other pictures."""
     label, image = picture.caption, picture.image
     if isinstance(image, Figure):
         return Markup(figure_to_svg(image, f"f{number}-", label))
-    encoded, data = cv2.imencode(".png", image[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 6])
-    if not encoded:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"picture '{label}': found an array {image.shape} {image.dtype}, expected uint8 (H, W, 3)")
-    text = base64.b64encode(data.tobytes()).decode("ascii")
-    element = Markup('<img src="data:image/png;base64,{}" width="{}" height="{}" alt="{}">')
-    return element.format(text, image.shape[1], image.shape[0], label)
+    element = Markup('<img src="{}" width="{}" height="{}" alt="{}">')
+    return element.format(image_url(Image.fromarray(image)), image.shape[1], image.shape[0], label)
 
 
 def _theme_css(dark: bool) -> Markup:

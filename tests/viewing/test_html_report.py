@@ -85,7 +85,7 @@ def test_nothing_is_loaded_from_elsewhere() -> None:
     page = _Page(text)
     assert page.open_tags == [], "every element is closed"
     assert not {"script", "link", "iframe", "object", "embed", "base"} & set(page.tags)
-    assert page.references and all(r.startswith(("#", "data:image/png;base64,")) for r in page.references)
+    assert page.references and all(r.startswith(("#", "data:image/webp;base64,")) for r in page.references)
     assert "http:" not in text and "https:" not in text and "@import" not in text
     assert all(target.startswith(("#", "data:")) for target in re.findall(r"url\(['\"]?([^)'\"]*)", text))
 

@@ -1,4 +1,4 @@
-"""One frame as a picture or a 3D scene: python scripts/view.py data=DIR frame=000012 [results=DIR] [disparity=PATH]."""
+"""Frames to look at: python scripts/view.py data=DIR frame=000012 [results=DIR] [clouds=DIR] [disparity=PATH]."""
 
 from pseudolidar.command_line import run_command
 

@@ -11,8 +11,9 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 REPOSITORY = Path(__file__).parents[1]
-# Extras asked for alone by `study.py ray=...` and `logger=wandb`; Triton, which comes with PyTorch for GPUs, on one.
-OPTIONAL = {"ray", "triton", "wandb"}
+# Extras asked for alone by `study.py ray=...`, `logger=wandb` and `view.py output=NAME.rrd`; Triton, which comes with
+# PyTorch for GPUs, on one.
+OPTIONAL = {"ray", "rerun", "triton", "wandb"}
 
 
 def installed_with(requirements: list[str]) -> set[str]:

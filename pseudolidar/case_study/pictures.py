@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,8 @@ from pseudolidar.viewing import (
     DepthCurve,
     FlippedFrame,
     Picture,
+    Scene,
+    Scenes,
     birds_eye_figure,
     depth_curve_figure,
     disparity_figure,
@@ -95,6 +98,7 @@ def _recall_curve(study: CaseStudy, place: DetectorPlace, source: Source) -> Dep
     return DepthCurve(curve.edges_m, estimates)
 
 
+@cache
 def _found(study: CaseStudy, source: Source, place: DetectorPlace, seed: int) -> FoundObjects:
     """The objects that a detector finds at its score of highest F1, at the looser IoU."""
     frames, folder = study.frames("val"), study.folder(source, place.vertex, "predict", seed)
@@ -142,11 +146,9 @@ def _flipped_frame(study: CaseStudy, place: DetectorPlace, flips: ObjectFlips, f
     rows, fates = flips.in_frame(frame_id)
     clouds: dict[str, NDArray[np.floating]] = {}
     detections: dict[str, Objects] = {}
-    for source, found in zip(UPDATE, (flips.before, flips.after), strict=True):
+    for source in UPDATE:
         clouds[source] = _cloud(study, source, place, frame_id)
-        objects = _detections(study, source, place, frame_id)
-        assert objects.score is not None
-        detections[source] = objects[objects.score >= found.threshold]
+        detections[source] = _confident(study, source, place, frame_id)
     return FlippedFrame(frame.left_image(), frame.calibration, frame.objects()[rows], fates, clouds, detections)
 
 
@@ -156,6 +158,13 @@ def _cloud(study: CaseStudy, source: Source, place: DetectorPlace, frame_id: str
 
 def _detections(study: CaseStudy, source: Source, place: DetectorPlace, frame_id: str) -> Objects:
     return read_objects(study.folder(source, place.vertex, "predict") / f"{frame_id}.txt", scored=True)
+
+
+def _confident(study: CaseStudy, source: Source, place: DetectorPlace, frame_id: str) -> Objects:
+    """The first seed's detections at or above the detector's score of highest F1."""
+    objects = _detections(study, source, place, frame_id)
+    assert objects.score is not None
+    return objects[objects.score >= _found(study, source, place, study.seeds[0]).threshold]
 
 
 def example_frames(study: CaseStudy) -> list[Frame]:
@@ -169,6 +178,37 @@ def example_frames(study: CaseStudy) -> list[Frame]:
         return -classes, -int((shown & (objects.occlusion <= 1)).sum()), frame.frame_id
 
     return sorted(study.frames("val"), key=rank)[:_EXAMPLES]
+
+
+def scene_blocks(study: CaseStudy) -> list[Block]:
+    """The examples as scenes to turn: the clouds of all sources, labels, what each detector finds on each source."""
+    places = [place for place in study.places if not place.near_only and study.sources_there(place)]
+    if not places:
+        return []
+    # The whole cloud, where some detector takes it: it shows more than the sparse one.
+    whole = min(places, key=lambda place: study.cloud(place).sparse)
+    scenes = tuple(_scene(study, frame, places, whole) for frame in example_frames(study))
+    text = "Labels, and detections down to each detector's score of highest F1, in the clouds of each source of depth."
+    return [Scenes(scenes, text)]
+
+
+def _scene(study: CaseStudy, frame: Frame, places: Sequence[DetectorPlace], whole: DetectorPlace) -> Scene:
+    found: dict[str, dict[str, Objects]] = {}
+    for kind in dict.fromkeys(place.kind for place in places):
+        same = [place for place in places if place.kind == kind]
+        found[kind] = {
+            source: Objects.concatenate([_confident(study, source, place, frame.frame_id) for place in same])
+            for source in study.sources_there(same[0])
+        }
+    disparities: dict[str, NDArray[np.floating]] = {
+        source: read_disparity(disparity_path(study.folder(source, DISPARITY, "predict"), frame.frame_id))
+        for source in study.upstream_there
+        if source in study.sources_there(whole)
+    }
+    if frame.has_exact_disparity():
+        disparities["y"] = frame.disparity()
+    clouds = {source: _cloud(study, source, whole, frame.frame_id) for source in study.sources_there(whole)}
+    return Scene(frame.frame_id, frame.left_image(), frame.calibration, frame.objects(), clouds, disparities, found)
 
 
 def disparity_blocks(study: CaseStudy) -> list[Block]:

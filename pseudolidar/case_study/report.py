@@ -2,7 +2,14 @@
 
 from pseudolidar.case_study.diagnosis import diagnosis_blocks
 from pseudolidar.case_study.disparity import DISPARITY
-from pseudolidar.case_study.pictures import cloud_blocks, curve_blocks, depth_blocks, disparity_blocks, flip_blocks
+from pseudolidar.case_study.pictures import (
+    cloud_blocks,
+    curve_blocks,
+    depth_blocks,
+    disparity_blocks,
+    flip_blocks,
+    scene_blocks,
+)
 from pseudolidar.case_study.settings import UPDATE
 from pseudolidar.case_study.study import CaseStudy
 from pseudolidar.case_study.tables import (
@@ -37,6 +44,7 @@ def case_study_report(study: CaseStudy, configuration: str) -> Report:
         Section("Why: which term of the error grew", tuple(diagnosis_blocks(study))),
         Section("By depth", tuple(depth_blocks(study))),
         Section("Negative and positive flips", tuple(flip_blocks(study))),
+        Section("Scenes to turn", tuple(scene_blocks(study))),
         Section("Disparity maps", tuple(disparity_blocks(study))),
         Section("Clouds from above, with boxes", tuple(cloud_blocks(study))),
         Section("Precision and recall", tuple(curve_blocks(study))),

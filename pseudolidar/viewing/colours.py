@@ -49,10 +49,10 @@ _SOURCES = {
 _SPARE = ("third", "fourth", "fifth")
 
 
-def source_colours(names: Iterable[str]) -> dict[str, str]:
+def source_colours(names: Iterable[str], dark: bool = False) -> dict[str, str]:
     """ "#rrggbb" for each source of disparity or points: y grey, u orange, u' blue, others from the spare colours.
 
-    The first word of a name decides: "u (depth MAE)" is u.
+    The first word of a name decides: "u (depth MAE)" is u. `dark`: on a dark ground.
     """
     colours: dict[str, str] = {}
     spare = 0
@@ -61,7 +61,7 @@ def source_colours(names: Iterable[str]) -> dict[str, str]:
         if key is None:
             key = _SPARE[spare % len(_SPARE)]
             spare += 1
-        colours[name] = THEME[key][0]
+        colours[name] = THEME[key][int(dark)]
     return colours
 
 

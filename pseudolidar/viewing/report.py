@@ -18,6 +18,7 @@ from pseudolidar.tables import Table
 from pseudolidar.viewing.canvas import figure_to_svg
 from pseudolidar.viewing.colours import THEME
 from pseudolidar.viewing.embedded import image_url
+from pseudolidar.viewing.scene import Scenes, scene_data, scene_stills, script
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,8 +32,8 @@ class Picture:
     caption: str
 
 
-Block = str | Table | Picture
-"""A paragraph of plain text, a table or a picture."""
+Block = str | Table | Picture | Scenes
+"""A paragraph of plain text, a table, a picture or scenes to turn."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,10 @@ def _theme_css(dark: bool) -> Markup:
 
 
 def render_report(report: Report) -> str:
-    """A report as HTML: no scripts, no links to other places, nothing loaded; the same bytes for the same report."""
+    """A report as HTML: no links to other places, nothing loaded; the same bytes for the same report.
+
+    The one script is that of `Scenes`, where there are any; a browser that keeps the page's policy runs no other.
+    """
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -85,6 +89,12 @@ def render_report(report: Report) -> str:
     return environment.from_string(source).render(
         report=report,
         is_table=lambda block: isinstance(block, Table),
+        is_scenes=lambda block: isinstance(block, Scenes),
+        scene_stills=scene_stills,
+        scene_data=lambda scene: Markup(scene_data(scene)),
+        script=script()
+        if any(isinstance(block, Scenes) for section in report.sections for block in section.blocks)
+        else None,
         picture_element=lambda picture: _picture_element(picture, next(numbers)),
         light=_theme_css(dark=False),
         dark=_theme_css(dark=True),

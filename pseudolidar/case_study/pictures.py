@@ -199,6 +199,7 @@ def _scene(study: CaseStudy, frame: Frame, places: Sequence[DetectorPlace], whol
         found[kind] = {
             source: Objects.concatenate([_confident(study, source, place, frame.frame_id) for place in same])
             for source in study.sources_there(same[0])
+            if all(study.is_there(source, place.vertex) for place in same)
         }
     disparities: dict[str, NDArray[np.floating]] = {
         source: read_disparity(disparity_path(study.folder(source, DISPARITY, "predict"), frame.frame_id))

@@ -74,8 +74,8 @@ def main(
     elif output.suffix == ".rrd":
         write_recording(scenes, output)
     else:
-        block = Scenes(scenes, f"Frames of {data}.")
-        write_report(Report(f"Frames of {data.name or data}", "", (Section("Scenes", (block,)),)), output)
+        block = Scenes(scenes, "Points that the left camera sees, with the labels and what was found.")
+        write_report(Report(f"Frames of {data}", "", (Section("Scenes to turn", (block,)),)), output)
     print(f"written to {output}")
     if show and not webbrowser.open(output.resolve().as_uri()):
         raise InputError("show: found no program that opens it, expected a web browser")

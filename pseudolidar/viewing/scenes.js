@@ -44,7 +44,7 @@ varying vec2 place;
 void main() {
   if (length(gl_PointCoord - 0.5) > 0.5) discard;
   // Lighter than the photograph: dark roads would vanish in the ground of the view.
-  gl_FragColor = vec4(by_image ? 0.12 + 0.88 * texture2D(photo, place).rgb : colour, 1.0);
+  gl_FragColor = vec4(by_image ? 0.1 + 0.9 * pow(texture2D(photo, place).rgb, vec3(0.75)) : colour, 1.0);
 }`;
 // WebGL draws lines one pixel wide: these are rectangles, each of two triangles, cut where they pass the eye.
 const LINE_SHADER = `
@@ -370,11 +370,13 @@ function startView(figure) {
     stills.forEach((still, other) => (still.hidden = other !== place));
     refresh();
     if (!painter) return;
+    canvas.setAttribute("aria-busy", "true");
     const photo = stills[place].querySelector("img");
     await photo.decode();
     if (chosen.scene !== place) return;
     painter.load(scene(), photo);
-    redraw();
+    draw();
+    canvas.setAttribute("aria-busy", "false");
   };
 
   // What differs between two disparity models is to be seen first; the oracle's boxes are a press away.

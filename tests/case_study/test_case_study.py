@@ -181,6 +181,11 @@ def test_the_report_is_one_file_with_all_tables_and_pictures(finished: tuple[Pat
     )
     assert not re.search(r"""(src|href)=["']?(https?:)?//""", html)
     assert "steps: 5" in html, "the configuration"
+    scenes = [json.loads(text) for text in re.findall(r'<script type="application/json">(.*?)</script>', html)]
+    assert len(scenes) == 3
+    for scene in scenes:
+        assert set(scene["clouds"]) == {"u", "u'", "SGM", "y"}
+        assert {boxes["detector"] for boxes in scene["boxes"]} == {None, "P-RCNN", "F-PTNET"}
 
 
 def test_results_hold_every_number(finished: tuple[Path, str]) -> None:

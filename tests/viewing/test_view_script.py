@@ -1,6 +1,7 @@
 """scripts/view.py shows real frames as a picture, a page or a recording, and answers mistakes with one line."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -14,9 +15,11 @@ from pseudolidar.kitti import ObjectDataset, Objects, read_image, write_disparit
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "view.py"
 
 
-def _view(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def _view(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(SCRIPT), *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, check=False, env=os.environ | environment
+    )
 
 
 @pytest.fixture
@@ -56,6 +59,13 @@ def test_a_page_of_frames_with_named_folders(data: Path, tmp_path: Path) -> None
     assert [scene["name"] for scene in scenes] == ["000002", "000001"]
     assert list(scenes[0]["clouds"]) == ["cloud", "LiDAR"] and scenes[0]["clouds"]["cloud"]["all"] == 2
     assert [boxes["name"] for boxes in scenes[0]["boxes"]] == ["labels", "u", "new"]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a shell for a browser")
+def test_the_page_is_opened(data: Path, tmp_path: Path) -> None:
+    done = _view(tmp_path, f"data={data}", "frame=000002", "show=true", BROWSER="sh -c 'echo $0 > opened' %s")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "opened").read_text().strip() == (tmp_path / "view.html").as_uri()
 
 
 def test_a_recording_for_rerun(data: Path, tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ _DETECTOR = "results"
 def main(
     *,
     data: Path,
-    frame: str | int | Sequence[str | int],
+    frame: str | Sequence[str | int],
     results: Folders,
     min_score: float | None,
     clouds: Folders,
@@ -48,7 +48,7 @@ def main(
 ) -> None:
     """Draw the frames, say where the page, recording or picture is."""
     require_output_file(output, (*FIGURE_SUFFIXES, ".html", ".rrd"), "a figure, a page or a recording")
-    names = [str(name) for name in ([frame] if isinstance(frame, str | int) else frame)]
+    names = [frame] if isinstance(frame, str) else [str(name) for name in frame]
     is_figure = output.suffix in FIGURE_SUFFIXES
     given = {"frame": len(names), "results": len(_named(results, "")), "disparity": len(_named(disparity, ""))}
     for setting, count in given.items():

@@ -50,6 +50,8 @@ def test_every_frame_has_its_map_and_its_cloud(run: Run, data: Path) -> None:
         assert run("view", f"data={data}", f"frame={frame}", "disparity=maps", "output=v.png")[0] == 0
         assert Path("v.png").stat().st_size > 1000
         Path("v.png").unlink()
+    assert run("view", f"data={data}", f"frame=['{NAME}',0]", "disparity=maps")[0] == 0
+    assert Path("view.html").read_text().count('class="photo"') == 2
     assert "found no 7.txt among 2" in run("view", f"data={data}", "frame=7", "output=v.png")[1]
 
 

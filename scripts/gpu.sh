@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # All that a GPU has to show, in some twelve minutes: bash scripts/gpu.sh [OUTPUT]. Without a GPU the same in small.
-# Needs an environment with the package (README, "Install"); the kernels also need its extra `cuda`.
+# Needs an environment with the package (README.md); the kernels also need its extra `cuda`.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -20,7 +20,7 @@ if "$python" -c "import torch; raise SystemExit(not torch.cuda.is_available())";
     nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader | tee "$output/card.txt"
     part tests 140 "$python" -m pytest tests/gpu
     part kernels 120 "$python" scripts/benchmark.py gpu "parts=[point_sets,boxes,clouds,pointrcnn]"
-    # WEIGHTS: a trained PSMNet, of which errors in px mean something (published ones: README, "PSMNet as published").
+    # WEIGHTS: a trained PSMNet, of which errors in px mean something (published ones: scripts/README.md).
     part stereo 150 "$python" scripts/benchmark.py gpu "parts=[stereo]" ${WEIGHTS:+"weights=$WEIGHTS"}
     part training 200 "$python" scripts/benchmark.py training preset=full frames=60 stereo=psmnet \
         detector=pointrcnn device=cuda precision=bfloat16 "workers=[0,4,8,16]" steps=20

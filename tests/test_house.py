@@ -1,4 +1,4 @@
-"""The house: rooms from the ground floor up, as pseudolidar/README.md lists them; a room imports from those below it."""
+"""The house: rooms from the ground floor up, as pseudolidar/README.md lists them; none imports from one above it."""
 
 import ast
 from pathlib import Path

@@ -36,7 +36,7 @@ class Weights(Enum):
 
     PSMNET_TOWN = Provenance(
         what="PSMNet, slim: the disparity of a pair",
-        command="python scripts/train_stereo.py experiment=town_weights/psmnet",
+        command="pseudolidar train_stereo experiment=town_weights/psmnet",
         seed=0,
         scores={
             "town, 60 validation frames: disparity MAE, px": 1.42,
@@ -54,7 +54,7 @@ class Weights(Enum):
     )
     PSMNET_TOWN_DEPTH = Provenance(
         what="PSMNet, slim: psmnet_town, trained further on depth error",
-        command="python scripts/train_stereo.py experiment=town_weights/psmnet_depth",
+        command="pseudolidar train_stereo experiment=town_weights/psmnet_depth",
         seed=0,
         scores={
             "KITTI, 58 training frames with ground truth: D1, %": 4.64,
@@ -67,7 +67,7 @@ class Weights(Enum):
     )
     POINTRCNN_CAR_TOWN = Provenance(
         what="PointRCNN, slim: cars in clouds of LiDAR or stereo, sparse",
-        command="python scripts/train_detector.py experiment=town_weights/pointrcnn_car",
+        command="pseudolidar train_detector experiment=town_weights/pointrcnn_car",
         seed=0,
         scores={
             "town, 60 validation frames, psmnet_town's clouds: AP40 BEV 0.7, moderate, %": 39.3,
@@ -81,7 +81,7 @@ class Weights(Enum):
     )
     POINTRCNN_PEDESTRIAN_TOWN = Provenance(
         what="PointRCNN, slim: pedestrians",
-        command="python scripts/train_detector.py experiment=town_weights/pointrcnn_pedestrian",
+        command="pseudolidar train_detector experiment=town_weights/pointrcnn_pedestrian",
         seed=0,
         scores={"town, 60 validation frames, psmnet_town's clouds: AP40 BEV 0.5, moderate, %": 5.9},
         size=781_491,
@@ -89,7 +89,7 @@ class Weights(Enum):
     )
     FRUSTUM_CAR_TOWN = Provenance(
         what="Frustum PointNet v2, slim: cars in clouds of LiDAR or stereo, within 2D boxes",
-        command="python scripts/train_detector.py experiment=town_weights/frustum_car",
+        command="pseudolidar train_detector experiment=town_weights/frustum_car",
         seed=0,
         scores={
             "town, 60 validation frames, psmnet_town's clouds, the labels' 2D boxes: AP40 BEV 0.7, moderate, %": 51.7,
@@ -103,7 +103,7 @@ class Weights(Enum):
     )
     FRUSTUM_PEDESTRIAN_TOWN = Provenance(
         what="Frustum PointNet v2, slim: pedestrians",
-        command="python scripts/train_detector.py experiment=town_weights/frustum_pedestrian",
+        command="pseudolidar train_detector experiment=town_weights/frustum_pedestrian",
         seed=0,
         scores={
             "town, 60 validation frames, psmnet_town's clouds, the labels' 2D boxes: AP40 BEV 0.5, moderate, %": 30.7
@@ -113,7 +113,7 @@ class Weights(Enum):
     )
     BOXES2D_TOWN = Provenance(
         what="FCOS on a small ResNet-18: 2D boxes of cars, pedestrians and cyclists",
-        command="python scripts/train_detector2d.py experiment=town_weights/boxes2d",
+        command="pseudolidar train_detector2d experiment=town_weights/boxes2d",
         seed=0,
         scores={
             "town, 60 validation frames: AP40 2D of cars at 0.7, moderate, %": 79.1,

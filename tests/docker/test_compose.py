@@ -79,10 +79,10 @@ def test_owner_data_and_outputs_are_the_callers_to_choose() -> None:
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_a_command_is_one_of_the_scripts_with_settings_that_it_knows(name: str) -> None:
-    python, script, *settings = SERVICES[name]["command"]
-    assert python == "python" and (REPOSITORY / script).is_file()
+    program, command, *settings = SERVICES[name]["command"]
+    assert program == "pseudolidar" and (REPOSITORY / f"scripts/{command}.py").is_file()
     with initialize_config_dir(str(REPOSITORY / "configs"), version_base="1.3"):
-        config = compose(Path(script).stem, settings)
+        config = compose(command, settings)
     assert not OmegaConf.missing_keys(config)
     mounted = {volume["target"]: volume.get("read_only", False) for volume in SERVICES[name]["volumes"]}
     for setting in settings:

@@ -78,15 +78,15 @@ def test_an_interrupted_container_ends_at_once(image: DebianTree) -> None:
 
 
 def test_a_town_is_made_learned_from_and_predicted(image: DebianTree) -> None:
-    succeeds(image, "python scripts/make_town.py output=/outputs/town preset=mini train=4 val=2 workers=1")
+    succeeds(image, "pseudolidar make_town output=/outputs/town preset=mini train=4 val=2 workers=1")
     data = "data=/outputs/town"
-    succeeds(image, f"python scripts/train_stereo.py {data} output=/outputs/u.pt training.steps=3")
+    succeeds(image, f"pseudolidar train_stereo {data} output=/outputs/u.pt training.steps=3")
     succeeds(
-        image, f"python scripts/predict_disparity.py model=/outputs/u.pt {data} split=val output=/outputs/disparity"
+        image, f"pseudolidar predict_disparity model=/outputs/u.pt {data} split=val output=/outputs/disparity"
     )
     calib = "calib=/outputs/town/training/calib"
-    succeeds(image, f"python scripts/make_clouds.py disparity=/outputs/disparity {calib} output=/outputs/clouds")
-    printed = succeeds(image, f"python scripts/evaluate_disparity.py disparity=/outputs/disparity {data} split=val")
+    succeeds(image, f"pseudolidar make_clouds disparity=/outputs/disparity {calib} output=/outputs/clouds")
+    printed = succeeds(image, f"pseudolidar evaluate_disparity disparity=/outputs/disparity {data} split=val")
     assert "0-20" in printed
-    succeeds(image, f"python scripts/view.py {data} frame=000000 output=/outputs/frame.png")
+    succeeds(image, f"pseudolidar view {data} frame=000000 output=/outputs/frame.png")
     assert (image.root / "outputs/frame.png").stat().st_size > 10_000

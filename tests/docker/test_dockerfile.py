@@ -64,7 +64,8 @@ def test_an_image_is_an_ordinary_user_with_an_init_and_a_health_command(target: 
     health = last["HEALTHCHECK"].value.removeprefix("CMD ")
     assert health == f'["python", "docker/check.py", "{target}"]'
     assert "docker/check.py" in context
-    assert last["CMD"].words()[1] in context
+    program, command, *_ = last["CMD"].words()
+    assert program == "pseudolidar" and f"pseudolidar/commands/{command}.py" in context
 
 
 @pytest.mark.parametrize("target", IMAGES)

@@ -62,7 +62,9 @@ def commands() -> list[Command]:
     """All commands of all READMEs, each once."""
     lines = [line for block in blocks("bash") for line in block.text.replace("\\\n", " ").splitlines()]
     for readme in READMES:
-        lines += re.findall(r"`([^`\n]+)`", _BLOCK.sub("", readme.read_text()))
+        # In the text a name alone is only spoken of.
+        quoted = re.findall(r"`([^`\n]+)`", _BLOCK.sub("", readme.read_text()))
+        lines += [line for line in quoted if len(line.split()) > 2]
     # A word such as NAME stands for something else: nothing to run.
     return list(dict.fromkeys(each for line in lines if "NAME" not in line.split() for each in _commands_in(line)))
 

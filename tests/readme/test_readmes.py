@@ -58,7 +58,7 @@ def why_not(command: Command) -> str | None:
     words = " ".join(command.arguments)
     for pattern, reason in (
         (r"device=cuda", "a GPU"), (r"pairs=kitti_2015|disp_occ_0", "data that is not here"),
-        (r"-m\b", "several runs"), (r"--help|--cfg|-sc", "Hydra answers it"),
+        (r"\.rrd", "the extra rerun"), (r"-m\b", "several runs"), (r"--help|--cfg|-sc", "Hydra answers it"),
     ):  # fmt: skip
         if re.search(pattern, words):
             return reason
@@ -74,11 +74,13 @@ def here(argument: str) -> str:
     name, equals, value = argument.partition("=")
     own = {
         "data": "town", "results": "results", "a": "results", "b": "results", "labels": "town/training/label_2",
-        "frame": "000003", "models": "outputs/demo/models/u", "left": "town/training/image_2/000000.png",
+        "models": "outputs/demo/models/u", "left": "town/training/image_2/000000.png",
         "right": "town/training/image_3/000000.png", "calib": "town/training/calib/000000.txt",
     }  # fmt: skip
-    if name in own and value in ("DIR", "FILE", "000012", "left.png", "right.png", "calib.txt"):
+    if name in own and value in ("DIR", "FILE", "left.png", "right.png", "calib.txt"):
         value = own[name]
+    elif name in ("results", "frame"):
+        value = value.replace("DIR", "results").replace("000012", "000003").replace("000047", "000004")
     elif value in ("/data/my_maps", "/path/to/it"):
         value = {"/data/my_maps": "maps", "/path/to/it": "."}[value]
     return f"{name}{equals}{value.replace('/data/kitti', 'town')}"

@@ -81,9 +81,7 @@ def test_a_town_is_made_learned_from_and_predicted(image: DebianTree) -> None:
     succeeds(image, "pseudolidar make_town output=/outputs/town preset=mini train=4 val=2 workers=1")
     data = "data=/outputs/town"
     succeeds(image, f"pseudolidar train_stereo {data} output=/outputs/u.pt training.steps=3")
-    succeeds(
-        image, f"pseudolidar predict_disparity model=/outputs/u.pt {data} split=val output=/outputs/disparity"
-    )
+    succeeds(image, f"pseudolidar predict_disparity model=/outputs/u.pt {data} split=val output=/outputs/disparity")
     calib = "calib=/outputs/town/training/calib"
     succeeds(image, f"pseudolidar make_clouds disparity=/outputs/disparity {calib} output=/outputs/clouds")
     printed = succeeds(image, f"pseudolidar evaluate_disparity disparity=/outputs/disparity {data} split=val")

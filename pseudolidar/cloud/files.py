@@ -44,7 +44,7 @@ def write_cloud(path: str | Path, points: NDArray[np.float32]) -> None:
     Raises:
         FormatError: another suffix.
         InputError: no points for .ply and .pcd, in which Open3D writes no empty cloud.
-        FileError: the file can't be written, or Open3D doesn't load.
+        FileError: the file can't be written, or Open3D is not installed or doesn't load.
     """
     path = Path(path)
     suffixes = [f".{name}" for name in CLOUD_FORMATS]
@@ -67,6 +67,8 @@ def write_cloud(path: str | Path, points: NDArray[np.float32]) -> None:
     # Imported only here: it takes seconds, and needs libraries of the system that a server may lack.
     try:
         open3d: Any = importlib.import_module("open3d")
+    except ModuleNotFoundError as error:
+        raise FileError(f"{path}: Open3D writes it: pip install 'pseudolidar[open3d]'") from error
     except (ImportError, OSError) as error:
         raise FileError(f"{path}: Open3D, which writes it, does not load: {error}") from error
     cloud = open3d.t.geometry.PointCloud(open3d.core.Tensor(np.ascontiguousarray(points[:, :3])))

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from pseudolidar.cloud import LIDAR_GRID, disparity_to_points, write_cloud, write_clouds, write_lidar_clouds
-from pseudolidar.files import FormatError
+from pseudolidar.files import FileError, FormatError
 from pseudolidar.kitti import CANONICAL_VELO_TO_CAM, Calibration, read_points, write_disparity, write_points
 
 ROOT = Path(__file__).parents[2]
@@ -178,6 +178,12 @@ def read_cloud(path: Path) -> NDArray[np.float32]:
 def open3d_loads() -> bool:
     # In a process of its own: this one must not pay for it.
     return subprocess.run([sys.executable, "-c", "import open3d"], capture_output=True, check=False).returncode == 0
+
+
+def test_without_open3d_the_error_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "open3d", None)
+    with pytest.raises(FileError, match=r"pip install 'pseudolidar\[open3d\]'"):
+        write_cloud(tmp_path / "cloud.ply", np.ones((1, 4), np.float32))
 
 
 @pytest.mark.parametrize("suffix", ["bin", "npy", "npz", "ply", "pcd"])

@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 REPOSITORY = Path(__file__).parents[1]
-# Extras asked for alone by `study ray=...`, `logger=wandb`, `view output=NAME.rrd` and `make_clouds format=ply`; Triton, which comes with
+# Extras asked for alone by `study ray=...`, `logger=wandb` and `view output=NAME.rrd`; Triton, which comes with
 # PyTorch for GPUs, on one.
 OPTIONAL = {"ray", "rerun", "triton", "wandb"}
 

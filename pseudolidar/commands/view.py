@@ -1,4 +1,4 @@
-"""Frames to look at: a page with scenes to turn, a Rerun recording, or a picture.
+"""Frames as a page of scenes to turn, a Rerun recording, or a picture.
 
 pseudolidar view data=DIR frame=000012 [results=DIR] [clouds=DIR] [disparity=PATH]
 """

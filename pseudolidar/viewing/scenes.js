@@ -1,4 +1,4 @@
-// Turns the scenes of a page (scenes.html.jinja): one WebGL view a figure, for one of its frames at a time.
+// Turns the scenes of a page (report.html.jinja): one WebGL view a figure, for one of its frames at a time.
 // Everything is in the rectified camera frame of KITTI: x right, y down, z ahead, metres.
 "use strict";
 

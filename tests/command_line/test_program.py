@@ -126,9 +126,10 @@ def test_a_wheel_carries_all_that_runs(tmp_path: Path) -> None:
         return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
     ours = {name for name in files(tmp_path / "pseudolidar") if not name.startswith("benchmarks/")}
-    ours = {name for name in ours if Path(name).suffix in (".py", ".jinja", ".pt", ".typed")}
+    ours = {name for name in ours if Path(name).suffix in (".py", ".jinja", ".js", ".pt", ".typed")}
     assert ours >= {f"weights/{weights.name.lower()}.pt" for weights in Weights} | {"py.typed"}
-    assert files(site / "pseudolidar") == ours | {f"configs/{name}" for name in files(CONFIGS)}
+    settings = {f"configs/{name}" for name in files(CONFIGS) - {"README.md"}}
+    assert files(site / "pseudolidar") == ours | settings
     (entry_points,) = site.glob("*.dist-info/entry_points.txt")
     assert entry_points.read_text() == "[console_scripts]\npseudolidar = pseudolidar.__main__:main\n"
 

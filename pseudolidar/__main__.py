@@ -1,18 +1,15 @@
 """The command `pseudolidar`, also `python -m pseudolidar`: every command of `pseudolidar.commands` by its name."""
 
-import ast
 import os
 import shutil
 import sys
 import textwrap
-from pathlib import Path
 
 import pseudolidar
-from pseudolidar.command_line import clear_errors, run_command
+from pseudolidar.command_line import COMMANDS, CONFIGS, clear_errors, describe, run_command
 from pseudolidar.command_line.settings import suggestion
 from pseudolidar.files import InputError
 
-_FOLDER = Path(__file__).parent / "commands"
 _USAGE = {
     "pseudolidar COMMAND SETTING=VALUE ...": "run a command; its outputs go below the folder where you are",
     "pseudolidar COMMAND --help": "its settings and their values",
@@ -39,13 +36,9 @@ def main() -> None:
 
 
 def _commands() -> dict[str, str]:
-    """Every command with the first line of its docstring, without importing it, which may take seconds."""
-    modules = {path.stem: ast.parse(path.read_text()) for path in sorted(_FOLDER.glob("*.py"))}
-    return {
-        name: (ast.get_docstring(module) or "").partition("\n")[0]
-        for name, module in modules.items()
-        if any(isinstance(part, ast.FunctionDef) and part.name == "main" for part in module.body)
-    }
+    """Every command with the first line of its docstring."""
+    names = sorted(path.stem for path in CONFIGS.glob("*.yaml"))
+    return {name: describe(COMMANDS / f"{name}.py").partition("\n")[0] for name in names}
 
 
 def _overview(commands: dict[str, str], width: int) -> str:

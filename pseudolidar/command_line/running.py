@@ -17,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 import pseudolidar
+from pseudolidar.command_line.help import command_help
 from pseudolidar.command_line.overrides import as_typed, explained
 from pseudolidar.command_line.process import clear_errors, prepare_process
 from pseudolidar.command_line.settings import TARGET, arguments_of, conform, type_hints
@@ -25,6 +26,9 @@ from pseudolidar.files import InputError
 _PACKAGE = Path(pseudolidar.__file__).parent
 CONFIGS = next(place for place in (_PACKAGE / "configs", _PACKAGE.parent / "configs") if place.is_dir())
 """The folder of configurations: the package's own where it is installed, else beside it, in the checkout."""
+
+COMMANDS = _PACKAGE / "commands"
+"""The folder of the commands' modules."""
 
 _CONFIGURATION = "configuration"
 
@@ -45,8 +49,11 @@ def run_command(name: str, arguments: Sequence[str] | None = None) -> None:
     Raises:
         SystemExit: after a mistake: see `clear_errors`.
     """
-    prepare_process()
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if {"-h", "--help"} & set(given):
+        print(command_help(COMMANDS / f"{name}.py", CONFIGS))
+        return
+    prepare_process()
     with clear_errors():
         # Hydra would print errors itself, in many lines, and end the process.
         os.environ["HYDRA_FULL_ERROR"] = "1"

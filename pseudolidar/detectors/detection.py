@@ -9,7 +9,15 @@ from pathlib import Path
 import torch
 
 from pseudolidar.detectors.boxes2d import Boxes2d
-from pseudolidar.detectors.detector import Detector, InitialWeights, Scene, counted, frame_seed, read_scene
+from pseudolidar.detectors.detector import (
+    Detector,
+    InitialWeights,
+    Scene,
+    counted,
+    frame_seed,
+    read_scene,
+    require_boxes,
+)
 from pseudolidar.detectors.frustum_pointnet import FrustumDetector, FrustumTraining, train_frustum_pointnet
 from pseudolidar.detectors.pointrcnn import PointRCNNDetector, PointRCNNTraining, train_pointrcnn
 from pseudolidar.files import FormatError, InputError, overlapped, require_file
@@ -111,8 +119,7 @@ def detect(
         FormatError: a missing or broken cloud or calibration; missing clouds are found before any work.
         InputError: no boxes for a detector that starts from them.
     """
-    if boxes is None and detector.starts_from_boxes2d:
-        raise InputError("boxes: found None, expected 2D boxes by frame: this detector starts from them")
+    require_boxes(detector, boxes)
     output = Path(output_dir)
     frames = [frame for frame in dataset if not (output / f"{frame.frame_id}.txt").is_file()]
     clouds = {frame.frame_id: Path(clouds_dir) / f"{frame.frame_id}.bin" for frame in frames}

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from pseudolidar.cloud import clouds_digest
+from pseudolidar.cloud import clouds_digest, sparsify_points
 from pseudolidar.detectors.boxes2d.boxes import Boxes2d
 from pseudolidar.files import FormatError, InputError
 from pseudolidar.kitti import Calibration, Frame, Objects, read_points
@@ -50,6 +50,23 @@ class Detector(ABC):
             image_size: (height, width) of the left image, px.
             boxes: 2D boxes of any class; detectors that need none ignore them.
         """
+
+    def detect(self, frame: Frame, points_velo: NDArray[np.float32], boxes: Boxes2d | None = None) -> Objects:
+        """The objects of a data set's frame in the cloud of its disparity map, as it comes from `disparity_to_points`.
+
+        Raises:
+            InputError: no 2D boxes for a detector that starts from them.
+        """
+        require_boxes(self, boxes)
+        cloud = sparsify_points(points_velo) if self.wants_sparse_cloud else points_velo
+        boxes = Boxes2d.empty() if boxes is None else boxes
+        return self.objects(cloud, frame.calibration, frame.image_size(), boxes, frame_seed(frame.frame_id))[0]
+
+
+def require_boxes(detector: Detector, boxes: object | None) -> None:
+    """InputError where there are no 2D boxes for a detector that starts from them."""
+    if boxes is None and detector.starts_from_boxes2d:
+        raise InputError("boxes: found None, expected 2D boxes: this detector starts from them")
 
 
 class Scene(NamedTuple):

@@ -9,7 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pseudolidar.files import FormatError, read_npz, replacing, track
-from pseudolidar.kitti import DISPARITY_SUFFIXES, Calibration, ObjectDataset, Objects, disparity_path, read_disparity
+from pseudolidar.kitti import (
+    DISPARITY_SUFFIXES,
+    Calibration,
+    Frame,
+    ObjectDataset,
+    Objects,
+    disparity_path,
+    read_disparity,
+)
 from pseudolidar.ops import points_in_box
 from pseudolidar.stereo.pairs import StereoPairs
 from pseudolidar.stereo.targets import target_disparity
@@ -153,6 +161,15 @@ def disparity_metrics(
     return StereoMetrics.of_frames(frames)
 
 
+def frame_metrics(predicted: NDArray[np.floating], frame: Frame) -> StereoMetrics:
+    """Compare a map, (H, W) px, with a frame's exact disparity or LiDAR; with labels, on cars and pedestrians too.
+
+    ValueError for a map of another size than the frame's, FormatError for a missing or broken file of the frame.
+    """
+    truth, constant, regions = _truth(frame, None)
+    return map_metrics(predicted, truth, constant, frame.frame_id, regions)
+
+
 def map_metrics(
     predicted: NDArray[np.floating],
     truth: NDArray[np.floating],
@@ -247,12 +264,7 @@ def _truths(
     """The true disparity, camera constant and, if there are labels, regions of every frame."""
     if isinstance(data, ObjectDataset):
         for frame in data:
-            calibration = frame.calibration
-            other = None if truth_dir is None else _true_map(truth_dir, frame.frame_id)
-            truth = target_disparity(frame, calibration) if other is None else read_disparity(other)
-            labelled = frame.path("label_2").is_file()
-            regions = _regions(frame.objects(), calibration, truth) if labelled else None
-            yield truth, calibration.camera_constant_px_m, regions
+            yield _truth(frame, truth_dir)
         return
     for index in range(len(data.names)):
         pair = data.read(index)
@@ -260,6 +272,15 @@ def _truths(
             expected = "a calibration: depth is focal length x baseline / disparity"
             raise FormatError(pair.source, "camera constant", "no record of it", expected)
         yield pair.disparity, pair.camera_constant_px_m, None
+
+
+def _truth(frame: Frame, truth_dir: Path | None) -> tuple[NDArray[np.float32], float, NDArray[np.bool_] | None]:
+    calibration = frame.calibration
+    other = None if truth_dir is None else _true_map(truth_dir, frame.frame_id)
+    truth = target_disparity(frame, calibration) if other is None else read_disparity(other)
+    labelled = frame.path("label_2").is_file()
+    regions = _regions(frame.objects(), calibration, truth) if labelled else None
+    return truth, calibration.camera_constant_px_m, regions
 
 
 def _regions(objects: Objects, calibration: Calibration, truth: NDArray[np.floating]) -> NDArray[np.bool_]:

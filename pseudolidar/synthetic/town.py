@@ -51,7 +51,7 @@ def write_frame(root: Path, preset: TownPreset, seed: int, index: int) -> None:
 
 
 def write_town(
-    root: Path, preset: TownPreset, splits: dict[str, int], seed: int, workers: int = 2, overwrite: bool = False
+    root: str | Path, preset: TownPreset, splits: dict[str, int], seed: int, workers: int = 2, overwrite: bool = False
 ) -> None:
     """Write a town of sum(splits) frames under root; frames that are there already are left alone.
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from pseudolidar.files import require_output_file, require_suffix, write_file
 from pseudolidar.statistics import Estimate
 from pseudolidar.viewing.colours import INK, MUTED, PAPER, RULE, THEME
-from pseudolidar.viewing.embedded import WEBP, png_url_to_webp
+from pseudolidar.viewing.embedded import png_url_to_webp
 
 PAGE_WIDTH_IN = 10.0
 """Width of the wide figures, inches; a report's column shows it at about 100 px an inch."""
@@ -175,12 +175,9 @@ def require_figure_path(path: str | Path) -> None:
 def save_figure(figure: Figure, path: str | Path) -> None:
     """Write a figure, whole or not at all; the suffix is one of `FIGURE_SUFFIXES`, otherwise FormatError."""
     suffix = require_suffix(path, FIGURE_SUFFIXES, "a figure")
-    encoding = WEBP if suffix == ".webp" else None
     buffer = io.BytesIO()
     with drawing_style():
-        figure.savefig(
-            buffer, format=suffix[1:], dpi=SCREEN_DPI, bbox_inches="tight", pad_inches=0.12, pil_kwargs=encoding
-        )
+        figure.savefig(buffer, format=suffix[1:], dpi=SCREEN_DPI, bbox_inches="tight", pad_inches=0.12)
     write_file(path, buffer.getvalue())
 
 

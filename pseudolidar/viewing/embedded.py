@@ -1,24 +1,22 @@
-"""Small images: WebP, and as data URLs inside HTML and SVG."""
+"""Images inside HTML and SVG, small: WebP as data URLs."""
 
 import base64
 import io
-from typing import Any
 
 from PIL import Image
 
 _DRAWN_COLOURS = 1024
-WEBP: dict[str, Any] = {"quality": 88, "use_sharp_yuv": True}
-"""How Pillow encodes photographs and smooth maps: with a loss that is not seen at twice the original's size."""
+_QUALITY = 88
 
 
 def image_url(image: Image.Image) -> str:
     """An image as a `data:` URL: drawings, of few colours, as they are; photographs and smooth maps with a loss.
 
-    The bytes are a tenth of a PNG's.
+    The loss is one that is not seen beside the original at twice its size; the bytes are a tenth of a PNG's.
     """
     is_drawn = image.getcolors(_DRAWN_COLOURS) is not None
     buffer = io.BytesIO()
-    image.save(buffer, "WEBP", lossless=is_drawn, **WEBP)
+    image.save(buffer, "WEBP", lossless=is_drawn, quality=_QUALITY, use_sharp_yuv=True)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 

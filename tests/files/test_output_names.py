@@ -27,13 +27,14 @@ WRITERS: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
     "disparity": (lambda path: write_disparity(path, MAP), (".npy", ".png", ".pfm")),
     "image": (lambda path: write_image(path, PICTURE), (".png", ".jpg", ".jpeg")),
     "cloud": (lambda path: write_cloud(path, POINTS), (".bin", ".npy", ".npz")),
-    "figure": (lambda path: save_figure(figure(), path), (".png", ".svg", ".pdf")),
+    "figure": (lambda path: save_figure(figure(), path), (".png", ".webp", ".svg", ".pdf")),
     "boxes": (lambda path: write_detections_file(path, {}), (".txt",)),
     "report": (lambda path: write_report(Report("a", "b", ()), path), (".html",)),
 }
 BEGINNINGS = {
     ".npy": b"\x93NUMPY", ".png": b"\x89PNG", ".pfm": b"Pf\n", ".jpg": b"\xff\xd8", ".jpeg": b"\xff\xd8", ".npz": b"PK",
-    ".svg": b"<?xml", ".pdf": b"%PDF", ".html": b"<!doctype html>", ".bin": POINTS.tobytes()[:8], ".txt": b"",
+    ".webp": b"RIFF", ".svg": b"<?xml", ".pdf": b"%PDF", ".html": b"<!doctype html>", ".bin": POINTS.tobytes()[:8],
+    ".txt": b"",
 }  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from pseudolidar.stereo import PSMNet
 from tests.command_line.conftest import RunHere, run_here
 from tests.command_line.test_found_again import BOXES2D, FRUSTUM, POINTRCNN, STEREO
 from tests.readme.commands import READMES, REPOSITORY, Command, blocks, commands
+from tests.readme.walkthrough import WALKTHROUGH
 
 __all__ = ["run_here"]
 
@@ -199,7 +200,7 @@ def test_the_shell_understands_every_block(text: str) -> None:
         assert (REPOSITORY / script).is_file(), script
 
 
-PAGES = [*READMES, REPOSITORY / "CHANGELOG.md", REPOSITORY / ".github/CONTRIBUTING.md"]
+PAGES = [*READMES, WALKTHROUGH, REPOSITORY / "CHANGELOG.md", REPOSITORY / ".github/CONTRIBUTING.md"]
 
 
 @pytest.mark.parametrize("readme", PAGES, ids=lambda path: str(path.relative_to(REPOSITORY)))

@@ -16,7 +16,7 @@ from pseudolidar.detectors.frustum_pointnet.box_coder import MEAN_SIZES_M
 from pseudolidar.detectors.frustum_pointnet.inference import FrustumDetector, decode
 from pseudolidar.detectors.frustum_pointnet.model import FrustumOutput
 from pseudolidar.evaluation import bev_iou
-from pseudolidar.files import FormatError
+from pseudolidar.files import FormatError, InputError
 from pseudolidar.kitti import ObjectDataset, read_objects, read_points, write_objects
 from pseudolidar.kitti import Objects as Labels
 from pseudolidar.training import TrainingRun, load_checkpoint, save_checkpoint
@@ -155,6 +155,21 @@ def test_an_empty_cloud_gives_an_empty_result(trained: Path) -> None:
 def test_boxes_are_asked_for(street: ObjectDataset, clouds: Path, trained: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="boxes: found None"):
         detect(load_detector(trained), street, clouds, tmp_path / "results")
+    points = read_points(clouds / f"{street.frame_ids[0]}.bin")
+    with pytest.raises(InputError, match="boxes: found None"):
+        load_detector(trained).detect(street[0], points)
+
+
+def test_a_frame_has_the_same_objects_as_in_a_folder(
+    street: ObjectDataset, clouds: Path, trained: Path, tmp_path: Path
+) -> None:
+    detector, frame = load_detector(trained), street[0]
+    boxes = ground_truth_boxes(street, ["Car"])
+    detect(detector, street.only([frame.frame_id]), clouds, tmp_path, boxes)
+    found = detector.detect(frame, read_points(clouds / f"{frame.frame_id}.bin"), boxes[frame.frame_id])
+    expected = read_objects(tmp_path / f"{frame.frame_id}.txt", scored=True)
+    assert len(found) > 0
+    np.testing.assert_allclose(found.box3d, expected.box3d, atol=1e-3)
 
 
 def test_a_missing_cloud_is_found_before_any_work(

@@ -26,5 +26,5 @@ def test_it_runs_in_small_and_prints_what_it_says(tmp_path: Path, monkeypatch: p
 
 def test_it_is_short_and_its_pictures_small() -> None:
     lines = [line for piece in PIECE.finditer(TEXT) for line in piece["code"].splitlines()]
-    assert len([line for line in lines if line and not line.startswith("from ")]) <= 32
+    assert len([line for line in lines if line and not line.startswith("from ")]) <= 35
     assert sum((PICTURES / name).stat().st_size for name in SHOWN) < 600_000

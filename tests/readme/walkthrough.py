@@ -12,6 +12,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
+from pseudolidar.command_line import prepare_process
 from tests.readme.commands import REPOSITORY
 
 WALKTHROUGH = REPOSITORY / "pseudolidar/case_study/WALKTHROUGH.md"
@@ -37,6 +38,7 @@ def run_anew(text: str) -> str:
 
 def main() -> None:
     """Run the page in an empty folder; keep its text and pictures."""
+    prepare_process()
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         text = run_anew(WALKTHROUGH.read_text())

@@ -8,7 +8,15 @@ import pytest
 
 from pseudolidar.files import FormatError
 from pseudolidar.kitti import Calibration, ObjectDataset, Objects, box3d_corners, write_disparity
-from pseudolidar.stereo import RANGES_M, REGIONS, disparity_metrics, map_metrics, mean_disparity_of
+from pseudolidar.stereo import (
+    RANGES_M,
+    REGIONS,
+    StereoMetrics,
+    disparity_metrics,
+    frame_metrics,
+    map_metrics,
+    mean_disparity_of,
+)
 from pseudolidar.stereo.metrics import FARTHEST_PREDICTION_M, object_pixels, range_name
 
 
@@ -107,6 +115,13 @@ def test_frames_without_labels_have_all_pixels_and_no_others(scene: ObjectDatase
     bare = disparity_metrics(tmp_path / "predicted", scene)
     np.testing.assert_array_equal(bare.disparity_error[:, 0], labelled.disparity_error[:, 0])
     assert labelled.pixels[:, 1:].any() and not bare.pixels[:, 1:].any()
+
+
+def test_maps_in_memory_are_measured_like_those_of_a_folder(scene: ObjectDataset, tmp_path: Path) -> None:
+    write_predictions(scene, tmp_path / "predicted")
+    maps = [np.load(tmp_path / "predicted" / f"{name}.npy") for name in scene.frame_ids]
+    found = StereoMetrics.of_frames([frame_metrics(each, frame) for each, frame in zip(maps, scene, strict=True)])
+    assert found.to_dict() == disparity_metrics(tmp_path / "predicted", scene).to_dict()
 
 
 def test_maps_of_two_sizes_are_refused() -> None:

@@ -35,6 +35,8 @@ SMALL: dict[str, tuple[str, ...]] = {
     "train_detector": ("plot=false",),
     "train_detector2d": (*BOXES2D, "plot=false"),
     "detect_boxes2d": ("workers=1",),
+    "export_coco": (),
+    "import_coco": (),
     "detect_objects": ("workers=1",),
     "detect": (),
     "evaluate": ("missing_results=empty",),

@@ -16,6 +16,7 @@ from pseudolidar.detectors.boxes2d.boxes import (
     read_result_boxes,
     write_detections_file,
 )
+from pseudolidar.detectors.boxes2d.coco import read_coco_results, write_coco_annotations, write_coco_results
 
 if TYPE_CHECKING:
     from pseudolidar.detectors.boxes2d.detector2d import Detector2d, detect_boxes2d
@@ -34,9 +35,12 @@ __all__ = [
     "jitter_reach",
     "jittered_box",
     "read_boxes",
+    "read_coco_results",
     "read_detections_file",
     "read_result_boxes",
     "train_detector2d",
+    "write_coco_annotations",
+    "write_coco_results",
     "write_detections_file",
 ]
 

@@ -11,6 +11,7 @@ from pseudolidar.kitti.arrays import (
     write_points,
 )
 from pseudolidar.kitti.calibration import CANONICAL_VELO_TO_CAM, Calibration
+from pseudolidar.kitti.export import export_dataset
 from pseudolidar.kitti.frames import Frame, ObjectDataset, find_frame, read_split
 from pseudolidar.kitti.images import image_names, image_path, read_image, read_image_size, write_image
 from pseudolidar.kitti.objects import CLASSES, Objects, box3d_corners, read_objects, write_objects
@@ -28,6 +29,7 @@ __all__ = [
     "RawFrame",
     "box3d_corners",
     "disparity_path",
+    "export_dataset",
     "find_frame",
     "image_names",
     "image_path",

@@ -26,6 +26,7 @@ WORKING = {
     "evaluate": ARRAYS,
     "evaluate_disparity": NETWORKS | {"networkx"},
     "export_coco": NETWORKS,
+    "export_kitti": ARRAYS,
     "illustrations": {"torch", "cv2", "scipy.optimize", "matplotlib", "networkx", "shapely"},
     "import_coco": NETWORKS,
     "joint_training": NETWORKS | {"scipy.stats", "scipy.optimize", "matplotlib", "networkx", "sklearn"},

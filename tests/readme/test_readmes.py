@@ -35,6 +35,7 @@ SMALL: dict[str, tuple[str, ...]] = {
     "train_detector": ("plot=false",),
     "train_detector2d": (*BOXES2D, "plot=false"),
     "detect_boxes2d": ("workers=1",),
+    "export_kitti": (),
     "export_coco": (),
     "import_coco": (),
     "detect_objects": ("workers=1",),

@@ -1,5 +1,6 @@
 """One command from its arguments to its end: compose the configuration, make and check the settings, call `main`."""
 
+import gc
 import importlib
 import os
 import re
@@ -109,8 +110,16 @@ def _call(name: str, config: DictConfig) -> None:
     main(**call, **extra)
 
 
+@cache
 def _main(name: str) -> Callable[..., None]:
-    function: Callable[..., None] = importlib.import_module(f"pseudolidar.commands.{name}").main
+    # What is imported is no garbage: to look for some among it, then and at the end, takes a third of the time. Once:
+    # what the first of several runs leaves behind is to be freed.
+    gc.disable()
+    try:
+        function: Callable[..., None] = importlib.import_module(f"pseudolidar.commands.{name}").main
+    finally:
+        gc.freeze()
+        gc.enable()
     return function
 
 

@@ -1,4 +1,4 @@
-"""A data set with point clouds in the place of LiDAR sweeps, for OpenPCDet and mmdetection3d.
+"""A data set with clouds as LiDAR sweeps, for OpenPCDet and mmdetection3d.
 
 pseudolidar export_kitti data=DIR clouds=DIR output=DIR
 """

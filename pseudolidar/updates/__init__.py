@@ -3,6 +3,7 @@
 After Träuble et al., "Backward-Compatible Prediction Updates" (NeurIPS 2021).
 """
 
+from pseudolidar.updates.evidence import Calibration, Classifier, ConditionalConfusion, Discounted
 from pseudolidar.updates.layout import StepRecord
 from pseudolidar.updates.measures import ConfusionMatrix, accuracy, flips
 from pseudolidar.updates.redo_log import UpdateStep
@@ -20,8 +21,12 @@ from pseudolidar.updates.selection import Selection
 from pseudolidar.updates.store import PredictionStore
 
 __all__ = [
+    "Calibration",
+    "Classifier",
+    "ConditionalConfusion",
     "ConfusionMatrix",
     "CostRatio",
+    "Discounted",
     "MajorityVote",
     "MaxBelief",
     "MaxBeliefMinEntropy",

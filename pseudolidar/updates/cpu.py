@@ -22,7 +22,8 @@ class Columns(NamedTuple):
     """The arrays of n items: of all N in a store, of the B evaluated ones in a step.
 
     `posterior` (n, K); `entropy` (n,), nats; the stored `labels` (n,), -1 for none yet; `evaluations` (n,), how often
-    the item was evaluated; `votes` (N, K), or (B,) for the predicted label alone, of length 0 where none are kept.
+    the item was evaluated; `votes` (N, K), or (B,) for the predicted label alone, and `last` (n,), the number of the
+    last evaluation's step times K plus its label, -1 for none: of length 0 where not kept.
     """
 
     posterior: NDArray[np.float32]
@@ -30,6 +31,7 @@ class Columns(NamedTuple):
     labels: Int16
     evaluations: UInt16
     votes: UInt16
+    last: NDArray[np.int32]
 
 
 @cpu_kernel
@@ -49,6 +51,8 @@ def new_rows(
     items: Int64,
     predicted: Int16,
     likelihood: NDArray[np.float64],
+    row: Int64,
+    weight: NDArray[np.float64],
     rule: int,
     ratio: float,
     stored: Columns,
@@ -59,24 +63,27 @@ def new_rows(
 ) -> int:
     """Fill `new` for the evaluated items (B,) from what is stored of all items, and `before` with their old labels.
 
-    Returns the index of this chunk's first item whose predicted label is impossible, or -1. `likelihood` is the
-    confusion matrix (K, K), `rule` one of the numbers above, `ratio` that of COST_RATIO.
+    Returns the index of this chunk's first item whose evidence is impossible, or -1. The evidence of an item is its
+    `row` (B,) of `likelihood` (R, K), times the earlier belief to the power of its `weight` (B,). `rule` is one of the
+    numbers above, `ratio` that of COST_RATIO.
     """
     classes = stored.posterior.shape[1]
     belief = np.empty(classes, np.float64)
     for place in range(len(items) * chunk // chunks, len(items) * (chunk + 1) // chunks):
-        item, label = items[place], predicted[place]
+        item, label, evidence = items[place], predicted[place], likelihood[row[place]]
         # Relative to the likeliest class that is possible: the products cannot all underflow.
         largest = 0.0
         for k in range(classes):
-            if stored.posterior[item, k] > 0 and likelihood[label, k] > largest:
-                largest = likelihood[label, k]
+            if stored.posterior[item, k] > 0 and evidence[k] > largest:
+                largest = evidence[k]
         if largest == 0:
             return place
         total = 0.0
         for k in range(classes):
             prior = np.float64(stored.posterior[item, k])
-            belief[k] = prior * (likelihood[label, k] / largest) if prior > 0 else 0.0
+            if weight[place] != 1 and prior > 0:
+                prior = prior ** weight[place]
+            belief[k] = prior * (evidence[k] / largest) if prior > 0 else 0.0
             total += belief[k]
         uncertainty = 0.0
         for k in range(classes):
@@ -85,7 +92,7 @@ def new_rows(
                 uncertainty -= p * np.log(p)
             kept = np.float32(p)
             # Later evidence can bring back what is only unlikely.
-            if kept < _SMALLEST_NORMAL and stored.posterior[item, k] > 0 and likelihood[label, k] > 0:
+            if kept < _SMALLEST_NORMAL and stored.posterior[item, k] > 0 and evidence[k] > 0:
                 kept = _SMALLEST_NORMAL
             new.posterior[place, k] = kept
         new.entropy[place] = uncertainty
@@ -135,3 +142,36 @@ def apply_rows(items: Int64, predicted: Int16, new: Columns, stored: Columns, ch
         stored.evaluations[item] = new.evaluations[place]
         if len(stored.votes):
             stored.votes[item, predicted[place]] = new.votes[place]
+        if len(stored.last):
+            stored.last[item] = new.last[place]
+
+
+@cpu_kernel
+def information_gains(
+    posterior: NDArray[np.float32],
+    last: NDArray[np.int32],
+    tables: NDArray[np.float64],
+    entropies: NDArray[np.float64],
+    gains: NDArray[np.float32],
+    chunk: int,
+    chunks: int,
+) -> None:
+    """Fill `gains` (N,), nats: the mutual information of an item's class and of what a classifier would say of it.
+
+    `tables` (1 + S K, K, K) are P(it says i | what was said before, the class is k): nothing, or the `last` evaluation;
+    `entropies` (1 + S K, K) are those of the columns. An array `last` of length 0 stands for nothing.
+    """
+    classes = posterior.shape[1]
+    for item in range(len(gains) * chunk // chunks, len(gains) * (chunk + 1) // chunks):
+        context = last[item] + 1 if len(last) else 0
+        gain = 0.0
+        for k in range(classes):
+            gain -= posterior[item, k] * entropies[context, k]
+        for i in range(classes):
+            p = 0.0
+            for k in range(classes):
+                p += tables[context, i, k] * posterior[item, k]
+            if p > 0:
+                gain -= p * np.log(p)
+        # Never -0, whose bits would rank above all others.
+        gains[item] = gain if gain > 0 else 0.0

@@ -44,9 +44,10 @@ class State:
     prior: tuple[float, ...]
     keep_votes: bool
     steps: tuple[StepRecord, ...]
+    keep_last: bool = False  # stores of 0.1 don't say it
 
     @classmethod
-    def fresh(cls, items: int, classes: int, prior: ArrayLike | None, keep_votes: bool) -> "State":
+    def fresh(cls, items: int, classes: int, prior: ArrayLike | None, keep_votes: bool, keep_last: bool) -> "State":
         """The state before the first step; arguments as for `PredictionStore.create`."""
         items, classes = operator.index(items), operator.index(classes)
         if items < 0:
@@ -61,7 +62,7 @@ class State:
             raise ValueError(f"prior: found a sum of {total:.9g}, the least {values.min()}, expected probabilities")
         # As in a step, what is possible stays so in float32.
         kept = np.where(values > 0, np.maximum(values / total, np.finfo(np.float32).tiny), 0).astype(np.float32)
-        return cls(items, classes, tuple(kept.tolist()), keep_votes, ())
+        return cls(items, classes, tuple(kept.tolist()), keep_votes, (), keep_last)
 
     @classmethod
     def read(cls, path: Path) -> "State":
@@ -88,7 +89,11 @@ class State:
             "labels": ("<i2", rows, -1),
             "evaluations": ("<u2", rows, 0),
         }
-        return arrays | ({"votes": ("<u2", (*rows, self.classes), 0)} if self.keep_votes else {})
+        if self.keep_votes:
+            arrays["votes"] = "<u2", (*rows, self.classes), 0
+        if self.keep_last:
+            arrays["last"] = "<i4", rows, -1
+        return arrays
 
 
 @contextmanager

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from pseudolidar.files import InputError, track
 from pseudolidar.kernels import in_chunks
 from pseudolidar.updates import cpu
+from pseudolidar.updates.evidence import Classifier, evidence_of
 from pseudolidar.updates.layout import StepRecord, header, mapped, new_folder
-from pseudolidar.updates.measures import ConfusionMatrix, require_classes
+from pseudolidar.updates.measures import require_classes
 from pseudolidar.updates.rules import CostRatio, Rule
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -51,18 +52,19 @@ class UpdateStep:
 
 def write_step(
     folder: Path,
+    step: int,
     arrays: Arrays,
     requested: NDArray[np.int64],
     items: NDArray[Any],
     predicted: NDArray[Any],
-    confusion: ConfusionMatrix,
+    classifier: Classifier,
     rule: Rule,
 ) -> None:
     """Compute a step's rows in chunks into `folder`, which appears whole or not at all.
 
     ValueError for items that were not requested and labels that are impossible.
     """
-    classes = len(confusion.values)
+    classes = arrays["posterior"].shape[1]
     layout: dict[str, tuple[str, tuple[int, ...]]] = {
         "items": ("<i8", ()),
         "posterior": ("<f4", (classes,)),
@@ -74,6 +76,8 @@ def write_step(
     if "votes" in arrays:
         # The votes for the predicted label are the only ones that change.
         layout |= {"given": ("<i2", ()), "votes": ("<u2", ())}
+    if "last" in arrays:
+        layout["last"] = "<i4", ()
     number, ratio = get_args(Rule).index(type(rule)), rule.ratio if isinstance(rule, CostRatio) else 1.0
     size = max(1, _NUMBERS_AT_ONCE // classes)
     parts: Iterable[slice] = [slice(first, first + size) for first in range(0, len(items), size)]
@@ -86,16 +90,19 @@ def write_step(
         for name, (dtype, shape) in layout.items():
             files[name].write(header(dtype, (len(items), *shape)))
         for part in parts:
-            require_classes("labels", predicted[part], classes)
-            given = predicted[part].astype(np.int16)
+            said = predicted[part]
+            given = (said if said.ndim == 1 else said.argmax(axis=1)).astype(np.int16)
+            require_classes("labels", said if said.ndim == 1 else given, classes)
             rows = {name: np.empty((len(given), *shape), dtype) for name, (dtype, shape) in layout.items()}
             rows["items"][:] = items[part]
             wrong, at = cpu.first_not_requested(requested, rows["items"], at)
             if wrong >= 0:
                 found = f"{rows['items'][wrong]} at place {part.start + wrong}"
                 raise ValueError(f"items: found {found}, expected items that were asked for, ascending, each once")
+            last = arrays["last"][rows["items"]] if "last" in arrays else None
+            evidence = evidence_of(classifier, said, last)
             columns = _columns(arrays, (0, 1)), _columns(rows, (0,))
-            compute = partial(cpu.new_rows, rows["items"], given, confusion.values, number, ratio, *columns)
+            compute = partial(cpu.new_rows, rows["items"], given, *evidence, number, ratio, *columns)
             for place in _in_chunks(partial(compute, rows["before"]), rows):
                 if place >= 0:
                     found = f"{given[place]} of item {rows['items'][place]}"
@@ -104,6 +111,8 @@ def write_step(
             changed += int(np.count_nonzero((rows["before"] >= 0) & (rows["before"] != rows["labels"])))
             if "given" in rows:
                 rows["given"] = given
+            if "last" in rows:
+                rows["last"][:] = step * classes + given.astype(np.int32)
             for name, file in files.items():
                 file.write(rows[name].data)
         record = StepRecord(len(requested), len(items), changed, str(rule))
@@ -125,16 +134,17 @@ def read_record(folder: Path) -> StepRecord:
 
 def drop_rows(folder: Path) -> None:
     """Remove from an applied step the files that only `apply_step` needs."""
-    for name in ("posterior", "entropy", "evaluations", "given", "votes"):
+    for name in ("posterior", "entropy", "evaluations", "given", "votes", "last"):
         (folder / f"{name}.npy").unlink(missing_ok=True)
 
 
 def _columns(arrays: Arrays, no_votes: tuple[int, ...]) -> cpu.Columns:
     """The arrays as kernels take them; `no_votes` is the shape of the votes where none are kept."""
-    votes = np.empty(no_votes, np.uint16)
-    # As the others are: kernels are compiled anew for arrays that are read-only.
-    votes.flags.writeable = arrays["posterior"].flags.writeable
-    return cpu.Columns(*(arrays.get(name, votes) for name in cpu.Columns._fields))
+    nothing: Arrays = {"votes": np.empty(no_votes, np.uint16), "last": np.empty(0, np.int32)}
+    for array in nothing.values():
+        # As the others are: kernels are compiled anew for arrays that are read-only.
+        array.flags.writeable = arrays["posterior"].flags.writeable
+    return cpu.Columns(*({**nothing, **arrays}[name] for name in cpu.Columns._fields))
 
 
 def _in_chunks(kernel: Callable[[int, int], Result], rows: Arrays) -> list[Result]:

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pseudolidar.kernels import cpu_kernel, in_chunks
+from pseudolidar.updates import cpu
 
-Selection = Literal["entropy", "random"]
-"""How items are chosen for evaluation: by highest entropy of the posterior, or at random."""
+Selection = Literal["entropy", "information", "random"]
+"""How items are chosen for evaluation: by highest entropy of the posterior, by expected information, or at random."""
 
 Bits = NDArray[np.uint32]
 
@@ -33,6 +34,32 @@ def most_uncertain(entropy: NDArray[np.float32], seed: int, selected: NDArray[np
     bits = entropy.view(np.uint32).view()
     bits.flags.writeable = False
     _select(bits, len(bits), seed, selected)
+
+
+def information_gains(
+    posterior: NDArray[np.float32],
+    last: NDArray[np.int32] | None,
+    tables: NDArray[np.float64],
+    gains: NDArray[np.float32],
+) -> None:
+    """Fill `gains` (N,), nats: what an evaluation is expected to tell of an item's class.
+
+    It is the mutual information of class and prediction (Lindley, "On a Measure of the Information Provided by an
+    Experiment", Annals of Mathematical Statistics 1956): the entropy of what the classifier may say, less that where
+    the class is known. So an item is not worth a request where the classifier would say what is believed, or anything.
+
+    Args:
+        posterior: (N, K).
+        last: (N,), the last evaluations, -1 for none; None: `tables` has but one matrix.
+        tables: (1 + S K, K, K), as in `ConditionalConfusion`.
+        gains: what is filled.
+    """
+    entropies = -np.where(tables > 0, tables * np.log(np.where(tables > 0, tables, 1)), 0).sum(axis=1)
+    before = np.empty(0, np.int32) if last is None else last
+    before = before.view()
+    before.flags.writeable = False
+    compute = partial(cpu.information_gains, posterior, before, tables, entropies, gains)
+    in_chunks(compute, posterior.size // _SMALLEST_CHUNK, None)
 
 
 def random_items(items: int, seed: int, selected: NDArray[np.int64]) -> None:

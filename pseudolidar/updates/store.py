@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pseudolidar.files import InputError, replacing, require_file
+from pseudolidar.updates.evidence import Classifier, ConditionalConfusion, checked_predictions, shape_of
 from pseudolidar.updates.layout import State, StepRecord, append_rows, fit, mapped, new_folder
 from pseudolidar.updates.measures import ConfusionMatrix, integers
 from pseudolidar.updates.redo_log import UpdateStep, apply_step, drop_rows, read_record, write_step
 from pseudolidar.updates.rules import MajorityVote, Rule
-from pseudolidar.updates.selection import most_uncertain, random_items
+from pseudolidar.updates.selection import information_gains, most_uncertain, random_items
 
 _STATE = "store.json"
 
@@ -53,7 +54,13 @@ class PredictionStore:
 
     @classmethod
     def create(
-        cls, folder: str | Path, items: int, classes: int, prior: ArrayLike | None = None, keep_votes: bool = False
+        cls,
+        folder: str | Path,
+        items: int,
+        classes: int,
+        prior: ArrayLike | None = None,
+        keep_votes: bool = False,
+        keep_last: bool = False,
     ) -> "PredictionStore":
         """A new store in a missing or empty folder, nothing evaluated yet.
 
@@ -61,9 +68,10 @@ class PredictionStore:
             items, classes: N, 0 or more, and K, 1 to 32,767.
             prior: (K,), probabilities of the classes; None: uniform.
             keep_votes: also count votes, which `MajorityVote` needs; 2 K bytes per item.
+            keep_last: also keep the last evaluation, which classifiers with correlated errors need; 4 bytes per item.
         """
         folder = Path(folder)
-        state = State.fresh(items, classes, prior, keep_votes)
+        state = State.fresh(items, classes, prior, keep_votes, keep_last)
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise InputError(f"folder: found {folder} in use, expected a new folder or an empty one")
         with new_folder(folder) as new:
@@ -123,6 +131,11 @@ class PredictionStore:
         return self._arrays.get("votes")
 
     @property
+    def last(self) -> NDArray[np.int32] | None:
+        """(N,), each item's last evaluation, step (from 0) times K plus label, -1 for none; None where not kept."""
+        return self._arrays.get("last")
+
+    @property
     def steps(self) -> tuple[StepRecord, ...]:
         """A record of each finished step."""
         return self._state.steps
@@ -161,6 +174,34 @@ class PredictionStore:
         """
         return self._requested(budget, lambda selected: most_uncertain(self.entropy, seed, selected))
 
+    def request_informative(
+        self, budget: int, seed: int, classifier: ConfusionMatrix | ConditionalConfusion
+    ) -> NDArray[np.int64]:
+        """Request the items of which the classifier is expected to tell most, otherwise as `request_uncertain`.
+
+        Unlike the most uncertain ones they may be items of which it, or one that errs alike, can tell. While they are
+        chosen, 4 bytes per item are on disk. ValueError for another K or number of steps.
+        """
+        self._require_fit(classifier)
+        tables, last = (
+            (classifier.tables, self.last)
+            if isinstance(classifier, ConditionalConfusion)
+            else (classifier.values[None], None)
+        )
+
+        def fill(selected: NDArray[np.int64]) -> None:
+            file = self._path(".request-gains")
+            try:
+                append_rows(file, "<f4", (self.items,), 0, 0)
+                fit(file, "<f4", (self.items,))
+                gains = mapped(file, "r+")
+                information_gains(self.posterior, last, tables, gains)
+                most_uncertain(gains, seed, selected)
+            finally:
+                file.unlink(missing_ok=True)
+
+        return self._requested(budget, fill)
+
     def request_random(self, budget: int, seed: int) -> NDArray[np.int64]:
         """Request random items, otherwise as `request_uncertain`; the same seed gives the same items."""
         return self._requested(budget, lambda selected: random_items(self.items, seed, selected))
@@ -176,34 +217,49 @@ class PredictionStore:
             raise ValueError(f"items: found {given[place]} at place {place}, expected {expected}")
         return self._requested(len(given), lambda selected: np.copyto(selected, given, casting="unsafe"))
 
-    def update(self, items: ArrayLike, labels: ArrayLike, confusion: ConfusionMatrix, rule: Rule) -> UpdateStep:
-        """Update by the labels (B,) that a classifier predicts for `items` (B,), and close the request.
+    def update(self, items: ArrayLike, labels: ArrayLike, classifier: Classifier, rule: Rule) -> UpdateStep:
+        """Update by the labels (B,), or logits (B, K), that a classifier predicts for `items` (B,); close the request.
 
-        An item's posterior becomes proportional to confusion[label, k] x posterior(k). It is computed in float64 and
-        kept in float32; a class that is possible never falls to 0.
+        With a confusion matrix an item's posterior becomes proportional to confusion[label, k] x posterior(k). It is
+        computed in float64 and kept in float32; a class that is possible never falls to 0.
 
         Args:
             items: ascending, all or part of the open request; other items keep their rows.
+            classifier: its confusion matrix, or what `evidence` has beside it: with `Calibration` the labels are
+                logits, and `ConditionalConfusion` and `Discounted` need a store that keeps the last evaluation.
             rule: when a stored label changes.
 
         Raises:
             ValueError: no open request, items that weren't requested, labels outside 0 .. K - 1, a label that is
-                impossible under the confusion matrix and the posterior, another K; the store is unchanged.
+                impossible under the confusion matrix and the posterior, another K or number of steps; the store is
+                unchanged.
         """
         self._finish_step()
         requested = self.requested
         if requested is None:
             raise ValueError("request: found none open, expected one before its labels")
-        evaluated, predicted = integers("items", items), integers("labels", labels)
-        if len(evaluated) != len(predicted):
-            raise ValueError(f"labels: found {len(predicted)}, expected {len(evaluated)}, one an item")
-        if len(confusion.values) != self.classes:
-            raise ValueError(f"confusion matrix: found K = {len(confusion.values)}, expected {self.classes}")
+        self._require_fit(classifier)
+        evaluated = integers("items", items)
+        predicted = checked_predictions(classifier, labels, len(evaluated))
         if isinstance(rule, MajorityVote) and self.votes is None:
             raise ValueError(f"rule: found {rule}, expected it with a store that keeps votes (keep_votes=True)")
-        write_step(self._step(0), self._arrays, requested, evaluated, predicted, confusion, rule)
+        write_step(self._step(0), len(self.steps), self._arrays, requested, evaluated, predicted, classifier, rule)
         self._finish_step()
         return UpdateStep.read(self._step(-1))
+
+    def _require_fit(self, classifier: Classifier) -> None:
+        classes, steps = shape_of(classifier)
+        if classes != self.classes:
+            raise ValueError(f"confusion matrix: found K = {classes}, expected {self.classes}")
+        if steps is None:
+            return
+        if self.last is None:
+            found = type(classifier).__name__
+            raise ValueError(
+                f"classifier: found {found}, expected it with a store that keeps the last (keep_last=True)"
+            )
+        if steps != len(self.steps):
+            raise ValueError(f"classifier: found {steps} steps before it, expected {len(self.steps)}, as in the store")
 
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}.npy"

@@ -6,17 +6,18 @@ from torch import Tensor
 from pseudolidar.updates.rules import CostRatio, MajorityVote, MaxBelief, MaxBeliefMinEntropy, Never, Replace, Rule
 
 
-def updated_posterior(posterior: Tensor, given: Tensor, confusion: Tensor) -> Tensor:
-    """Posterior (B, K), float32, after labels (B,) of a classifier with a confusion matrix (K, K).
+def updated_posterior(posterior: Tensor, likelihood: Tensor, weight: Tensor) -> Tensor:
+    """Posterior (B, K), float32, after evidence of a likelihood (B, K); the earlier belief counts to a power (B,).
 
-    A class that stays possible keeps at least the smallest normal number. A row is NaN whose label is impossible.
+    A class that stays possible keeps at least the smallest normal number. A row is NaN whose evidence is impossible.
     """
-    prior, likelihood = posterior.double(), confusion.double()[given]
-    joint = prior * likelihood / torch.where(prior > 0, likelihood, 0).amax(dim=1, keepdim=True)
-    joint = torch.where(prior > 0, joint, 0)
+    possible, likelihood = posterior > 0, likelihood.double()
+    prior = torch.where(possible, posterior.double() ** weight.double()[:, None], 0)
+    joint = prior * likelihood / torch.where(possible, likelihood, 0).amax(dim=1, keepdim=True)
+    joint = torch.where(possible, joint, 0)
     updated = (joint / joint.sum(dim=1, keepdim=True)).float()
     floor = torch.finfo(torch.float32).tiny
-    return torch.where((prior > 0) & (likelihood > 0), updated.clamp(min=floor), updated)
+    return torch.where(possible & (likelihood > 0), updated.clamp(min=floor), updated)
 
 
 def entropy(posterior: Tensor) -> Tensor:
@@ -60,6 +61,14 @@ def most_uncertain(entropies: Tensor, budget: int, seed: int) -> Tensor:
     by_hash = _hashes(len(entropies), seed).argsort()
     by_entropy = entropies[by_hash].argsort(descending=True, stable=True)
     return by_hash[by_entropy[:budget]].sort().values
+
+
+def information_gain(posterior: Tensor, tables: Tensor) -> Tensor:
+    """(N,), nats: the entropy of a posterior (N, K) less that to be expected after P(said i | class k), (N, K, K)."""
+    said = (tables.double() * posterior.double()[:, None]).sum(dim=2)
+    after = tables.double() * posterior.double()[:, None] / torch.where(said > 0, said, 1)[:, :, None]
+    entropies = torch.special.entr(after).sum(dim=2)
+    return torch.special.entr(posterior.double()).sum(dim=1) - (said * entropies).sum(dim=1)
 
 
 def random_items(items: int, budget: int, seed: int) -> Tensor:

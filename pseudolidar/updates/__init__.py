@@ -9,6 +9,7 @@ from pseudolidar.updates.measures import ConfusionMatrix, accuracy, flips
 from pseudolidar.updates.redo_log import UpdateStep
 from pseudolidar.updates.rules import (
     CostRatio,
+    FlipCosts,
     MajorityVote,
     MaxBelief,
     MaxBeliefMinEntropy,
@@ -27,6 +28,7 @@ __all__ = [
     "ConfusionMatrix",
     "CostRatio",
     "Discounted",
+    "FlipCosts",
     "MajorityVote",
     "MaxBelief",
     "MaxBeliefMinEntropy",

@@ -12,7 +12,7 @@ Int64 = NDArray[np.int64]
 UInt16 = NDArray[np.uint16]
 
 # In the order of `rules.Rule`.
-MAX_BELIEF, MAX_BELIEF_MIN_ENTROPY, COST_RATIO, REPLACE, MAJORITY_VOTE, NEVER = range(6)
+MAX_BELIEF, MAX_BELIEF_MIN_ENTROPY, COST_RATIO, REPLACE, MAJORITY_VOTE, NEVER, FLIP_COSTS = range(7)
 
 _SMALLEST_NORMAL = np.float32(np.finfo(np.float32).tiny)
 _MOST = np.uint16(np.iinfo(np.uint16).max)
@@ -54,7 +54,8 @@ def new_rows(
     row: Int64,
     weight: NDArray[np.float64],
     rule: int,
-    ratio: float,
+    negative: float,
+    neutral: float,
     stored: Columns,
     new: Columns,
     before: Int16,
@@ -65,7 +66,7 @@ def new_rows(
 
     Returns the index of this chunk's first item whose evidence is impossible, or -1. The evidence of an item is its
     `row` (B,) of `likelihood` (R, K), times the earlier belief to the power of its `weight` (B,). `rule` is one of the
-    numbers above, `ratio` that of COST_RATIO.
+    numbers above, `negative` and `neutral` are the costs of COST_RATIO and FLIP_COSTS.
     """
     classes = stored.posterior.shape[1]
     belief = np.empty(classes, np.float64)
@@ -112,12 +113,20 @@ def new_rows(
         elif old >= 0 and (
             rule == NEVER
             or (rule == MAX_BELIEF_MIN_ENTROPY and not new.entropy[place] < stored.entropy[item])
-            or (rule == COST_RATIO and not np.float64(believed[candidate]) > ratio * np.float64(believed[old]))
+            or (
+                rule in (COST_RATIO, FLIP_COSTS)
+                and not _is_worth_it(np.float64(believed[candidate]), np.float64(believed[old]), negative, neutral)
+            )
         ):
             new.labels[place] = old
         else:
             new.labels[place] = candidate
     return -1
+
+
+@cpu_kernel
+def _is_worth_it(new: float, old: float, negative: float, neutral: float) -> bool:
+    return new > negative * old + neutral * max(0.0, 1.0 - old - new)
 
 
 @cpu_kernel

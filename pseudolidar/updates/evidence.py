@@ -6,7 +6,7 @@ the item before (`ConditionalConfusion`), what is believed already may count for
 may be soft (`Calibration`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
@@ -164,7 +164,7 @@ class Discounted:
 
     @classmethod
     def estimate(
-        cls, classifiers: Sequence[ConfusionMatrix | Calibration], predictions: Sequence[NDArray[Any]], labels: Labels
+        cls, classifiers: Sequence[ConfusionMatrix | Calibration], predictions: Iterable[NDArray[Any]], labels: Labels
     ) -> "Discounted":
         """The discounts, in twentieths, under which the labels of labelled items are likeliest.
 

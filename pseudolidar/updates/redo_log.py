@@ -20,7 +20,7 @@ from pseudolidar.updates import cpu
 from pseudolidar.updates.evidence import Classifier, evidence_of
 from pseudolidar.updates.layout import StepRecord, header, mapped, new_folder
 from pseudolidar.updates.measures import require_classes
-from pseudolidar.updates.rules import CostRatio, Rule
+from pseudolidar.updates.rules import CostRatio, FlipCosts, Rule
 
 Arrays = Mapping[str, NDArray[Any]]
 Result = TypeVar("Result")
@@ -78,7 +78,7 @@ def write_step(
         layout |= {"given": ("<i2", ()), "votes": ("<u2", ())}
     if "last" in arrays:
         layout["last"] = "<i4", ()
-    number, ratio = get_args(Rule).index(type(rule)), rule.ratio if isinstance(rule, CostRatio) else 1.0
+    number, costs = get_args(Rule).index(type(rule)), _flip_costs(rule)
     size = max(1, _NUMBERS_AT_ONCE // classes)
     parts: Iterable[slice] = [slice(first, first + size) for first in range(0, len(items), size)]
     if len(items) > size * _PARTS_WITHOUT_PROGRESS:
@@ -102,7 +102,7 @@ def write_step(
             last = arrays["last"][rows["items"]] if "last" in arrays else None
             evidence = evidence_of(classifier, said, last)
             columns = _columns(arrays, (0, 1)), _columns(rows, (0,))
-            compute = partial(cpu.new_rows, rows["items"], given, *evidence, number, ratio, *columns)
+            compute = partial(cpu.new_rows, rows["items"], given, *evidence, number, *costs, *columns)
             for place in _in_chunks(partial(compute, rows["before"]), rows):
                 if place >= 0:
                     found = f"{given[place]} of item {rows['items'][place]}"
@@ -136,6 +136,13 @@ def drop_rows(folder: Path) -> None:
     """Remove from an applied step the files that only `apply_step` needs."""
     for name in ("posterior", "entropy", "evaluations", "given", "votes", "last"):
         (folder / f"{name}.npy").unlink(missing_ok=True)
+
+
+def _flip_costs(rule: Rule) -> tuple[float, float]:
+    """Of a negative and a neutral flip, for the rules that weigh them."""
+    if isinstance(rule, FlipCosts):
+        return float(rule.negative), float(rule.neutral)
+    return (float(rule.ratio) if isinstance(rule, CostRatio) else 1.0), 0.0
 
 
 def _columns(arrays: Arrays, no_votes: tuple[int, ...]) -> cpu.Columns:

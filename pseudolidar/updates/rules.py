@@ -1,4 +1,4 @@
-"""When a stored label gives way to a new belief: the rules of Träuble et al. (NeurIPS 2021), and three baselines.
+"""When a stored label gives way to a new belief: the rules of Träuble et al. (NeurIPS 2021), one more, and baselines.
 
 The candidate of a rule is the label of highest posterior (of most votes for `MajorityVote`). Among equals it is the
 stored label if that is one of them, else the lowest. An item without a stored label takes the candidate; under
@@ -37,6 +37,24 @@ class CostRatio:
 
 
 @dataclass(frozen=True)
+class FlipCosts:
+    """`CostRatio` where it also costs something to replace a wrong label by another wrong one (a neutral flip).
+
+    Label l gives way to the label k of highest posterior only if p(k) > negative p(l) + neutral (1 - p(l) - p(k)): the
+    expected gain of a positive flip is above the costs of a negative and of a neutral one. Both are in units of that
+    gain; with `neutral` 0 it is `CostRatio`.
+    """
+
+    negative: float
+    neutral: float
+
+    def __post_init__(self) -> None:
+        if not (0 < self.negative < math.inf and 0 <= self.neutral < math.inf):
+            found = f"negative {self.negative}, neutral {self.neutral}"
+            raise InputError(f"costs: found {found}, expected a positive number and 0 or more")
+
+
+@dataclass(frozen=True)
 class Replace:
     """The label is always that of the newest evaluation."""
 
@@ -52,12 +70,14 @@ class Never:
 
 
 # In the order of their numbers in `cpu`.
-Rule: TypeAlias = MaxBelief | MaxBeliefMinEntropy | CostRatio | Replace | MajorityVote | Never
+Rule: TypeAlias = MaxBelief | MaxBeliefMinEntropy | CostRatio | Replace | MajorityVote | Never | FlipCosts
 
 
 def rule_name(rule: Rule) -> str:
     """Name of a rule in tables and figures, e.g. CostRatio 3."""
     if isinstance(rule, CostRatio):
         return f"CostRatio {rule.ratio:g}"
+    if isinstance(rule, FlipCosts):
+        return f"FlipCosts {rule.negative:g}, {rule.neutral:g}"
     baselines = {Replace: "replace", MajorityVote: "majority vote", Never: "never"}
     return baselines.get(type(rule), type(rule).__name__)

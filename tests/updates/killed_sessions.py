@@ -29,7 +29,7 @@ class Session:
 
     def prepare(self, folder: Path) -> None:
         """The store before the session: one step is done, another request stands open."""
-        with PredictionStore.create(folder, self.items, 3, keep_votes=True) as store:
+        with PredictionStore.create(folder, self.items, 3, keep_votes=True, keep_last=True) as store:
             self._step(store)
 
     def go_on(self, folder: Path) -> None:
@@ -43,7 +43,7 @@ class Session:
     def _step(self, store: PredictionStore) -> None:
         items = store.requested
         if items is None:
-            items = store.request_uncertain(self.budget, seed=3)
+            items = store.request_informative(self.budget, 3, _CONFUSION)
         store.update(items, items % 7 % 3, _CONFUSION, MaxBelief())
 
 

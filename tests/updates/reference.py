@@ -3,7 +3,16 @@
 import torch
 from torch import Tensor
 
-from pseudolidar.updates.rules import CostRatio, MajorityVote, MaxBelief, MaxBeliefMinEntropy, Never, Replace, Rule
+from pseudolidar.updates.rules import (
+    CostRatio,
+    FlipCosts,
+    MajorityVote,
+    MaxBelief,
+    MaxBeliefMinEntropy,
+    Never,
+    Replace,
+    Rule,
+)
 
 
 def updated_posterior(posterior: Tensor, likelihood: Tensor, weight: Tensor) -> Tensor:
@@ -51,9 +60,11 @@ def stored_labels(
         case MaxBeliefMinEntropy():
             return torch.where(first | entropy_fell, _best(posterior, stored), stored)
         case CostRatio(ratio):
+            return stored_labels(FlipCosts(ratio, 0.0), stored, given, posterior, entropy_fell, votes)
+        case FlipCosts(negative, neutral):
             best = _best(posterior, stored)
             p, q = (posterior.double().gather(1, label[:, None])[:, 0] for label in (best, stored.clamp(min=0)))
-            return torch.where(first | (p > ratio * q), best, stored)
+            return torch.where(first | (p > negative * q + neutral * (1 - q - p).clamp(min=0)), best, stored)
 
 
 def most_uncertain(entropies: Tensor, budget: int, seed: int) -> Tensor:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pseudolidar.updates import (
     ConfusionMatrix,
     CostRatio,
+    FlipCosts,
     MajorityVote,
     MaxBelief,
     MaxBeliefMinEntropy,
@@ -26,7 +27,16 @@ from pseudolidar.updates import (
 )
 from tests.updates import reference
 
-RULES = [MaxBelief(), MaxBeliefMinEntropy(), CostRatio(0.5), CostRatio(2.0), Replace(), MajorityVote(), Never()]
+RULES = [
+    MaxBelief(),
+    MaxBeliefMinEntropy(),
+    CostRatio(0.5),
+    CostRatio(2.0),
+    FlipCosts(2.0, 0.5),
+    Replace(),
+    MajorityVote(),
+    Never(),
+]
 
 
 @dataclass(frozen=True)
@@ -64,6 +74,10 @@ def entropy(posterior: Iterable[float]) -> float:
     return -sum(p * math.log(p) for p in posterior if p > 0)
 
 
+def cost(rule: FlipCosts, stored: float, candidate: float) -> float:
+    return rule.negative * stored + rule.neutral * max(0.0, 1.0 - stored - candidate)
+
+
 def stored_by_hand(
     rule: Rule, stored: int, label: int, posterior: Sequence[float], fell: bool, votes: Sequence[int]
 ) -> int:
@@ -78,6 +92,7 @@ def stored_by_hand(
         isinstance(rule, Never)
         or (isinstance(rule, MaxBeliefMinEntropy) and not fell)
         or (isinstance(rule, CostRatio) and posterior[candidate] <= rule.ratio * posterior[stored])
+        or (isinstance(rule, FlipCosts) and posterior[candidate] <= cost(rule, posterior[stored], posterior[candidate]))
     )
     return stored if stays else candidate
 
@@ -189,7 +204,21 @@ def test_counting_ends() -> None:
         assert store.votes.tolist() == [[65_534, 65_535]] and step.after.tolist() == [1]
 
 
+def test_neutral_flips_can_cost_more_than_they_bring() -> None:
+    # Stored 0, believed 1 at 0.5: of the rest, 0.4 would go from wrong to wrong.
+    prior, says_nothing = [0.1, 0.5, 0.4], ConfusionMatrix(np.full((3, 3), 1 / 3))
+    for rule, label in ((FlipCosts(2.0, 0.7), 1), (FlipCosts(2.0, 0.8), 0), (CostRatio(2.0), 1)):
+        with TemporaryDirectory() as folder, PredictionStore.create(folder, 1, 3, prior) as store:
+            store.update(store.request([0]), [0], says_nothing, Replace())
+            store.update(store.request([0]), [0], says_nothing, rule)
+            assert store.labels.tolist() == [label]
+
+
 @pytest.mark.parametrize("ratio", [0, -1, math.inf, math.nan])
-def test_bad_ratio(ratio: float) -> None:
+def test_bad_costs(ratio: float) -> None:
     with pytest.raises(ValueError, match="ratio: found"):
         CostRatio(ratio)
+    with pytest.raises(ValueError, match="costs: found negative"):
+        FlipCosts(ratio, 0)
+    with pytest.raises(ValueError, match="costs: found negative"):
+        FlipCosts(1, ratio or -1)

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,8 @@ from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.feature_selection import VarianceThreshold
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedKFold, cross_val_predict, train_test_split
+from sklearn.metrics import pairwise_distances
+from sklearn.model_selection import StratifiedKFold, train_test_split
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import NearestCentroid
 from sklearn.pipeline import make_pipeline
@@ -19,7 +21,7 @@ from sklearn.preprocessing import FunctionTransformer
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
-from pseudolidar.updates import ConfusionMatrix
+from pseudolidar.updates import Calibration, Classifier, ConditionalConfusion, ConfusionMatrix, Discounted
 
 CLASSES = 10
 _SIDE = 8
@@ -27,10 +29,13 @@ _BRIGHTEST = 16.0
 _FOLDS = 5
 _SMOOTHINGS = (1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01)
 
+Evidence = Literal["independent", "conditional", "discounted", "soft", "soft, discounted"]
+"""What a prediction says: a confusion matrix's row, as `evidence` has it, a calibrated probability, or two of them."""
+
 
 @dataclass(frozen=True)
 class Kind:
-    """A family of classifiers: `make(seed)` is an unfitted one with scikit-learn's interface."""
+    """A family of classifiers: `make(seed)` is an unfitted pipeline or classifier of scikit-learn."""
 
     name: str
     short_name: str
@@ -71,17 +76,46 @@ class DigitsStream:
 
     Attributes:
         truth: (N,), the digits; only for scores.
-        predictions: (T, N), by each classifier.
-        confusions: estimated on the labelled source half.
+        predictions, logits: (T, N) and (T, N, K), by each classifier.
+        labels: (n,), the digits of the labelled source half.
+        held_out, held_out_logits: (T, n) and (T, n, K), cross-validated on it.
+        confusions: estimated from those.
         source_accuracy: (T,), percent, cross-validated on the source half.
         error_correlation: of whether two classifiers are wrong, over all pairs, on the source half.
     """
 
     truth: NDArray[np.int16]
     predictions: NDArray[np.int16]
+    logits: NDArray[np.float64]
+    labels: NDArray[np.int64]
+    held_out: NDArray[np.int64]
+    held_out_logits: NDArray[np.float64]
     confusions: tuple[ConfusionMatrix, ...]
     source_accuracy: NDArray[np.float64]
     error_correlation: float
+
+    @cached_property
+    def classifiers(self) -> dict[Evidence, tuple[Classifier, ...]]:
+        """What a prediction of each classifier says, estimated on the source half."""
+        soft = [Calibration.estimate(logits, self.labels) for logits in self.held_out_logits]
+        upto = range(1, len(soft) + 1)
+        return {
+            "independent": self.confusions,
+            "conditional": self.conditional,
+            "discounted": tuple(Discounted.estimate(self.confusions[:n], self.held_out[:n], self.labels) for n in upto),
+            "soft": tuple(soft),
+            "soft, discounted": tuple(
+                Discounted.estimate(soft[:n], self.held_out_logits[:n], self.labels) for n in upto
+            ),
+        }
+
+    @cached_property
+    def conditional(self) -> tuple[ConditionalConfusion, ...]:
+        """Pair tables of each classifier with those before it."""
+        return tuple(
+            ConditionalConfusion.estimate(confusion, self.held_out[: step + 1], self.labels)
+            for step, confusion in enumerate(self.confusions)
+        )
 
 
 def digits_stream(kinds: Sequence[Kind], seed: int) -> DigitsStream:
@@ -95,22 +129,43 @@ def digits_stream(kinds: Sequence[Kind], seed: int) -> DigitsStream:
     source, target, source_digits, target_digits = train_test_split(
         images / _BRIGHTEST, digits, test_size=0.5, stratify=digits, random_state=seed
     )
-    folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=seed)
-    predictions, confusions, wrong = [], [], []
-    for kind in kinds:
-        held_out = cross_val_predict(kind.make(seed), source, source_digits, cv=folds)
-        smoothing = likeliest_smoothing(held_out, source_digits)
-        confusions.append(ConfusionMatrix.estimate(held_out, source_digits, CLASSES, smoothing))
-        wrong.append(held_out != source_digits)
-        predictions.append(kind.make(seed).fit(source, source_digits).predict(target).astype(np.int16))
-    pairs = np.triu_indices(len(kinds), 1)
+    folds = list(StratifiedKFold(_FOLDS, shuffle=True, random_state=seed).split(source, source_digits))
+    items, steps = len(source_digits), len(kinds)
+    held_out, held_out_logits = np.empty((steps, items), np.int64), np.empty((steps, items, CLASSES))
+    predictions, logits, confusions = [], [], []
+    for step, kind in enumerate(kinds):
+        for training, left_out in folds:
+            model = kind.make(seed).fit(source[training], source_digits[training])
+            held_out[step, left_out] = model.predict(source[left_out])
+            held_out_logits[step, left_out] = _logits(model, source[left_out])
+        smoothing = likeliest_smoothing(held_out[step], source_digits)
+        confusions.append(ConfusionMatrix.estimate(held_out[step], source_digits, CLASSES, smoothing))
+        model = kind.make(seed).fit(source, source_digits)
+        predictions.append(model.predict(target).astype(np.int16))
+        logits.append(_logits(model, target))
+    pairs, wrong = np.triu_indices(steps, 1), held_out != source_digits
     return DigitsStream(
         truth=target_digits.astype(np.int16),
         predictions=np.stack(predictions),
+        logits=np.stack(logits),
+        labels=source_digits,
+        held_out=held_out,
+        held_out_logits=held_out_logits,
         confusions=tuple(confusions),
-        source_accuracy=100.0 * (1.0 - np.mean(wrong, axis=1)),
+        source_accuracy=100.0 * (1.0 - wrong.mean(axis=1)),
         error_correlation=float(np.corrcoef(wrong)[pairs].mean()),
     )
+
+
+def _logits(model: Any, images: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Scores (n, K) that are the likelier the higher, as near to logarithms of probabilities as the model has them."""
+    if hasattr(model, "decision_function"):
+        return np.asarray(model.decision_function(images))
+    if hasattr(model, "steps") and isinstance(model[-1], NearestCentroid):
+        # Of a Gaussian about each centroid; its spread is the calibration's to find.
+        return -0.5 * pairwise_distances(model[:-1].transform(images), model[-1].centroids_) ** 2
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.log(model.predict_proba(images)))
 
 
 def likeliest_smoothing(predicted: NDArray[np.integer], labels: NDArray[np.integer]) -> float:

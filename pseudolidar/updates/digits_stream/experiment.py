@@ -21,7 +21,7 @@ from pseudolidar.updates import (
     accuracy,
     flips,
 )
-from pseudolidar.updates.digits_stream.classifiers import CLASSES, DigitsStream, Kind, digits_stream
+from pseudolidar.updates.digits_stream.classifiers import CLASSES, DigitsStream, Evidence, Kind, digits_stream
 
 SELECTIONS: tuple[Selection, ...] = ("entropy", "random")
 ARRIVAL_STEP = 2
@@ -33,13 +33,15 @@ class Policy:
     """How stored predictions are kept up to date.
 
     A step may evaluate a fraction `budget` of the items, in (0, 1]; the first step evaluates all. With `growing`, half
-    of the items arrive only at `ARRIVAL_STEP`.
+    of the items arrive only at `ARRIVAL_STEP`. `evidence` is what a prediction says. Expected information supposes
+    independent classifiers where that does, and pair tables elsewhere.
     """
 
     rule: Rule
     selection: Selection
     budget: float
     growing: bool = False
+    evidence: Evidence = "independent"
 
     def __post_init__(self) -> None:
         if not 0.0 < self.budget <= 1.0:
@@ -66,18 +68,25 @@ def run_policy(stream: DigitsStream, policy: Policy, seed: int) -> Run:
     present = np.full(steps, items)
     if policy.growing:
         present[:ARRIVAL_STEP] = items // 2
+    classifiers = stream.classifiers[policy.evidence] if policy.evidence != "independent" else stream.confusions
+    expected = stream.confusions if policy.evidence in ("independent", "soft") else stream.conditional
+    said = stream.logits if policy.evidence.startswith("soft") else stream.predictions
     keep_votes = isinstance(policy.rule, MajorityVote)
     with (
         TemporaryDirectory() as folder,
-        PredictionStore.create(folder, int(present[0]), CLASSES, keep_votes=keep_votes) as store,
+        PredictionStore.create(folder, int(present[0]), CLASSES, keep_votes=keep_votes, keep_last=True) as store,
     ):
-        request = store.request_uncertain if policy.selection == "entropy" else store.request_random
         for step, count in enumerate(present.tolist()):
             if count > store.items:
                 store.add(count - store.items)
             budget = round(policy.budget * count) if step else count
-            asked = request(budget, seed * steps + step)
-            store.update(asked, stream.predictions[step, asked], stream.confusions[step], policy.rule)
+            own_seed = seed * steps + step
+            if policy.selection == "information":
+                asked = store.request_informative(budget, own_seed, expected[step])
+            else:
+                request = store.request_uncertain if policy.selection == "entropy" else store.request_random
+                asked = request(budget, own_seed)
+            store.update(asked, said[step, asked], classifiers[step], policy.rule)
             evaluated[step, asked] = True
             labels[step, :count] = store.labels
     return Run(labels, evaluated, present)

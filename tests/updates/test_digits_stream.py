@@ -138,6 +138,7 @@ def test_first_labels_are_no_flips_and_missing_ones_are_wrong() -> None:
     scores = score(run, np.array([0, 1, 3, 4], np.int16))
     assert scores.accuracy.tolist() == [[100.0, 50.0]]
     assert (scores.negative.tolist(), scores.positive.tolist()) == ([[0, 1]], [[0, 0]])
+    assert scores.neutral.tolist() == [[0, 0]]
     assert scores.unlabelled.tolist() == [[0, 1]]
 
 
@@ -173,7 +174,7 @@ def test_the_same_seed_gives_the_same_stream_and_another_does_not(stream: Digits
 
 @pytest.fixture(scope="module")
 def experiment() -> Experiment:
-    return run_experiment(DIVERSE, 3, (1.0, 0.3), (2,))
+    return run_experiment(DIVERSE, 3, (1.0, 0.3), (2,), 0.5)
 
 
 def test_an_experiment_repeats_itself_and_its_claims_are_paired_by_seed(experiment: Experiment) -> None:
@@ -208,7 +209,7 @@ def made_up(flips: dict[Rule, list[int]], accuracy: dict[Rule, list[float]]) -> 
     """Two seeds, one step, the full budget."""
     scores = {
         Policy(rule, "entropy", 1.0): Scores(
-            np.array(accuracy[rule])[:, None], np.array(count)[:, None], np.zeros((2, 1), int), np.zeros((2, 1), int)
+            np.array(accuracy[rule])[:, None], np.array(count)[:, None], *[np.zeros((2, 1), int)] * 3
         )
         for rule, count in flips.items()
     }
@@ -236,16 +237,17 @@ def test_a_claim_is_decided_where_the_interval_lies_on_one_side(
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ((1, [0.3], [2], 0.3), "seeds: found 1, expected two or more"),
-        ((2, [], [2], 0.3), r"budgets: found \[\], expected one or more, each once"),
-        ((2, [0.3, 0.3], [2], 0.3), r"budgets: found \[0.3, 0.3\]"),
-        ((2, [0.0, 0.3], [2], 0.3), "budget: found 0.0, expected a fraction of the items above 0"),
-        ((2, [0.3], [2], 1.5), "budget: found 1.5"),
-        ((2, [0.3], [-2], 0.3), "ratio: found -2"),
+        ((1, [0.3], [2], 0.5, 0.3), "seeds: found 1, expected two or more"),
+        ((2, [], [2], 0.5, 0.3), r"budgets: found \[\], expected one or more, each once"),
+        ((2, [0.3, 0.3], [2], 0.5, 0.3), r"budgets: found \[0.3, 0.3\]"),
+        ((2, [0.0, 0.3], [2], 0.5, 0.3), "budget: found 0.0, expected a fraction of the items above 0"),
+        ((2, [0.3], [2], 0.5, 1.5), "budget: found 1.5"),
+        ((2, [0.3], [-2], 0.5, 0.3), "ratio: found -2"),
+        ((2, [0.3], [2], -1, 0.3), "costs: found negative 2, neutral -1"),
     ],
 )
 def test_bad_settings_are_refused_before_anything_is_played(
-    settings: tuple[int, list[float], list[float], float], message: str
+    settings: tuple[int, list[float], list[float], float, float], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
         run_experiment(DIVERSE, *settings)
@@ -261,7 +263,7 @@ def test_the_script_leaves_tables_figures_a_report_and_numbers(tmp_path: Path) -
     data = json.loads((output / "results.json").read_text())
     assert report.count("<svg") == 2
     for policy in data["diverse"]["policies"]:
-        if not policy["growing"]:
+        if policy["evidence"] == "independent" and policy["selection"] != "information" and not policy["growing"]:
             shown = f"{np.mean(policy['final_by_seed']['accuracy_percent']):.1f} ["
             assert shown in printed
             assert shown in report

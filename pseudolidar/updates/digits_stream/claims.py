@@ -6,8 +6,8 @@ from typing import Literal
 import numpy as np
 
 from pseudolidar.statistics import Estimate, student_interval
-from pseudolidar.updates import CostRatio, MaxBelief, Never, Replace, Rule, Selection
-from pseudolidar.updates.digits_stream.experiment import SELECTIONS, Experiment
+from pseudolidar.updates import Never, Replace, Rule, Selection
+from pseudolidar.updates.digits_stream.experiment import SELECTIONS, Experiment, Scores
 
 FLIPS_FRACTION = 0.5
 """Fraction of replace's accumulated negative flips that a rule must not exceed."""
@@ -52,16 +52,19 @@ def against_replace(experiment: Experiment) -> list[AgainstReplace]:
     rows = []
     for budget, selection in experiment.settings:
         replaced = experiment.of(Replace(), selection, budget)
-        replaced_flips = replaced.negative.sum(axis=1)
-        for rule in experiment.rules:
-            if isinstance(rule, MaxBelief | CostRatio):
-                own = experiment.of(rule, selection, budget)
-                excess = student_interval(own.negative.sum(axis=1) - FLIPS_FRACTION * replaced_flips)
-                fraction = excess.scaled(1 / (float(replaced_flips.mean()) or float("nan")), FLIPS_FRACTION)
-                gain = student_interval(own.final_accuracy - replaced.final_accuracy, signed=True)
-                verdicts = _at_least(excess.scaled(-1), 0.0), _at_least(gain, -ACCURACY_LOSS)
-                rows.append(AgainstReplace(rule, selection, budget, fraction, verdicts[0], gain, verdicts[1]))
+        for rule in experiment.weighing_rules:
+            fraction, gain = beside_replace(experiment.of(rule, selection, budget), replaced)
+            verdicts = _at_most(fraction, FLIPS_FRACTION), _at_least(gain, -ACCURACY_LOSS)
+            rows.append(AgainstReplace(rule, selection, budget, fraction, verdicts[0], gain, verdicts[1]))
     return rows
+
+
+def beside_replace(own: Scores, replaced: Scores) -> tuple[Estimate, Estimate]:
+    """The flips as a fraction of replace's, and the gain in points of accuracy, as in `AgainstReplace`."""
+    replaced_flips = replaced.negative.sum(axis=1)
+    excess = student_interval(own.negative.sum(axis=1) - FLIPS_FRACTION * replaced_flips)
+    fraction = excess.scaled(1 / (float(replaced_flips.mean()) or float("nan")), FLIPS_FRACTION)
+    return fraction, student_interval(own.final_accuracy - replaced.final_accuracy, signed=True)
 
 
 def entropy_against_random(experiment: Experiment) -> list[EntropyAgainstRandom]:
@@ -74,6 +77,10 @@ def entropy_against_random(experiment: Experiment) -> list[EntropyAgainstRandom]
                 gain = student_interval(np.subtract(*final), signed=True)
                 rows.append(EntropyAgainstRandom(rule, budget, gain, _at_least(gain, 0.0)))
     return rows
+
+
+def _at_most(found: Estimate, bound: float) -> ClaimVerdict:
+    return _at_least(found.scaled(-1), -bound)
 
 
 def _at_least(found: Estimate, bound: float) -> ClaimVerdict:

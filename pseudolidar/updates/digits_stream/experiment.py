@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from tempfile import TemporaryDirectory
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from pseudolidar.files import InputError, track
 from pseudolidar.updates import (
     CostRatio,
+    FlipCosts,
     MajorityVote,
     MaxBelief,
     MaxBeliefMinEntropy,
@@ -24,6 +26,7 @@ from pseudolidar.updates import (
 from pseudolidar.updates.digits_stream.classifiers import CLASSES, DigitsStream, Evidence, Kind, digits_stream
 
 SELECTIONS: tuple[Selection, ...] = ("entropy", "random")
+_FLIPS = ("negative", "positive")
 ARRIVAL_STEP = 2
 """The step at which a growing data set's second half arrives: with the third classifier."""
 
@@ -96,13 +99,14 @@ def run_policy(stream: DigitsStream, policy: Policy, seed: int) -> Run:
 class Scores:
     """Scores of one policy over S seeds and T steps, against the truth; all (S, T).
 
-    `accuracy` is in percent of the items present, and an item without a label is wrong; `negative` and `positive` are
-    the flips of each step; `unlabelled` is how many items have no label after it.
+    `accuracy` is in percent of the items present, and an item without a label is wrong; `negative`, `positive` and
+    `neutral` are the flips of each step; `unlabelled` is how many items have no label after it.
     """
 
     accuracy: NDArray[np.float64]
     negative: NDArray[np.int64]
     positive: NDArray[np.int64]
+    neutral: NDArray[np.int64]
     unlabelled: NDArray[np.int64]
 
     @property
@@ -115,11 +119,14 @@ def score(run: Run, truth: NDArray[np.int16]) -> Scores:
     """The scores of one run, S = 1; an item's first label is no flip."""
     before = np.concatenate([np.full_like(run.labels[:1], -1), run.labels[:-1]])
     changes = [flips(a, b, truth) for a, b in zip(before, run.labels, strict=True)]
+    negative, positive = (np.array([[getattr(change, name).sum() for change in changes]]) for name in _FLIPS)
+    changed = ((before >= 0) & (before != run.labels)).sum(axis=1)
     right = [accuracy(labels[:count], truth[:count]) for labels, count in zip(run.labels, run.present, strict=True)]
     return Scores(
         accuracy=100.0 * np.array([right]),
-        negative=np.array([[change.negative.sum() for change in changes]]),
-        positive=np.array([[change.positive.sum() for change in changes]]),
+        negative=negative,
+        positive=positive,
+        neutral=changed - negative - positive,
         unlabelled=run.present - (run.labels >= 0).sum(axis=1)[None],
     )
 
@@ -155,9 +162,16 @@ class Experiment:
         """Every budget with each selection that was run under it."""
         return [(budget, selection) for budget in self.budgets for selection in selections_under(budget)]
 
-    def of(self, rule: Rule, selection: Selection, budget: float, growing: bool = False) -> Scores:
+    @property
+    def weighing_rules(self) -> list[Rule]:
+        """MaxBelief and every CostRatio: those that are played with every kind of evidence."""
+        return [rule for rule in self.rules if isinstance(rule, MaxBelief | CostRatio)]
+
+    def of(
+        self, rule: Rule, selection: Selection, budget: float, growing: bool = False, evidence: Evidence = "independent"
+    ) -> Scores:
         """The scores of one policy; KeyError where it was not run."""
-        return self.scores[Policy(rule, selection, budget, growing)]
+        return self.scores[Policy(rule, selection, budget, growing, evidence)]
 
 
 def run_experiment(
@@ -165,6 +179,7 @@ def run_experiment(
     seeds: int,
     budgets: Sequence[float],
     cost_ratios: Sequence[float],
+    neutral_cost: float,
     growing_budget: float | None = None,
 ) -> Experiment:
     """Run the streams of seeds 0, 1, ... under every policy; InputError for settings out of range.
@@ -174,6 +189,7 @@ def run_experiment(
         budgets, growing_budget: fractions of the items that a step may evaluate, each once; the fraction for a data set
             that grows, None: no such policy.
         cost_ratios: |c_NF / c_PF| of each CostRatio rule.
+        neutral_cost: of each FlipCosts rule, one beside each CostRatio.
     """
     if seeds < 2:
         raise InputError(f"seeds: found {seeds}, expected two or more, for an interval")
@@ -189,6 +205,16 @@ def run_experiment(
         for selection in selections_under(budget)
         for rule in rules
     ]
+    weighing: tuple[Rule, ...] = (MaxBelief(), *ratios)
+    policies += [
+        Policy(rule, selection, budget, evidence=evidence)
+        for budget in rising
+        for selection in informed_selections_under(budget)
+        for evidence in get_args(Evidence)
+        for rule in weighing
+    ]
+    policies += [Policy(FlipCosts(each.ratio, neutral_cost), "entropy", budget) for budget in rising for each in ratios]
+    policies = list(dict.fromkeys(policies))
     streams, scores = [], []
     for seed in track(range(seeds), f"streams that end with {kinds[-1].short_name}"):
         stream = digits_stream(kinds, seed)
@@ -218,3 +244,8 @@ def run_experiment(
 def selections_under(budget: float) -> tuple[Selection, ...]:
     """The selections to run: at the full budget only "entropy", as selection changes nothing there."""
     return SELECTIONS if budget < 1 else SELECTIONS[:1]
+
+
+def informed_selections_under(budget: float) -> tuple[Selection, ...]:
+    """The selections to run with every kind of evidence."""
+    return ("entropy", "information") if budget < 1 else ("entropy",)

@@ -21,7 +21,7 @@ from pseudolidar.updates import (
     MaxBelief,
     PredictionStore,
 )
-from pseudolidar.updates.selection import information_gains
+from pseudolidar.updates.selection import counts_by_gain, information_gains, spread
 from tests.updates import reference
 
 
@@ -130,6 +130,33 @@ def test_expected_information(seed: int, classes: int, items: int, conditional: 
     assert_allclose(gains, expected, atol=1e-6)
     # What is known, or will not be told, is worth nothing; the sign bit of -0 would rank above all.
     assert not np.signbit(gains).any() and (gains <= reference.entropy(torch.tensor(posterior)).numpy() + 1e-6).all()
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.lists(st.lists(st.sampled_from([0.0, 0.1, 0.1001, 0.5, 1.2]), min_size=5, max_size=5), min_size=1), st.data())
+def test_a_spread_budget_goes_to_the_highest_gains(values: list[list[float]], data: st.DataObject) -> None:
+    gains = np.array(values, np.float32)
+    total = data.draw(st.integers(0, gains.size))
+    shares = np.array(spread(total, np.array([counts_by_gain(of_step) for of_step in gains])))
+    assert shares.sum() == total and (shares >= 0).all()
+    # Gains are told apart by sixteen of their bits.
+    known = (gains.view(np.uint32) >> 16 << 16).view(np.float32)
+    if total:
+        least = np.sort(known, axis=None)[-total]
+        above, same = (known > least).sum(axis=1), (known == least).sum(axis=1)
+        assert_allclose(shares, above + (total - above.sum()) * same / same.sum(), atol=1)
+
+
+def test_a_budget_for_steps_to_come(tmp_path: Path) -> None:
+    """A step whose classifier tells nothing gets nothing; two that tell the same share."""
+    good, blind = ConfusionMatrix(np.eye(3) * 0.7 + 0.1), ConfusionMatrix(np.full((3, 3), 1 / 3))
+    store = PredictionStore.create(tmp_path / "s", 100, 3)
+    assert store.spread_budget(60, [blind, good]) == [0, 60]
+    assert store.spread_budget(60, [good, good, blind]) == [30, 30, 0]
+    assert store.spread_budget(250, [good, good, blind]) == [100, 100, 50]
+    for total, classifiers in ((101, [good]), (-1, [good]), (0, [])):
+        with pytest.raises(ValueError, match="total: found"):
+            store.spread_budget(total, classifiers)
 
 
 def test_items_that_no_model_can_tell_are_not_asked_again(tmp_path: Path) -> None:

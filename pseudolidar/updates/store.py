@@ -205,6 +205,7 @@ class PredictionStore:
         Raises:
             ValueError: no classifier, another total, another K or number of steps.
         """
+        self._finish_step()
         counts = []
         for classifier in classifiers:
             self._require_fit(classifier)

@@ -106,6 +106,13 @@ def test_a_budget_goes_to_the_highest_entropies(stream: DigitsStream, seed: int)
         belief /= belief.sum(axis=1, keepdims=True)
 
 
+def test_a_spread_budget_is_used_up_and_goes_to_better_classifiers(stream: DigitsStream, seed: int) -> None:
+    run = run_policy(stream, Policy(MaxBelief(), "information", 0.1, evidence="discounted", spread=True), seed)
+    evaluated = run.evaluated.sum(axis=1)[1:]
+    assert evaluated.sum() == 4 * round(0.1 * len(stream.truth))
+    assert evaluated[-1] > evaluated[0]
+
+
 def test_what_arrives_later_is_evaluated_first(stream: DigitsStream, seed: int) -> None:
     run = run_policy(stream, Policy(MaxBelief(), "entropy", 0.3, growing=True), seed)
     first = len(stream.truth) // 2
@@ -209,7 +216,7 @@ def made_up(flips: dict[Rule, list[int]], accuracy: dict[Rule, list[float]]) -> 
     """Two seeds, one step, the full budget."""
     scores = {
         Policy(rule, "entropy", 1.0): Scores(
-            np.array(accuracy[rule])[:, None], np.array(count)[:, None], *[np.zeros((2, 1), int)] * 3
+            np.array(accuracy[rule])[:, None], np.array(count)[:, None], *[np.zeros((2, 1), int)] * 4
         )
         for rule, count in flips.items()
     }

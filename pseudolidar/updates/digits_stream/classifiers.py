@@ -112,9 +112,13 @@ class DigitsStream:
     @cached_property
     def conditional(self) -> tuple[ConditionalConfusion, ...]:
         """Pair tables of each classifier with those before it."""
+        return tuple(self.conditional_after(step)[0] for step in range(len(self.confusions)))
+
+    def conditional_after(self, steps: int) -> tuple[ConditionalConfusion, ...]:
+        """Pair tables of each later classifier with those of the first steps."""
         return tuple(
-            ConditionalConfusion.estimate(confusion, self.held_out[: step + 1], self.labels)
-            for step, confusion in enumerate(self.confusions)
+            ConditionalConfusion.estimate(confusion, np.stack([*self.held_out[:steps], own]), self.labels)
+            for confusion, own in zip(self.confusions[steps:], self.held_out[steps:], strict=True)
         )
 
 

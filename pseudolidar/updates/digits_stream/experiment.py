@@ -26,7 +26,6 @@ from pseudolidar.updates import (
 from pseudolidar.updates.digits_stream.classifiers import CLASSES, DigitsStream, Evidence, Kind, digits_stream
 
 SELECTIONS: tuple[Selection, ...] = ("entropy", "random")
-_FLIPS = ("negative", "positive")
 ARRIVAL_STEP = 2
 """The step at which a growing data set's second half arrives: with the third classifier."""
 
@@ -36,8 +35,9 @@ class Policy:
     """How stored predictions are kept up to date.
 
     A step may evaluate a fraction `budget` of the items, in (0, 1]; the first step evaluates all. With `growing`, half
-    of the items arrive only at `ARRIVAL_STEP`. `evidence` is what a prediction says. Expected information supposes
-    independent classifiers where that does, and pair tables elsewhere.
+    of the items arrive only at `ARRIVAL_STEP`. With `spread` the evaluations of all later steps are one budget, spread
+    over them by expected information. `evidence` is what a prediction says; expected information supposes independent
+    classifiers where that does, and pair tables elsewhere.
     """
 
     rule: Rule
@@ -45,6 +45,7 @@ class Policy:
     budget: float
     growing: bool = False
     evidence: Evidence = "independent"
+    spread: bool = False
 
     def __post_init__(self) -> None:
         if not 0.0 < self.budget <= 1.0:
@@ -83,6 +84,9 @@ def run_policy(stream: DigitsStream, policy: Policy, seed: int) -> Run:
             if count > store.items:
                 store.add(count - store.items)
             budget = round(policy.budget * count) if step else count
+            if policy.spread and step:
+                left = budget * (steps - 1) - int(evaluated[1:step].sum())
+                budget = store.spread_budget(left, stream.conditional_after(step))[0]
             own_seed = seed * steps + step
             if policy.selection == "information":
                 asked = store.request_informative(budget, own_seed, expected[step])
@@ -100,7 +104,8 @@ class Scores:
     """Scores of one policy over S seeds and T steps, against the truth; all (S, T).
 
     `accuracy` is in percent of the items present, and an item without a label is wrong; `negative`, `positive` and
-    `neutral` are the flips of each step; `unlabelled` is how many items have no label after it.
+    `neutral` are the flips of each step; `unlabelled` is how many items have no label after it, `evaluated` how many
+    were evaluated in it.
     """
 
     accuracy: NDArray[np.float64]
@@ -108,6 +113,7 @@ class Scores:
     positive: NDArray[np.int64]
     neutral: NDArray[np.int64]
     unlabelled: NDArray[np.int64]
+    evaluated: NDArray[np.int64]
 
     @property
     def final_accuracy(self) -> NDArray[np.float64]:
@@ -119,7 +125,8 @@ def score(run: Run, truth: NDArray[np.int16]) -> Scores:
     """The scores of one run, S = 1; an item's first label is no flip."""
     before = np.concatenate([np.full_like(run.labels[:1], -1), run.labels[:-1]])
     changes = [flips(a, b, truth) for a, b in zip(before, run.labels, strict=True)]
-    negative, positive = (np.array([[getattr(change, name).sum() for change in changes]]) for name in _FLIPS)
+    negative = np.array([[change.negative.sum() for change in changes]])
+    positive = np.array([[change.positive.sum() for change in changes]])
     changed = ((before >= 0) & (before != run.labels)).sum(axis=1)
     right = [accuracy(labels[:count], truth[:count]) for labels, count in zip(run.labels, run.present, strict=True)]
     return Scores(
@@ -128,6 +135,7 @@ def score(run: Run, truth: NDArray[np.int16]) -> Scores:
         positive=positive,
         neutral=changed - negative - positive,
         unlabelled=run.present - (run.labels >= 0).sum(axis=1)[None],
+        evaluated=run.evaluated.sum(axis=1)[None],
     )
 
 
@@ -168,10 +176,16 @@ class Experiment:
         return [rule for rule in self.rules if isinstance(rule, MaxBelief | CostRatio)]
 
     def of(
-        self, rule: Rule, selection: Selection, budget: float, growing: bool = False, evidence: Evidence = "independent"
+        self,
+        rule: Rule,
+        selection: Selection,
+        budget: float,
+        growing: bool = False,
+        evidence: Evidence = "independent",
+        spread: bool = False,
     ) -> Scores:
         """The scores of one policy; KeyError where it was not run."""
-        return self.scores[Policy(rule, selection, budget, growing, evidence)]
+        return self.scores[Policy(rule, selection, budget, growing, evidence, spread)]
 
 
 def run_experiment(
@@ -214,6 +228,12 @@ def run_experiment(
         for rule in weighing
     ]
     policies += [Policy(FlipCosts(each.ratio, neutral_cost), "entropy", budget) for budget in rising for each in ratios]
+    policies += [
+        Policy(rule, "information", budget, evidence="discounted", spread=True)
+        for budget in rising
+        if budget < 1
+        for rule in weighing
+    ]
     policies = list(dict.fromkeys(policies))
     streams, scores = [], []
     for seed in track(range(seeds), f"streams that end with {kinds[-1].short_name}"):

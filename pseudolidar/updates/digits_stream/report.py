@@ -99,7 +99,10 @@ def stream_report(
         for one, name in ((diverse, "errors that differ"), (alike, "errors alike"))
         for budget in one.budgets
     ]
-    sections.append(Section("Past the paper's assumptions", (*_EXTENSIONS, *extended, _neutral_table(diverse))))
+    spread = [_spread_table(diverse)] if min(diverse.budgets) < 1 else []
+    sections.append(
+        Section("Past the paper's assumptions", (*_EXTENSIONS, *extended, _neutral_table(diverse), *spread))
+    )
     if growing is not None:
         tables = (_budget_table(diverse, selection, growing, True) for selection in selections_under(growing))
         sections.append(Section("A growing data set", (_GROWING, *tables)))
@@ -222,6 +225,30 @@ def _neutral_table(experiment: Experiment) -> Table:
             ("budget", "rule", "neutral", "negative", "positive", "accuracy (%)"),
         ),
         tuple(rows),
+        digits=1,
+    )
+
+
+def _spread_table(experiment: Experiment) -> Table:
+    """The same number of evaluations, as many in each step or spread by expected information."""
+    rows = []
+    for budget in (budget for budget in experiment.budgets if budget < 1):
+        for rule in experiment.weighing_rules:
+            for spread in (False, True):
+                own = experiment.of(rule, "information", budget, evidence="discounted", spread=spread)
+                evaluated = "/".join(f"{count:.0f}" for count in own.evaluated[:, 1:].mean(axis=0))
+                named = f"{100 * budget:g} %", rule_name(rule), "spread" if spread else "even", evaluated
+                over_steps = own.accuracy[:, 1:].mean(axis=1)
+                numbers = (student_interval(of) for of in (own.final_accuracy, over_steps, own.negative.sum(axis=1)))
+                rows.append(Row((*named, *numbers), rule_above=not spread))
+    return Table(
+        "One budget for all steps to come, discounted beliefs",
+        (
+            ("", "", "", "", Heading("accuracy (%)", 2), "accumulated"),
+            ("budget", "rule", "steps", "evaluated", "final", "mean of the steps", "negative flips"),
+        ),
+        tuple(rows),
+        ("Spread as if it were known how well, on the source half, each later classifier will do.",),
         digits=1,
     )
 

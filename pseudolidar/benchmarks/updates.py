@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 from pseudolidar.files import InputError
 from pseudolidar.kernels import in_chunks
 from pseudolidar.tables import Row, Table, print_tables
-from pseudolidar.updates import ConfusionMatrix, CostRatio, MaxBelief, PredictionStore, Rule
+from pseudolidar.updates import Classifier, ConfusionMatrix, CostRatio, Discounted, MaxBelief, PredictionStore, Rule
 
-_ARRAYS = ("posterior", "entropy", "labels", "evaluations")
+_ARRAYS = ("posterior", "entropy", "labels", "evaluations", "last")
 _STEPS: dict[str, tuple[str, Rule]] = {
     "highest entropy, MaxBelief": ("request_uncertain", MaxBelief()),
     "highest entropy, CostRatio": ("request_uncertain", CostRatio(3.0)),
     "random, MaxBelief": ("request_random", MaxBelief()),
+    "expected information, discounted": ("request_informative", MaxBelief()),
 }
 _SEQUENTIAL = "bytes alone, one after the other"
 _IN_PLACE = "bytes alone, where the items are"
@@ -58,7 +59,7 @@ def updates_table(folder: Path, items: int, classes: int, budget: int, repetitio
     random = np.random.default_rng(0)
     values = random.random((classes, classes)) + 4 * classes * np.eye(classes)
     confusion = ConfusionMatrix(values / values.sum(axis=0))
-    with PredictionStore.create(folder / "store", items, classes) as store:
+    with PredictionStore.create(folder / "store", items, classes, keep_last=True) as store:
         everything = store.request_random(items, 0)
         store.update(everything, random.integers(0, classes, items, np.int16), confusion, MaxBelief())
         row_bytes = sum(getattr(store, name).nbytes for name in _ARRAYS) // items
@@ -110,12 +111,16 @@ def _step(
     measure: Measure,
 ) -> tuple[float, float]:
     """Measured selection and update; the classifier's work between them isn't."""
-    selecting = measure(partial(getattr(store, request), budget, int(random.integers(1 << 62))))
+    asked = partial(getattr(store, request), budget, int(random.integers(1 << 62)))
+    classifier: Classifier = confusion
+    if request == "request_informative":
+        asked, classifier = partial(asked, confusion), Discounted(confusion, np.full(len(store.steps), 0.5))
+    selecting = measure(asked)
     requested = store.requested
     assert requested is not None
     right = random.random(budget, np.float32) < 0.8
     predicted = np.where(right, store.labels[requested], random.integers(0, store.classes, budget, np.int16))
-    return selecting, measure(partial(store.update, requested, predicted, confusion, rule))
+    return selecting, measure(partial(store.update, requested, predicted, classifier, rule))
 
 
 def _written(path: Path, size: int) -> NDArray[np.uint8]:

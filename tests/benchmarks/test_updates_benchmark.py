@@ -20,8 +20,8 @@ def test_steps_stand_beside_the_bytes_alone(tmp_path: Path) -> None:
             assert whole == pytest.approx(select + update)
             assert ratio == pytest.approx(whole / bytes_alone[2])
             assert 1 < peak_mib < 100_000
-    # 4 entropy bytes an item; 12 + 4 + 2 + 2 bytes of an evaluated one, read and written.
-    assert "20 bytes" in table.notes[0] and "200 of 2,000 items, 3 classes" in table.caption
+    # 4 entropy bytes an item; 12 + 4 + 2 + 2 + 4 bytes of an evaluated one, read and written.
+    assert "24 bytes" in table.notes[0] and "200 of 2,000 items, 3 classes" in table.caption
 
 
 @pytest.mark.parametrize("settings", [{"items": 0}, {"classes": 1}, {"budget": 0}, {"budget": 1.1}, {"repetitions": 0}])

@@ -1,5 +1,7 @@
 """Past a confusion matrix: pair tables, discounts, soft labels and expected information, against plain arithmetic."""
 
+import itertools
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -196,29 +198,65 @@ def test_correlated_classifiers_are_recognised() -> None:
     assert (few > 0).all() and (few[1:].reshape(4, 4, 4)[np.arange(4), np.arange(4)] > alone.values - 0.05).all()
 
 
-def test_pair_tables_leave_one_out() -> None:
-    """The concentration is the one under which items, each left out in turn, are likeliest."""
-    of = drawn(3, 3, 40, 2)
+def pair_table_by_hand(
+    alone: NDArray[np.float64], before: list[int], said: list[int], true: list[int]
+) -> NDArray[np.float64]:
+    """Shrunk counts [j, i, k] from sums over items; each in turn is left out to choose the concentration."""
+    classes, items = range(len(alone)), list(zip(before, said, true, strict=True))
+
+    def relation(j: int, i: int, k: int) -> tuple[bool, str]:
+        return j == k, "right" if i == k else "same" if i == j else "other"
+
+    factors: dict[tuple[bool, str], float] = dict.fromkeys(
+        itertools.product((False, True), ("right", "same", "other")), 1.0
+    )
+    for _ in range(30):
+        mean = np.array(
+            [[[alone[i, k] * factors[relation(j, i, k)] for k in classes] for i in classes] for j in classes]
+        )
+        mean /= mean.sum(axis=1, keepdims=True)
+        for one in factors:
+            observed = sum(relation(*item) == one for item in items)
+            expected = sum(mean[j, i, k] for j, _, k in items for i in classes if relation(j, i, k) == one)
+            factors[one] *= (observed + 0.5) / (expected + 0.5)
+
+    def shrunk(j: int, i: int, k: int, concentration: float, kept: list[tuple[int, int, int]]) -> float:
+        column = [other[1] for other in kept if (other[0], other[2]) == (j, k)]
+        return (column.count(i) + concentration * mean[j, i, k]) / (len(column) + concentration)
+
+    def left_out(concentration: float) -> float:
+        return sum(math.log(shrunk(*item, concentration, items[:n] + items[n + 1 :])) for n, item in enumerate(items))
+
+    best = max((2.0**power for power in range(-4, 13)), key=left_out)
+    return np.array([[[shrunk(j, i, k, best, items) for k in classes] for i in classes] for j in classes])
+
+
+@pytest.mark.parametrize(("seed", "classes"), [(0, 1), (1, 2), (2, 3), (3, 4)])
+def test_pair_tables_are_those_of_plain_arithmetic(seed: int, classes: int) -> None:
+    of = drawn(seed, classes, 30, 2)
     alone = of.confusion(1)
-    tables = ConditionalConfusion.estimate(alone, of.predictions, of.labels).tables[1:]
-    before, said, true = (*of.predictions, of.labels)
-    counts = np.zeros((3, 3, 3))
-    np.add.at(counts, (before, said, true), 1)
-    # tables = (counts + c mean) / (seen + c), where nothing was seen the mean itself.
-    seen = counts.sum(axis=1, keepdims=True)
+    tables = ConditionalConfusion.estimate(alone, of.predictions, of.labels).tables
+    before, said = of.predictions.tolist()
+    assert_allclose(tables[1:], pair_table_by_hand(alone.values, before, said, of.labels.tolist()))
 
-    def mean(c: float) -> NDArray[np.float64]:
-        return (tables * (seen + c) - counts) / c
 
-    def left_out(c: float, of_mean: NDArray[np.float64]) -> float:
-        total = 0.0
-        for j, i, k in zip(before, said, true, strict=True):
-            total += np.log((counts[j, i, k] - 1 + c * of_mean[j, i, k]) / (seen[j, 0, k] - 1 + c))
-        return total
-
-    candidates = [2.0**power for power in range(-4, 13)]
-    own = [c for c in candidates if (mean(c) > 0).all() and np.allclose(mean(c).sum(axis=1), 1)]
-    assert any(c == max(candidates, key=lambda other: left_out(other, mean(c))) for c in own)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_discounts_are_those_of_plain_arithmetic(seed: int) -> None:
+    of = drawn(seed, 3, 40, 3)
+    alone = [of.confusion(step) for step in range(3)]
+    beliefs: list[NDArray[np.float64]] = []
+    for step, matrix in enumerate(alone):
+        likelihood = matrix.values[of.predictions[step]]
+        found = Discounted.estimate(alone[: step + 1], of.predictions[: step + 1], of.labels).discount
+        for belief, own in zip(beliefs, found, strict=True):
+            after = {discount: belief**discount * likelihood for discount in np.linspace(0, 1, 21)}
+            right = {
+                discount: float(np.log(p[np.arange(40), of.labels] / p.sum(axis=1)).sum())
+                for discount, p in after.items()
+            }
+            assert right[own] == pytest.approx(max(right.values()), abs=1e-9)
+        joint = beliefs[-1] ** found[-1] * likelihood if beliefs else likelihood
+        beliefs.append(joint / joint.sum(axis=1, keepdims=True))
 
 
 def test_calibration_is_right_as_often_as_it_says() -> None:

@@ -85,7 +85,7 @@ class ConditionalConfusion:
 class Calibration:
     """Soft labels: a classifier's logits (B, K) as probabilities that are right as often as they say.
 
-    The likelihood of class k is that of softmax(logits / temperature), raised to `least`, over `prior`.
+    The likelihood of class k is that of softmax(logits / temperature), at least `least`, over `prior`.
 
     Attributes:
         temperature: above 0 (Guo et al., "On Calibration of Modern Neural Networks", ICML 2017).

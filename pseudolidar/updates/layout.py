@@ -44,7 +44,7 @@ class State:
     prior: tuple[float, ...]
     keep_votes: bool
     steps: tuple[StepRecord, ...]
-    keep_last: bool = False  # stores of 0.1 don't say it
+    keep_last: bool = False  # the first stores don't say it
 
     @classmethod
     def fresh(cls, items: int, classes: int, prior: ArrayLike | None, keep_votes: bool, keep_last: bool) -> "State":

@@ -203,6 +203,14 @@ def test_damaged_stores(tmp_path: Path) -> None:
     PredictionStore(folder)
 
 
+def test_stores_from_before_there_were_last_evaluations(tmp_path: Path) -> None:
+    PredictionStore.create(tmp_path / "s", 4, 3).close()
+    state = json.loads((tmp_path / "s" / "store.json").read_text())
+    assert state.pop("keep_last") is False
+    (tmp_path / "s" / "store.json").write_text(json.dumps(state))
+    assert PredictionStore(tmp_path / "s").last is None
+
+
 def test_a_class_that_is_hardly_possible_is_possible(tmp_path: Path) -> None:
     store = PredictionStore.create(tmp_path / "s", 1, 3, [1, 1e-60, 0])
     assert store.posterior[0, 1] > 0 and store.posterior[0, 2] == 0

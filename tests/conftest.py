@@ -1,9 +1,12 @@
-"""Fixtures shared by all tests: where the real KITTI material and the published networks' outputs lie."""
+"""Shared by all tests: scripts within the test's process, settings of configs/, where the real KITTI material lies."""
 
 import functools
 import os
+import runpy
+import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import hydra
 import pytest
@@ -15,6 +18,35 @@ from pseudolidar.command_line.settings import conform
 
 # As the commands have it, before anything imports PyTorch.
 prepare_process()
+
+SCRIPTS = Path(__file__).parents[1] / "scripts"
+
+
+class Done(NamedTuple):
+    """How a script ended: its exit status, what it printed, what it wrote to standard error."""
+
+    status: int
+    out: str
+    err: str
+
+
+RunHere = Callable[..., Done]
+
+
+@pytest.fixture
+def run_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> RunHere:
+    """Run a script by its name and arguments, in the folder of the test's; a process of its own takes seconds."""
+
+    def call(name: str, *arguments: str) -> Done:
+        monkeypatch.setattr(sys, "argv", [f"{name}.py", *arguments])
+        status = 0
+        try:
+            runpy.run_path(str(SCRIPTS / f"{name}.py"), run_name="__main__")
+        except SystemExit as end:
+            status = int(str(end.code or 0))
+        return Done(status, *capsys.readouterr())
+
+    return call
 
 
 def settings_of(option: str, **changes: Any) -> Any:

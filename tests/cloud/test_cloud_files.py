@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from pseudolidar.cloud import LIDAR_GRID, disparity_to_points, write_cloud, write_clouds, write_lidar_clouds
 from pseudolidar.files import FileError, FormatError
 from pseudolidar.kitti import CANONICAL_VELO_TO_CAM, Calibration, read_points, write_disparity, write_points
+from tests.conftest import RunHere
 
-ROOT = Path(__file__).parents[2]
 FRAMES = ["000000", "000003", "000007"]
 
 
@@ -210,24 +210,18 @@ def test_what_a_cloud_file_can_not_hold(tmp_path: Path) -> None:
         write_cloud(tmp_path / "cloud.txt", np.zeros((1, 4), np.float32))
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "scripts/make_clouds.py", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120
-    )
-
-
-def test_the_command_and_its_variants(folders: tuple[Path, Path, Path]) -> None:
+def test_the_command_and_its_variants(folders: tuple[Path, Path, Path], run_here: RunHere) -> None:
     disparity_dir, calib_dir, output_dir = folders
     inputs = [f"disparity={disparity_dir}", f"calib={calib_dir}"]
     calibration, disparity = Calibration.from_file(calib_dir / "000000.txt"), np.load(disparity_dir / "000000.npy")
-    done = run(*inputs, f"output={output_dir}/sparse", "cloud=sparse", "format=npz")
-    assert done.returncode == 0, done.stderr
+    done = run_here("make_clouds", *inputs, f"output={output_dir}/sparse", "cloud=sparse", "format=npz")
+    assert done.status == 0, done.err
     expected = disparity_to_points(disparity, calibration, grid=LIDAR_GRID)
     np.testing.assert_array_equal(read_cloud(output_dir / "sparse" / "000000.npz"), expected)
-    wrong = run(*inputs, f"output={output_dir}/sparse", "cloud=near_only", "format=npz")
-    assert wrong.returncode == 2
-    assert "record.json: record: found max_depth=None" in wrong.stderr
-    assert len(wrong.stderr.splitlines()) == 1
+    wrong = run_here("make_clouds", *inputs, f"output={output_dir}/sparse", "cloud=near_only", "format=npz")
+    assert wrong.status == 2
+    assert "record.json: record: found max_depth=None" in wrong.err
+    assert len(wrong.err.splitlines()) == 1
 
 
 def test_a_lidar_sweep_is_cropped_like_a_cloud(tmp_path: Path) -> None:

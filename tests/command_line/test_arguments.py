@@ -11,7 +11,7 @@ import pytest
 from pseudolidar.command_line.running import CONFIGS
 from pseudolidar.commands.study import main
 from pseudolidar.files import InputError
-from tests.command_line.conftest import RunHere
+from tests.conftest import RunHere
 
 Run = Callable[..., tuple[int, str]]
 TRAIN = ("train_stereo", "data=nowhere", "output=u.pt")

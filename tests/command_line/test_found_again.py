@@ -15,7 +15,7 @@ import pseudolidar
 from pseudolidar.command_line import run_command
 from pseudolidar.kitti import read_image, write_image, write_points
 from pseudolidar.kitti.arrays import read_points
-from tests.command_line.conftest import RunHere
+from tests.conftest import RunHere
 from tests.stereo.conftest import write_scene
 
 ROOT = Path(pseudolidar.__file__).parents[1]

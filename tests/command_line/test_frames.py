@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pseudolidar.kitti import write_image
-from tests.command_line.conftest import RunHere
+from tests.conftest import RunHere
 from tests.kitti.scenery import write_dataset
 
 Run = Callable[..., tuple[int, str]]

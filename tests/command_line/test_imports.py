@@ -1,7 +1,9 @@
 """What each command imports: nothing heavy to show its help or its settings, and else only what it works with."""
 
+import json
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -44,26 +46,57 @@ WORKING = {
 }
 
 
-def imported(program: str, *arguments: str) -> set[str]:
-    """The heavy modules that a program has imported at its end."""
-    program = f"import sys\ntry:\n    {program}\nfinally:\n    print('\\n', *sys.modules, file=sys.stderr)"
-    command = [sys.executable, "-c", program, *arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    return HEAVY & set(done.stderr.splitlines()[-1].split())
+NAMES = sorted(path.stem for path in CONFIGS.glob("*.yaml"))
+MAIN = "from pseudolidar.__main__ import main; main()"
+SETTINGS = {name: ((MAIN, name, "--help"), (MAIN, name, "output=a/b-c.d", "--cfg", "job")) for name in NAMES}
+WITHOUT_A_NAME = ((MAIN,), (MAIN, "study", "experiment=demo", "output=x", "--cfg", "job"))
+Call = tuple[str, ...]
+
+# Each call is forked from one process: a start of its own would import Hydra, or PyTorch, once more.
+FORKING = """
+import json, os, sys
+import {before}
+for program, *arguments in json.load(sys.stdin):
+    if os.fork() == 0:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.argv[1:] = arguments
+        try:
+            exec(program)
+        finally:
+            print("\\nimported:", *sys.modules, file=sys.stderr)
+        sys.exit()
+    status = os.waitstatus_to_exitcode(os.wait()[1])
+    if status != 0:
+        sys.exit(status)
+"""
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in CONFIGS.glob("*.yaml")))
+@cache
+def imported(before: str, *calls: Call) -> dict[Call, set[str]]:
+    """The heavy modules that each call, a program and its arguments, has at its end, those of `before` included."""
+    done = subprocess.run(
+        [sys.executable, "-c", FORKING.format(before=before)], input=json.dumps(calls), cwd=ROOT, capture_output=True,
+        text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = [line.split()[1:] for line in done.stderr.splitlines() if line.startswith("imported: ")]
+    return {call: HEAVY.intersection(modules) for call, modules in zip(calls, found, strict=True)}
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_help_and_settings_import_nothing_heavy(name: str) -> None:
-    program = "from pseudolidar.__main__ import main; main()"
-    assert imported(program, name, "--help") == set()
-    assert imported(program, name, "output=a/b-c.d", "--cfg", "job") == set()
+    found = imported("pseudolidar.__main__", *(call for calls in SETTINGS.values() for call in calls))
+    assert [found[call] for call in SETTINGS[name]] == [set(), set()]
 
 
 def test_neither_do_a_list_of_commands_and_an_experiment() -> None:
-    program = "from pseudolidar.__main__ import main; main()"
-    assert imported(program) == imported(program, "study", "experiment=demo", "output=x", "--cfg", "job") == set()
+    assert set().union(*imported("pseudolidar.__main__", *WITHOUT_A_NAME).values()) == set()
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in CONFIGS.glob("*.yaml")))
+@pytest.mark.parametrize("name", NAMES)
 def test_a_command_imports_only_what_it_works_with(name: str) -> None:
-    assert imported(f"import pseudolidar.commands.{name}") <= WORKING[name]
+    # What several may import is there before they are forked.
+    before = WORKING[name] & NETWORKS
+    alike = [(f"import pseudolidar.commands.{each}",) for each in NAMES if WORKING[each] & NETWORKS == before]
+    found = imported(", ".join(sorted(before)), *alike)
+    assert found[f"import pseudolidar.commands.{name}",] <= WORKING[name]

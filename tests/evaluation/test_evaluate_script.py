@@ -4,8 +4,6 @@ import csv
 import json
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,9 +11,8 @@ import pytest
 from pseudolidar.evaluation import evaluate_folders
 from pseudolidar.files import FormatError
 from pseudolidar.kitti import Objects, write_objects
+from tests.conftest import RunHere
 from tests.evaluation.scenes import AWAY, detection, label, objects
-
-SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 
 @pytest.fixture
@@ -115,20 +112,22 @@ def test_no_such_folders(folders: tuple[Path, Path], tmp_path: Path) -> None:
     assert "no .txt files" in refusal((tmp_path / "empty", folders[1]))
 
 
-def run(cwd: Path, *arguments: str, script: str = "evaluate.py") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, str(SCRIPTS / script), *arguments], cwd=cwd, capture_output=True, text=True, check=False
-    )
+@pytest.fixture
+def run(run_here: RunHere, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> RunHere:
+    """A script in `tmp_path`."""
+    monkeypatch.chdir(tmp_path)
+    return run_here
 
 
-def test_script(folders: tuple[Path, Path], tmp_path: Path) -> None:
+def test_script(folders: tuple[Path, Path], run: RunHere, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     work = tmp_path / "work"
     work.mkdir()
+    monkeypatch.chdir(work)
     given = (f"labels={folders[0]}", f"results={folders[1]}", "output=out/ap.json")
-    done = run(work, *given, "difficulties=[all]", "depth_range=[0,20]", "min_overlap={Car: {3d: 0.5}}")
-    assert done.returncode == 0, done.stderr
+    done = run("evaluate", *given, "difficulties=[all]", "depth_range=[0,20]", "min_overlap={Car: {3d: 0.5}}")
+    assert done.status == 0, done.err
     for word in ("AP11", "AP40", "Pedestrian", "50.00", "0 < z <= 20 m"):
-        assert word in done.stdout
+        assert word in done.out
     table = json.loads((work / "out" / "ap.json").read_text())
     assert list(table) == ["Car", "Pedestrian", "Cyclist"]
     assert list(table["Car"]) == ["bbox", "aos", "bev", "3d"]
@@ -138,11 +137,11 @@ def test_script(folders: tuple[Path, Path], tmp_path: Path) -> None:
     assert [path.name for path in work.rglob("*")] == ["out", "ap.json"]
 
 
-def test_script_with_everything_it_writes(folders: tuple[Path, Path], tmp_path: Path) -> None:
+def test_script_with_everything_it_writes(folders: tuple[Path, Path], run: RunHere, tmp_path: Path) -> None:
     files = ("csv=out/ap.csv", "figure=out/curves.svg", "outcomes=out/outcomes.csv", "bootstrap=20", "confidence=0.9")
-    done = run(tmp_path, f"labels={folders[0]}", f"results={folders[1]}", "output=out/ap.json", *files)
-    assert done.returncode == 0, done.stderr
-    assert "with 90% intervals" in done.stdout and "50.00 [0.00, 100.00]" in done.stdout
+    done = run("evaluate", f"labels={folders[0]}", f"results={folders[1]}", "output=out/ap.json", *files)
+    assert done.status == 0, done.err
+    assert "with 90% intervals" in done.out and "50.00 [0.00, 100.00]" in done.out
     car = json.loads((tmp_path / "out" / "ap.json").read_text())["Car"]["3d"]
     assert car["AP40"] == [50.0] * 3 and car["AP40_interval"] == [[0.0, 100.0]] * 3
     rows = list(csv.DictReader((tmp_path / "out" / "ap.csv").open()))
@@ -154,15 +153,15 @@ def test_script_with_everything_it_writes(folders: tuple[Path, Path], tmp_path: 
     assert "000000,Car,3d,hard,matched,1,1,1.0,1.0\n000001,Car,3d,hard,missed,1,,0.0,\n" in outcomes
 
 
-def test_compare_script(folders: tuple[Path, Path], tmp_path: Path) -> None:
+def test_compare_script(folders: tuple[Path, Path], run: RunHere, tmp_path: Path) -> None:
     labels, a = folders
     b = tmp_path / "b"
     for frame, found in (("000000", detection()), ("000001", detection(box2d=AWAY, x=20))):
         write_objects(b / f"{frame}.txt", objects(found, scored=True))
     given = (f"labels={labels}", f"a={a}", f"b={b}", "bootstrap=200", "classes=[Car]", "difficulties=[easy]")
-    done = run(tmp_path, *given, "output=difference.json", "csv=difference.csv", script="compare.py")
-    assert done.returncode == 0, done.stderr
-    assert "+50.00 [0.00, 100.00]" in done.stdout and "excludes 0" in done.stdout
+    done = run("compare", *given, "output=difference.json", "csv=difference.csv")
+    assert done.status == 0, done.err
+    assert "+50.00 [0.00, 100.00]" in done.out and "excludes 0" in done.out
     table = json.loads((tmp_path / "difference.json").read_text())
     assert (table["confidence"], table["replicates"], list(table["classes"])) == (0.95, 200, ["Car"])
     # A quarter of the drawn pairs of frames is the first frame twice (found by both), a quarter the second.
@@ -170,7 +169,7 @@ def test_compare_script(folders: tuple[Path, Path], tmp_path: Path) -> None:
     assert table["classes"]["Car"]["3d"]["AP40"] == expected
     rows = list(csv.DictReader((tmp_path / "difference.csv").open()))
     assert len(rows) == 4 * 2 and rows[-1]["difference"] == "50.0"
-    better = run(tmp_path, *given, "confidence=0.2", script="compare.py").stdout
+    better = run("compare", *given, "confidence=0.2").out
     assert sum(line.endswith("  *") for line in better.splitlines()) == 8
 
 
@@ -184,11 +183,11 @@ def test_compare_script(folders: tuple[Path, Path], tmp_path: Path) -> None:
     ],
 )
 def test_script_ends_in_one_line(
-    folders: tuple[Path, Path], tmp_path: Path, arguments: tuple[str, ...], word: str
+    folders: tuple[Path, Path], run: RunHere, tmp_path: Path, arguments: tuple[str, ...], word: str
 ) -> None:
-    done = run(tmp_path, f"labels={folders[0]}", f"results={folders[1]}", "output=ap.json", *arguments)
-    assert done.returncode == 2
-    assert word in done.stderr and len(done.stderr.splitlines()) == 1
+    done = run("evaluate", f"labels={folders[0]}", f"results={folders[1]}", "output=ap.json", *arguments)
+    assert done.status == 2
+    assert word in done.err and len(done.err.splitlines()) == 1
     assert not (tmp_path / "ap.json").exists()
 
 
@@ -203,7 +202,7 @@ def test_script_ends_in_one_line(
     ],
 )
 def test_both_scripts_name_what_is_wrong(
-    folders: tuple[Path, Path], tmp_path: Path, line: str | None, place: str
+    folders: tuple[Path, Path], run: RunHere, tmp_path: Path, line: str | None, place: str
 ) -> None:
     labels, good = folders
     bad = tmp_path / "bad"
@@ -212,11 +211,11 @@ def test_both_scripts_name_what_is_wrong(
         (bad / "000001.txt").unlink()
     else:
         (bad / "000001.txt").write_text(f"{LINE}\n{line}\n")
-    alone = run(tmp_path, f"labels={labels}", f"results={bad}", "output=ap.json")
-    paired = run(tmp_path, f"labels={labels}", f"a={good}", f"b={bad}", script="compare.py")
+    alone = run("evaluate", f"labels={labels}", f"results={bad}", "output=ap.json")
+    paired = run("compare", f"labels={labels}", f"a={good}", f"b={bad}")
     for done in (alone, paired):
-        assert done.returncode == 2 and place in done.stderr and len(done.stderr.splitlines()) == 1
+        assert done.status == 2 and place in done.err and len(done.err.splitlines()) == 1
     if line is None:
-        assert "missing_results=empty" in alone.stderr
-        again = run(tmp_path, f"labels={labels}", f"results={bad}", "output=ap.json", "missing_results=empty")
-        assert again.returncode == 0, again.stderr
+        assert "missing_results=empty" in alone.err
+        again = run("evaluate", f"labels={labels}", f"results={bad}", "output=ap.json", "missing_results=empty")
+        assert again.status == 0, again.err

@@ -1,21 +1,19 @@
 """A street of a few stereo pairs, models trained on it for seconds, and the script run within the test's process."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from pseudolidar.cloud import write_clouds
-from pseudolidar.command_line import run_command
 from pseudolidar.detectors.frustum_pointnet import FrustumTraining, train_frustum_pointnet
 from pseudolidar.kitti import ObjectDataset
 from pseudolidar.stereo import SemiGlobalMatching, predict_disparities
 from pseudolidar.training import TrainingRun
-from tests.conftest import settings_of
+from tests.conftest import Done, RunHere, settings_of
 from tests.stereo.conftest import write_scene
 
-REPOSITORY = Path(__file__).parents[2]
+Detect = Callable[..., Done]
 MAX_DISPARITY = 16
 TRAINING: FrustumTraining = settings_of(
     "detector/frustum_pointnet_v1",
@@ -69,17 +67,6 @@ def boxes(street: ObjectDataset, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 @pytest.fixture
-def detect(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[int, str, str]]:
-    """Run scripts/detect.py with settings: the exit code, what it printed, and the errors."""
-
-    def call(**settings: object) -> tuple[int, str, str]:
-        code = 0
-        monkeypatch.setattr(sys, "argv", ["detect.py"])
-        try:
-            run_command("detect", [f"{name}={value}" for name, value in settings.items()])
-        except SystemExit as stopped:
-            code = int(str(stopped.code))
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return call
+def detect(run_here: RunHere) -> Detect:
+    """The script with its settings."""
+    return lambda **settings: run_here("detect", *(f"{name}={value}" for name, value in settings.items()))

@@ -3,7 +3,6 @@
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from pseudolidar.pipeline import Drawing, GivenBoxes, Models, Summary, detect_fr
 from pseudolidar.stereo import KnownCameras, SemiGlobalMatching, scaled_disparity
 from pseudolidar.training import TrainingRun, arithmetic_threads
 from tests.conftest import settings_of
-from tests.pipeline.conftest import MAX_DISPARITY, bytes_of
+from tests.pipeline.conftest import MAX_DISPARITY, Detect, bytes_of
 from tests.stereo.conftest import write_scene
 
 DRAWING = Drawing(frustum_score=-50.0, pointrcnn_score=-50.0, box2d_score=0.5, max_depth=60.0)
@@ -133,9 +132,7 @@ def test_a_broken_frame_ends_a_run_whose_frames_before_it_are_finished(tmp_path:
     assert sorted(path.stem for path in (tmp_path / "out" / "pictures").iterdir()) == done
 
 
-def test_a_2d_detector_from_the_folder(
-    street: ObjectDataset, models: Path, tmp_path: Path, detect: Callable[..., tuple[int, str, str]]
-) -> None:
+def test_a_2d_detector_from_the_folder(street: ObjectDataset, models: Path, tmp_path: Path, detect: Detect) -> None:
     folder = tmp_path / "models"
     shutil.copytree(models, folder)
     training: Detector2dTraining = settings_of(

@@ -2,9 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +16,7 @@ from pseudolidar.pipeline import Models
 from pseudolidar.stereo import PSMNet, SemiGlobalMatching, predict_disparities, save_psmnet
 from pseudolidar.training import load_checkpoint, save_checkpoint
 from tests.kitti.raw_drives import write_raw_drive
-from tests.pipeline.conftest import MAX_DISPARITY, REPOSITORY, bytes_of
-
-Detect = Callable[..., tuple[int, str, str]]
+from tests.pipeline.conftest import MAX_DISPARITY, Detect, bytes_of
 
 
 def pair_of(street: ObjectDataset, frame_id: str) -> dict[str, Path]:
@@ -103,7 +98,7 @@ def test_pairs_of_one_name_from_two_folders_do_not_share_results(
 
 
 def test_one_pair_with_psmnet_and_without_a_lidar(
-    street: ObjectDataset, models: Path, boxes: Path, tmp_path: Path
+    street: ObjectDataset, models: Path, boxes: Path, tmp_path: Path, detect: Detect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(models, tmp_path / "models")
     network = PSMNet(width=8, max_disparity=32, pool_sizes=(8, 4), blocks=(1, 1, 1, 1))
@@ -113,11 +108,11 @@ def test_one_pair_with_psmnet_and_without_a_lidar(
     (tmp_path / "camera.txt").write_text("\n".join(line for line in lines if line[:2] in ("P2", "P3")))
     left = read_image(pair["left"])
     write_image(tmp_path / "000001.jpg", left)
-    arguments = [f"models={tmp_path / 'models'}", "left=000001.jpg", f"right={pair['right']}", "calib=camera.txt"]
-    command = [sys.executable, str(REPOSITORY / "scripts" / "detect.py"), *arguments, f"boxes={boxes}"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "semi-global matching" not in done.stdout
+    monkeypatch.chdir(tmp_path)
+    given = {"left": "000001.jpg", "right": pair["right"], "calib": "camera.txt"}
+    done = detect(models="models", boxes=boxes, **given)
+    assert done.status == 0, done.err
+    assert "semi-global matching" not in done.out
     assert sorted(path.name for path in (tmp_path / "detections").iterdir()) == [
         ".record.lock",
         "pictures",

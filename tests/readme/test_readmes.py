@@ -18,12 +18,10 @@ from pseudolidar.command_line import running
 from pseudolidar.command_line.running import CONFIGS
 from pseudolidar.kitti import ObjectDataset, write_disparity
 from pseudolidar.stereo import PSMNet
-from tests.command_line.conftest import RunHere, run_here
 from tests.command_line.test_found_again import BOXES2D, FRUSTUM, POINTRCNN, STEREO
+from tests.conftest import RunHere
 from tests.readme.commands import READMES, REPOSITORY, Command, blocks, commands
 from tests.readme.walkthrough import WALKTHROUGH
-
-__all__ = ["run_here"]
 
 # What is added to a command so that it takes a second, in the order in which one needs what another one makes.
 SMALL: dict[str, tuple[str, ...]] = {

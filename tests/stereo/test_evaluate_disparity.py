@@ -2,8 +2,8 @@
 
 import json
 import shutil
-import subprocess
-import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +14,15 @@ from pseudolidar.files import FormatError
 from pseudolidar.kitti import ObjectDataset, read_disparity, read_image, write_disparity
 from pseudolidar.stereo import KittiStereoPairs, SemiGlobalMatching, disparity_metrics, map_metrics, predict_disparities
 from pseudolidar.tables import table_text
+from tests.conftest import Done, RunHere
 from tests.stereo.test_kitti_stereo import disparity_of, write_benchmark
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "evaluate_disparity.py"
+Run = Callable[..., Done]
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, str(SCRIPT), *arguments], capture_output=True, text=True, check=False)
+@pytest.fixture
+def run(run_here: RunHere) -> Run:
+    return partial(run_here, "evaluate_disparity")
 
 
 def shift(scene: ObjectDataset, folder: Path, by_px: float) -> None:
@@ -28,13 +30,13 @@ def shift(scene: ObjectDataset, folder: Path, by_px: float) -> None:
         write_disparity(folder / f"{frame.frame_id}.npy", frame.disparity() + by_px)
 
 
-def test_a_data_set(scene: ObjectDataset, tmp_path: Path) -> None:
+def test_a_data_set(scene: ObjectDataset, run: Run, tmp_path: Path) -> None:
     shift(scene, tmp_path / "maps", 0.25)
     (scene.root / "ImageSets" / "val.txt").write_text("000001\n000003\n")
     output = tmp_path / "errors.json"
     done = run(f"disparity={tmp_path / 'maps'}", f"data={scene.root}", "split=val", f"output={output}")
-    assert done.returncode == 0, done.stderr
-    lines = [line.split() for line in done.stdout.splitlines()]
+    assert done.status == 0, done.err
+    lines = [line.split() for line in done.out.splitlines()]
     pixels, of_cars = 2 * 38 * 72, 2 * 20 * 24
     # A wall at 30 m and a car nearer than 20 m; a quarter of a pixel is no outlier.
     depth_m = abs(90 / 3.25 - 30)
@@ -42,23 +44,23 @@ def test_a_data_set(scene: ObjectDataset, tmp_path: Path) -> None:
         "20-40", "0.250", f"{depth_m:.3f}", "0.000", str(pixels - of_cars),
     ]  # fmt: skip
     assert [line[:4] for line in lines if line[:1] == ["cars"]] == [["cars", "0-max", "0.250", line_depth(scene)]]
-    assert "pedestrians" not in done.stdout
+    assert "pedestrians" not in done.out
     metrics = disparity_metrics(tmp_path / "maps", ObjectDataset(scene.root, "val"))
     assert json.loads(output.read_text()) == metrics.to_dict()
 
 
-def test_another_truth_for_some_frames(scene: ObjectDataset, tmp_path: Path) -> None:
+def test_another_truth_for_some_frames(scene: ObjectDataset, run: Run, tmp_path: Path) -> None:
     shift(scene, tmp_path / "maps", 0.25)
     benchmark = tmp_path / "disp_occ_0"
     benchmark.mkdir()
     write_disparity(benchmark / "000001.png", scene.frame("000001").disparity() + 1.25)
     done = run(f"disparity={tmp_path / 'maps'}", f"data={scene.root}", f"truth={benchmark}")
-    assert done.returncode == 0, done.stderr
-    everywhere = next(line.split() for line in done.stdout.splitlines() if "0-max" in line)
+    assert done.status == 0, done.err
+    everywhere = next(line.split() for line in done.out.splitlines() if "0-max" in line)
     assert everywhere[:4] == ["all", "pixels", "0-max", "1.000"] and everywhere[-1] == str(40 * 72)
-    assert "1 frames" in done.stdout
+    assert "1 frames" in done.out
     done = run(f"disparity={tmp_path / 'maps'}", f"data={scene.root}", f"truth={tmp_path / 'nowhere'}")
-    assert done.returncode == 2 and "no frames" in done.stderr
+    assert done.status == 2 and "no frames" in done.err
 
 
 def line_depth(scene: ObjectDataset) -> str:
@@ -66,7 +68,7 @@ def line_depth(scene: ObjectDataset) -> str:
     return f"{np.mean([90 / px - 90 / (px + 0.25) for px in (7, 9)]):.3f}"
 
 
-def test_a_benchmark_without_labels(tmp_path: Path) -> None:
+def test_a_benchmark_without_labels(run: Run, tmp_path: Path) -> None:
     """KITTI 2015: `all` rows alone; D1 as it ranks by."""
     root = write_benchmark(tmp_path / "kitti", 2015, 3)
     pairs = KittiStereoPairs(root, 2015, "all")
@@ -82,8 +84,8 @@ def test_a_benchmark_without_labels(tmp_path: Path) -> None:
         write_disparity(tmp_path / "maps" / f"{frame:06d}_10.npy", predicted)
         wrong += int((disparity[:12] > 0).sum())
     done = run(f"disparity={tmp_path / 'maps'}", "pairs=kitti_2015", f"data={root}", "split=all")
-    assert done.returncode == 0, done.stderr
-    rows = [line.split() for line in done.stdout.splitlines()]
+    assert done.status == 0, done.err
+    rows = [line.split() for line in done.out.splitlines()]
     total = 3 * 12 * 48
     overall = next(row for row in rows if row[:3] == ["all", "pixels", "0-max"])
     assert overall[3] == f"{10 * wrong / total:.3f}"
@@ -94,20 +96,20 @@ def test_a_benchmark_without_labels(tmp_path: Path) -> None:
         disparity_metrics(tmp_path / "maps", bare)
 
 
-def test_one_map_against_a_lidar_sweep(scene: ObjectDataset, tmp_path: Path) -> None:
+def test_one_map_against_a_lidar_sweep(scene: ObjectDataset, run: Run, tmp_path: Path) -> None:
     frame = scene[0]
     write_disparity(tmp_path / "map.npy", np.full((40, 72), 3.5, np.float32))
     given = (f"disparity={tmp_path / 'map.npy'}", f"calib={frame.path('calib')}", f"velodyne={frame.path('velodyne')}")
     done = run(*given)
-    assert done.returncode == 0, done.stderr
+    assert done.status == 0, done.err
     # Points at 30 m (3 px) and at 15 m (6 px).
-    lines = [line.split() for line in done.stdout.splitlines()]
+    lines = [line.split() for line in done.out.splitlines()]
     assert next(line for line in lines if line[:1] == ["20-40"])[1] == "0.500"
     assert next(line for line in lines if line[:1] == ["0-20"])[1] == "2.500"
     frame.path("velodyne").write_bytes(np.array([[-5.0, 0, 0, 1]], np.float32).tobytes())
     done = run(*given)
-    assert done.returncode == 2
-    assert "nothing in the image" in done.stderr and len(done.stderr.splitlines()) == 1
+    assert done.status == 2
+    assert "nothing in the image" in done.err and len(done.err.splitlines()) == 1
 
 
 def test_without_labels_only_the_rows_of_all_pixels_are_left(scene: ObjectDataset, tmp_path: Path) -> None:

@@ -1,7 +1,5 @@
 """Disparity maps of a data set by any model, and the script that makes them."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +11,7 @@ from pseudolidar.files import FormatError
 from pseudolidar.kitti import ObjectDataset, read_disparity, read_image, write_image
 from pseudolidar.stereo import PSMNet, SemiGlobalMatching, TrainedPSMNet, predict_disparities, save_psmnet
 from pseudolidar.stereo.data import normalised
-
-SCRIPT = Path(__file__).parents[2] / "scripts" / "predict_disparity.py"
+from tests.conftest import RunHere
 
 
 class Brightness:
@@ -71,24 +68,23 @@ def test_a_saved_network_predicts_as_it_did(scene: ObjectDataset, tmp_path: Path
         TrainedPSMNet(tmp_path / "u.pt", precision="float16").predict(*pair)
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, str(SCRIPT), *arguments], capture_output=True, text=True, check=False)
-
-
-def test_the_script_matches_without_training(scene: ObjectDataset, tmp_path: Path) -> None:
-    done = run("model=sgm", f"data={scene.root}", "split=train", f"output={tmp_path / 'maps'}", "max_disparity=16")
-    assert done.returncode == 0, done.stderr
+def test_the_script_matches_without_training(scene: ObjectDataset, run_here: RunHere, tmp_path: Path) -> None:
+    settings = ("model=sgm", f"data={scene.root}", "split=train", f"output={tmp_path / 'maps'}", "max_disparity=16")
+    done = run_here("predict_disparity", *settings)
+    assert done.status == 0, done.err
     expected = SemiGlobalMatching(16).predict(*scene[3].stereo_pair())
     np.testing.assert_array_equal(read_disparity(tmp_path / "maps" / "000003.npy"), expected)
 
 
-def test_the_script_takes_one_pair_and_names_what_is_wrong_with_it(scene: ObjectDataset, tmp_path: Path) -> None:
+def test_the_script_takes_one_pair_and_names_what_is_wrong_with_it(
+    scene: ObjectDataset, run_here: RunHere, tmp_path: Path
+) -> None:
     left, right = scene[0].path("image_2"), scene[0].path("image_3")
     pair = [f"left={left}", f"right={right}", f"output={tmp_path / 'map.png'}", "max_disparity=16"]
-    assert run("model=sgm", *pair).returncode == 0
+    assert run_here("predict_disparity", "model=sgm", *pair).status == 0
     expected = SemiGlobalMatching(16).predict(*scene[0].stereo_pair())
     np.testing.assert_allclose(read_disparity(tmp_path / "map.png"), expected, atol=1 / 256)
     write_image(right, read_image(right)[:, 1:])
-    done = run("model=sgm", *pair)
-    assert done.returncode == 2
-    assert done.stderr == "error: right image: found shape (40, 71, 3), expected the left's, (40, 72, 3)\n"
+    done = run_here("predict_disparity", "model=sgm", *pair)
+    assert done.status == 2
+    assert done.err == "error: right image: found shape (40, 71, 3), expected the left's, (40, 72, 3)\n"

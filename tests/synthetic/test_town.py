@@ -15,6 +15,7 @@ import pytest
 from pseudolidar.files import FormatError
 from pseudolidar.kitti import ObjectDataset
 from pseudolidar.synthetic import PRESETS, write_town
+from tests.conftest import RunHere
 
 SPLITS = {"train": 2, "val": 1}
 REPOSITORY = Path(__file__).parents[2]
@@ -148,19 +149,15 @@ def test_workers_end_with_a_run_that_is_killed(tmp_path: Path) -> None:
     assert not any(map(is_running, workers))
 
 
-def run_script(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(REPOSITORY / "scripts/make_town.py"), *arguments]
-    path = os.pathsep.join([str(REPOSITORY), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])
-    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}, check=False)
-
-
-def test_the_script_writes_the_same_town(town: Path, tmp_path: Path) -> None:
-    done = run_script(f"output={tmp_path / 'town'}", "preset=mini", "train=2", "val=1", "seed=5", "workers=1")
-    assert done.returncode == 0, done.stderr
+def test_the_script_writes_the_same_town(town: Path, run_here: RunHere, tmp_path: Path) -> None:
+    done = run_here(
+        "make_town", f"output={tmp_path / 'town'}", "preset=mini", "train=2", "val=1", "seed=5", "workers=1"
+    )
+    assert done.status == 0, done.err
     assert contents(tmp_path / "town") == contents(town)
 
 
-def test_the_script_names_an_unknown_preset(tmp_path: Path) -> None:
-    done = run_script(f"output={tmp_path / 'town'}", "preset=huge")
-    assert done.returncode != 0
-    assert "preset" in done.stderr and "mini, half, full" in done.stderr and "Traceback" not in done.stderr
+def test_the_script_names_an_unknown_preset(run_here: RunHere, tmp_path: Path) -> None:
+    done = run_here("make_town", f"output={tmp_path / 'town'}", "preset=huge")
+    assert done.status == 2
+    assert "preset" in done.err and "mini, half, full" in done.err and "Traceback" not in done.err

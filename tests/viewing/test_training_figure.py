@@ -19,7 +19,7 @@ from pseudolidar.training import metrics_path, validation_path
 from pseudolidar.training.metrics import MetricsFile
 from pseudolidar.viewing import TrainingCurves, figure_to_rgb, save_figure, training_figure
 from pseudolidar.viewing.training import _thinned
-from tests.command_line.conftest import RunHere, run_here  # noqa: F401
+from tests.conftest import RunHere
 
 
 def columns_of(steps: int, **others: float) -> dict[str, list[float]]:
@@ -154,9 +154,7 @@ def write_run(checkpoint: Path, steps: int, is_tested: bool = False) -> None:
 
 
 def test_the_command_draws_runs_finished_or_under_way(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    run_here: RunHere,  # noqa: F811
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_here: RunHere
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write_run(Path("u.pt"), 40, is_tested=True)

@@ -252,8 +252,9 @@ def test_clouds_of_next_to_nothing_are_said_once(
     settings = {"models": models, "data": street.root, "boxes": boxes, "max_disparity": 16, "workers": workers}
     code, said, errors = detect(**settings, max_height=-30, output=tmp_path / "none")
     assert code == 0 and said.count("point clouds: in 2 of 2 frames under 5 %") == 1, said + errors
-    code, said, _ = detect(**settings, output=tmp_path / "all")
-    assert code == 0 and "point clouds" not in said
+    if workers == 1:  # what a second start of two would say too
+        code, said, _ = detect(**settings, output=tmp_path / "all")
+        assert code == 0 and "point clouds" not in said
 
 
 def test_labels_are_drawn_where_there_are_any(

@@ -22,6 +22,8 @@ if [ ! -x .venv/bin/python ]; then
 fi
 if [ ! -e "$stamp" ] || [ pyproject.toml -nt "$stamp" ]; then
     echo "Installing pseudolidar$extras and what it needs into .venv (PyTorch is large: a few minutes, once)"
-    .venv/bin/python -m pip install -qq --disable-pip-version-check --editable ".$extras"
+    .venv/bin/python -m pip install -qq --no-compile --disable-pip-version-check --editable ".$extras"
+    # By all processors, where pip takes one; some packages bring files that are no Python of today.
+    .venv/bin/python -m compileall -qq -j 0 .venv/lib || true
     touch "$stamp"
 fi

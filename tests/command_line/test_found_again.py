@@ -1,24 +1,21 @@
 """Every command that writes: again it has nothing to do, with anything changed it refuses, until overwrite=true."""
 
 import shutil
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
 
-import pseudolidar
 from pseudolidar.command_line import run_command
 from pseudolidar.kitti import read_image, write_image, write_points
 from pseudolidar.kitti.arrays import read_points
 from tests.conftest import RunHere
+from tests.forked import start_script
 from tests.stereo.conftest import write_scene
 
-ROOT = Path(pseudolidar.__file__).parents[1]
 Run = Callable[..., tuple[int, str]]
 
 STEREO = (
@@ -223,30 +220,24 @@ def test_the_same_goes_on_and_anything_else_is_refused(command: Command, inputs:
 
 
 def test_a_killed_run_refuses_another_setting_and_goes_on_with_its_own(inputs: Path) -> None:
-    def started(*changes: str) -> subprocess.Popen[str]:
-        arguments = [
-            f"data={inputs / 'data'}",
-            *STEREO,
-            "training.steps=60",
-            f"output={inputs / 'killed.pt'}",
-            *changes,
-        ]
-        command = [sys.executable, "scripts/train_stereo.py", *arguments]
-        return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    def started(name: str, *changes: str) -> BaseProcess:
+        settings = [f"data={inputs / 'data'}", *STEREO, "training.steps=60", f"output={inputs / 'killed.pt'}", *changes]
+        return start_script("train_stereo.py", settings, inputs / f"{name}.txt", inputs / f"{name}.txt")
 
-    run = started()
+    run = started("run")
     while not (inputs / "killed.pt.partial").exists():
-        assert run.poll() is None
+        assert run.is_alive()
         time.sleep(0.02)
-    run.send_signal(signal.SIGKILL)
-    run.communicate()
+    run.kill()
+    run.join()
     assert not (inputs / "killed.pt").exists()
-    other = started("training.learning_rate=0.5")
-    _, errors = other.communicate()
-    assert other.returncode == 2 and "killed.pt.partial: record: found learning_rate=" in errors
-    again = started()
-    _, errors = again.communicate()
-    assert again.returncode == 0, errors
-    whole = started(f"output={inputs / 'whole.pt'}")
-    whole.communicate()
+    for name, changes, status in (
+        ("other", ("training.learning_rate=0.5",), 2),
+        ("again", (), 0),
+        ("whole", (f"output={inputs / 'whole.pt'}",), 0),
+    ):
+        process = started(name, *changes)
+        process.join()
+        assert process.exitcode == status, (inputs / f"{name}.txt").read_text()
+    assert "killed.pt.partial: record: found learning_rate=" in (inputs / "other.txt").read_text()
     assert (inputs / "killed.pt").read_bytes() == (inputs / "whole.pt").read_bytes()

@@ -1,6 +1,5 @@
 """Records of how outputs were made: the same one goes on, another one is refused with both values, or replaced."""
 
-import multiprocessing
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from pseudolidar.files import (
     keep_record,
     require_same_record,
 )
+from tests.forked import forking
 
 MAPS = Record("maps", {"loss": "depth", "crop": {"height": 4, "width": 8}}, {"model": "aaaa"})
 
@@ -132,8 +132,7 @@ def claim_one(folder: Path, name: str) -> None:
 
 
 def test_processes_that_share_a_folder_lose_no_item(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=claim_one, args=(tmp_path, name)) for name in "ab"]
+    processes = [forking().Process(target=claim_one, args=(tmp_path, name)) for name in "ab"]
     for process in processes:
         process.start()
     for process in processes:

@@ -12,10 +12,8 @@ from hypothesis import strategies as st
 from pseudolidar.detectors.boxes2d import Boxes2d, read_coco_results, write_coco_annotations, write_coco_results
 from pseudolidar.files import FormatError, InputError
 from pseudolidar.kitti import ObjectDataset, Objects, read_objects, write_objects
-from tests.command_line.conftest import RunHere, run_here
+from tests.conftest import RunHere
 from tests.kitti.scenery import write_dataset
-
-__all__ = ["run_here"]
 
 CLASSES = ("Car", "Pedestrian", "Cyclist")
 CARS = [[10.0, 2.0, 20.0, 12.0], [30.0, 4.0, 50.0, 16.0]]

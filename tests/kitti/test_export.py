@@ -18,10 +18,8 @@ from pseudolidar.kitti import (
     write_objects,
     write_points,
 )
-from tests.command_line.conftest import RunHere, run_here
+from tests.conftest import RunHere
 from tests.kitti.scenery import P2, P3, write_dataset
-
-__all__ = ["run_here"]
 
 
 @pytest.fixture

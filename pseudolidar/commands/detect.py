@@ -75,7 +75,7 @@ def main(
     job = PairsToObjectsJob(models_of, record, frames, output, drawn, given, max_height)
     summary = sum(run_job(job, workers, part, overwrite), Summary())
     before = len(part.of(frame_ids)) - summary.frames
-    print(f"frames: {summary.frames}, finished before: {before}; found: {_listed(summary.found)}")
+    print(f"frames: {summary.frames}, finished before: {before}; found at any score: {_listed(summary.found)}")
     if summary.skipped:
         print(f"skipped: {_listed(summary.skipped)}")
     for notice, frames_scaled in sorted(summary.scaled.items()):

@@ -75,6 +75,20 @@ def student_interval(
     return Estimate(mean, Interval(mean - half, mean + half), signed)
 
 
+def holm(p_values: Sequence[float], level: float) -> list[bool]:
+    """Which hypotheses Holm (Scand. J. Statist. 1979) rejects: a true one among them with probability `level` at most.
+
+    A p-value of NaN is one of 1.
+    """
+    found = np.nan_to_num(np.asarray(p_values, np.float64), nan=1.0)
+    rejected = np.zeros(len(found), bool)
+    for rank, place in enumerate(np.argsort(found, kind="stable")):
+        if found[place] * (len(found) - rank) > level:
+            break
+        rejected[place] = True
+    return rejected.tolist()
+
+
 def signed(value: float, digits: int) -> str:
     """A change as text, with its sign; never -0.00."""
     return f"{round(value, digits) + 0.0:+.{digits}f}"

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri, stdtr, stdtrit
 
 from pseudolidar.files import InputError
-from pseudolidar.statistics import NO_INTERVAL, Interval, signed
+from pseudolidar.statistics import NO_INTERVAL, Interval, holm, signed
 from pseudolidar.systems.losses import ItemLosses, resampled_losses
 
 Word = Literal["improved", "worse", "undecided"]
@@ -171,13 +171,9 @@ class UpdateVerdict:
         Among many descendants some look worse by chance alone; with it, the probability that any descendant is called
         worse that is not stays below 1 - confidence.
         """
-        by_p = sorted(self.descendants.items(), key=lambda pair: np.nan_to_num(pair[1].p_value, nan=1.0))
-        kept = []
-        for rank, (name, found) in enumerate(by_p):
-            if np.nan_to_num(found.p_value, nan=1.0) * (len(by_p) - rank) > 1 - found.confidence:
-                break
-            kept.append(name)
-        return tuple(name for name in self._called("worse") if name in kept)
+        worse = self._called("worse")
+        kept = holm([found.p_value for found in self.descendants.values()], 1 - self.own.confidence)
+        return tuple(name for name, holds in zip(self.descendants, kept, strict=True) if holds and name in worse)
 
     def sentences(self) -> list[str]:
         """The verdict, the changes, and how their number and the number of seeds limit it."""

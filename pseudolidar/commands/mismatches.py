@@ -1,0 +1,56 @@
+"""Four small systems of learned models in which a fix fails.
+
+pseudolidar mismatches [output=DIR] [data=svhn root=DIR device=cuda]
+"""
+
+from pathlib import Path
+
+from pseudolidar.commands.outputs import write_outputs
+from pseudolidar.illustrations.mismatches import (
+    SETTINGS,
+    DataName,
+    DigitImages,
+    WriteImages,
+    draw_flipped,
+    draw_series,
+    flipped_images,
+    mismatches,
+    mismatches_data,
+    mismatches_report,
+    read_images,
+    run_mismatches,
+    shown_update,
+)
+from pseudolidar.systems import ArtifactStore, Stage, default_workers
+from pseudolidar.training import require_device
+
+
+def main(
+    *,
+    output: Path,
+    data: DataName,
+    root: Path | None,
+    download: bool,
+    seeds: int,
+    device: str,
+    workers: int | None,
+    configuration: str,
+) -> None:
+    """Train what is not there yet, print the tables, write *.png, report.html, results.json."""
+    require_device(device)
+    task = WriteImages(data, root)
+    if download and root is not None:
+        read_images(data, root, download=True)
+    store, images = ArtifactStore(output / "artifacts"), Stage("images", task)
+    series = mismatches(images, SETTINGS[data], device)
+    results = run_mismatches(store, series, seeds, default_workers() if workers is None else workers)
+    shown = DigitImages.read(store.folder(images))
+    curves = {each.series.name: draw_series(each) for each in results}
+    flipped = {}
+    for each in results:
+        found = flipped_images(store, each, shown_update(each).pair, shown.digits)
+        flipped[each.series.name] = found, draw_flipped(shown, found, each.series.downstream.question)
+    report = mismatches_report(results, curves, flipped, data, configuration)
+    drawn = {f"{name}-flipped": figure for name, (_, figure) in flipped.items() if figure}
+    write_outputs(output, report, {**curves, **drawn}, mismatches_data(results))
+    print(f"{report.lead}\nreport: {output / 'report.html'}")

@@ -1,0 +1,24 @@
+"""Four small systems of learned models on pictures of digits, in which a better upstream model defeats itself."""
+
+from pseudolidar.illustrations.mismatches.figures import draw_flipped, draw_series
+from pseudolidar.illustrations.mismatches.images import DataName, DigitImages, WriteImages, read_images
+from pseudolidar.illustrations.mismatches.report import mismatches_data, mismatches_report, shown_update
+from pseudolidar.illustrations.mismatches.results import Finished, flipped_images, run_mismatches
+from pseudolidar.illustrations.mismatches.series import SETTINGS, mismatches
+
+__all__ = [
+    "SETTINGS",
+    "DataName",
+    "DigitImages",
+    "Finished",
+    "WriteImages",
+    "draw_flipped",
+    "draw_series",
+    "flipped_images",
+    "mismatches",
+    "mismatches_data",
+    "mismatches_report",
+    "read_images",
+    "run_mismatches",
+    "shown_update",
+]

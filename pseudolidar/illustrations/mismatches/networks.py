@@ -1,0 +1,142 @@
+"""Small networks for pictures of digits, whose features others read, and how they are trained."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from pseudolidar.files import DivergenceError
+from pseudolidar.training import adam
+
+_AT_ONCE = 2048
+_RESNET18_FEATURES = 512
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Adam, its learning rate divided by ten at the half and at three quarters of the epochs."""
+
+    epochs: int
+    batch: int
+    learning_rate: float
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A body, whose outputs are the features, and a head on them.
+
+    Attributes:
+        body: "convnet": twice a convolution, batch normalisation, pooling, ReLU, of `channels`, then fully connected
+            layers of `neck` units; or "resnet18", torchvision's, for colour.
+        channels, neck: of a convnet.
+        head: units of the hidden layers between features and outputs.
+    """
+
+    body: Literal["convnet", "resnet18"]
+    channels: tuple[int, int] = (0, 0)
+    neck: tuple[int, ...] = ()
+    head: tuple[int, ...] = ()
+
+
+class DigitNetwork(nn.Module):
+    """The network of an architecture for images (N, C, H, W) in 0 to 1; weights from PyTorch's global generator."""
+
+    def __init__(self, architecture: Architecture, image: tuple[int, int, int], outputs: int) -> None:
+        super().__init__()
+        channels, height, width = image
+        self.body: nn.Module
+        if architecture.body == "resnet18":
+            # A second to import, which other networks need not wait for.
+            from torchvision.models import resnet18
+
+            features = _RESNET18_FEATURES
+            self.body = resnet18()
+            self.body.fc = nn.Identity()
+        else:
+            first, second = architecture.channels
+            pooled = (second * (height // 4) * (width // 4), *architecture.neck)
+            self.body = nn.Sequential(*_convolution(channels, first), *_convolution(first, second), nn.Flatten())
+            self.body.extend(each for pair in pairwise(pooled) for each in (nn.Linear(*pair), nn.ReLU()))
+            features = pooled[-1]
+        self.repeated = 3 if architecture.body == "resnet18" and channels == 1 else 1
+        self.head = perceptron(features, architecture.head, outputs)
+
+    def features(self, images: Tensor) -> Tensor:
+        """What the head is given, (N, F)."""
+        features: Tensor = self.body(images.repeat(1, self.repeated, 1, 1))
+        return features
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Outputs (N, K)."""
+        outputs: Tensor = self.head(self.features(images))
+        return outputs
+
+
+def _convolution(inputs: int, outputs: int) -> tuple[nn.Module, ...]:
+    kernel = nn.Conv2d(inputs, outputs, kernel_size=3, padding=1, bias=False)
+    return kernel, nn.BatchNorm2d(outputs), nn.MaxPool2d(2), nn.ReLU()
+
+
+def perceptron(inputs: int, hidden: tuple[int, ...], outputs: int) -> nn.Sequential:
+    """A multilayer perceptron with ReLU; without hidden layers it is linear."""
+    widths = (inputs, *hidden, outputs)
+    layers = [each for pair in pairwise(widths) for each in (nn.Linear(*pair), nn.ReLU())]
+    return nn.Sequential(*layers[:-1])
+
+
+def drawn(make: Callable[[], Network], seed: int) -> Network:
+    """A network with initial weights of a seed, the global generator being as before afterwards."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return make()
+
+
+def example_losses(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Squared error for targets that are numbers, cross-entropy for classes; both (N,)."""
+    if targets.is_floating_point():
+        return (outputs[:, 0] - targets).square()
+    return cross_entropy(outputs, targets, reduction="none")
+
+
+def train(network: nn.Module, inputs: Tensor, targets: Tensor, schedule: Schedule, seed: int) -> Tensor:
+    """Train in place on inputs (N, ...) and targets (N,), all on the network's device; the seed draws the batches.
+
+    Returns the mean over the epochs of each example's loss, (N,), as it was met: the hardest examples have the largest.
+
+    Raises:
+        DivergenceError: a loss that is not finite.
+    """
+    device = inputs.device
+    random = torch.Generator().manual_seed(seed)
+    optimizer = adam(network.parameters(), schedule.learning_rate, str(device))
+    drops = [schedule.epochs // 2, 3 * schedule.epochs // 4]
+    rate = torch.optim.lr_scheduler.MultiStepLR(optimizer, drops, gamma=0.1)
+    met = torch.zeros(len(inputs), device=device)
+    network.train()
+    for _ in range(schedule.epochs):
+        for part in torch.randperm(len(inputs), generator=random).to(device).split(schedule.batch):
+            # Batch normalisation needs two.
+            if len(part) < 2:
+                continue
+            losses = example_losses(network(inputs[part]), targets[part])
+            met[part] += losses.detach()
+            optimizer.zero_grad()
+            losses.mean().backward()
+            optimizer.step()
+        rate.step()
+    network.eval()
+    if not met.isfinite().all():
+        raise DivergenceError("training: found a loss that is not finite, expected numbers; lower the learning rate")
+    return met / schedule.epochs
+
+
+def in_parts(function: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
+    """A function of inputs (N, ...) without gradients, some at a time."""
+    with torch.no_grad():
+        return torch.cat([function(part) for part in inputs.split(_AT_ONCE)])

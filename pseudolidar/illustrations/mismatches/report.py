@@ -1,0 +1,212 @@
+"""The four systems as tables, as one report, and as plain data."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from pseudolidar.illustrations.mismatches.figures import level
+from pseudolidar.illustrations.mismatches.results import Finished, FlippedImages, Update
+from pseudolidar.illustrations.mismatches.series import BEST_FUNCTION, BEST_OF_KIND, DOWNSTREAM
+from pseudolidar.statistics import CONFIDENCE, Estimate
+from pseudolidar.systems import Change
+from pseudolidar.tables import Heading, Row, Table, Value
+from pseudolidar.viewing import Picture, Report, Section
+
+_ESTIMATED = (
+    "Estimates: the upstream error is the loss of nearest neighbours among all images, the approximation error what a "
+    "model of w's kind loses beyond them that is trained on all images but a held-out half of the test images, the "
+    "estimation error what w itself loses beyond that. They may be negative. The Bayes-optimal loss is taken for 0."
+)
+
+
+def mismatches_report(
+    results: Sequence[Finished],
+    curves: Mapping[str, Figure],
+    flipped: Mapping[str, tuple[FlippedImages, Figure | None]],
+    data: str,
+    configuration: str,
+) -> Report:
+    """Every system with its story, curves, verdicts, error terms and flipped images, then the null control.
+
+    `curves` are of `draw_series`, `flipped` of the pair of the series that `shown_update` names; both by its name.
+    """
+    sections = [_section(each, curves[each.series.name], *flipped[each.series.name]) for each in results]
+    return Report(
+        title="Four small systems in which a fix fails",
+        lead=" ".join(map(sentence, results)),
+        facts=(("data", data), ("seeds", str(results[0].seeds))),
+        sections=(*sections, Section("Other seeds as the update", (_CONTROL, control_table(results)))),
+        configuration=configuration,
+    )
+
+
+_CONTROL = (
+    "Nothing changes but the seeds: half of them stand for before, the other half for after. A verdict that calls this "
+    "self-defeating is wrong."
+)
+
+
+def _section(finished: Finished, curves: Figure, flipped: FlippedImages, images: Figure | None) -> Section:
+    interval = f"{100 * CONFIDENCE:g} % intervals over test items and {finished.seeds} seeds"
+    shown = shown_update(finished)
+    counts = flipped.flips.counts()
+    caption = (
+        f"w's answers, {update_name(finished, shown)}: {counts['negative flip']} negative and "
+        f"{counts['positive flip']} positive flips on {len(flipped.images)} test images with {finished.seeds} seeds. "
+        "The images that are right before and wrong after with most seeds."
+    )
+    pictures = (Picture(images, caption),) if images else (caption,)
+    return Section(
+        finished.series.title,
+        (
+            finished.series.story,
+            sentence(finished),
+            Picture(curves, f"Test losses along the series; {interval}."),
+            losses_table(finished),
+            verdicts_table(finished),
+            terms_table(finished),
+            *pictures,
+        ),
+    )
+
+
+def shown_update(finished: Finished) -> Update:
+    """The update that is self-defeating with the smallest p-value, or else the first."""
+    return min(finished.updates, key=lambda update: (not update.holds, update.p_value))
+
+
+def update_name(finished: Finished, update: Update) -> str:
+    """Which version becomes which."""
+    before, after = (finished.series.versions[number].label for number in (update.pair.before, update.pair.after))
+    kind = f"{update.pair.kind}: " if update.pair.kind else ""
+    return f"{kind}{before} → {after}"
+
+
+def sentence(finished: Finished) -> str:
+    """Whether a self-defeating improvement is found, and the clearest one."""
+    title, count = finished.series.title, len(finished.updates)
+    held = [update for update in finished.updates if update.holds]
+    if not held:
+        alone = sum(update.self_defeating for update in finished.updates)
+        besides = f" ({alone} would be by itself)" if alone else ""
+        return f"{title}: none of {count} updates is self-defeating after Holm's correction for their number{besides}."
+    best = shown_update(finished)
+    changes = "; ".join(
+        f"{one.vertex} from {one.before:.3g} to {one.after:.3g}{one.unit and ' '}{one.unit}"
+        for one in (*best.own.values(), best.downstream)
+    )
+    return (
+        f"{title}: {len(held)} of {count} updates are self-defeating after Holm's correction for their number, most "
+        f"clearly {update_name(finished, best)}: {changes}."
+    )
+
+
+def losses_table(finished: Finished) -> Table:
+    """Test losses of every version."""
+    series = finished.series
+    names = (*series.upstream, DOWNSTREAM)
+    units = [finished.losses[0][name][0].unit or "squared error" for name in names]
+    rows = [
+        Row((version.label, *(level(losses[name]) for name in names)))
+        for version, losses in zip(series.versions, finished.losses, strict=True)
+    ]
+    axis = series.axis[0] if len(series.axis) == 1 else "hardest images with the other's label"
+    header = (axis, *(f"{name} ({unit})" for name, unit in zip(names, units, strict=True)))
+    return Table("Test losses", (header,), tuple(rows))
+
+
+def verdicts_table(finished: Finished) -> Table:
+    """Every judged update: changes, and whether it is self-defeating."""
+    names = finished.series.upstream
+    rows = []
+    for update in finished.updates:
+        own = [_estimate(update.own[name]) if name in update.own else None for name in names]
+        verdict = "self-defeating" if update.holds else "only by itself" if update.self_defeating else "no"
+        rows.append(
+            Row((update_name(finished, update), *own, _estimate(update.downstream), f"{update.p_value:.2g}", verdict))
+        )
+    return Table(
+        "Updates",
+        (
+            ("", Heading("change of the test loss", len(names) + 1), Heading("self-defeating?", 2)),
+            ("", *names, DOWNSTREAM, "p", "corrected (Holm)"),
+        ),
+        tuple(rows),
+        (
+            f"Changes with {100 * CONFIDENCE:g} % intervals over test items and seeds. p is the largest of "
+            "theirs, 1 where one goes the other way; corrected for the number of updates in this table.",
+        ),
+    )
+
+
+def terms_table(finished: Finished) -> Table:
+    """The estimated error terms of w before and after the updates whose ends have them."""
+    rows = []
+    for update in (each for each in finished.updates if each.terms):
+        for term, found in update.terms.items():
+            first = term == next(iter(update.terms))
+            cells: tuple[Value, ...] = (term, found.before, found.after, _estimate(found), found.word)
+            rows.append(Row((update_name(finished, update) if first else "", *cells), rule_above=first))
+    header = ("update", "term", "before", "after", "change", "it is")
+    return Table(
+        f"Where w's errors come from (% wrong): {BEST_FUNCTION}, {BEST_OF_KIND}", (header,), tuple(rows), (_ESTIMATED,)
+    )
+
+
+def control_table(results: Sequence[Finished]) -> Table:
+    """How often an update by other seeds alone is called something."""
+    rows = []
+    for finished in results:
+        controls = finished.controls
+        words = [sum(one.downstream.word == word for one in controls) for word in ("improved", "worse")]
+        defeating = sum(one.self_defeating for one in controls)
+        rows.append(Row((finished.series.title, len(controls), *words, defeating, sum(one.holds for one in controls))))
+    total = [sum(int(str(row.cells[column])) for row in rows) for column in range(1, 6)]
+    rows.append(Row(("all", *total), rule_above=True))
+    header = ("", "controls", "w improved", "w worse", "self-defeating", "after correction")
+    return Table("Called so", (header,), tuple(rows))
+
+
+def _estimate(found: Change) -> Estimate:
+    return Estimate(found.difference, found.interval, signed=True)
+
+
+def mismatches_data(results: Sequence[Finished]) -> dict[str, Any]:
+    """The numbers of all systems for JSON."""
+    return {
+        finished.series.name: {
+            "seeds": finished.seeds,
+            "versions": [
+                {
+                    "label": version.label,
+                    "test_loss_by_seed": {name: [one.value() for one in of] for name, of in losses.items()},
+                }
+                for version, losses in zip(finished.series.versions, finished.losses, strict=True)
+            ],
+            "updates": [_update_data(finished, update) for update in finished.updates],
+            "controls": [_update_data(finished, update) for update in finished.controls],
+        }
+        for finished in results
+    }
+
+
+def _update_data(finished: Finished, update: Update) -> dict[str, Any]:
+    changes = {**update.own, DOWNSTREAM: update.downstream, **update.terms}
+    return {
+        "update": update_name(finished, update),
+        "changes": {
+            name: {
+                "before": one.before,
+                "after": one.after,
+                "low": one.interval.low,
+                "high": one.interval.high,
+                "p_value": one.p_value,
+                "word": one.word,
+            }
+            for name, one in changes.items()
+        },
+        "p_value": update.p_value,
+        "self_defeating": update.self_defeating,
+        "self_defeating_after_correction": update.holds,
+    }

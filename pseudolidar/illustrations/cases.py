@@ -1,8 +1,9 @@
 """The four illustrations as systems of models before and after an update, and their results."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +17,16 @@ from pseudolidar.illustrations.decomposition import (
     decompose,
 )
 from pseudolidar.illustrations.distributions import (
+    CAP,
     WEDGE_LINES,
     Examples,
     WriteExamples,
+    caps,
     corner,
     crescents,
     disc_in_arc,
+    mirrored_corner,
+    turned,
     wedge,
 )
 from pseudolidar.illustrations.learners import (
@@ -55,6 +60,8 @@ class Illustration:
         title, story: figure of the paper and error; a few sentences for the report.
         vertices, update: the system before; what replaces the vertex of the same name.
         grown: the term of the decomposition that the figure is about.
+        partners: further replacements; w's loss is computed for every choice of them and the update.
+        groups: two names, of the examples' first half and of the second: the losses' difference is a gap in fairness.
     """
 
     name: str
@@ -64,6 +71,8 @@ class Illustration:
     vertices: tuple[Vertex, ...]
     update: Vertex
     grown: str
+    partners: tuple[Vertex, ...] = ()
+    groups: tuple[str, str] | None = None
 
     @cached_property
     def before(self) -> System:
@@ -75,12 +84,19 @@ class Illustration:
         """The system with the update; everything behind it is retrained."""
         return self.before.replaced(self.update)
 
+    @cached_property
+    def choices(self) -> Mapping[tuple[str, ...], System]:
+        """The system with every choice of replacements, by their titles, fewest first; empty without partners."""
+        vertices = (self.update, *self.partners) if self.partners else ()
+        chosen = (some for count in range(len(vertices) + 1) for some in combinations(vertices, count))
+        return {tuple(map(str, some)): self.before.replaced(*some) for some in chosen} if vertices else {}
+
 
 _WEDGE = (GivenLine(*WEDGE_LINES[0]), GivenLine(*WEDGE_LINES[1]))
 
 
 def illustrations() -> tuple[Illustration, ...]:
-    """Figures 2, 3, 4a and 4b of the paper, on distributions of our own."""
+    """Figures 2, 3, 4a and 4b of the paper, on distributions of our own, and two more of the kind."""
     return (
         _two_models(
             "figure-2",
@@ -122,6 +138,51 @@ def illustrations() -> tuple[Illustration, ...]:
             _WEDGE,
             LearnerModel(_WEDGE[1]),
         ),
+        _three_upstream_models(),
+        _fairness(),
+    )
+
+
+def _three_upstream_models() -> Illustration:
+    angle = np.deg2rad(20)
+    names, old, new = ("u", "v", "t"), (float(np.cos(angle)), float(np.sin(angle))), (0.0, 1.0)
+    # 20 degrees and 0.26 were searched for the largest of the two effects.
+    replacements = [
+        Vertex(name, LearnerModel(GivenLine(turned(new, third + 1), CAP)), title=f"{name}'")
+        for third, name in enumerate(names)
+    ]
+    return Illustration(
+        "three-models",
+        "Three upstream models. Every single update hurts, every pair helps",
+        "Positive is what exactly one of three lines cuts off a disc. u, v and t each tell the class by a line, and w "
+        "sees their answers. u', v' and t' are the three lines themselves, so that each is better than the one before, "
+        "and w can be right everywhere once it has all three. But the answers of u, v and t fit each other: one of "
+        "the three replaced, w gets worse, and only with two of them does it get better.",
+        caps(),
+        (
+            *(Vertex(name, LearnerModel(GivenLine(turned(old, third), 0.26))) for third, name in enumerate(names)),
+            Vertex(DOWNSTREAM, LearnerModel(TableClassifier()), names),
+        ),
+        replacements[0],
+        COMPATIBILITY,
+        tuple(replacements[1:]),
+    )
+
+
+def _fairness() -> Illustration:
+    return replace(
+        _three_models(
+            "fairness",
+            "Fairness. A fairer u', and a less fair w behind it",
+            "Two groups of people are each other's mirror image. Positive are those above and on the right of the "
+            "origin. u looks at one coordinate, v at the other, and w knows all from the two: it is right for "
+            "everybody. All of u's errors are in the group on the right. u' looks at the sum of both coordinates, "
+            "errs less often, and as often in one group as in the other. But v can correct only errors on the right.",
+            mirrored_corner(),
+            (GivenLine((1.0, 0.0), 0.0), GivenLine((0.0, 1.0), 0.0)),
+            LearnerModel(GivenLine((1.0, 1.0), 0.5)),
+        ),
+        groups=("on the right", "on the left"),
     )
 
 
@@ -149,7 +210,9 @@ class State:
     """A finished system, before or after the update; mappings are by vertex.
 
     Predictions are (N, L), `losses` mean test losses, `bayes` l(w*), percent wrong. `decomposition` is of w's test
-    loss, percent wrong; `error_correlation` is between two upstream models' errors, None where there is one model.
+    loss, percent wrong; `error_correlation` is between two upstream models' errors, the mean over the pairs of them,
+    None where there is one model. Of each of the illustration's groups, `by_group` has the decomposition of w's loss on
+    it and `losses_by_group` the classifiers' losses; empty without groups.
     """
 
     learners: Mapping[str, Learner]
@@ -159,24 +222,33 @@ class State:
     bayes: float
     decomposition: ErrorDecomposition
     error_correlation: float | None
+    by_group: tuple[ErrorDecomposition, ...]
+    losses_by_group: tuple[Mapping[str, float], ...]
 
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """An illustration's system before and after the update."""
+    """An illustration's system before and after the update; w's test losses by the replacements that are chosen."""
 
     illustration: Illustration
     before: State
     after: State
+    choices: Mapping[tuple[str, ...], float]
 
 
 def run_illustrations(store: ArtifactStore, cases: tuple[Illustration, ...], workers: int = 1) -> list[Result]:
     """Train and test every system that is not finished, and decompose w's test losses; InputError if a stage fails."""
-    systems = [system for case in cases for system in (case.before, case.after)]
+    systems = [system for case in cases for system in (case.before, case.after, *case.choices.values())]
     outcome = make_stages(store, [stage for system in systems for stage in system.stages(_SEED).values()], workers)
     for failure in outcome.failed:
         raise InputError(f"{failure.stage}: {failure.message}")
-    return [Result(case, _state(store, case, case.before), _state(store, case, case.after)) for case in cases]
+    results = []
+    for case in cases:
+        choices = {
+            titles: system.test_loss(store, DOWNSTREAM, _SEED).value() for titles, system in case.choices.items()
+        }
+        results.append(Result(case, _state(store, case, case.before), _state(store, case, case.after), choices))
+    return results
 
 
 def _state(store: ArtifactStore, case: Illustration, system: System) -> State:
@@ -202,16 +274,31 @@ def _state(store: ArtifactStore, case: Illustration, system: System) -> State:
     partnered, correlation = None, None
     if len(parents) > 1:
         # The best second model says outright what w* would say, whatever the first one says: v†_u.
-        with_partner = np.stack([predictions[parents[0]][:, 0], w_star], axis=1)
-        partnered = percent_wrong(best_function(with_partner, positive).astype(np.float64), positive)
-        correlation = float(np.corrcoef((inputs > 0.5) != positive[:, None], rowvar=False)[0, 1])
+        beside_u = np.stack([predictions[parents[0]][:, 0], w_star], axis=1)
+        partnered = percent_wrong(best_function(beside_u, positive).astype(np.float64), positive)
+        correlations = np.corrcoef((inputs > 0.5) != positive[:, None], rowvar=False)
+        correlation = float(correlations[np.triu_indices(len(parents), 1)].mean())
     fitted = downstream.losses(predictions[DOWNSTREAM], case.examples)
+
+    def decomposed(part: slice) -> ErrorDecomposition:
+        with_partner = None if partnered is None else partnered[part]
+        return decompose(bayes[part], optimal[part], optimal_in_set[part], fitted[part], with_partner)
+
+    halves = (slice(None, len(bayes) // 2), slice(len(bayes) // 2, None)) if case.groups else ()
     return State(
         learners,
         parameters,
         predictions,
         {name: system.test_loss(store, name, _SEED).value() for name in system.order},
         float(bayes.mean()),
-        decompose(bayes, optimal, optimal_in_set, fitted, partnered),
+        decomposed(slice(None)),
         correlation,
+        tuple(map(decomposed, halves)),
+        tuple(
+            {
+                name: float(learner.losses(predictions[name], case.examples)[half].mean())
+                for name, learner in learners.items()
+            }
+            for half in halves
+        ),
     )

@@ -95,6 +95,38 @@ WEDGE_LINES = (((1.0, 0.35), -0.45), ((-1.0, 0.35), -0.15))
 """The two lines of `wedge`, left and right: normal n towards the positive side, and offset d; n . x > d is positive."""
 
 
+CAP = 0.5
+"""Distance of the lines that cut off the caps of `caps` from the middle of its disc, whose radius is 1."""
+
+
+def caps() -> Examples:
+    """Three models: positive where exactly one of three lines, 120 degrees apart, cuts off a cap of a disc."""
+    x = 2 * _spread(_COUNT) - 1
+    x = x[np.hypot(x[:, 0], x[:, 1]) < 1][: _COUNT // 3]
+    x = np.concatenate(
+        [x @ np.array(turned((1.0, 0.0), third) + turned((0.0, 1.0), third)).reshape(2, 2) for third in range(3)]
+    )
+    cut = [x @ np.array(turned((0.0, 1.0), third)) > CAP for third in range(3)]
+    return Examples(x, np.sum(cut, axis=0) == 1, np.empty((len(x), 0)))
+
+
+def turned(direction: tuple[float, float], thirds: int) -> tuple[float, float]:
+    """A direction turned by so many thirds of a circle to the left."""
+    cosine, sine = np.cos(2 * np.pi * thirds / 3), np.sin(2 * np.pi * thirds / 3)
+    return float(cosine * direction[0] - sine * direction[1]), float(sine * direction[0] + cosine * direction[1])
+
+
+def mirrored_corner() -> Examples:
+    """Fairness: positive where both coordinates are; the second half of the examples is the first one's mirror image.
+
+    The mirror is the diagonal x = y: the first half, x > y, is one group, and the second half is the other.
+    """
+    x = 2 * _spread(_COUNT) - 1
+    right = x[x[:, 0] > x[:, 1]]
+    x = np.concatenate([right, right[:, ::-1]])
+    return Examples(x, np.logical_and.reduce(x > 0, axis=1), np.empty((len(x), 0)))
+
+
 def _spread(count: int) -> NDArray[np.float64]:
     """(N, 2) points that fill the unit square evenly without a grid's rows (Roberts' R2 sequence)."""
     # 1/p and 1/p^2 of the plastic number p, the real root of p^3 = p + 1.

@@ -1,5 +1,6 @@
 """Figures of the illustrations: outputs of the upstream models, decisions of w, and their losses, before and after."""
 
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -92,20 +93,23 @@ def _regression_figure(result: Result) -> Figure:
 
 
 def _classifiers_figure(result: Result) -> Figure:
-    """Figure 4: u, v and w; below them u', v and w'; the losses."""
-    figure, panels = _GRID.figure(6, _SIDE_IN, bottom_in=_KEY_IN)
+    """Figure 4 and its like: upstream models and w; below them the same with u' and w'; the losses."""
+    models = len(result.before.learners)
+    grid = replace(_GRID, columns=models)
+    figure, panels = grid.figure(2 * models, grid.width_in, bottom_in=_KEY_IN)
     examples = result.illustration.examples
     extent = _extent([examples.x])
-    for row, (state, prime, colour) in zip((panels[:3], panels[3:]), _states(result), strict=True):
+    for row, (state, prime, colour) in zip((panels[:models], panels[models:]), _states(result), strict=True):
         for axes, name in zip(row, state.predictions, strict=True):
-            label = name if name == "v" else f"{name}{prime}"
-            subtitle = "sees the plane" if name != DOWNSTREAM else f"sees only what u{prime} and v say"
+            kept = name not in ("u", DOWNSTREAM)
+            label = name if kept else f"{name}{prime}"
+            subtitle = "sees the plane" if name != DOWNSTREAM else "sees only their answers"
             wrong = f"{label} is wrong for {state.losses[name]:.1f} %"
-            _frame(axes, extent, wrong, subtitle, INK if name == "v" else colour)
+            _frame(axes, extent, wrong, subtitle, INK if kept else colour, grid.width_in)
             says = _says(state, name, extent)
             _tint(axes, extent, says)
             _points(axes, examples.x, examples.positive, (state.predictions[name][:, 0] > 0.5) != examples.positive)
-            for parent in ("u", "v") if name == DOWNSTREAM else ():
+            for parent in _upstream(state) if name == DOWNSTREAM else ():
                 _boundary(axes, extent, _says(state, parent, extent) - 0.5, ":")
             _boundary(axes, extent, says - 0.5, "-")
     _key(
@@ -115,8 +119,12 @@ def _classifiers_figure(result: Result) -> Figure:
         ("it is wrong", _mark("x", INK, 4.5)),
         ("boundaries of what w sees", _line(":", INK, 1.1)),
     )
-    _losses(figure, result, "u", "% wrong", 1, gap_in=_SIDE_IN + _TOP_IN - _BARS_HEIGHT_IN)
+    _losses(figure, result, "u", "% wrong", 1, gap_in=grid.width_in + _TOP_IN - _BARS_HEIGHT_IN)
     return figure
+
+
+def _upstream(state: State) -> list[str]:
+    return [name for name in state.learners if name != DOWNSTREAM]
 
 
 def _extent(clouds: list[NDArray[np.float64]]) -> Extent:
@@ -126,12 +134,12 @@ def _extent(clouds: list[NDArray[np.float64]]) -> Extent:
     return float(x - half), float(x + half), float(y - half), float(y + half)
 
 
-def _frame(axes: Axes, extent: Extent, title: str, subtitle: str, colour: str) -> None:
+def _frame(axes: Axes, extent: Extent, title: str, subtitle: str, colour: str, side_in: float = _SIDE_IN) -> None:
     axes.axis(extent)
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_visible(True)
-    _titles(axes, _SIDE_IN, title, subtitle, colour)
+    _titles(axes, side_in, title, subtitle, colour)
 
 
 def _titles(axes: Axes, height_in: float, title: str, subtitle: str, colour: str) -> None:
@@ -165,7 +173,7 @@ def _says(state: State, name: str, extent: Extent) -> NDArray[np.float64]:
     # The mean of many curves is smooth, a single classifier's step is not.
     inputs = _places(extent, _COARSE if isinstance(learner, QuadraticClassifier) else _FINE)
     if name == DOWNSTREAM and "u" in state.learners:
-        inputs = np.stack([_says(state, parent, extent).reshape(-1) for parent in ("u", "v")], axis=1)
+        inputs = np.stack([_says(state, parent, extent).reshape(-1) for parent in _upstream(state)], axis=1)
     answers = learner.predict(state.parameters[name], inputs)
     side = round(np.sqrt(len(answers)))
     return answers.reshape(side, side)
@@ -255,6 +263,11 @@ def _losses(figure: Figure, result: Result, upstream: str, quantity: str, digits
     lines = [f"{result.illustration.grown.replace(' ', chr(10), 1)}:", f"{grown} %"]
     if result.before.error_correlation is not None:
         before, after = (f"{state.error_correlation:.2f}".replace("-", "−") for state, _, _ in _states(result))
-        lines += ["", "correlation of the", "errors of u and v:", f"{before} → {after}"]
+        errors = (
+            f"errors of {' and '.join(_upstream(result.before))}:"
+            if len(_upstream(result.before)) == 2
+            else "upstream errors:"
+        )
+        lines += ["", "correlation of the", errors, f"{before} → {after}"]
     left, below = _BARS_LEFT_IN / PAGE_WIDTH_IN, 1 - (top - gap_in + 0.2) / figure.get_figheight()
     figure.text(left, below, "\n".join(lines), va="top", fontsize=8.5, linespacing=1.35)

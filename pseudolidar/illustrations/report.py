@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from pseudolidar.illustrations.cases import DOWNSTREAM, Result, State
 from pseudolidar.illustrations.decomposition import EXCESS
-from pseudolidar.tables import Row, Table
+from pseudolidar.tables import Heading, Row, Table
 from pseudolidar.viewing import Picture, Report, Section
 
 
@@ -39,6 +39,45 @@ def illustration_table(result: Result) -> Table:
     return Table(case.title, (("", "before", "after", "change"),), tuple(rows), notes, digits=4)
 
 
+def choices_table(result: Result) -> Table:
+    """w's test loss by the upstream models that are replaced."""
+    kept = result.choices[()]
+    rows = tuple(
+        Row((" and ".join(titles) or "none", loss, loss - kept if titles else None), rule_above=len(titles) == 1)
+        for titles, loss in result.choices.items()
+    )
+    return Table("w by what is replaced", (("replaced", "% wrong", "change"),), rows)
+
+
+def gap_table(result: Result) -> Table:
+    """Losses of all models in two groups, and the terms of w's gap between them."""
+    groups = result.illustration.groups
+    assert groups is not None
+    states = (result.before, result.after)
+
+    def row(name: str, by_group: Sequence[float], rule_above: bool = False) -> Row:
+        cells = (value for first, second in (by_group[:2], by_group[2:]) for value in (first, second, first - second))
+        return Row((name, *cells), rule_above=rule_above)
+
+    decomposed = [of_group for state in states for of_group in state.by_group]
+    rows = [
+        row(f"test loss of {name}", [of_group[name] for state in states for of_group in state.losses_by_group])
+        for name in result.before.learners
+    ]
+    rows += [
+        row(term, [of_group.terms[term] for of_group in decomposed], rule_above=not number)
+        for number, term in enumerate(decomposed[0].terms)
+    ]
+    rows.append(row("total: loss of w minus loss of w*", [each.total for each in decomposed], rule_above=True))
+    columns = (*groups, "gap")
+    return Table(
+        "The same by group (% wrong)",
+        (("", Heading("before", 3), Heading("after", 3)), ("", *columns, *columns)),
+        tuple(rows),
+        ("The gap is the first group's minus the second's. The gaps of the terms add up to the total's.",),
+    )
+
+
 def _row(name: str, before: float, after: float, rule_above: bool = False) -> Row:
     return Row((name, before, after, after - before), rule_above=rule_above)
 
@@ -49,14 +88,16 @@ def illustrations_report(results: Sequence[Result], figures: Mapping[str, Figure
     for result in results:
         case = result.illustration
         picture = Picture(figures[case.name], sentence(result))
-        sections.append(Section(case.title, (case.story, picture, illustration_table(result))))
+        more = [choices_table(result)] if case.partners else []
+        more += [gap_table(result)] if case.groups else []
+        sections.append(Section(case.title, (case.story, picture, illustration_table(result), *more)))
     return Report(
         title="How a better model makes a system worse",
         lead=(
             "Each of these systems gets a better model, all that stands behind it is trained anew, and its last model "
             "is worse than before: a self-defeating improvement, as in figures 2 to 4 of Wu et al., Fixes That Fail "
-            "(arXiv 2103.11766), on distributions of our own. Since these are known, every model that the error terms "
-            "speak of is found, and none of the terms is estimated."
+            "(arXiv 2103.11766), and in two more of the kind, on distributions of our own. Since these are known, "
+            "every model that the error terms speak of is found, and none of the terms is estimated."
         ),
         sections=tuple(sections),
         configuration=configuration,
@@ -85,6 +126,7 @@ def illustrations_data(results: Sequence[Result]) -> dict[str, Any]:
             "update": f"{result.illustration.update.name} to {result.illustration.update.title}",
             "before": _state_data(result.before),
             "after": _state_data(result.after),
+            "percent_wrong_by_replaced": {" ".join(titles): loss for titles, loss in result.choices.items()},
         }
         for result in results
     }
@@ -100,5 +142,9 @@ def _state_data(state: State) -> dict[str, Any]:
         "terms_percent": dict(state.decomposition.terms),
         "total_percent": state.decomposition.total,
         "remainder_percent": state.decomposition.remainder,
+        "by_group": [
+            {"test_loss": dict(losses), "terms_percent": dict(terms.terms), "total_percent": terms.total}
+            for losses, terms in zip(state.losses_by_group, state.by_group, strict=True)
+        ],
         "correlation_of_upstream_errors": state.error_correlation,
     }

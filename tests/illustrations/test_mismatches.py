@@ -206,7 +206,7 @@ def test_verdicts_terms_and_a_kill(tmp_path: Path) -> None:
     process.join()
     made = len(list((tmp_path / "killed").glob("*/stage.json")))
     again, whole = run_first(tmp_path / "killed"), run_first(tmp_path / "whole")
-    assert 10 <= made
+    assert made >= 10
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
     assert mismatches_data(again) == mismatches_data(whole)
     for each in whole:

@@ -36,6 +36,7 @@ RANDOM = np.random.default_rng(0)
 TINY = replace(
     SETTINGS["digits"],
     upstream=Schedule(1, 256, 0.01),
+    of_digits=Schedule(1, 256, 0.01, padding=1),
     downstream=Schedule(1, 256, 0.01),
     table=Schedule(1, 1000, 0.03),
     fractions=(0.5, 1.0),
@@ -166,6 +167,16 @@ def test_the_judge_finds_images_with_wrong_labels_hard() -> None:
     network = drawn(lambda: DigitNetwork(Architecture("convnet", (2, 4)), (1, 8, 8), 2), 0)
     hardness = train(network, torch.from_numpy(data.images[shown]).float() / 255, labels, Schedule(5, 32, 0.01), 0)
     assert hardness[:10].min() > hardness[10:].median()
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32)])
+def test_the_published_networks_on_mnist_and_svhn(shape: tuple[int, int, int]) -> None:
+    images = torch.rand(4, *shape)
+    for architecture, features in ((SETTINGS["svhn"].value, 512), (SETTINGS["svhn"].digits, 32 * (shape[1] // 4) ** 2)):
+        network = DigitNetwork(architecture, shape, 2)
+        train(network, images, torch.tensor([0, 1, 0, 1]), Schedule(1, 4, 0.001, padding=4), 0)
+        assert network.features(images).shape == (4, features)
+        assert network(images).shape == (4, 2)
 
 
 def test_nearest_neighbours_against_counting(tmp_path: Path, images: Path) -> None:

@@ -48,7 +48,8 @@ SMALL: dict[str, tuple[str, ...]] = {
 ELSEWHERE = {
     "study": "case_study/test_case_study.py", "backfill": "updates/test_backfill.py",
     "update_stream": "updates/test_digits_stream.py", "joint_training": "ensembles/test_joint_training.py",
-    "illustrations": "illustrations/test_illustrations.py", "benchmark": "benchmarks",
+    "illustrations": "illustrations/test_illustrations.py", "mismatches": "illustrations/test_mismatches.py",
+    "benchmark": "benchmarks",
 }  # fmt: skip
 MODELS = {"u.pt", "pointrcnn_car.pt"}
 OF_HYDRA = {"--help", "--cfg", "-sc"}

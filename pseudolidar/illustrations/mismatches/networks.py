@@ -7,7 +7,7 @@ from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, pad
 
 from pseudolidar.files import DivergenceError
 from pseudolidar.training import adam
@@ -20,11 +20,15 @@ Network = TypeVar("Network", bound=nn.Module)
 
 @dataclass(frozen=True)
 class Schedule:
-    """Adam, its learning rate divided by ten at the half and at three quarters of the epochs."""
+    """Adam, its learning rate divided by ten at the half and at three quarters of the epochs.
+
+    `padding`: images are shifted by up to so many pixels in both directions, anew for each batch; black comes in.
+    """
 
     epochs: int
     batch: int
     learning_rate: float
+    padding: int = 0
 
 
 @dataclass(frozen=True)
@@ -124,7 +128,7 @@ def train(network: nn.Module, inputs: Tensor, targets: Tensor, schedule: Schedul
             # Batch normalisation needs two.
             if len(part) < 2:
                 continue
-            losses = example_losses(network(inputs[part]), targets[part])
+            losses = example_losses(network(_shifted(inputs[part], schedule.padding, random)), targets[part])
             met[part] += losses.detach()
             optimizer.zero_grad()
             losses.mean().backward()
@@ -134,6 +138,14 @@ def train(network: nn.Module, inputs: Tensor, targets: Tensor, schedule: Schedul
     if not met.isfinite().all():
         raise DivergenceError("training: found a loss that is not finite, expected numbers; lower the learning rate")
     return met / schedule.epochs
+
+
+def _shifted(images: Tensor, padding: int, random: torch.Generator) -> Tensor:
+    if not padding:
+        return images
+    down, right = torch.randint(2 * padding + 1, (2,), generator=random).tolist()
+    height, width = images.shape[-2:]
+    return pad(images, (padding,) * 4)[..., down : down + height, right : right + width]
 
 
 def in_parts(function: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:

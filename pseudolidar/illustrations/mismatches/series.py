@@ -61,7 +61,8 @@ class Settings:
     Attributes:
         value, halves, digits, swapped: upstream networks of the series on loss, distribution, hypothesis space and
             entanglement.
-        upstream, downstream, table: how they are trained, how w is, how w is on hard answers.
+        upstream, of_digits: how these are trained, and how that of hypothesis space is.
+        downstream, table: how w is trained, and how it is on hard answers.
         hidden: w's hidden layer in the series on loss.
         ignored: digits that w tells apart, of those that are one to u; a series on distribution for each.
         fractions: of u's training images; the first of them has right labels in the series on loss.
@@ -74,6 +75,7 @@ class Settings:
     digits: Architecture
     swapped: Architecture
     upstream: Schedule
+    of_digits: Schedule
     downstream: Schedule
     table: Schedule
     hidden: tuple[int, ...]
@@ -91,7 +93,8 @@ _PUBLISHED = Settings(
     halves=_RESNET,
     digits=Architecture("convnet", (32, 32)),
     swapped=_RESNET,
-    upstream=Schedule(200, 256, 0.001),
+    upstream=Schedule(200, 256, 0.001, padding=4),
+    of_digits=Schedule(200, 256, 0.001, padding=4),
     downstream=Schedule(100, 256, 0.01),
     table=Schedule(100, 256, 0.01),
     hidden=(128,),
@@ -107,6 +110,7 @@ SETTINGS: dict[DataName, Settings] = {
         digits=Architecture("convnet", (2, 4)),
         swapped=Architecture("convnet", (8, 16)),
         upstream=Schedule(40, 64, 0.01),
+        of_digits=Schedule(60, 64, 0.01, padding=1),
         downstream=Schedule(50, 64, 0.01),
         table=Schedule(60, 1000, 0.03),
         hidden=(32,),
@@ -176,7 +180,7 @@ def _hypothesis(images: Stage, settings: Settings, device: str) -> Series:
 
     def upstream(head: tuple[int, ...]) -> Upstream:
         architecture = replace(settings.digits, head=head)
-        return Upstream(question, architecture, settings.upstream, TrainingData(), "features", device)
+        return Upstream(question, architecture, settings.of_digits, TrainingData(), "features", device)
 
     return _chain(
         "hypothesis",

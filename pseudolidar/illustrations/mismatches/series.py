@@ -104,13 +104,16 @@ _PUBLISHED = Settings(
     hardest=tuple(tenth / 2 for tenth in reversed(_TENTHS)),
 )
 SETTINGS: dict[DataName, Settings] = {
+    # Chosen by looking at splits of the training half, seeds from 100 on: networks so small that 900 images are hard;
+    # how long they learn; the five digits beside 1 and 7, which are too easy to tell. Shifted images, weight decay,
+    # noise on pixels, other widths and longer trainings were tried, too.
     "digits": Settings(
         value=Architecture("convnet", (8, 16)),
         halves=Architecture("convnet", (8, 16), neck=(64,)),
-        digits=Architecture("convnet", (2, 4)),
+        digits=Architecture("convnet", (2, 3)),
         swapped=Architecture("convnet", (8, 16)),
         upstream=Schedule(40, 64, 0.01),
-        of_digits=Schedule(60, 64, 0.01, padding=1),
+        of_digits=Schedule(60, 64, 0.003),
         downstream=Schedule(50, 64, 0.01),
         table=Schedule(60, 1000, 0.03),
         hidden=(32,),

@@ -14,9 +14,10 @@ from pseudolidar.tables import Heading, Row, Table, Value
 from pseudolidar.viewing import Picture, Report, Section
 
 _ESTIMATED = (
-    "Estimates: the upstream error is the loss of nearest neighbours among all images, the approximation error what a "
-    "model of w's kind loses beyond them that is trained on all images but a held-out half of the test images, the "
-    "estimation error what w itself loses beyond that. They may be negative. The Bayes-optimal loss is taken for 0."
+    "Estimates: the upstream error (behind two upstream models all of it compatibility error) is the loss of nearest "
+    "neighbours among all images, the approximation error what a model of w's kind loses beyond them that is trained "
+    "on all images but a held-out half of the test images, the estimation error what w itself loses beyond that. They "
+    "may be negative. The Bayes-optimal loss is taken for 0."
 )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pseudolidar.files import InputError
-from pseudolidar.illustrations.decomposition import APPROXIMATION, ESTIMATION, UPSTREAM
+from pseudolidar.illustrations.decomposition import APPROXIMATION, COMPATIBILITY, ESTIMATION, UPSTREAM
 from pseudolidar.illustrations.mismatches.models import read_answers
 from pseudolidar.illustrations.mismatches.series import BEST_FUNCTION, BEST_OF_KIND, DOWNSTREAM, Pair, Series
 from pseudolidar.statistics import CONFIDENCE, holm
@@ -107,8 +107,10 @@ def _test_losses(store: ArtifactStore, series: Series, number: int, seeds: int) 
     return losses
 
 
-def error_terms(losses: Mapping[str, tuple[MeanLoss, ...]]) -> Mapping[str, tuple[MeanLoss, ...]]:
+def error_terms(series: Series, losses: Mapping[str, tuple[MeanLoss, ...]]) -> Mapping[str, tuple[MeanLoss, ...]]:
     """Estimates of the terms of w's test loss, item by item, for each seed; empty where they can't be estimated.
+
+    Behind two upstream models all of the upstream error is compatibility error: the best second model answers for w.
 
     The best function of w's inputs is estimated by their nearest neighbours, the best of w's kind by one that is
     trained on the test images, too (not on those that it answers). The Bayes-optimal loss is taken for 0: people know
@@ -117,7 +119,8 @@ def error_terms(losses: Mapping[str, tuple[MeanLoss, ...]]) -> Mapping[str, tupl
     if BEST_FUNCTION not in losses:
         return {}
     fitted, of_kind, best = (losses[name] for name in (DOWNSTREAM, BEST_OF_KIND, BEST_FUNCTION))
-    return {UPSTREAM: best, APPROXIMATION: _minus(of_kind, best), ESTIMATION: _minus(fitted, of_kind)}
+    first = COMPATIBILITY if len(series.upstream) > 1 else UPSTREAM
+    return {first: best, APPROXIMATION: _minus(of_kind, best), ESTIMATION: _minus(fitted, of_kind)}
 
 
 def _minus(a: Sequence[MeanLoss], b: Sequence[MeanLoss]) -> tuple[MeanLoss, ...]:
@@ -145,7 +148,7 @@ def judged(
 
     own = {name: changed(name, before[name], after[name]) for name in replaced}
     downstream = changed(DOWNSTREAM, before[DOWNSTREAM], after[DOWNSTREAM])
-    terms_before, terms_after = (error_terms(losses) for losses in (before, after))
+    terms_before, terms_after = (error_terms(series, losses) for losses in (before, after))
     terms = {term: changed(term, terms_before[term], terms_after[term]) for term in terms_before if term in terms_after}
     right_way = all(one.difference < 0 for one in own.values()) and downstream.difference > 0
     p_values = np.nan_to_num([one.p_value for one in (*own.values(), downstream)], nan=1.0)

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from pseudolidar.illustrations.mismatches.figures import level
 from pseudolidar.illustrations.mismatches.results import Finished, FlippedImages, Update
-from pseudolidar.illustrations.mismatches.series import BEST_FUNCTION, BEST_OF_KIND, DOWNSTREAM
+from pseudolidar.illustrations.mismatches.series import DOWNSTREAM
 from pseudolidar.statistics import CONFIDENCE, Estimate
 from pseudolidar.systems import Change
 from pseudolidar.tables import Heading, Row, Table, Value
@@ -150,9 +150,7 @@ def terms_table(finished: Finished) -> Table:
             cells: tuple[Value, ...] = (term, found.before, found.after, _estimate(found), found.word)
             rows.append(Row((update_name(finished, update) if first else "", *cells), rule_above=first))
     header = ("update", "term", "before", "after", "change", "it is")
-    return Table(
-        f"Where w's errors come from (% wrong): {BEST_FUNCTION}, {BEST_OF_KIND}", (header,), tuple(rows), (_ESTIMATED,)
-    )
+    return Table("Where w's errors come from (% wrong)", (header,), tuple(rows), (_ESTIMATED,))
 
 
 def control_table(results: Sequence[Finished]) -> Table:

@@ -12,6 +12,7 @@ from pseudolidar.case_study.settings import (
     DiagnosisChoice,
     InitialDetectors,
     Reference,
+    on_device,
 )
 from pseudolidar.case_study.study import CaseStudy
 from pseudolidar.case_study.tables import disparity_table, summary_tables
@@ -33,6 +34,7 @@ __all__ = [
     "PrecisionChoice",
     "Reference",
     "disparity_table",
+    "on_device",
     "summary_tables",
     "write_model_folders",
     "write_results",

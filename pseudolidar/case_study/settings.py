@@ -2,8 +2,9 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
+from typing import TypeVar, cast
 
 from pseudolidar.case_study.clouds import FolderData
 from pseudolidar.case_study.detectors import CommandDetector
@@ -16,6 +17,8 @@ from pseudolidar.ensembles import EnsembleTraining
 from pseudolidar.files import InputError
 from pseudolidar.stereo import StereoTraining
 from pseudolidar.synthetic import TownData
+
+T = TypeVar("T")
 
 Source = str
 """Where a cloud's depth comes from: `u`, its update `u'`, a reference beside them by its name, `y` (the oracle)."""
@@ -225,3 +228,15 @@ def detector_places(settings: CaseStudySettings) -> tuple[tuple[DetectorPlace, .
                 variants += [replace(place, data_fraction=fraction) for fraction in diagnosis.data_fractions]
                 variants += [replace(place, width=width) for width in diagnosis.widths]
     return tuple(places), tuple(variants)
+
+
+def on_device(settings: T, device: str) -> T:
+    """The same settings with every `device` in them, however deep, that one."""
+    if isinstance(settings, Mapping):
+        return cast(T, {name: on_device(value, device) for name, value in settings.items()})
+    if not is_dataclass(settings) or isinstance(settings, type):
+        return settings
+    values = {each.name: getattr(settings, each.name) for each in fields(settings)}
+    return replace(
+        settings, **{name: device if name == "device" else on_device(one, device) for name, one in values.items()}
+    )

@@ -1,6 +1,6 @@
 """The case study: whether a better disparity model makes the detectors worse.
 
-pseudolidar study experiment=demo|town|kitti_paper [seeds=3] [output=DIR] [study.…=…]
+pseudolidar study experiment=demo|town|kitti|streets|ensemble|kitti_paper [seeds=3] [output=DIR] [device=cuda]
 """
 
 import sys
@@ -9,7 +9,14 @@ from typing import Literal
 
 from rich.console import Console
 
-from pseudolidar.case_study import CaseStudy, CaseStudySettings, summary_tables, write_model_folders, write_results
+from pseudolidar.case_study import (
+    CaseStudy,
+    CaseStudySettings,
+    on_device,
+    summary_tables,
+    write_model_folders,
+    write_results,
+)
 from pseudolidar.files import InputError, write_file
 from pseudolidar.systems import ArtifactStore, RunResult, default_workers, make_stages
 from pseudolidar.tables import print_tables, text_console
@@ -21,6 +28,7 @@ def main(
     output: Path,
     workers: int | None,
     ray: str | None,
+    device: Literal["cpu", "cuda"] | None,
     seed: int,
     seeds: int,
     tables: Literal["summary", "all"],
@@ -30,7 +38,7 @@ def main(
 
     `seed` and `seeds` are those of `study`; `tables`: the verdict's figures, or the report's whole tables before them.
     """
-    case = CaseStudy(study, ArtifactStore(output / "artifacts"))
+    case = CaseStudy(study if device is None else on_device(study, device), ArtifactStore(output / "artifacts"))
     write_file(output / "config.yaml", configuration)
     if ray is None:
         case.result = make_stages(case.store, case.wanted(), default_workers() if workers is None else workers)

@@ -19,6 +19,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 from typing_extensions import override
 
 T = TypeVar("T")
@@ -27,6 +28,8 @@ T = TypeVar("T")
 _TENTHS = 10
 _SOONEST_S = 5.0
 _LATEST_S = 60.0
+# Columns of a terminal from which on the bar is long and descriptions stand below each other.
+_WIDE = 110
 
 
 def is_first_process() -> bool:
@@ -44,15 +47,21 @@ def progress_bar() -> Progress:
         return Progress(console=Console(quiet=True), disable=True)
     if not sys.stderr.isatty():
         return _Lines()
+    console = Console(file=sys.stderr)
+    is_wide = console.width >= _WIDE
     return Progress(
-        TextColumn("{task.description:<36}"),
-        BarColumn(bar_width=28),
+        TextColumn("{task.description:<36}" if is_wide else "{task.description}", markup=False),
+        BarColumn(bar_width=28 if is_wide else 10),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[note]}"),
+        # What is left of the line.
+        TextColumn(
+            "{task.fields[note]}", markup=False, table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")
+        ),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        console=Console(file=sys.stderr),
+        console=console,
+        expand=True,
         refresh_per_second=4,
     )
 

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pseudolidar.files import FormatError
+from pseudolidar.files import FormatError, InputError
 from pseudolidar.stereo.augmentation import Crops, Looks, add_noise, blur_image, erase_patch, recoloured
 from pseudolidar.stereo.pairs import StereoPair, StereoPairs
 from pseudolidar.training import WHOLE_BATCH, Batch, BatchShard
@@ -75,6 +75,7 @@ class StereoBatches:
     pair must know its camera constant.
 
     Raises:
+        InputError: there are no pairs.
         FormatError: when a batch is made: a pair can't be read, is smaller than the crop, or lacks a camera constant.
     """
 
@@ -87,6 +88,8 @@ class StereoBatches:
         max_depth_m: float | None = None,
         metric: bool = False,
     ) -> None:
+        if not len(pairs.names):
+            raise InputError(f"pairs: found none in {type(pairs).__name__}, expected at least one")
         self._pairs = pairs
         self._batch_size = batch_size
         self._crops = crops

@@ -21,6 +21,8 @@ from pseudolidar.training.metrics import CsvLogger, Curves, Logger, peak_memory_
 from pseudolidar.training.processes import Processes, processes_on
 from pseudolidar.training.settings import TrainingSettings, arithmetic_of, arithmetic_threads
 
+# However slow the steps are, no more is lost of a run that is killed.
+_SAVED_EVERY_S = 60.0
 # Time that the first process has to say why the run stops; torchrun ends the others meanwhile.
 _LAST_WORDS_S = 3.0
 # Between the seeds of the shards of a step.
@@ -142,10 +144,11 @@ def fit(task: TrainingTask[Model, B], settings: TrainingSettings, run: TrainingR
     """Train `task.model` in place and write `run.checkpoint`; return the loss of every step, over all processes.
 
     The running state (weights, optimizer, losses) goes to `partial_path(checkpoint)` every `settings.checkpoint_every`
-    steps. A call that finds it goes on from it; one that finds the finished checkpoint only loads it; one that finds
-    those of another record refuses them. The batch of a step depends on the step alone, and the random numbers that
-    layers draw (dropout) on the seed and the step, so an interrupted run ends with the same bytes as one that was left
-    alone, on the same device and number of threads: whoever makes the batches, validates or watches.
+    steps, and once a minute. A call that finds it goes on from it; one that finds the finished checkpoint only loads
+    it; one that finds those of another record refuses them. The batch of a step depends on the step alone, and the
+    random numbers that layers draw (dropout) on the seed and the step, so an interrupted run ends with the same bytes
+    as one that was left alone, on the same device and number of threads: whoever makes the batches, validates or
+    watches.
 
     Under torchrun all processes train the one model: each takes its shard of every step's batch, gradients are summed,
     and the first process writes the files, on storage that all of them see. A run goes on with any number of processes.
@@ -159,7 +162,7 @@ def fit(task: TrainingTask[Model, B], settings: TrainingSettings, run: TrainingR
         WorkerError: a process that makes batches died.
     """
     every, patience = (run.validation.every, run.validation.patience) if run.validation else (None, None)
-    _require_sensible(settings, run)
+    _require_sensible(task.steps, settings, run)
     if every is not None and task.test_losses is None:
         raise InputError(f"validation.every: found {every} and no data for it, expected data that is not trained on")
     processes = processes_on(settings.device)
@@ -198,6 +201,7 @@ def fit(task: TrainingTask[Model, B], settings: TrainingSettings, run: TrainingR
         objective = processes.fabric.setup_module(_Objective(model, task.compute_loss))
         parameters = [parameter for group in task.optimizer.param_groups for parameter in group["params"]]
 
+        saved = time.monotonic()
         while len(state.losses) < task.steps and not state.is_hopeless(patience):
             step, began, waited = len(state.losses), time.perf_counter(), feed.waited_s
             learning_rate = task.learning_rate_at(step)
@@ -250,10 +254,12 @@ def fit(task: TrainingTask[Model, B], settings: TrainingSettings, run: TrainingR
                     save_checkpoint(best_path(checkpoint), {**content(), "validation": state.validations[-1]})
             if is_first and done in run.snapshots:
                 save_checkpoint(snapshot_path(checkpoint, done), content())
-            if curves and done % settings.checkpoint_every == 0 and done < task.steps:
+            is_due = done % settings.checkpoint_every == 0 or time.monotonic() - saved >= _SAVED_EVERY_S
+            if curves and is_due and done < task.steps:
                 curves.write()
                 running = {"optimizer": task.optimizer.state_dict(), "validations": state.validations}
                 save_checkpoint(partial_path(checkpoint), {**content(), **running})
+                saved = time.monotonic()
             progress.update(bar, advance=1, note=note)
     if is_first:
         save_checkpoint(checkpoint, content())
@@ -303,9 +309,10 @@ def is_finished(checkpoint: Path, record: Record, overwrite: bool = False) -> bo
     return False
 
 
-def _require_sensible(settings: TrainingSettings, run: TrainingRun) -> None:
+def _require_sensible(steps: int, settings: TrainingSettings, run: TrainingRun) -> None:
     require_checkpoint_path(run.checkpoint)
     for name, value, least in (
+        ("steps", steps, 0),
         ("accumulate", settings.accumulate, 1),
         ("workers", settings.workers, 0),
         ("checkpoint_every", settings.checkpoint_every, 1),

@@ -26,7 +26,7 @@ class TrainingSettings:
 
     Attributes:
         precision: of the arithmetic: `float32`, `bfloat16` for mixed precision, or `auto`: see `arithmetic_of`.
-        checkpoint_every: steps between two writes of the running state.
+        checkpoint_every: steps between two writes of the running state; a minute is the most there is between them.
         device: `cpu` or `cuda`.
         threads: processor threads; None: as many as PyTorch takes.
         workers: processes that make batches; 0: a thread of the training's process makes them.

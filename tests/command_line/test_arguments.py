@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pseudolidar.case_study import on_device
 from pseudolidar.command_line.running import CONFIGS
 from pseudolidar.commands.study import main
 from pseudolidar.files import InputError
@@ -132,10 +133,22 @@ def test_a_group_that_is_needed_may_not(run: Run) -> None:
 def test_every_command_takes_what_its_configuration_has(run: Run, name: str) -> None:
     # With no setting given, what is missing is said; where nothing is, the one that is of a wrong type.
     wrong = dict.fromkeys(("detect", "illustrations", "joint_training", "make_town"), "workers=x")
-    wrong |= dict.fromkeys(("study", "update_stream"), "seeds=x")
+    wrong |= dict.fromkeys(("mismatches", "study", "update_stream"), "seeds=x")
     arguments = (wrong[name],) if name in wrong else ()
     status, said = run(name, *arguments)
     assert status == 2 and ("found nothing, expected" in said or "expected a whole number" in said)
+
+
+def test_a_device_of_a_study_is_that_of_all_its_trainings(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(**settings: Any) -> None:
+        study = settings["study"]
+        assert on_device(on_device(study, settings["device"]), "cpu") == study
+        counts = repr(on_device(study, settings["device"])).count("device='cuda'"), repr(study).count("device='")
+        raise InputError(f"{counts[0]} of {counts[1]}")
+
+    monkeypatch.setattr("pseudolidar.command_line.running._main", lambda name: wraps(main)(refused))
+    assert run("study", "device=cuda") == (2, "error: 7 of 7")
+    assert run("study", "device=tpu")[1].startswith("error: device: found 'tpu', expected")
 
 
 def test_a_mapping_that_is_null_is_empty(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

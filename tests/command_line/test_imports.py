@@ -34,6 +34,7 @@ WORKING = {
     "joint_training": NETWORKS | {"scipy.stats", "scipy.optimize", "matplotlib", "networkx", "sklearn"},
     "make_clouds": NETWORKS,
     "make_town": ARRAYS,
+    "mismatches": {"torch", "cv2", "scipy.optimize", "matplotlib", "networkx", "shapely"},
     "pack_weights": {"torch"},
     "plot_training": {"torch", "cv2", "matplotlib"},
     "predict_disparity": NETWORKS,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from pseudolidar.files import FormatError
+from pseudolidar.files import FormatError, InputError
 from pseudolidar.kitti import ObjectDataset, read_image, write_disparity, write_image
 from pseudolidar.stereo import Crops, ObjectPairs, StereoBatches, StereoPair, target_disparity
 from pseudolidar.stereo.data import normalised
@@ -244,3 +244,17 @@ def test_crops_that_fit_at_no_scale_are_named(scene: ObjectDataset) -> None:
         FormatError, match=r"found 40 x 72 px, expected at least the crop's 64 x 128 px / 1\.5, the larg"
     ):
         StereoBatches(ObjectPairs(scene), 1, crops, 0)(0)
+
+
+def test_no_pairs_are_refused() -> None:
+    class Nothing:
+        names: tuple[str, ...] = ()
+
+        def read(self, index: int) -> StereoPair:
+            raise IndexError(index)
+
+        def files(self, index: int) -> list[Path]:
+            raise IndexError(index)
+
+    with pytest.raises(InputError, match="pairs: found none in Nothing, expected at least one"):
+        StereoBatches(Nothing(), 1, Crops(16, 32, 0.5, 0.0), seed=0)

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from pseudolidar.files import DivergenceError, FormatError, Record
+from pseudolidar.files import DivergenceError, FormatError, InputError, Record
 from pseudolidar.training import (
     WHOLE_BATCH,
     Batch,
@@ -120,6 +120,24 @@ def test_an_interrupted_run_ends_with_the_same_bytes(
     assert losses == undisturbed
     assert broken.read_bytes() == whole.read_bytes()
     assert sorted(tmp_path.iterdir()) == sorted([broken, metrics_path(broken), whole, metrics_path(whole)])
+
+
+def test_slow_steps_are_saved_once_a_minute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pseudolidar.training.loop._SAVED_EVERY_S", 0.0)
+
+    def killed(step: int, shard: BatchShard) -> Points:
+        if step == 5:
+            raise KilledError
+        return points_at(step, shard)
+
+    with pytest.raises(KilledError):
+        train(tmp_path / "slow.pt", killed)
+    assert len(load_checkpoint(partial_path(tmp_path / "slow.pt"))["losses"]) == 5
+
+
+def test_fewer_steps_than_none(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="steps: found -1, expected at least 0"):
+        train(tmp_path / "model.pt", steps=-1)
 
 
 def test_the_seed_decides_what_layers_draw(tmp_path: Path) -> None:

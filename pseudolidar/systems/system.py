@@ -73,12 +73,16 @@ class Model:
 
 @dataclass(frozen=True)
 class Vertex:
-    """A model in its place; `parents` are the vertices whose predictions it is trained on and fed with."""
+    """A model in its place; `parents` are the vertices whose predictions it is trained on and fed with.
+
+    `trained_on`: vertices whose predictions it sees besides in training, and does without afterwards.
+    """
 
     name: str
     model: Model
     parents: tuple[str, ...] = ()
     title: str = ""
+    trained_on: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return self.title or self.name
@@ -110,29 +114,39 @@ class System:
     """A static directed acyclic graph of models on one data set ("Fixes That Fail", section 2).
 
     `data` is the stage whose folder is the data set; `graph` holds the vertices' names, an edge for every parent.
+    `taken`: by the name that they have here, vertices of other systems on the same data, which stay what they are
+    there, stages included: two versions of a model can then be parents in one system.
 
     Raises:
         ValueError: two vertices of one name, one called data or as a step, an unknown parent, a circle.
     """
 
-    def __init__(self, data: Stage, vertices: Sequence[Vertex], name: str = "") -> None:
+    def __init__(
+        self,
+        data: Stage,
+        vertices: Sequence[Vertex],
+        name: str = "",
+        taken: Mapping[str, tuple["System", str]] | None = None,
+    ) -> None:
         self.data = data
         self.name = name
         self.vertices = {vertex.name: vertex for vertex in vertices}
-        if len(self.vertices) < len(vertices):
-            names = [vertex.name for vertex in vertices]
+        self.taken = dict(taken or {})
+        names = [*self.taken, *(vertex.name for vertex in vertices)]
+        if len({*names}) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
             raise ValueError(f"vertices: found {twice!r} twice, expected each name once")
         for name in ("data", *STEPS):
-            if name in self.vertices:
+            if name in names:
                 raise ValueError(f"vertices: found the name {name!r}, expected none of data, {', '.join(STEPS)}")
         self.graph: nx.DiGraph = nx.DiGraph()
-        self.graph.add_nodes_from(self.vertices)
+        self.graph.add_nodes_from(names)
         for vertex in vertices:
-            for parent in vertex.parents:
-                if parent not in self.vertices:
-                    known = ", ".join(self.vertices)
-                    raise ValueError(f"parents of {vertex.name!r}: found {parent!r}, expected one of {known}")
+            for parent in (*vertex.parents, *vertex.trained_on):
+                if parent not in names:
+                    raise ValueError(
+                        f"parents of {vertex.name!r}: found {parent!r}, expected one of {', '.join(names)}"
+                    )
                 self.graph.add_edge(parent, vertex.name)
         if not nx.is_directed_acyclic_graph(self.graph):
             circle = " -> ".join(edge[0] for edge in nx.find_cycle(self.graph))
@@ -141,7 +155,7 @@ class System:
     @cached_property
     def order(self) -> list[str]:
         """The vertices' names, parents first, otherwise as they were given."""
-        places = {name: place for place, name in enumerate(self.vertices)}
+        places = {name: place for place, name in enumerate((*self.taken, *self.vertices))}
         return list(nx.lexicographical_topological_sort(self.graph, key=places.__getitem__))
 
     def descendants(self, name: str) -> list[str]:
@@ -156,19 +170,25 @@ class System:
                 known = ", ".join(self.vertices)
                 raise ValueError(f"update: found a vertex named {vertex.name!r}, expected one of {known}")
         others = {vertex.name: vertex for vertex in vertices}
-        return System(self.data, list({**self.vertices, **others}.values()), name)
+        return System(self.data, list({**self.vertices, **others}.values()), name, self.taken)
 
     def stages(self, seed: int) -> dict[tuple[str, Step], Stage]:
         """Every step of every vertex; trainings with this seed."""
         stages: dict[tuple[str, Step], Stage] = {}
+        for here, (system, there) in self.taken.items():
+            own = system.stages(seed)
+            stages |= {(here, step): stage for (name, step), stage in own.items() if name == there}
         for name in self.order:
+            if name in self.taken:
+                continue
             vertex = self.vertices[name]
             inputs = {"data": self.data, **{parent: stages[parent, "predict"] for parent in vertex.parents}}
+            besides = {parent: stages[parent, "predict"] for parent in vertex.trained_on}
             for step in vertex.model.steps:
                 stages[name, step] = Stage(
                     f"{step}-{name}",
                     StepTask(vertex.model, step, seed if step == "train" else None),
-                    dict(inputs),
+                    {**inputs, **(besides if step == "train" else {})},
                     vertex.model.resources(step),
                     f"{step} {vertex} [{self.name}{', ' if self.name else ''}seed {seed}]",
                 )
@@ -179,10 +199,15 @@ class System:
     def is_trained(self, name: str) -> bool:
         """Whether a vertex, or one that it depends on, is trained: then another seed gives other predictions."""
         upstream = {name, *nx.ancestors(self.graph, name)}
-        return any("train" in self.vertices[other].model.steps for other in upstream)
+        if any(self.taken[other][0].is_trained(self.taken[other][1]) for other in upstream & {*self.taken}):
+            return True
+        return any("train" in self.vertices[other].model.steps for other in upstream - {*self.taken})
 
     def test_loss(self, store: ArtifactStore, name: str, seed: int) -> ItemLosses:
         """The test loss of a vertex whose stages are finished; ValueError for a vertex without one."""
+        if name in self.taken:
+            system, there = self.taken[name]
+            return system.test_loss(store, there, seed)
         model = self.vertices[name].model
         if "test" not in model.steps:
             raise ValueError(f"test loss: found a vertex without one, {name!r}, expected one that is tested")

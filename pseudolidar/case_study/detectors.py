@@ -76,6 +76,7 @@ class TrainedDetector(ScoredDetector):
     """A PointRCNN or Frustum PointNet of one class, on the clouds of the parent `cloud`.
 
     Attributes:
+        more_clouds: other parents, whose clouds it is trained on as well.
         max_depth_m: objects and points beyond are left out in training (near-only); None: none.
         data_fraction: of the training frames, the same for all seeds and clouds; larger ones hold smaller ones.
         initial: weights that training starts from; None: random ones.
@@ -84,6 +85,7 @@ class TrainedDetector(ScoredDetector):
 
     training: FrustumTraining | PointRCNNTraining
     cloud: str
+    more_clouds: tuple[str, ...] = ()
     max_depth_m: float | None = None
     data_fraction: float = 1.0
     initial: str | Path | None = None
@@ -116,7 +118,7 @@ class TrainedDetector(ScoredDetector):
         """Train on the fraction of the training split; a killed run is resumed."""
         frames = _fraction(ObjectDataset(inputs.data, "train"), self.data_fraction)
         run = TrainingRun(folder / MODEL_FILE, inputs.seed, overwrite=True)
-        clouds, names = inputs.parents[self.cloud], [self.class_name]
+        clouds, names = [inputs.parents[name] for name in (self.cloud, *self.more_clouds)], [self.class_name]
         train_detector(self.training, frames, clouds, names, run, self.max_depth_m, init=self.initial)
 
     def run_predict(self, inputs: Inputs, folder: Path) -> None:

@@ -42,7 +42,10 @@ ERRORS_FILE = "errors.npz"
 """Where a disparity model's test leaves its `StereoMetrics`."""
 
 _ORACLE_FILE = "oracle.json"
-_TRAINING_VERSION, _PREDICTION_VERSION, _TEST_VERSION = 3, 2, 2
+TEST_VERSION = 2
+"""Of the code that measures a disparity model."""
+
+_TRAINING_VERSION, _PREDICTION_VERSION = 3, 2
 
 
 def region_loss(metrics: StereoMetrics, region: str, depth: int) -> MeanLoss:
@@ -109,7 +112,7 @@ class Checkpoint(MeasuredDisparity):
     max_disparity: int | None
     device: str
     splits: tuple[str, ...] = SPLITS
-    versions: ClassVar[Mapping[Step, int]] = {"predict": _PREDICTION_VERSION, "test": _TEST_VERSION}
+    versions: ClassVar[Mapping[Step, int]] = {"predict": _PREDICTION_VERSION, "test": TEST_VERSION}
 
     @override
     def settings(self, step: Step) -> Mapping[str, Any]:
@@ -136,7 +139,7 @@ class TrainedDisparity(MeasuredDisparity):
     training: StereoTraining
     initial: Checkpoint | None = None
     versions: ClassVar[Mapping[Step, int]] = {
-        "train": _TRAINING_VERSION, "predict": _PREDICTION_VERSION, "test": _TEST_VERSION
+        "train": _TRAINING_VERSION, "predict": _PREDICTION_VERSION, "test": TEST_VERSION
     }  # fmt: skip
 
     @override
@@ -171,7 +174,7 @@ class MatchingDisparity(MeasuredDisparity):
 
     max_disparity: int
     splits: tuple[str, ...] = SPLITS
-    versions: ClassVar[Mapping[Step, int]] = {"predict": 1, "test": _TEST_VERSION}
+    versions: ClassVar[Mapping[Step, int]] = {"predict": 1, "test": TEST_VERSION}
 
     @override
     def settings(self, step: Step) -> Mapping[str, Any]:
@@ -198,7 +201,7 @@ class CommandDisparity(Command, MeasuredDisparity):
     """
 
     versions: ClassVar[Mapping[Step, int]] = {
-        "train": COMMAND_VERSION, "predict": COMMAND_VERSION, "test": _TEST_VERSION
+        "train": COMMAND_VERSION, "predict": COMMAND_VERSION, "test": TEST_VERSION
     }  # fmt: skip
 
     def __post_init__(self) -> None:
@@ -206,7 +209,7 @@ class CommandDisparity(Command, MeasuredDisparity):
 
     def run_predict(self, inputs: Inputs, folder: Path) -> None:
         """Call the command and take over its maps; FormatError for a frame without one, or with one that is unfit."""
-        frames = _frames(inputs.data)
+        frames = frames_of_splits(inputs.data)
         maps = _require_maps(self.call(self.predict, inputs, folder), frames)
         for path, frame in track(list(zip(maps, frames, strict=True)), "disparity maps, checked"):
             _require_fit(path, frame)
@@ -223,7 +226,7 @@ class DisparityFolder(MeasuredDisparity):
     """
 
     path: str | Path
-    versions: ClassVar[Mapping[Step, int]] = {"predict": 1, "test": _TEST_VERSION}
+    versions: ClassVar[Mapping[Step, int]] = {"predict": 1, "test": TEST_VERSION}
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", Path(self.path).resolve())
@@ -246,7 +249,7 @@ class DisparityFolder(MeasuredDisparity):
 
     def run_predict(self, inputs: Inputs, folder: Path) -> None:
         """Copy the maps of both splits; FormatError for a frame without one, or with one that is unfit or changed."""
-        frames = _frames(inputs.data)
+        frames = frames_of_splits(inputs.data)
         maps = _require_maps(Path(self.path), frames)
         for path, frame in track(list(zip(maps, frames, strict=True)), "disparity maps, copied"):
             if (folder / path.name).is_file():
@@ -258,7 +261,8 @@ class DisparityFolder(MeasuredDisparity):
                 shutil.copyfile(path, temporary)
 
 
-def _frames(data: Path) -> list[Frame]:
+def frames_of_splits(data: Path) -> list[Frame]:
+    """The frames of both splits of a data set."""
     return [frame for split in SPLITS for frame in ObjectDataset(data, split)]
 
 

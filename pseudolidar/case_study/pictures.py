@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +12,9 @@ from pseudolidar.case_study.disparity import DISPARITY
 from pseudolidar.case_study.settings import UPDATE, DetectorPlace, Source
 from pseudolidar.case_study.study import CaseStudy
 from pseudolidar.case_study.tables import RANGE_NAMES
-from pseudolidar.evaluation import LOOSE_OVERLAP
 from pseudolidar.evaluation.average_precision import PrecisionCurve
 from pseudolidar.evaluation.by_depth import SumsByDepth, disparity_error_by_depth
-from pseudolidar.evaluation.flips import Criterion, FoundObjects, ObjectFlips, find_objects, flips_table
+from pseudolidar.evaluation.flips import ObjectFlips, flips_table
 from pseudolidar.kitti import Frame, Objects, disparity_path, read_disparity, read_objects, read_points
 from pseudolidar.statistics import Estimate, Interval
 from pseudolidar.systems import Fate, MeanLoss
@@ -90,22 +88,12 @@ def _error_curve(study: CaseStudy, source: Source) -> DepthCurve:
 
 def _recall_curve(study: CaseStudy, place: DetectorPlace, source: Source) -> DepthCurve:
     edges = [edge for edge in _EDGES_M if place.class_name != "Pedestrian" or edge <= study.settings.near_m]
-    by_seed = [_found(study, source, place, seed).recall_by_depth(edges) for seed in study.seeds]
+    by_seed = [study.found(source, place, seed).recall_by_depth(edges) for seed in study.seeds]
     curve = _curve(study, by_seed, study.is_trained(place.vertex))
     # Recall, whatever the spread of three seeds says.
     intervals = [np.clip([each.interval.low, each.interval.high], 0, 1) for each in curve.estimates]
     estimates = [replace(each, interval=Interval(*ends)) for each, ends in zip(curve.estimates, intervals, strict=True)]
     return DepthCurve(curve.edges_m, estimates)
-
-
-@cache
-def _found(study: CaseStudy, source: Source, place: DetectorPlace, seed: int) -> FoundObjects:
-    """The objects that a detector finds at its score of highest F1, at the looser IoU."""
-    frames, folder = study.frames("val"), study.folder(source, place.vertex, "predict", seed)
-    results = [read_objects(folder / f"{frame_id}.txt", scored=True) for frame_id in frames.frame_ids]
-    reach = (0.0, study.settings.near_m) if place.class_name == "Pedestrian" else None
-    criterion = Criterion(place.class_name, "bev", "all", LOOSE_OVERLAP[place.class_name]["bev"], reach)
-    return find_objects([frame.objects() for frame in frames], results, criterion, frames.frame_ids)
 
 
 def flip_blocks(study: CaseStudy) -> list[Block]:
@@ -115,10 +103,10 @@ def flip_blocks(study: CaseStudy) -> list[Block]:
     for place in study.places:
         if not study.is_compared(place.vertex):
             continue
-        before, after = (_found(study, source, place, study.seeds[0]) for source in UPDATE)
+        before, after = (study.found(source, place, study.seeds[0]) for source in UPDATE)
         rows[f"{place}: u → u'"] = flips = ObjectFlips(before, after)
         if study.settings.seeds > 1:
-            rows[f"{place}: u, another seed"] = ObjectFlips(before, _found(study, "u", place, study.seeds[1]))
+            rows[f"{place}: u, another seed"] = ObjectFlips(before, study.found("u", place, study.seeds[1]))
         if not place.near_only:
             pictures += _flip_pictures(study, place, flips)
     if not rows:
@@ -164,7 +152,7 @@ def _confident(study: CaseStudy, source: Source, place: DetectorPlace, frame_id:
     """The first seed's detections at or above the detector's score of highest F1."""
     objects = _detections(study, source, place, frame_id)
     assert objects.score is not None
-    return objects[objects.score >= _found(study, source, place, study.seeds[0]).threshold]
+    return objects[objects.score >= study.found(source, place, study.seeds[0]).threshold]
 
 
 def example_frames(study: CaseStudy) -> list[Frame]:

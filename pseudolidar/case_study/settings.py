@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Literal, TypeVar, cast
 
 from pseudolidar.case_study.clouds import FolderData
 from pseudolidar.case_study.detectors import CommandDetector
@@ -28,6 +28,10 @@ UPDATE: tuple[Source, Source] = ("u", "u'")
 
 KINDS = ("P-RCNN", "F-PTNET")
 """Detectors of the study's own, as the paper's tables call them: PointRCNN and Frustum PointNet."""
+
+Remedy = Literal["keep", "calibrate", "mixed", "near_only"]
+"""A change of the updated system: a detector stays on u; u' is calibrated by the training frames; a detector is trained
+on the clouds of u and of u'; without what is far."""
 
 _FILE_NAMES: Mapping[Source, str] = {"u": "u", "u'": "u-prime", "y": "y-oracle"}
 # Names of folders too: none is "..".
@@ -119,9 +123,13 @@ class CaseStudySettings:
         seeds: trainings of everything else, with `seed`, `seed` + 1, ...: two or more show training noise.
         boxes2d: of F-PTNET in testing: a file, a detector trained on the training split, or, None, the labels.
         diagnosis: trainings beside the study's own; None: none.
+        remedies: what is tried against an update that makes detectors worse.
+        time_budget: how long a frame may take in the system that is recommended, in the plain update's time; None: as
+            long as it likes.
 
     Raises:
-        InputError: another type of setting, fewer than one seed, a command or reference by a name that is taken.
+        InputError: another type of setting, fewer than one seed, a command or reference by a name that is taken, a
+            budget below 1.
     """
 
     name: str
@@ -141,6 +149,8 @@ class CaseStudySettings:
     boxes2d: DetectionsFile | Detector2dTraining | None
     test_loss: PrecisionChoice
     diagnosis: DiagnosisChoice | None
+    remedies: tuple[Remedy, ...]
+    time_budget: float | None
 
     def __post_init__(self) -> None:
         if self.seeds < 1:
@@ -168,15 +178,16 @@ class CaseStudySettings:
             if started := [kind for kind in self.diagnosis.kinds if given[kind]]:
                 found = f"{list(self.diagnosis.widths)} for {', '.join(started)}, which starts from initial_detectors"
                 raise InputError(f"diagnosis.widths: found {found}, expected none: weights are of one width")
+        if self.time_budget is not None and not self.time_budget >= 1:
+            raise InputError(f"time_budget: found {self.time_budget}, expected 1 (the plain update's time) or more")
         for name in self.commands:
             if not _NAME.fullmatch(name) or name.upper() in KINDS:
                 expected = f"{_NAME_WORDS}, and none of {', '.join(KINDS)}"
                 raise InputError(f"commands: found the name {name!r}, expected {expected}")
         for name in self.references:
-            if not _NAME.fullmatch(name) or name in (*_FILE_NAMES, *_FILE_NAMES.values()):
-                expected = (
-                    f"{_NAME_WORDS}, and none of {', '.join(dict.fromkeys((*_FILE_NAMES, *_FILE_NAMES.values())))}"
-                )
+            taken = dict.fromkeys((*_FILE_NAMES, *_FILE_NAMES.values(), *self.remedies))
+            if not _NAME.fullmatch(name) or name in taken:
+                expected = f"{_NAME_WORDS}, and none of {', '.join(taken)}"
                 raise InputError(f"references: found the name {name!r}, expected {expected}")
 
 

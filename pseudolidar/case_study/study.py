@@ -20,6 +20,7 @@ from pseudolidar.case_study.disparity import (
     TrainedDisparity,
     region_loss,
 )
+from pseudolidar.case_study.remedied_systems import calibrated_system, mixed_system
 from pseudolidar.case_study.requirements import require_inputs
 from pseudolidar.case_study.scores import evaluate_results
 from pseudolidar.case_study.settings import (
@@ -27,13 +28,15 @@ from pseudolidar.case_study.settings import (
     CaseStudySettings,
     DetectionsFile,
     DetectorPlace,
+    Remedy,
     Source,
     detector_places,
 )
 from pseudolidar.detectors.boxes2d import Detector2dTraining
-from pseudolidar.evaluation import Evaluation
+from pseudolidar.evaluation import LOOSE_OVERLAP, Evaluation
+from pseudolidar.evaluation.flips import Criterion, FoundObjects, find_objects
 from pseudolidar.files import InputError
-from pseudolidar.kitti import ObjectDataset
+from pseudolidar.kitti import ObjectDataset, read_objects
 from pseudolidar.statistics import Estimate
 from pseudolidar.stereo import StereoMetrics, StereoTraining
 from pseudolidar.synthetic import TownData, TownTask
@@ -64,7 +67,7 @@ class CaseStudy:
         sources: those whose clouds detectors are trained on, the oracle last.
         places: the study's detectors: on whole clouds, pedestrians on near ones too, as in the paper's Table 3.
         variants: detectors of the diagnosis, trained on u and on u' alone.
-        systems: by source of depth; they differ in the vertex u.
+        systems: by source of depth; they differ in the vertex u. Those of remedies are beside them, by their names.
         data: the stage that provides the frames of both splits.
         result: of the last run.
     """
@@ -89,6 +92,10 @@ class CaseStudy:
         for source in dict.fromkeys((*self.upstream, *self.sources)):
             if source != "u":
                 self.systems[source] = before.replaced(self._disparity_vertex(source), name=source)
+        if "calibrate" in settings.remedies:
+            self.systems["calibrate"] = calibrated_system(self.systems["u'"])
+        if "mixed" in settings.remedies:
+            self.systems["mixed"] = mixed_system(before, self.systems["u'"])
 
     def wanted(self) -> list[Stage]:
         """The last stages, from which all others follow: every test, seed by seed."""
@@ -101,6 +108,12 @@ class CaseStudy:
                 # For the report's pictures; a command that takes disparity asks for none.
                 cloud = self.cloud(place).vertex
                 stages += [self.stage(source, cloud, "predict", seed) for source in self.sources_of(place)]
+            if "calibrate" in self.systems:
+                stages.append(self.stage("calibrate", DISPARITY, "test", seed))
+            for place in self.places:
+                remedies = [self.remedied(remedy, place) for remedy in self.settings.remedies]
+                versions = [version for version in remedies if version is not None]
+                stages += [self.stage(source, other.vertex, "test", seed) for source, other in versions]
         # A study without detectors still makes its data.
         return list({stage.fingerprint: stage for stage in [self.data, *stages]}.values())
 
@@ -114,6 +127,15 @@ class CaseStudy:
         # An oracle that is LiDAR has no disparity to show to it.
         is_shown = self.frames("val")[0].has_exact_disparity()
         return tuple(source for source in self.sources if source != "y" or is_shown)
+
+    def remedied(self, remedy: Remedy, place: DetectorPlace) -> tuple[Source, DetectorPlace] | None:
+        """The system and the place in it that a remedy gives a detector; None where it can't."""
+        if remedy == "keep":
+            return "u", place
+        if remedy == "near_only":
+            near = dataclasses.replace(place, near_only=True)
+            return ("u'", near) if near in self.places and not place.near_only else None
+        return (remedy, place) if place.vertex in self.systems[remedy].vertices else None
 
     def cloud(self, place: DetectorPlace) -> PointCloudGenerator:
         """The clouds that a detector is trained on."""
@@ -175,6 +197,15 @@ class CaseStudy:
     def losses(self, source: Source, vertex: str) -> list[ItemLosses]:
         """The test losses of a vertex, for each seed."""
         return [self.systems[source].test_loss(self.store, vertex, seed) for seed in self.seeds]
+
+    @cache  # noqa: B019
+    def found(self, source: Source, place: DetectorPlace, seed: int) -> FoundObjects:
+        """The objects that a detector finds at its score of highest F1, at the looser IoU."""
+        frames, folder = self.frames("val"), self.folder(source, place.vertex, "predict", seed)
+        results = [read_objects(folder / f"{frame_id}.txt", scored=True) for frame_id in frames.frame_ids]
+        reach = (0.0, self.settings.near_m) if place.class_name == "Pedestrian" else None
+        criterion = Criterion(place.class_name, "bev", "all", LOOSE_OVERLAP[place.class_name]["bev"], reach)
+        return find_objects([frame.objects() for frame in frames], results, criterion, frames.frame_ids)
 
     def is_trained(self, vertex: str) -> bool:
         """Whether another training seed could change a vertex' predictions, before the update or after it."""

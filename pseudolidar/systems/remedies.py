@@ -64,10 +64,12 @@ class Version:
 
     Attributes:
         losses: test losses of each training seed, of all versions on the same items.
+        is_trained: whether another training seed gives other losses.
         parts: all that runs for it in a frame, s of each by its name; what two versions name alike runs once for both.
     """
 
     losses: Sequence[ItemLosses]
+    is_trained: bool
     parts: Mapping[str, float]
 
 
@@ -200,7 +202,6 @@ def recommend(
     versions: Versions,
     plain: str,
     random: np.random.Generator,
-    trained: bool,
     time_budget: float | None = None,
     confidence: float = 0.95,
 ) -> Recommendation | None:
@@ -214,7 +215,6 @@ def recommend(
 
     Args:
         versions: all on the same items, with the plain update's, by the name `plain`, at each vertex.
-        trained: as in `change`.
         time_budget: how long a frame may take, in the plain update's time, 1 or more; None: as long as it likes.
 
     Returns:
@@ -242,7 +242,9 @@ def recommend(
     changes: dict[str, Change] = {}
     for vertex, name in chosen.items():
         if name != plain:
-            before, after = (_part(versions[vertex][one], reporting) for one in (plain, name))
+            sides = versions[vertex][plain], versions[vertex][name]
+            before, after = (_part(side, reporting) for side in sides)
+            trained = any(side.is_trained for side in sides)
             changes[vertex] = change(vertex, before, after, random, trained, confidence=confidence)
     tried = {vertex: len(versions[vertex]) - 1 for vertex in scored}
     p_values = [tried[vertex] * changes[vertex].p_value if vertex in changes else np.nan for vertex in scored]

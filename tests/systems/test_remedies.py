@@ -39,7 +39,7 @@ def problems(draw: st.DrawFn) -> tuple[dict[str, dict[str, float]], Versions]:
         names = "pqr"[: draw(st.integers(1, 3))]
         values[vertex] = {name: float(draw(st.integers(0, 5))) for name in names}
         versions[vertex] = {
-            name: Version((), {part: part_s[part] for part in draw(st.sets(st.sampled_from("abcde")))})
+            name: Version((), True, {part: part_s[part] for part in draw(st.sets(st.sampled_from("abcde")))})
             for name in names
         }
     return values, versions
@@ -91,7 +91,7 @@ def simulated(
     def version(shift: float, hard: NDArray[np.float64]) -> Version:
         own = seed_noise * rng.normal(size=(seeds, 1)) + item_noise * rng.normal(size=(1, 40))
         by_item: list[ItemLosses] = [*losses(hard + own - shift)]
-        return Version(by_item, {"u'": 1.0})
+        return Version(by_item, True, {"u'": 1.0})
 
     found: dict[str, dict[str, Version]] = {}
     for vertex in ("v", "w"):
@@ -107,7 +107,7 @@ def test_of_null_updates_at_most_one_in_twenty_is_given_a_remedy(seed_noise: flo
     studies = 200
     advised = 0
     for _ in range(studies):
-        found = recommend(simulated(rng, 0.0, seed_noise, item_noise), "update", rng, trained=True)
+        found = recommend(simulated(rng, 0.0, seed_noise, item_noise), "update", rng)
         assert found is not None
         advised += bool(found.taken)
     assert advised <= studies / 20
@@ -115,7 +115,7 @@ def test_of_null_updates_at_most_one_in_twenty_is_given_a_remedy(seed_noise: flo
 
 def advice(better: float, seeds: int = 5) -> Recommendation:
     rng = np.random.default_rng(1)
-    found = recommend(simulated(rng, better, seeds=seeds), "update", rng, trained=True)
+    found = recommend(simulated(rng, better, seeds=seeds), "update", rng)
     assert found is not None
     return found
 
@@ -139,22 +139,22 @@ def test_what_is_not_shown_leaves_the_rest_in_the_budget() -> None:
     hard = rng.normal(size=(3, 40))
 
     def version(loss: float, **parts: float) -> Version:
-        return Version(losses(hard + loss + 0.01 * rng.normal(size=(3, 40))), parts)
+        return Version(losses(hard + loss + 0.01 * rng.normal(size=(3, 40))), True, parts)
 
     clear = {"update": version(5.0, new=1.0), "keep": version(0.0, old=1.0)}
     # By chance alone the old one looks better, so that everything could stay on it.
     equal = {"update": version(1e-4, new=1.0), "keep": version(-1e-4, old=1.0)}
-    free = recommend({"v": clear, "w": equal}, "update", np.random.default_rng(0), trained=True)
-    bound = recommend({"v": clear, "w": equal}, "update", np.random.default_rng(0), trained=True, time_budget=1.0)
+    free = recommend({"v": clear, "w": equal}, "update", np.random.default_rng(0))
+    bound = recommend({"v": clear, "w": equal}, "update", np.random.default_rng(0), time_budget=1.0)
     assert free is not None and bound is not None
     assert (free.taken, free.time) == ({"v": "keep"}, 2.0)
     assert (bound.taken, bound.time) == ({}, 1.0), "both upstream models would have to run"
     with pytest.raises(InputError, match=r"found 0\.5, expected 1 "):
-        recommend({"v": clear}, "update", rng, trained=True, time_budget=0.5)
+        recommend({"v": clear}, "update", rng, time_budget=0.5)
 
 
 def test_without_two_halves_to_score_there_is_no_recommendation() -> None:
     rng = np.random.default_rng(0)
-    one = {name: Version(losses(np.ones((3, 1))), {}) for name in ("update", "keep")}
-    assert recommend({"v": one}, "update", rng, trained=True) is None
-    assert recommend({}, "update", rng, trained=True) is None
+    one = {name: Version(losses(np.ones((3, 1))), True, {}) for name in ("update", "keep")}
+    assert recommend({"v": one}, "update", rng) is None
+    assert recommend({}, "update", rng) is None

@@ -1,0 +1,29 @@
+"""Remedies as systems: what differs from the update's at which vertex; everything else is the update's own."""
+
+import dataclasses
+
+from pseudolidar.case_study.calibration import UNCALIBRATED, CalibratedDisparity
+from pseudolidar.case_study.detectors import TrainedDetector
+from pseudolidar.case_study.disparity import DISPARITY, WEIGHTS
+from pseudolidar.systems import System, Vertex
+
+
+def calibrated_system(after: System) -> System:
+    """u' calibrated, and all that is behind it trained on that."""
+    behind = [vertex for name, vertex in after.vertices.items() if name not in (DISPARITY, WEIGHTS)]
+    calibrated = Vertex(DISPARITY, CalibratedDisparity(), (UNCALIBRATED,), "u' calibrated")
+    return System(after.data, [calibrated, *behind], "calibrate", {UNCALIBRATED: (after, DISPARITY)})
+
+
+def mixed_system(before: System, after: System) -> System:
+    """Detectors of the study's own kinds on the clouds of u', trained on those of u as well."""
+    taken: dict[str, tuple[System, str]] = {}
+    detectors = []
+    for vertex in after.vertices.values():
+        if isinstance(vertex.model, TrainedDetector):
+            cloud = vertex.model.cloud
+            older = f"{cloud}-before"
+            taken |= {parent: (after, parent) for parent in vertex.parents} | {older: (before, cloud)}
+            model = dataclasses.replace(vertex.model, more_clouds=(older,))
+            detectors.append(dataclasses.replace(vertex, model=model, trained_on=(older,)))
+    return System(after.data, detectors, "mixed", taken)

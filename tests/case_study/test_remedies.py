@@ -1,0 +1,141 @@
+"""Remedies in a study: which stages they add, what calibration learns, what the table and the advice say."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from pseudolidar.case_study import CaseStudy, CaseStudySettings, CommandDetector, DisparityFolder, FolderData
+from pseudolidar.case_study.calibration import DisparityCalibration, fit_calibration
+from pseudolidar.case_study.disparity import DISPARITY
+from pseudolidar.files import FormatError, InputError
+from pseudolidar.kitti import ObjectDataset, disparity_path, read_disparity, write_disparity
+from pseudolidar.systems import ArtifactStore, make_stages, parents_first
+from tests.case_study.bare_study import bare_study
+from tests.conftest import settings_of
+from tests.systems.avenue import DETECTOR, data, write_maps
+
+__all__ = ["data"]
+
+
+@pytest.fixture(scope="module")
+def tried(data: ObjectDataset, tmp_path_factory: pytest.TempPathFactory) -> CaseStudySettings:
+    """Exact maps, then maps that say too little; a car detector that is a command, and a tiny Frustum PointNet."""
+    folder = tmp_path_factory.mktemp("tried")
+    (folder / "detector.py").write_text(DETECTOR)
+    words = "{data} {split} {clouds} {model} {output} {class_name}"
+    train = "python detector.py train " + words.replace("{split}", "{train_split}").replace("{model}", "none")
+    predict = "python detector.py predict " + words.replace("{split}", "{val_split}")
+    mine: CommandDetector = settings_of(
+        "detector/command", train=f"{train} {{seed}}", predict=predict, class_name="Car", files=["*.py"],
+        directory=str(folder),
+    )  # fmt: skip
+    frustum = settings_of("detector/frustum_pointnet_v1", steps=2, batch_size=4, points=64, object_points=32)
+    return bare_study(
+        name="tried",
+        data=FolderData(data.root),
+        u=DisparityFolder(write_maps(data, folder / "u")),
+        u_prime=DisparityFolder(write_maps(data, folder / "u_prime", 0.95)),
+        commands={"mine": mine},
+        frustum_pointnet={"Car": frustum},
+        remedies=("keep", "calibrate", "mixed", "near_only"),
+        seeds=2,
+    )
+
+
+@pytest.fixture(scope="module")
+def study(tried: CaseStudySettings, tmp_path_factory: pytest.TempPathFactory) -> CaseStudy:
+    """The study, finished."""
+    made = CaseStudy(tried, ArtifactStore(tmp_path_factory.mktemp("store")))
+    made.result = make_stages(made.store, made.wanted())
+    assert not made.result.failed
+    return made
+
+
+def test_remedies_add_their_stages_and_change_none(tried: CaseStudySettings, tmp_path: Path) -> None:
+    store = ArtifactStore(tmp_path)
+
+    def folders(*remedies: str) -> set[str]:
+        chosen = dataclasses.replace(tried, seeds=1, remedies=remedies)
+        return {stage.folder_name for stage in parents_first(CaseStudy(chosen, store).wanted())}
+
+    plain = folders()
+    assert folders("keep", "near_only") == plain, "cars have no near-only detector here"
+    for remedy, added in (
+        ("mixed", [f"{step}-car-f-ptnet" for step in ("train", "predict", "test")]),
+        (
+            "calibrate",
+            ["predict-cloud", "predict-u", "test-u"]
+            + [f"{step}-car-{kind}" for step in ("train", "predict", "test") for kind in ("f-ptnet", "mine")],
+        ),
+    ):
+        assert plain < folders(remedy)
+        assert sorted(name.rpartition("-")[0] for name in folders(remedy) - plain) == sorted(added)
+
+
+def test_a_mixed_detector_needs_the_old_clouds_in_training_alone(tried: CaseStudySettings, tmp_path: Path) -> None:
+    study = CaseStudy(tried, ArtifactStore(tmp_path))
+    trained, predicted = (study.stage("mixed", "car-f-ptnet", step, 0) for step in ("train", "predict"))
+    assert trained.parents["cloud"] is not trained.parents["cloud-before"]
+    for source, role in (("u", "cloud-before"), ("u'", "cloud")):
+        assert trained.parents[role].folder_name == study.stage(source, "cloud", "predict", 0).folder_name
+    assert sorted(predicted.parents) == ["cloud", "data", "train"]
+
+
+def test_calibration_makes_maps_right_that_say_too_little(study: CaseStudy) -> None:
+    said, calibrated = (study.folder(source, DISPARITY, "predict") for source in ("u'", "calibrate"))
+    for frame in study.frames("val"):
+        truth = frame.disparity()
+        known = truth > 0
+        errors = [
+            np.abs(read_disparity(disparity_path(maps, frame.frame_id)) - truth)[known].mean()
+            for maps in (said, calibrated)
+        ]
+        assert errors[1] < 0.1 * errors[0]
+
+
+def test_names_that_are_taken_and_unknown_ones_are_refused(tried: CaseStudySettings) -> None:
+    with pytest.raises(InputError, match="time_budget: found 0"):
+        dataclasses.replace(tried, time_budget=0.0)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(2, 30))
+@settings(max_examples=60, deadline=None)
+def test_a_calibration_rises_and_keeps_what_is_unknown(seed: int, knots: int) -> None:
+    rng = np.random.default_rng(seed)
+    said, true = np.cumsum(rng.uniform(0.01, 3, knots)), np.cumsum(rng.uniform(0, 3, knots)) + 0.1
+    calibration = DisparityCalibration(said, true)
+    np.testing.assert_allclose(calibration.of(said[None]), true[None].astype(np.float32))
+    everywhere = np.sort(rng.uniform(0, 1.5 * said[-1], (1, 200)))
+    everywhere[0, :5] = 0
+    found = calibration.of(everywhere)
+    assert (found[0, :5] == 0).all() and (found[everywhere > 0] > 0).all()
+    assert (np.diff(found) >= 0).all()
+
+
+def test_a_fit_is_right_on_average_and_unchanged_where_it_was_right(data: ObjectDataset, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+
+    def biased(truth: NDArray[np.float32]) -> NDArray[np.float32]:
+        noisy = truth + 0.02 * truth**1.5 + rng.normal(0, 0.3, truth.shape)
+        return np.where(truth > 0, np.maximum(noisy, 0.1), 0).astype(np.float32)
+
+    for frame in data:
+        write_disparity(tmp_path / "maps" / f"{frame.frame_id}.npy", biased(frame.disparity()))
+    calibration = fit_calibration(tmp_path / "maps", data)
+    said, true = [], []
+    for frame in data:
+        said.append(calibration.of(read_disparity(tmp_path / "maps" / f"{frame.frame_id}.npy"))[frame.disparity() > 0])
+        true.append(frame.disparity()[frame.disparity() > 0])
+    px, truth = np.concatenate(said), np.concatenate(true)
+    for low, high in zip(*(np.quantile(px, [0, 0.25, 0.5, 0.75, 1])[i:][:4] for i in (0, 1)), strict=True):
+        inside = (px >= low) & (px <= high)
+        assert abs(px[inside].mean() - truth[inside].mean()) < 0.02
+    for frame in data:
+        write_disparity(tmp_path / "zeros" / f"{frame.frame_id}.npy", np.zeros_like(frame.disparity()))
+    with pytest.raises(FormatError, match="no pixel that has a true disparity"):
+        fit_calibration(tmp_path / "zeros", data)

@@ -9,6 +9,7 @@ from typing import Any
 
 from pseudolidar.case_study.detectors import BOXES2D
 from pseudolidar.case_study.disparity import DISPARITY, MODEL_FILE
+from pseudolidar.case_study.remedies import recommendation, tried, tried_places
 from pseudolidar.case_study.settings import UPDATE, file_name
 from pseudolidar.case_study.study import CaseStudy
 from pseudolidar.files import replacing, write_file
@@ -21,7 +22,8 @@ def write_results(study: CaseStudy, path: Path) -> None:
     """Write the verdict, the errors of every seed, and what failed; equal for equal artifacts.
 
     Keys: verdict (sentences, self_defeating, changes), disparity (source -> seed -> region -> range -> metrics),
-    average_precision (detector -> source -> seed -> official | loose -> `Evaluation.to_dict`), failed (stage -> why).
+    average_precision (detector -> source -> seed -> official | loose -> `Evaluation.to_dict`), failed (stage -> why);
+    with remedies also remedies (recommendation, versions, detectors -> remedy -> changes and flips).
     """
     results = {
         "verdict": _verdict(study),
@@ -42,6 +44,7 @@ def write_results(study: CaseStudy, path: Path) -> None:
             }
             for place in (*study.places, *study.variants)
         },
+        **({"remedies": _remedies(study)} if study.settings.remedies else {}),
         "failed": {str(failure.stage): failure.message for failure in study.result.failed},
     }
     write_file(path, json.dumps(results, indent=1))
@@ -56,6 +59,29 @@ def _verdict(study: CaseStudy) -> dict[str, Any] | None:
         "sentences": verdict.sentences(),
         "own": _change(verdict.own),
         "descendants": {name: _change(change) for name, change in verdict.descendants.items()},
+    }
+
+
+def _remedies(study: CaseStudy) -> dict[str, Any]:
+    found = recommendation(study)
+    detectors: dict[str, Any] = {}
+    for place in tried_places(study):
+        detectors[place.vertex] = {
+            remedy: {
+                "from_u": _change(one.from_u),
+                "from_update": None if one.from_update is None else _change(one.from_update),
+                "negative_flips_percent": _plain(one.negative.value),
+                "positive_flips_percent": _plain(one.positive.value),
+                "negative_flips_from_update": (
+                    None if one.negative_from_update is None else _change(one.negative_from_update)
+                ),
+            }
+            for remedy, one in tried(study, place).items()
+        }
+    return {
+        "recommendation": None if found is None else found.sentence(),
+        "versions": None if found is None else dict(found.versions),
+        "detectors": detectors,
     }
 
 

@@ -10,6 +10,7 @@ from pseudolidar.case_study.pictures import (
     flip_blocks,
     scene_blocks,
 )
+from pseudolidar.case_study.remedies import recommendation_sentences, remedy_blocks
 from pseudolidar.case_study.settings import UPDATE
 from pseudolidar.case_study.study import CaseStudy
 from pseudolidar.case_study.tables import (
@@ -42,6 +43,7 @@ def case_study_report(study: CaseStudy, configuration: str) -> Report:
         Section("Upstream: the disparity models", (upstream_sentence(study), table_2(study), depth_error_table(study))),
         Section("Downstream: the detectors", tuple(detectors)),
         Section("Why: which term of the error grew", tuple(diagnosis_blocks(study))),
+        Section("What to do: remedies", tuple(remedy_blocks(study))),
         Section("By depth", tuple(depth_blocks(study))),
         Section("Negative and positive flips", tuple(flip_blocks(study))),
         Section("Scenes to turn", tuple(scene_blocks(study))),
@@ -51,7 +53,7 @@ def case_study_report(study: CaseStudy, configuration: str) -> Report:
     ]
     return Report(
         title=f"Case study {study.settings.name}: u, u' and what depends on them",
-        lead=" ".join([*sentences[:1], upstream_sentence(study)]),
+        lead=" ".join([*sentences[:1], upstream_sentence(study), *recommendation_sentences(study)[:1]]),
         sections=tuple(section for section in sections if section.blocks),
         facts=_facts(study),
         configuration=configuration,

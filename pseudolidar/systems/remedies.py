@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pseudolidar.files import InputError
-from pseudolidar.statistics import holm, signed
+from pseudolidar.statistics import CONFIDENCE, holm, signed
 from pseudolidar.systems.losses import ItemLosses
-from pseudolidar.systems.verdicts import Change, change
+from pseudolidar.systems.verdicts import Change, Word, change
 
 _ROUNDING = 1 + 1e-9
 
@@ -181,7 +181,7 @@ class Recommendation:
             return f"No remedy is shown to be better than the plain update{why}."
         units = {one.change.unit for one in self.advice.values() if one.change is not None}
         of = f" in {units.pop()}" if len(units) == 1 and "" not in units else ""
-        words = "; ".join(f"{version} for {', '.join(vertices)}" for version, vertices in by_version.items())
+        words = "; ".join(f"{version} for {' and '.join(vertices)}" for version, vertices in by_version.items())
         rest = "" if len(self.taken) == len(self.versions) else " Everything else is as in the plain update."
         return f"Recommended (change of the test loss against the plain update{of}, 95 % interval): {words}.{rest}"
 
@@ -272,3 +272,11 @@ def _part(version: Version, places: NDArray[np.int64]) -> list[SomeItems]:
 
 def _mean(version: Version, places: NDArray[np.int64]) -> float:
     return float(np.mean([loss.value() for loss in _part(version, places)])) if len(places) else float("nan")
+
+
+def corrected_words(changes: Mapping[str, Change]) -> dict[str, Word]:
+    """The words of changes, undecided where Holm's correction for their number leaves them so."""
+    kept = holm([found.p_value for found in changes.values()], 1 - CONFIDENCE)
+    return {
+        name: found.word if holds else "undecided" for (name, found), holds in zip(changes.items(), kept, strict=True)
+    }

@@ -2,7 +2,13 @@
 
 from pseudolidar.viewing.birds_eye import birds_eye_figure
 from pseudolidar.viewing.canvas import FIGURE_SUFFIXES, figure_to_rgb, require_figure_path, save_figure
-from pseudolidar.viewing.curves import DepthCurve, depth_curve_figure, precision_recall_figure, range_figure
+from pseudolidar.viewing.curves import (
+    DepthCurve,
+    changes_figure,
+    depth_curve_figure,
+    precision_recall_figure,
+    range_figure,
+)
 from pseudolidar.viewing.detections import Detections, detections_figure, write_detections
 from pseudolidar.viewing.disparity import disparity_figure
 from pseudolidar.viewing.flips import FATE_COLOURS, FlippedFrame, flips_figure
@@ -26,6 +32,7 @@ __all__ = [
     "Section",
     "TrainingCurves",
     "birds_eye_figure",
+    "changes_figure",
     "depth_curve_figure",
     "detections_figure",
     "disparity_figure",

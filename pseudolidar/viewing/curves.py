@@ -1,4 +1,4 @@
-"""Precision-recall curves, errors by range and values against depth, as small panels with one scale."""
+"""Precision-recall curves, errors by range, values against depth and changes, as small panels with one scale."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pseudolidar.statistics import Estimate
 from pseudolidar.viewing.canvas import Grid, drawing_style, plot_estimates
-from pseudolidar.viewing.colours import INK, PAPER, source_colours, source_lines
+from pseudolidar.viewing.colours import INK, PAPER, THEME, source_colours, source_lines
 
 _LINE: dict[str, Any] = {"linewidth": 1.7, "marker": "o", "markersize": 3.2, "clip_on": False}
 _LONG_TITLE = 22
@@ -163,6 +163,40 @@ def depth_curve_figure(
             _finish(axes, title, "depth (m)")
             _legend_above(axes, len(curves))
         grid.name_rows(places, quantity)
+    return figure
+
+
+def changes_figure(panels: Mapping[str, Mapping[str, Estimate]], quantity: str) -> Figure:
+    """Values with their intervals, one under the other, up to three panels in a row with one scale, 10 inches wide.
+
+    Args:
+        panels: title (e.g. "Car, PointRCNN") -> what was changed -> value; its interval may be NaN, for none.
+        quantity: name of the values, with the unit. A line marks 0.
+    """
+    rows = max(map(len, panels.values()), default=1)
+    names = list(dict.fromkeys(name for values in panels.values() for name in values))
+    grid = Grid(min(max(len(panels), 2), 3), gap_in=0.22, left_in=0.85, right_in=0.14, below_in=0.42)
+    ends = np.array([[e.value, e.interval.low, e.interval.high] for values in panels.values() for e in values.values()])
+    known = np.append(ends[np.isfinite(ends)], 0.0)
+    margin = 0.05 * (known.max() - known.min()) or 1.0
+    with drawing_style():
+        figure, places = grid.figure(len(panels), 0.3 + 0.24 * rows)
+        for axes, (title, values) in zip(places, panels.items(), strict=True):
+            axes.axvline(0, color=INK, linewidth=0.8)
+            for name, estimate in values.items():
+                height = names.index(name)
+                low, high = estimate.interval.low, estimate.interval.high
+                axes.plot([low, high], [height, height], color=THEME["u-prime"][0], linewidth=2.2, alpha=0.45)
+                axes.plot(estimate.value, height, "o", color=THEME["u-prime"][0], markersize=4.5, zorder=3)
+            axes.set_xlim(known.min() - margin, known.max() + margin)
+            axes.set_ylim(len(names) - 0.5, -0.5)
+            axes.set_yticks(range(len(names)), names)
+            axes.tick_params(axis="y", length=0)
+            axes.set_title(title)
+            axes.grid(axis="x")
+            axes.set_xlabel(quantity, labelpad=2)
+        for place, axes in enumerate(places):
+            axes.tick_params(labelleft=not place % grid.columns)
     return figure
 
 

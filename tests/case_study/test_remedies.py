@@ -1,6 +1,7 @@
 """Remedies in a study: which stages they add, what calibration learns, what the table and the advice say."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pseudolidar.case_study import CaseStudy, CaseStudySettings, CommandDetector, DisparityFolder, FolderData
+from pseudolidar.case_study import (
+    CaseStudy,
+    CaseStudySettings,
+    CommandDetector,
+    DisparityFolder,
+    FolderData,
+    MatchingDisparity,
+    Reference,
+)
 from pseudolidar.case_study.calibration import DisparityCalibration, fit_calibration
 from pseudolidar.case_study.disparity import DISPARITY
+from pseudolidar.case_study.outputs import write_results
+from pseudolidar.case_study.remedies import frame_parts, recommendation, remedies_table, remedy_blocks, tried
+from pseudolidar.case_study.settings import DetectorPlace, Remedy
 from pseudolidar.files import FormatError, InputError
 from pseudolidar.kitti import ObjectDataset, disparity_path, read_disparity, write_disparity
 from pseudolidar.systems import ArtifactStore, make_stages, parents_first
@@ -23,7 +35,7 @@ __all__ = ["data"]
 
 
 @pytest.fixture(scope="module")
-def tried(data: ObjectDataset, tmp_path_factory: pytest.TempPathFactory) -> CaseStudySettings:
+def with_remedies(data: ObjectDataset, tmp_path_factory: pytest.TempPathFactory) -> CaseStudySettings:
     """Exact maps, then maps that say too little; a car detector that is a command, and a tiny Frustum PointNet."""
     folder = tmp_path_factory.mktemp("tried")
     (folder / "detector.py").write_text(DETECTOR)
@@ -43,42 +55,44 @@ def tried(data: ObjectDataset, tmp_path_factory: pytest.TempPathFactory) -> Case
         commands={"mine": mine},
         frustum_pointnet={"Car": frustum},
         remedies=("keep", "calibrate", "mixed", "near_only"),
-        seeds=2,
     )
 
 
 @pytest.fixture(scope="module")
-def study(tried: CaseStudySettings, tmp_path_factory: pytest.TempPathFactory) -> CaseStudy:
+def study(with_remedies: CaseStudySettings, tmp_path_factory: pytest.TempPathFactory) -> CaseStudy:
     """The study, finished."""
-    made = CaseStudy(tried, ArtifactStore(tmp_path_factory.mktemp("store")))
+    made = CaseStudy(with_remedies, ArtifactStore(tmp_path_factory.mktemp("store")))
     made.result = make_stages(made.store, made.wanted())
     assert not made.result.failed
     return made
 
 
-def test_remedies_add_their_stages_and_change_none(tried: CaseStudySettings, tmp_path: Path) -> None:
+def test_remedies_add_their_stages_and_change_none(with_remedies: CaseStudySettings, tmp_path: Path) -> None:
     store = ArtifactStore(tmp_path)
 
-    def folders(*remedies: str) -> set[str]:
-        chosen = dataclasses.replace(tried, seeds=1, remedies=remedies)
+    def folders(*remedies: Remedy) -> set[str]:
+        chosen = dataclasses.replace(with_remedies, seeds=1, remedies=remedies)
         return {stage.folder_name for stage in parents_first(CaseStudy(chosen, store).wanted())}
 
     plain = folders()
     assert folders("keep", "near_only") == plain, "cars have no near-only detector here"
-    for remedy, added in (
+    expected: tuple[tuple[Remedy, list[str]], ...] = (
         ("mixed", [f"{step}-car-f-ptnet" for step in ("train", "predict", "test")]),
         (
             "calibrate",
             ["predict-cloud", "predict-u", "test-u"]
             + [f"{step}-car-{kind}" for step in ("train", "predict", "test") for kind in ("f-ptnet", "mine")],
         ),
-    ):
+    )
+    for remedy, added in expected:
         assert plain < folders(remedy)
         assert sorted(name.rpartition("-")[0] for name in folders(remedy) - plain) == sorted(added)
 
 
-def test_a_mixed_detector_needs_the_old_clouds_in_training_alone(tried: CaseStudySettings, tmp_path: Path) -> None:
-    study = CaseStudy(tried, ArtifactStore(tmp_path))
+def test_a_mixed_detector_needs_the_old_clouds_in_training_alone(
+    with_remedies: CaseStudySettings, tmp_path: Path
+) -> None:
+    study = CaseStudy(with_remedies, ArtifactStore(tmp_path))
     trained, predicted = (study.stage("mixed", "car-f-ptnet", step, 0) for step in ("train", "predict"))
     assert trained.parents["cloud"] is not trained.parents["cloud-before"]
     for source, role in (("u", "cloud-before"), ("u'", "cloud")):
@@ -98,9 +112,55 @@ def test_calibration_makes_maps_right_that_say_too_little(study: CaseStudy) -> N
         assert errors[1] < 0.1 * errors[0]
 
 
-def test_names_that_are_taken_and_unknown_ones_are_refused(tried: CaseStudySettings) -> None:
+MINE, FRUSTUM = DetectorPlace("mine", "Car"), DetectorPlace("F-PTNET", "Car")
+
+
+def test_every_detector_has_the_remedies_that_fit_it(study: CaseStudy) -> None:
+    assert list(tried(study, MINE)) == ["update", "keep", "calibrate"]
+    assert list(tried(study, FRUSTUM)) == ["update", "keep", "calibrate", "mixed"]
+    for place in (MINE, FRUSTUM):
+        found = tried(study, place)
+        for remedy, one in found.items():
+            after = np.mean([loss.value() for loss in study.losses(one.source, one.place.vertex)])
+            old, new = (np.mean([loss.value() for loss in study.losses(s, place.vertex)]) for s in ("u", "u'"))
+            assert one.from_u.difference == pytest.approx(after - old, abs=1e-9)
+            if one.from_update is not None:
+                assert one.from_update.difference == pytest.approx(after - new, abs=1e-9), remedy
+        assert found["keep"].from_u.difference == found["keep"].negative.value == found["keep"].positive.value == 0
+        assert found["calibrate"].source == "calibrate"
+
+
+def test_time_counts_each_model_that_runs(study: CaseStudy) -> None:
+    models = {
+        source: {name.rpartition("-")[0] for name in frame_parts(study, source, FRUSTUM)}
+        for source in ("u'", "calibrate", "mixed")
+    }
+    assert models["u'"] == models["mixed"] == {"predict-u", "predict-cloud", "predict-car-f-ptnet"}
+    assert len(frame_parts(study, "calibrate", FRUSTUM)) == 4, "u' and its calibration"
+    plain, mixed = ({*frame_parts(study, source, FRUSTUM)} for source in ("u'", "mixed"))
+    assert len(plain & mixed) == 2, "the same disparity and clouds"
+
+
+def test_the_report_has_the_table_the_pictures_and_the_advice(study: CaseStudy, tmp_path: Path) -> None:
+    said, basis, table, *pictures = remedy_blocks(study)
+    assert isinstance(said, str) and isinstance(basis, str) and len(pictures) == 2
+    assert "on 2 items, reported on the 2 others" in basis
+    assert table == remedies_table(study)
+    assert [row.cells[0] for row in remedies_table(study).rows] == ["Car, F-PTNET", "", "", "", "Car, mine", "", ""]
+    write_results(study, tmp_path / "results.json")
+    written = json.loads((tmp_path / "results.json").read_text())["remedies"]
+    found = recommendation(study)
+    assert found is not None and written["recommendation"] == said == found.sentence()
+    assert set(written["versions"]) <= {str(MINE), str(FRUSTUM)}
+    assert set(written["detectors"]["car-mine"]) == {"update", "keep", "calibrate"}
+
+
+def test_names_that_are_taken_and_too_small_budgets_are_refused(with_remedies: CaseStudySettings) -> None:
     with pytest.raises(InputError, match="time_budget: found 0"):
-        dataclasses.replace(tried, time_budget=0.0)
+        dataclasses.replace(with_remedies, time_budget=0.0)
+    reference = Reference(MatchingDisparity(16), detectors=False)
+    with pytest.raises(InputError, match="references: found the name 'mixed'"):
+        dataclasses.replace(with_remedies, references={"mixed": reference})
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(2, 30))

@@ -1,0 +1,242 @@
+"""What to do about the update: each detector with each remedy against u and against the plain update, and advice."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pseudolidar.case_study.detectors import BOXES2D
+from pseudolidar.case_study.disparity import WEIGHTS
+from pseudolidar.case_study.settings import DetectorPlace, Source
+from pseudolidar.case_study.study import CaseStudy
+from pseudolidar.evaluation.flips import ObjectFlips
+from pseudolidar.statistics import Estimate
+from pseudolidar.systems import Change, MeanLoss, Stage, parents_first
+from pseudolidar.systems.remedies import Recommendation, Version, corrected_words, recommend
+from pseudolidar.tables import Heading, Row, Table
+from pseudolidar.viewing import Block, Picture, changes_figure
+
+PLAIN = "update"
+"""The name of the plain update among the remedies."""
+
+_TITLES = {
+    PLAIN: "plain update",
+    "keep": "keep: stays on u",
+    "calibrate": "calibrate: u' calibrated",
+    "mixed": "mixed: trained on u and u'",
+    "near_only": "near_only: trained on what is near",
+}
+# What no frame waits for: weights to start from, and 2D boxes, which are the same for all.
+_NOT_COUNTED = ("data", "train", WEIGHTS, BOXES2D)
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A detector with a remedy.
+
+    Attributes:
+        source, place: where the study has it.
+        from_u: change of the test loss from the old system's.
+        negative, positive: objects, percent, that flip from the old system.
+        from_update: change of the test loss from the plain update's; None for that itself.
+        negative_from_update: change of `negative` from the plain update's, percent; None for that itself.
+    """
+
+    source: Source
+    place: DetectorPlace
+    from_u: Change
+    negative: Estimate
+    positive: Estimate
+    from_update: Change | None
+    negative_from_update: Change | None
+
+
+def tried_places(study: CaseStudy) -> list[DetectorPlace]:
+    """The detectors with a remedy that is there beside the plain update."""
+    return [place for place in study.places if len(_sources(study, place)) > 1]
+
+
+def _sources(study: CaseStudy, place: DetectorPlace) -> dict[str, tuple[Source, DetectorPlace]]:
+    """By remedy, the plain update first, where the study has a detector; what isn't finished is left out."""
+    if not study.is_compared(place.vertex):
+        return {}
+    found: dict[str, tuple[Source, DetectorPlace]] = {PLAIN: ("u'", place)}
+    for remedy in study.settings.remedies:
+        version = study.remedied(remedy, place)
+        if version is not None and study.is_there(version[0], version[1].vertex):
+            found[remedy] = version
+    return found
+
+
+@cache
+def tried(study: CaseStudy, place: DetectorPlace) -> dict[str, Tried]:
+    """A detector with every remedy that is there, and, first, without."""
+    found: dict[str, Tried] = {}
+    old = study.losses("u", place.vertex)
+    for remedy, (source, other) in _sources(study, place).items():
+        trained = study.is_trained(place.vertex) or study.systems[source].is_trained(other.vertex)
+        losses = study.losses(source, other.vertex)
+        flips = [_flip_losses(study, place, source, other, seed) for seed in study.seeds]
+        negative, positive = ([pair[kind] for pair in flips] for kind in (0, 1))
+        from_update = negative_from_update = None
+        if remedy != PLAIN:
+            plain = study.losses("u'", place.vertex)
+            from_update = study.difference(plain, losses, trained, str(place))
+            plain_negative = [_flip_losses(study, place, "u'", place, seed)[0] for seed in study.seeds]
+            negative_from_update = study.difference(plain_negative, negative, trained, str(place))
+        found[remedy] = Tried(
+            source,
+            other,
+            study.difference(old, losses, trained, str(place)),
+            study.level(negative, trained),
+            study.level(positive, trained),
+            from_update,
+            negative_from_update,
+        )
+    return found
+
+
+def _flip_losses(
+    study: CaseStudy, place: DetectorPlace, source: Source, other: DetectorPlace, seed: int
+) -> tuple[MeanLoss, MeanLoss]:
+    """Negative and positive flips from the old system, percent of the objects, by frame."""
+    objects = ObjectFlips(study.found("u", place, seed), study.found(source, other, seed))
+    frames = objects.before.frame_ids
+
+    def by_frame(flipped: NDArray[np.bool_] | None) -> NDArray[np.float64]:
+        return np.bincount(objects.before.frame, flipped, minlength=len(frames)).astype(np.float64)
+
+    count = by_frame(None)
+    sides = objects.flips.negative, objects.flips.positive
+    negative, positive = (MeanLoss(frames, 100 * by_frame(side), count, "% of objects") for side in sides)
+    return negative, positive
+
+
+@cache
+def recommendation(study: CaseStudy) -> Recommendation | None:
+    """The remedies to take; None where none is there, or nothing is there to score."""
+    versions: dict[str, dict[str, Version]] = {}
+    for place in tried_places(study):
+        versions[str(place)] = {}
+        for remedy, (source, other) in _sources(study, place).items():
+            trained = study.systems[source].is_trained(other.vertex)
+            parts = frame_parts(study, source, other)
+            versions[str(place)][remedy] = Version(study.losses(source, other.vertex), trained, parts)
+    return recommend(versions, PLAIN, study.random("halves"), study.settings.time_budget) if versions else None
+
+
+def frame_parts(study: CaseStudy, source: Source, place: DetectorPlace) -> dict[str, float]:
+    """By the stage that predicts, the time of a frame of all models that run for a detector, s, 2D boxes aside.
+
+    As it took when the stages were made, reading and writing included.
+    """
+    split_ids = {frame_id for split in ("train", "val") for frame_id in study.frames(split).frame_ids}
+    parts = {}
+    for stage in _running(study.stage(source, place.vertex, "predict", study.seeds[0])):
+        frames = len({path.stem for path in study.store.folder(stage).iterdir()} & split_ids)
+        parts[stage.folder_name] = study.store.seconds(stage) / frames
+    return parts
+
+
+def _running(stage: Stage) -> Iterator[Stage]:
+    yield stage
+    for role, parent in stage.parents.items():
+        if role not in _NOT_COUNTED:
+            yield from _running(parent)
+
+
+def _training_seconds(study: CaseStudy, source: Source, place: DetectorPlace) -> float:
+    """Of the detector, beside u and u'; mean over the seeds, 0 without training."""
+    stages = [study.stage(source, place.vertex, "test", seed) for seed in study.seeds]
+    own = [one for stage in stages for one in parents_first([stage]) if one.name == f"train-{place.vertex}"]
+    return sum(study.store.seconds(stage) for stage in own) / len(study.seeds)
+
+
+def remedies_table(study: CaseStudy) -> Table:
+    """Every detector without and with each remedy: losses and flips against u and the plain update, and the cost."""
+    rows = []
+    for place in tried_places(study):
+        found = tried(study, place)
+        # The old system against itself is no try.
+        from_u = corrected_words({name: one.from_u for name, one in found.items() if name not in (PLAIN, "keep")})
+        from_update = corrected_words({n: one.from_update for n, one in found.items() if one.from_update is not None})
+        for remedy, one in found.items():
+            first, is_old = remedy == PLAIN, remedy == "keep"
+            word = one.from_u.word if first else "as it was" if is_old else from_u[remedy]
+            cells = (
+                str(place) if first else "",
+                _TITLES[remedy],
+                None if is_old else _signed(one.from_u),
+                word,
+                None if is_old else one.negative,
+                None if is_old else one.positive,
+                None if one.from_update is None else _signed(one.from_update),
+                "" if first else from_update[remedy],
+                None if one.negative_from_update is None else _signed(one.negative_from_update),
+                0.0 if is_old else _training_seconds(study, one.source, one.place),
+                1000 * sum(frame_parts(study, one.source, one.place).values()),
+            )
+            rows.append(Row(cells, rule_above=first))
+    units = sorted({change.unit for place in tried_places(study) for change in [tried(study, place)[PLAIN].from_u]})
+    over = "frames alone, one training seed" if study.settings.seeds == 1 else f"frames and {len(study.seeds)} seeds"
+    return Table(
+        "Remedies: what they change against the old system on u, and against the plain update to u'",
+        (
+            ("", "", Heading("against u", 4), Heading("against the plain update", 3), Heading("cost", 2)),
+            (
+                *("", "", "test loss", "", "negative flips (%)", "positive flips (%)"),
+                *("test loss", "", "negative flips (%)", "training (s)", "frame (ms)"),
+            ),
+        ),
+        tuple(rows),
+        notes=(
+            f"Test losses in {', '.join(units)}, lower is better; 95 % intervals over {over}, each by itself. Words "
+            "are corrected for the number of remedies of a detector (Holm).",
+            "Flips: objects found on u and not here (negative), or the reverse, at each detector's score of highest F1 "
+            "and the looser IoU.",
+            "Training of the detector; 0: the old one stays. Frame: all that runs for this detector, as measured when "
+            "its stages were made, 2D boxes aside. A detector that stays on u has u run beside u', which costs nothing "
+            "more only where all stay. calibrate and mixed run as the plain update does; mixed needs u on the training "
+            "frames.",
+        ),
+        digits=1,
+    )
+
+
+def _signed(change: Change) -> Estimate:
+    return Estimate(change.difference, change.interval, signed=True)
+
+
+def remedy_blocks(study: CaseStudy) -> list[Block]:
+    """The recommendation and what it rests on, the table, and a picture of the changes."""
+    places = tried_places(study)
+    if not places:
+        return []
+    blocks: list[Block] = [*recommendation_sentences(study), remedies_table(study)]
+    panels: dict[str, Mapping[str, Estimate]] = {}
+    flips: dict[str, Mapping[str, Estimate]] = {}
+    for place in places:
+        found = tried(study, place)
+        panels[str(place)] = {name: _signed(one.from_u) for name, one in found.items() if name != "keep"}
+        flips[str(place)] = {name: one.negative for name, one in found.items() if name != "keep"}
+    over = "frames" if study.settings.seeds == 1 else "frames and training seeds"
+    unit = next(iter(tried(study, places[0]).values())).from_u.unit
+    for each, quantity, caption in (
+        (panels, f"change of the test loss ({unit})", "Change of the test loss against the old system on u"),
+        (flips, "negative flips (% of objects)", "Objects found by the old system on u, and no longer"),
+    ):
+        figure = changes_figure(each, quantity)
+        blocks.append(Picture(figure, f"{caption}: 95 % intervals over {over}; keep is at 0."))
+    return blocks
+
+
+def recommendation_sentences(study: CaseStudy) -> list[str]:
+    """The recommendation, and what it rests on; none without remedies."""
+    found = recommendation(study)
+    if found is None:
+        return []
+    budget = study.settings.time_budget
+    limit = "" if budget is None else f" Allowed were {budget:g} x."
+    return [found.sentence(), found.basis() + limit]

@@ -5,6 +5,8 @@ import dataclasses
 from pseudolidar.case_study.calibration import UNCALIBRATED, CalibratedDisparity
 from pseudolidar.case_study.detectors import TrainedDetector
 from pseudolidar.case_study.disparity import DISPARITY, WEIGHTS
+from pseudolidar.case_study.fusion import FusedDetector
+from pseudolidar.case_study.scores import ScoredDetector
 from pseudolidar.systems import System, Vertex
 
 
@@ -13,6 +15,19 @@ def calibrated_system(after: System) -> System:
     behind = [vertex for name, vertex in after.vertices.items() if name not in (DISPARITY, WEIGHTS)]
     calibrated = Vertex(DISPARITY, CalibratedDisparity(), (UNCALIBRATED,), "u' calibrated")
     return System(after.data, [calibrated, *behind], "calibrate", {UNCALIBRATED: (after, DISPARITY)})
+
+
+def fused_system(before: System, after: System, seed: tuple[int, ...]) -> System:
+    """What each detector finds on u and on u', together; see `FusedDetector` for `seed`."""
+    taken: dict[str, tuple[System, str]] = {}
+    detectors = []
+    for name, vertex in after.vertices.items():
+        if isinstance(model := vertex.model, ScoredDetector):
+            parents = f"{name}-older", f"{name}-newer"
+            taken |= {parents[0]: (before, name), parents[1]: (after, name)}
+            fused = FusedDetector(model.class_name, near_m=model.near_m, loss=model.loss, parents=parents, seed=seed)
+            detectors.append(Vertex(name, fused, parents, vertex.title))
+    return System(after.data, detectors, "fuse", taken)
 
 
 def mixed_system(before: System, after: System) -> System:

@@ -29,9 +29,9 @@ UPDATE: tuple[Source, Source] = ("u", "u'")
 KINDS = ("P-RCNN", "F-PTNET")
 """Detectors of the study's own, as the paper's tables call them: PointRCNN and Frustum PointNet."""
 
-Remedy = Literal["keep", "calibrate", "mixed", "near_only"]
+Remedy = Literal["keep", "calibrate", "mixed", "near_only", "fuse"]
 """A change of the updated system: a detector stays on u; u' is calibrated by the training frames; a detector is trained
-on the clouds of u and of u'; without what is far."""
+on the clouds of u and of u'; without what is far; what it finds on u and on u' is put together."""
 
 _FILE_NAMES: Mapping[Source, str] = {"u": "u", "u'": "u-prime", "y": "y-oracle"}
 # Names of folders too: none is "..".

@@ -20,7 +20,7 @@ from pseudolidar.case_study.disparity import (
     TrainedDisparity,
     region_loss,
 )
-from pseudolidar.case_study.remedied_systems import calibrated_system, mixed_system
+from pseudolidar.case_study.remedied_systems import calibrated_system, fused_system, mixed_system
 from pseudolidar.case_study.requirements import require_inputs
 from pseudolidar.case_study.scores import evaluate_results
 from pseudolidar.case_study.settings import (
@@ -96,6 +96,8 @@ class CaseStudy:
             self.systems["calibrate"] = calibrated_system(self.systems["u'"])
         if "mixed" in settings.remedies:
             self.systems["mixed"] = mixed_system(before, self.systems["u'"])
+        if "fuse" in settings.remedies:
+            self.systems["fuse"] = fused_system(before, self.systems["u'"], self._random_seed("halves"))
 
     def wanted(self) -> list[Stage]:
         """The last stages, from which all others follow: every test, seed by seed."""
@@ -251,8 +253,11 @@ class CaseStudy:
 
     def random(self, name: str) -> np.random.Generator:
         """Random numbers for one interval, known by its name."""
+        return np.random.default_rng(self._random_seed(name))
+
+    def _random_seed(self, name: str) -> tuple[int, ...]:
         # The same for every run, and another for every name, whatever else is asked for.
-        return np.random.default_rng([self.settings.seed, *name.encode()])
+        return self.settings.seed, *name.encode()
 
     def _upstream_vertices(self) -> Iterator[Vertex]:
         settings = self.settings

@@ -21,11 +21,12 @@ from pseudolidar.case_study import (
 )
 from pseudolidar.case_study.calibration import DisparityCalibration, fit_calibration
 from pseudolidar.case_study.disparity import DISPARITY
+from pseudolidar.case_study.fusion import fused, score_odds
 from pseudolidar.case_study.outputs import write_results
 from pseudolidar.case_study.remedies import frame_parts, recommendation, remedies_table, remedy_blocks, tried
 from pseudolidar.case_study.settings import DetectorPlace, Remedy
 from pseudolidar.files import FormatError, InputError
-from pseudolidar.kitti import ObjectDataset, disparity_path, read_disparity, write_disparity
+from pseudolidar.kitti import ObjectDataset, Objects, disparity_path, read_disparity, write_disparity
 from pseudolidar.systems import ArtifactStore, make_stages, parents_first
 from tests.case_study.bare_study import bare_study
 from tests.conftest import settings_of
@@ -54,7 +55,7 @@ def with_remedies(data: ObjectDataset, tmp_path_factory: pytest.TempPathFactory)
         u_prime=DisparityFolder(write_maps(data, folder / "u_prime", 0.95)),
         commands={"mine": mine},
         frustum_pointnet={"Car": frustum},
-        remedies=("keep", "calibrate", "mixed", "near_only"),
+        remedies=("keep", "calibrate", "mixed", "near_only", "fuse"),
     )
 
 
@@ -78,6 +79,7 @@ def test_remedies_add_their_stages_and_change_none(with_remedies: CaseStudySetti
     assert folders("keep", "near_only") == plain, "cars have no near-only detector here"
     expected: tuple[tuple[Remedy, list[str]], ...] = (
         ("mixed", [f"{step}-car-f-ptnet" for step in ("train", "predict", "test")]),
+        ("fuse", [f"{step}-car-{kind}" for step in ("predict", "test") for kind in ("f-ptnet", "mine")]),
         (
             "calibrate",
             ["predict-cloud", "predict-u", "test-u"]
@@ -116,8 +118,8 @@ MINE, FRUSTUM = DetectorPlace("mine", "Car"), DetectorPlace("F-PTNET", "Car")
 
 
 def test_every_detector_has_the_remedies_that_fit_it(study: CaseStudy) -> None:
-    assert list(tried(study, MINE)) == ["update", "keep", "calibrate"]
-    assert list(tried(study, FRUSTUM)) == ["update", "keep", "calibrate", "mixed"]
+    assert list(tried(study, MINE)) == ["update", "keep", "calibrate", "fuse"]
+    assert list(tried(study, FRUSTUM)) == ["update", "keep", "calibrate", "mixed", "fuse"]
     for place in (MINE, FRUSTUM):
         found = tried(study, place)
         for remedy, one in found.items():
@@ -137,6 +139,7 @@ def test_time_counts_each_model_that_runs(study: CaseStudy) -> None:
     }
     assert models["u'"] == models["mixed"] == {"predict-u", "predict-cloud", "predict-car-f-ptnet"}
     assert len(frame_parts(study, "calibrate", FRUSTUM)) == 4, "u' and its calibration"
+    assert len(frame_parts(study, "fuse", FRUSTUM)) == 7, "both systems, and the fusion"
     plain, mixed = ({*frame_parts(study, source, FRUSTUM)} for source in ("u'", "mixed"))
     assert len(plain & mixed) == 2, "the same disparity and clouds"
 
@@ -146,13 +149,13 @@ def test_the_report_has_the_table_the_pictures_and_the_advice(study: CaseStudy, 
     assert isinstance(said, str) and isinstance(basis, str) and len(pictures) == 2
     assert "on 2 items, reported on the 2 others" in basis
     assert table == remedies_table(study)
-    assert [row.cells[0] for row in remedies_table(study).rows] == ["Car, F-PTNET", "", "", "", "Car, mine", "", ""]
+    assert [row.cells[0] for row in remedies_table(study).rows] == ["Car, F-PTNET", *[""] * 4, "Car, mine", *[""] * 3]
     write_results(study, tmp_path / "results.json")
     written = json.loads((tmp_path / "results.json").read_text())["remedies"]
     found = recommendation(study)
     assert found is not None and written["recommendation"] == said == found.sentence()
     assert set(written["versions"]) <= {str(MINE), str(FRUSTUM)}
-    assert set(written["detectors"]["car-mine"]) == {"update", "keep", "calibrate"}
+    assert set(written["detectors"]["car-mine"]) == {"update", "keep", "calibrate", "fuse"}
 
 
 def test_names_that_are_taken_and_too_small_budgets_are_refused(with_remedies: CaseStudySettings) -> None:
@@ -175,6 +178,42 @@ def test_a_calibration_rises_and_keeps_what_is_unknown(seed: int, knots: int) ->
     found = calibration.of(everywhere)
     assert (found[0, :5] == 0).all() and (found[everywhere > 0] > 0).all()
     assert (np.diff(found) >= 0).all()
+
+
+def boxes(x: list[float], score: list[float], left: list[float] | None = None) -> Objects:
+    """Cars of 2 m x 4 m ahead, each with a 2D box of its own unless `left` places it."""
+    count = len(x)
+    left_px = np.array(left if left is not None else [100.0 * one for one in x])
+    box2d = np.stack([left_px, np.zeros(count), left_px + 50, np.full(count, 40.0)], axis=1)
+    box3d = np.array([[one, 1.6, 20, 1.5, 2, 4, 0] for one in x], np.float64).reshape(-1, 7)
+    names = np.full(count, "Car")
+    return Objects(names, np.zeros(count), np.zeros(count, np.int64), np.zeros(count), box2d, box3d, np.array(score))
+
+
+def test_of_one_object_the_better_detection_stays() -> None:
+    older, newer = boxes([0, 10, 30], [3, 1, 0.5]), boxes([0.5, 10.2, 50, 51], [2, 4, -1, -2])
+    found = fused(older, newer)
+    assert found.score is not None
+    assert found.score.tolist() == [4, 3, 0.5, -1, -2], "what one detector finds twice stays twice"
+    apart = fused(boxes([0], [1.0], [0]), boxes([9], [2.0], [2]))
+    assert apart.score is not None and apart.score.tolist() == [2.0], "of one 2D box"
+    assert len(fused(boxes([], []), boxes([], []))) == 0
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 40))
+@settings(max_examples=40, deadline=None)
+def test_odds_rise_with_the_score_and_are_finite(seed: int, count: int) -> None:
+    rng = np.random.default_rng(seed)
+    scores, is_right = 30 * rng.normal(size=count) - 50, rng.random(count) < rng.random()
+    slope, offset = score_odds(scores, is_right)
+    assert slope >= 0 and np.isfinite([slope, offset]).all()
+
+
+def test_odds_are_those_that_made_the_data() -> None:
+    rng = np.random.default_rng(0)
+    scores = rng.normal(-5, 2, 40_000)
+    is_right = rng.random(40_000) < 1 / (1 + np.exp(-(0.8 * scores + 3)))
+    assert score_odds(scores, is_right) == (pytest.approx(0.8, abs=0.03), pytest.approx(3, abs=0.15))
 
 
 def test_a_fit_is_right_on_average_and_unchanged_where_it_was_right(data: ObjectDataset, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from pseudolidar.case_study.disparity import DISPARITY, MODEL_FILE, training_resources, truth_of
 from pseudolidar.case_study.scores import ScoredDetector
-from pseudolidar.detectors import detect, load_detector, log_tallies, train_detector
+from pseudolidar.detectors import Congruence, detect, load_detector, log_tallies, train_detector
 from pseudolidar.detectors.boxes2d import (
     Boxes2d,
     Detector2dTraining,
@@ -77,6 +77,7 @@ class TrainedDetector(ScoredDetector):
 
     Attributes:
         more_clouds: other parents, whose clouds it is trained on as well.
+        older, congruence: a parent, the detector that training holds it to, and with which weight (`Congruence`).
         max_depth_m: objects and points beyond are left out in training (near-only); None: none.
         data_fraction: of the training frames, the same for all seeds and clouds; larger ones hold smaller ones.
         initial: weights that training starts from; None: random ones.
@@ -86,6 +87,8 @@ class TrainedDetector(ScoredDetector):
     training: FrustumTraining | PointRCNNTraining
     cloud: str
     more_clouds: tuple[str, ...] = ()
+    older: str | None = None
+    congruence: float = 0.0
     max_depth_m: float | None = None
     data_fraction: float = 1.0
     initial: str | Path | None = None
@@ -103,7 +106,8 @@ class TrainedDetector(ScoredDetector):
         if step == "train":
             chosen = {"class": self.class_name, "max_depth_m": self.max_depth_m, "data_fraction": self.data_fraction}
             initial = {} if self.initial is None else {"initial": weights_digest(self.initial)}
-            return {**recorded_settings(self.training), **chosen, **initial}
+            held = {} if self.older is None else {"congruence": self.congruence}
+            return {**recorded_settings(self.training), **chosen, **initial, **held}
         if step == "test":
             return {"near_m": self.near_m}
         return {} if self.boxes_file is None else {"boxes": file_digest(self.boxes_file)}
@@ -119,7 +123,8 @@ class TrainedDetector(ScoredDetector):
         frames = _fraction(ObjectDataset(inputs.data, "train"), self.data_fraction)
         run = TrainingRun(folder / MODEL_FILE, inputs.seed, overwrite=True)
         clouds, names = [inputs.parents[name] for name in (self.cloud, *self.more_clouds)], [self.class_name]
-        train_detector(self.training, frames, clouds, names, run, self.max_depth_m, init=self.initial)
+        held = None if self.older is None else Congruence(inputs.parents[self.older] / MODEL_FILE, self.congruence)
+        train_detector(self.training, frames, clouds, names, run, self.max_depth_m, init=self.initial, congruence=held)
 
     def run_predict(self, inputs: Inputs, folder: Path) -> None:
         """Detect on the validation split."""

@@ -30,6 +30,19 @@ def fused_system(before: System, after: System, seed: tuple[int, ...]) -> System
     return System(after.data, detectors, "fuse", taken)
 
 
+def congruent_system(before: System, after: System, weight: float) -> System:
+    """Detectors of the study's own kinds on the clouds of u', held to those on u with a weight."""
+    taken: dict[str, tuple[System, str]] = {}
+    detectors = []
+    for name, vertex in after.vertices.items():
+        if isinstance(vertex.model, TrainedDetector):
+            older = f"{name}-older"
+            taken |= {parent: (after, parent) for parent in vertex.parents} | {older: (before, name)}
+            model = dataclasses.replace(vertex.model, older=older, congruence=weight)
+            detectors.append(dataclasses.replace(vertex, model=model, trained_on={older: "train"}))
+    return System(after.data, detectors, "congruent", taken)
+
+
 def mixed_system(before: System, after: System) -> System:
     """Detectors of the study's own kinds on the clouds of u', trained on those of u as well."""
     taken: dict[str, tuple[System, str]] = {}
@@ -40,5 +53,5 @@ def mixed_system(before: System, after: System) -> System:
             older = f"{cloud}-before"
             taken |= {parent: (after, parent) for parent in vertex.parents} | {older: (before, cloud)}
             model = dataclasses.replace(vertex.model, more_clouds=(older,))
-            detectors.append(dataclasses.replace(vertex, model=model, trained_on=(older,)))
+            detectors.append(dataclasses.replace(vertex, model=model, trained_on={older: "predict"}))
     return System(after.data, detectors, "mixed", taken)

@@ -29,9 +29,13 @@ UPDATE: tuple[Source, Source] = ("u", "u'")
 KINDS = ("P-RCNN", "F-PTNET")
 """Detectors of the study's own, as the paper's tables call them: PointRCNN and Frustum PointNet."""
 
-Remedy = Literal["keep", "calibrate", "mixed", "near_only", "fuse"]
-"""A change of the updated system: a detector stays on u; u' is calibrated by the training frames; a detector is trained
-on the clouds of u and of u'; without what is far; what it finds on u and on u' is put together."""
+Remedy = Literal["keep", "calibrate", "mixed", "congruent", "near_only", "fuse"]
+"""A change of the updated system.
+
+keep: a detector stays on u. calibrate: u' is calibrated by the training frames. mixed: a detector is trained on the
+clouds of u and of u'. congruent: it is held to what it finds on u (Yan et al., CVPR 2021). near_only: it is trained
+without what is far. fuse: what it finds on u and on u' is put together.
+"""
 
 _FILE_NAMES: Mapping[Source, str] = {"u": "u", "u'": "u-prime", "y": "y-oracle"}
 # Names of folders too: none is "..".
@@ -123,6 +127,7 @@ class CaseStudySettings:
         seeds: trainings of everything else, with `seed`, `seed` + 1, ...: two or more show training noise.
         boxes2d: of F-PTNET in testing: a file, a detector trained on the training split, or, None, the labels.
         diagnosis: trainings beside the study's own; None: none.
+        congruence: weight of what holds a detector to the old one, for the remedy `congruent`.
         remedies: what is tried against an update that makes detectors worse.
         time_budget: how long a frame may take in the system that is recommended, in the plain update's time; None: as
             long as it likes.
@@ -149,6 +154,7 @@ class CaseStudySettings:
     boxes2d: DetectionsFile | Detector2dTraining | None
     test_loss: PrecisionChoice
     diagnosis: DiagnosisChoice | None
+    congruence: float
     remedies: tuple[Remedy, ...]
     time_budget: float | None
 

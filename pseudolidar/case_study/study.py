@@ -20,7 +20,7 @@ from pseudolidar.case_study.disparity import (
     TrainedDisparity,
     region_loss,
 )
-from pseudolidar.case_study.remedied_systems import calibrated_system, fused_system, mixed_system
+from pseudolidar.case_study.remedied_systems import calibrated_system, congruent_system, fused_system, mixed_system
 from pseudolidar.case_study.requirements import require_inputs
 from pseudolidar.case_study.scores import evaluate_results
 from pseudolidar.case_study.settings import (
@@ -96,6 +96,8 @@ class CaseStudy:
             self.systems["calibrate"] = calibrated_system(self.systems["u'"])
         if "mixed" in settings.remedies:
             self.systems["mixed"] = mixed_system(before, self.systems["u'"])
+        if "congruent" in settings.remedies:
+            self.systems["congruent"] = congruent_system(before, self.systems["u'"], settings.congruence)
         if "fuse" in settings.remedies:
             self.systems["fuse"] = fused_system(before, self.systems["u'"], self._random_seed("halves"))
 

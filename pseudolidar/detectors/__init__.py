@@ -1,5 +1,6 @@
 """The detectors v and w, and the 2D boxes that frustums start from (`boxes2d`)."""
 
+from pseudolidar.detectors.congruence import Congruence
 from pseudolidar.detectors.detection import (
     DetectionTally,
     detect,
@@ -11,6 +12,7 @@ from pseudolidar.detectors.detection import (
 from pseudolidar.detectors.detector import Detector, frame_seed
 
 __all__ = [
+    "Congruence",
     "DetectionTally",
     "Detector",
     "detect",

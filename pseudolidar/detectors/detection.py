@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from pseudolidar.detectors.boxes2d import Boxes2d
+from pseudolidar.detectors.congruence import Congruence
 from pseudolidar.detectors.detector import (
     Detector,
     InitialWeights,
@@ -64,6 +65,7 @@ def train_detector(
     max_depth: float | None = None,
     validation_data: ObjectDataset | None = None,
     init: str | Path | None = None,
+    congruence: Congruence | None = None,
 ) -> None:
     """Train a detector of the kind that `settings` belong to, and write its checkpoint; resumable, see `training.fit`.
 
@@ -77,18 +79,21 @@ def train_detector(
             PointRCNN's two phases only the second is validated.
         init: a detector of the same kind and classes to start from, a file or a name of `Weights`; its box coder's mean
             sizes stay. None: random weights.
+        congruence: an old detector of the same kind and classes that the new one is held to.
 
     Raises:
         FormatError: a missing or broken file; a class without objects to train on; or, unless `run.overwrite`, a
-            checkpoint or running state of another record; `init` of another network.
+            checkpoint or running state of another record; `init` of another network; an old detector of another kind.
         InputError: class names other than these, none, or one twice; a frame of `validation_data` that is trained on.
     """
     if isinstance(settings, FrustumTraining):
-        train_frustum_pointnet(settings, dataset, clouds, class_names, run, max_depth, validation_data, init)
+        train_frustum_pointnet(
+            settings, dataset, clouds, class_names, run, max_depth, validation_data, init, congruence
+        )
     elif len(class_names) != 1:
         raise InputError(f"class_names: found {', '.join(class_names)}, expected one: PointRCNN finds one class")
     else:
-        train_pointrcnn(settings, dataset, clouds, class_names[0], run, max_depth, validation_data, init)
+        train_pointrcnn(settings, dataset, clouds, class_names[0], run, max_depth, validation_data, init, congruence)
 
 
 def require_initial_weights(

@@ -1,7 +1,7 @@
 """Systems of models: a graph of vertices, each trained, predicting and tested after its parents; replacing one."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -75,14 +75,14 @@ class Model:
 class Vertex:
     """A model in its place; `parents` are the vertices whose predictions it is trained on and fed with.
 
-    `trained_on`: vertices whose predictions it sees besides in training, and does without afterwards.
+    `trained_on`: vertices whose predictions, or trained model, it sees besides in training and does without afterwards.
     """
 
     name: str
     model: Model
     parents: tuple[str, ...] = ()
     title: str = ""
-    trained_on: tuple[str, ...] = ()
+    trained_on: Mapping[str, Literal["predict", "train"]] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return self.title or self.name
@@ -183,7 +183,7 @@ class System:
                 continue
             vertex = self.vertices[name]
             inputs = {"data": self.data, **{parent: stages[parent, "predict"] for parent in vertex.parents}}
-            besides = {parent: stages[parent, "predict"] for parent in vertex.trained_on}
+            besides = {parent: stages[parent, step] for parent, step in vertex.trained_on.items()}
             for step in vertex.model.steps:
                 stages[name, step] = Stage(
                     f"{step}-{name}",

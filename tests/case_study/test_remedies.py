@@ -55,7 +55,7 @@ def with_remedies(data: ObjectDataset, tmp_path_factory: pytest.TempPathFactory)
         u_prime=DisparityFolder(write_maps(data, folder / "u_prime", 0.95)),
         commands={"mine": mine},
         frustum_pointnet={"Car": frustum},
-        remedies=("keep", "calibrate", "mixed", "near_only", "fuse"),
+        remedies=("keep", "calibrate", "mixed", "congruent", "near_only", "fuse"),
     )
 
 
@@ -79,6 +79,7 @@ def test_remedies_add_their_stages_and_change_none(with_remedies: CaseStudySetti
     assert folders("keep", "near_only") == plain, "cars have no near-only detector here"
     expected: tuple[tuple[Remedy, list[str]], ...] = (
         ("mixed", [f"{step}-car-f-ptnet" for step in ("train", "predict", "test")]),
+        ("congruent", [f"{step}-car-f-ptnet" for step in ("train", "predict", "test")]),
         ("fuse", [f"{step}-car-{kind}" for step in ("predict", "test") for kind in ("f-ptnet", "mine")]),
         (
             "calibrate",
@@ -119,7 +120,7 @@ MINE, FRUSTUM = DetectorPlace("mine", "Car"), DetectorPlace("F-PTNET", "Car")
 
 def test_every_detector_has_the_remedies_that_fit_it(study: CaseStudy) -> None:
     assert list(tried(study, MINE)) == ["update", "keep", "calibrate", "fuse"]
-    assert list(tried(study, FRUSTUM)) == ["update", "keep", "calibrate", "mixed", "fuse"]
+    assert list(tried(study, FRUSTUM)) == ["update", "keep", "calibrate", "mixed", "congruent", "fuse"]
     for place in (MINE, FRUSTUM):
         found = tried(study, place)
         for remedy, one in found.items():
@@ -149,7 +150,7 @@ def test_the_report_has_the_table_the_pictures_and_the_advice(study: CaseStudy, 
     assert isinstance(said, str) and isinstance(basis, str) and len(pictures) == 2
     assert "on 2 items, reported on the 2 others" in basis
     assert table == remedies_table(study)
-    assert [row.cells[0] for row in remedies_table(study).rows] == ["Car, F-PTNET", *[""] * 4, "Car, mine", *[""] * 3]
+    assert [row.cells[0] for row in remedies_table(study).rows] == ["Car, F-PTNET", *[""] * 5, "Car, mine", *[""] * 3]
     write_results(study, tmp_path / "results.json")
     written = json.loads((tmp_path / "results.json").read_text())["remedies"]
     found = recommendation(study)

@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pseudolidar.detectors.congruence import Congruence
 from pseudolidar.detectors.detector import InitialWeights, cloud_folders, clouds_digests
 from pseudolidar.detectors.frustum_pointnet.box_coder import MEAN_SIZES_M, ONE_HOT_CLASSES, SIZE_CLUSTERS
 from pseudolidar.detectors.frustum_pointnet.inference import FrustumDetector
 from pseudolidar.detectors.frustum_pointnet.losses import WEIGHTS, loss_terms
-from pseudolidar.detectors.frustum_pointnet.model import NETWORK_SETTINGS, FrustumPointNet
+from pseudolidar.detectors.frustum_pointnet.model import NETWORK_SETTINGS, FrustumOutput, FrustumPointNet
 from pseudolidar.detectors.frustum_pointnet.samples import (
     FrustumBatch,
     FrustumBatches,
@@ -48,6 +49,7 @@ def train_frustum_pointnet(
     max_depth: float | None = None,
     validation_data: ObjectDataset | None = None,
     init: str | Path | None = None,
+    congruence: Congruence | None = None,
 ) -> None:
     """Train a Frustum PointNet on frusta in memory; arguments and errors are those of `detectors.train_detector`."""
     require_checkpoint_path(run.checkpoint)
@@ -62,6 +64,11 @@ def train_frustum_pointnet(
     inputs |= clouds_digests(folders, dataset.frame_ids)
     if init is not None:
         inputs["init"] = weights_digest(init)
+    held = {}
+    if congruence is not None:
+        InitialWeights.from_file(congruence.old, "Frustum PointNet", class_names)
+        inputs["old"] = weights_digest(congruence.old)
+        held["congruence"] = congruence.weight
     if run.early_stopping and validation is not None:
         inputs |= validation.digests()
     record = training_record(
@@ -72,6 +79,7 @@ def train_frustum_pointnet(
         max_depth=max_depth,
         seed=run.seed,
         **run.early_stopping,
+        **held,
     )
     if is_finished(run.checkpoint, record, run.overwrite):
         return
@@ -97,6 +105,17 @@ def train_frustum_pointnet(
     if initial is not None:
         initial.fill(model)
 
+    old = None if congruence is None else FrustumDetector.from_checkpoint(Path(congruence.old)).model
+
+    def losses(model: FrustumPointNet, batch: FrustumBatch) -> dict[str, Tensor]:
+        if old is None or congruence is None:
+            return batch_loss(model, batch)
+        output = model(batch.points, batch.one_hot, batch.keys)
+        with torch.no_grad():
+            old_output = old.to(batch.points.device)(batch.points, batch.one_hot, batch.keys)
+        logits, old_logits = (each.mask_logits[..., 1] - each.mask_logits[..., 0] for each in (output, old_output))
+        return _weighted_terms(model, batch, output) | congruence.term(logits, old_logits, batch.inside)
+
     def test_losses(model: FrustumPointNet) -> dict[str, float]:
         assert validation is not None
         rules = (settings.points, settings.min_box_height_px, settings.min_points, settings.add_box_score)
@@ -105,7 +124,7 @@ def train_frustum_pointnet(
     task = TrainingTask(
         model=model,
         batches=FrustumBatches(samples, settings, run.seed),
-        compute_loss=batch_loss,
+        compute_loss=losses,
         steps=settings.steps,
         optimizer=adam(model.parameters(), settings.learning_rate, settings.device),
         learning_rate_at=one_cycle(settings.learning_rate, settings.steps),
@@ -124,7 +143,10 @@ def train_frustum_pointnet(
 
 def batch_loss(model: FrustumPointNet, batch: FrustumBatch) -> dict[str, Tensor]:
     """The weighted terms of the loss of a batch, or this process's parts of them: see `training.TrainingTask`."""
-    output = model(batch.points, batch.one_hot, batch.keys)
+    return _weighted_terms(model, batch, model(batch.points, batch.one_hot, batch.keys))
+
+
+def _weighted_terms(model: FrustumPointNet, batch: FrustumBatch, output: FrustumOutput) -> dict[str, Tensor]:
     frusta = torch.tensor(len(batch.points), device=batch.points.device)
     part = shard_weight(frusta)
     return {name: WEIGHTS[name] * term * part for name, term in loss_terms(output, batch, model.mean_sizes_m).items()}

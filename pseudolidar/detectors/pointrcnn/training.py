@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from pseudolidar.detectors.congruence import Congruence
 from pseudolidar.detectors.detector import InitialWeights, cloud_folders, clouds_digests
 from pseudolidar.detectors.pointnet2 import fold_batch_norm
 from pseudolidar.detectors.pointrcnn.augmentation import SceneAugmentation
@@ -17,9 +18,9 @@ from pseudolidar.detectors.pointrcnn.inference import PointRCNNDetector
 from pseudolidar.detectors.pointrcnn.losses import rcnn_loss, rpn_loss
 from pseudolidar.detectors.pointrcnn.model import MEAN_SIZES_M, PointRCNN
 from pseudolidar.detectors.pointrcnn.rcnn import RCNNShape
-from pseudolidar.detectors.pointrcnn.rpn import BackboneShape, ProposalSettings
+from pseudolidar.detectors.pointrcnn.rpn import BackboneShape, ProposalSettings, RPNOutput
 from pseudolidar.detectors.pointrcnn.scenes import SceneBatch, SceneBatches, SceneSource
-from pseudolidar.detectors.pointrcnn.targets import RoISampling
+from pseudolidar.detectors.pointrcnn.targets import RoISampling, label_points
 from pseudolidar.detectors.validation import ValidationFrames
 from pseudolidar.files import InputError, combined_digest, is_first_process
 from pseudolidar.kitti import ObjectDataset
@@ -83,6 +84,7 @@ def train_pointrcnn(
     max_depth: float | None = None,
     validation_data: ObjectDataset | None = None,
     init: str | Path | None = None,
+    congruence: Congruence | None = None,
 ) -> None:
     """Train a PointRCNN for one class; arguments and errors are those of `detectors.train_detector`.
 
@@ -99,10 +101,22 @@ def train_pointrcnn(
     inputs |= clouds_digests(folders, dataset.frame_ids)
     if init is not None:
         inputs["init"] = weights_digest(init)
+    held = {}
+    if congruence is not None:
+        InitialWeights.from_file(congruence.old, "PointRCNN", [class_name])
+        inputs["old"] = weights_digest(congruence.old)
+        held["congruence"] = congruence.weight
     if run.early_stopping and validation is not None:
         inputs |= validation.digests()
     record = training_record(
-        "a PointRCNN", settings, inputs, class_name=class_name, max_depth=max_depth, seed=run.seed, **run.early_stopping
+        "a PointRCNN",
+        settings,
+        inputs,
+        class_name=class_name,
+        max_depth=max_depth,
+        seed=run.seed,
+        **run.early_stopping,
+        **held,
     )
     if is_finished(run.checkpoint, record, run.overwrite):
         return
@@ -128,11 +142,22 @@ def train_pointrcnn(
         model = PointRCNN.from_arguments(network)
     if initial is not None:
         initial.fill(model)
+    old = None if congruence is None else PointRCNNDetector.from_checkpoint(congruence.old).model.rpn
+
+    def point_loss(model: PointRCNN, batch: SceneBatch, rpn: RPNOutput) -> dict[str, Tensor]:
+        terms = rpn_loss(model, batch, rpn)
+        if old is None or congruence is None:
+            return terms
+        with torch.no_grad():
+            old_logits = old.to(batch.points.device)(batch.points).rpn_cls[..., 0]
+        is_object = label_points(batch.points, batch.boxes).foreground == 1
+        return terms | congruence.term(rpn.rpn_cls[..., 0], old_logits, is_object)
+
     if not settings.joint:
         rpn_task = TrainingTask(
             model=model,
             batches=SceneBatches(source, settings.rpn_batch_size, phase=1),
-            compute_loss=lambda model, batch: rpn_loss(model, batch, model.rpn(batch.points)),
+            compute_loss=lambda model, batch: point_loss(model, batch, model.rpn(batch.points)),
             steps=settings.rpn_steps,
             optimizer=_optimizer(model.rpn, settings),
             learning_rate_at=one_cycle(settings.learning_rate, settings.rpn_steps),
@@ -151,7 +176,7 @@ def train_pointrcnn(
             model.rpn.eval()
         with torch.set_grad_enabled(settings.joint):
             rpn = model.rpn(batch.points)
-        of_points = rpn_loss(model, batch, rpn) if settings.joint else {}
+        of_points = point_loss(model, batch, rpn) if settings.joint else {}
         return of_points | rcnn_loss(model, batch, rpn, settings.training_proposals, settings.sampling)
 
     def test_losses(model: PointRCNN) -> dict[str, float]:

@@ -200,9 +200,9 @@ def remedies_table(study: CaseStudy) -> Table:
             "and the looser IoU.",
             "Training of the detector; 0: the old one stays. Frame: all that runs for this detector, as measured when "
             "its stages were made, 2D boxes aside. A detector that stays on u has u run beside u', which costs nothing "
-            "more only where all stay. calibrate, mixed and congruent run as the plain update does; mixed needs u on the "
-            "training frames. fuse runs both whole systems; its scores are log odds of being right, those of each half of the "
-            "validation frames from the labels of the other half.",
+            "more only where all stay. calibrate, mixed and congruent run as the plain update does; mixed needs u on "
+            "the training frames. fuse runs both whole systems; its scores are log odds of being right, those of each "
+            "half of the validation frames from the labels of the other half.",
         ),
         digits=1,
     )

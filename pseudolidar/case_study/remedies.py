@@ -28,6 +28,7 @@ _TITLES = {
     "mixed": "mixed: trained on u and u'",
     "congruent": "congruent: held to the one on u",
     "near_only": "near_only: trained on what is near",
+    "ensemble": "ensemble: u' of several networks",
     "fuse": "fuse: both detectors' boxes",
 }
 # What no frame waits for: weights to start from, and 2D boxes, which are the same for all.
@@ -201,8 +202,9 @@ def remedies_table(study: CaseStudy) -> Table:
             "Training of the detector; 0: the old one stays. Frame: all that runs for this detector, as measured when "
             "its stages were made, 2D boxes aside. A detector that stays on u has u run beside u', which costs nothing "
             "more only where all stay. calibrate, mixed and congruent run as the plain update does; mixed needs u on "
-            "the training frames. fuse runs both whole systems; its scores are log odds of being right, those of each "
-            "half of the validation frames from the labels of the other half.",
+            "the training frames. ensemble trains more networks, and runs each. fuse runs both whole systems; its "
+            "scores are log odds of being right, those of each half of the validation frames from the labels of the "
+            "other half.",
         ),
         digits=1,
     )

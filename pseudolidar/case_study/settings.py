@@ -29,12 +29,12 @@ UPDATE: tuple[Source, Source] = ("u", "u'")
 KINDS = ("P-RCNN", "F-PTNET")
 """Detectors of the study's own, as the paper's tables call them: PointRCNN and Frustum PointNet."""
 
-Remedy = Literal["keep", "calibrate", "mixed", "congruent", "near_only", "fuse"]
+Remedy = Literal["keep", "calibrate", "mixed", "congruent", "near_only", "fuse", "ensemble"]
 """A change of the updated system.
 
 keep: a detector stays on u. calibrate: u' is calibrated by the training frames. mixed: a detector is trained on the
 clouds of u and of u'. congruent: it is held to what it finds on u (Yan et al., CVPR 2021). near_only: it is trained
-without what is far. fuse: what it finds on u and on u' is put together.
+without what is far. fuse: what it finds on u and on u' is put together. ensemble: u' is several networks.
 """
 
 _FILE_NAMES: Mapping[Source, str] = {"u": "u", "u'": "u-prime", "y": "y-oracle"}
@@ -127,6 +127,7 @@ class CaseStudySettings:
         seeds: trainings of everything else, with `seed`, `seed` + 1, ...: two or more show training noise.
         boxes2d: of F-PTNET in testing: a file, a detector trained on the training split, or, None, the labels.
         diagnosis: trainings beside the study's own; None: none.
+        ensemble_members: how many networks u' is with the remedy `ensemble`, each trained by itself.
         congruence: weight of what holds a detector to the old one, for the remedy `congruent`.
         remedies: what is tried against an update that makes detectors worse.
         time_budget: how long a frame may take in the system that is recommended, in the plain update's time; None: as
@@ -134,7 +135,7 @@ class CaseStudySettings:
 
     Raises:
         InputError: another type of setting, fewer than one seed, a command or reference by a name that is taken, a
-            budget below 1.
+            budget below 1, an ensemble of a u' that the study doesn't train.
     """
 
     name: str
@@ -154,6 +155,7 @@ class CaseStudySettings:
     boxes2d: DetectionsFile | Detector2dTraining | None
     test_loss: PrecisionChoice
     diagnosis: DiagnosisChoice | None
+    ensemble_members: int
     congruence: float
     remedies: tuple[Remedy, ...]
     time_budget: float | None
@@ -184,6 +186,10 @@ class CaseStudySettings:
             if started := [kind for kind in self.diagnosis.kinds if given[kind]]:
                 found = f"{list(self.diagnosis.widths)} for {', '.join(started)}, which starts from initial_detectors"
                 raise InputError(f"diagnosis.widths: found {found}, expected none: weights are of one width")
+        is_one_network = isinstance(self.u_prime, StereoTraining) and not isinstance(self.u_prime, EnsembleTraining)
+        if "ensemble" in self.remedies and not is_one_network:
+            found = type(self.u_prime).__name__
+            raise InputError(f"remedies: found ensemble, and {found} as u', expected the training of one network")
         if self.time_budget is not None and not self.time_budget >= 1:
             raise InputError(f"time_budget: found {self.time_budget}, expected 1 (the plain update's time) or more")
         for name in self.commands:

@@ -33,6 +33,7 @@ from pseudolidar.case_study.settings import (
     detector_places,
 )
 from pseudolidar.detectors.boxes2d import Detector2dTraining
+from pseudolidar.ensembles import EnsembleTraining
 from pseudolidar.evaluation import LOOSE_OVERLAP, Evaluation
 from pseudolidar.evaluation.flips import Criterion, FoundObjects, find_objects
 from pseudolidar.files import InputError
@@ -96,6 +97,8 @@ class CaseStudy:
             self.systems["calibrate"] = calibrated_system(self.systems["u'"])
         if "mixed" in settings.remedies:
             self.systems["mixed"] = mixed_system(before, self.systems["u'"])
+        if "ensemble" in settings.remedies:
+            self.systems["ensemble"] = self.systems["u'"].replaced(self._disparity_vertex("ensemble"), name="ensemble")
         if "congruent" in settings.remedies:
             self.systems["congruent"] = congruent_system(before, self.systems["u'"], settings.congruence)
         if "fuse" in settings.remedies:
@@ -112,8 +115,9 @@ class CaseStudy:
                 # For the report's pictures; a command that takes disparity asks for none.
                 cloud = self.cloud(place).vertex
                 stages += [self.stage(source, cloud, "predict", seed) for source in self.sources_of(place)]
-            if "calibrate" in self.systems:
-                stages.append(self.stage("calibrate", DISPARITY, "test", seed))
+            for remedy in ("calibrate", "ensemble"):
+                if remedy in self.systems:
+                    stages.append(self.stage(remedy, DISPARITY, "test", seed))
             for place in self.places:
                 remedies = [self.remedied(remedy, place) for remedy in self.settings.remedies]
                 versions = [version for version in remedies if version is not None]
@@ -282,6 +286,9 @@ class CaseStudy:
                 model = dataclasses.replace(model, splits=("val",))
         else:
             model = self.settings.u if source == "u" else self.settings.u_prime
+            if source == "ensemble" and isinstance(model, StereoTraining):
+                own = {field.name: getattr(model, field.name) for field in dataclasses.fields(model)}
+                model = EnsembleTraining(**own, members=self.settings.ensemble_members, beta=0.0)
             if isinstance(model, StereoTraining):
                 model, parents = self._trained(model)
         return Vertex(DISPARITY, model, parents, title=source)

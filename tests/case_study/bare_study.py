@@ -11,7 +11,7 @@ def bare_study(**given: Any) -> CaseStudySettings:
         "seed": 0, "seeds": 1, "max_height_m": 1.0, "near_m": 20.0, "pretraining": None, "references": {},
         "pointrcnn": {}, "frustum_pointnet": {}, "commands": {},
         "initial_detectors": InitialDetectors({}, {}), "boxes2d": None, "diagnosis": None,
-        "remedies": (), "time_budget": None, "congruence": 1.0,
+        "remedies": (), "time_budget": None, "congruence": 1.0, "ensemble_members": 2,
         "test_loss": PrecisionChoice("bev", loose=False),
     }  # fmt: skip
     return CaseStudySettings(**nothing | given)

@@ -27,7 +27,7 @@ from pseudolidar.case_study import (
 from pseudolidar.case_study.paper import AP, AP_NEAR_ONLY, DISPARITY_MAE_PX
 from pseudolidar.detectors.boxes2d import Detector2dTraining
 from pseudolidar.detectors.frustum_pointnet import FrustumTraining
-from pseudolidar.files import FormatError
+from pseudolidar.files import FormatError, InputError
 from pseudolidar.kitti import ObjectDataset
 from pseudolidar.pipeline import Models
 from pseudolidar.stereo import StereoTraining
@@ -337,6 +337,15 @@ def test_the_diagnosis_trains_more_of_one_kind_on_u_and_on_its_update(tmp_path: 
         f"{name}-f-ptnet-{kind}" for name in ("car", "pedestrian") for kind in ("fraction-0.5", "width-0.5", "width-2")
     ]
     assert names == sorted(f"{step}-{place}" for step in STEPS for place in places for _ in range(2))
+
+
+def test_an_ensemble_in_the_place_of_the_update_changes_all_behind_it(tmp_path: Path) -> None:
+    names = changed(settings(), dataclasses.replace(settings(), remedies=("ensemble",)), tmp_path)
+    detectors = ("car-p-rcnn", "car-f-ptnet", "pedestrian-f-ptnet", "pedestrian-f-ptnet-near")
+    behind = [f"{step}-{name}" for step in STEPS for name in ("u", *detectors)]
+    assert names == sorted([*behind, *(f"predict-cloud{kind}" for kind in ("", "-near", "-sparse"))])
+    with pytest.raises(InputError, match="MatchingDisparity as u'"):
+        dataclasses.replace(settings(), u_prime=MatchingDisparity(32), remedies=("ensemble",))
 
 
 def test_models_lie_ready_for_detection(finished: tuple[Path, str]) -> None:

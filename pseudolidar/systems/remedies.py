@@ -266,17 +266,17 @@ def recommend(
     return Recommendation(plain, advice, final, (len(choosing), len(reporting)), max(tried.values()), time)
 
 
-def _part(version: Version, places: NDArray[np.int64]) -> list[SomeItems]:
-    return [SomeItems(loss, places) for loss in version.losses]
-
-
-def _mean(version: Version, places: NDArray[np.int64]) -> float:
-    return float(np.mean([loss.value() for loss in _part(version, places)])) if len(places) else float("nan")
-
-
 def corrected_words(changes: Mapping[str, Change]) -> dict[str, Word]:
     """The words of changes, undecided where Holm's correction for their number leaves them so."""
     kept = holm([found.p_value for found in changes.values()], 1 - CONFIDENCE)
     return {
         name: found.word if holds else "undecided" for (name, found), holds in zip(changes.items(), kept, strict=True)
     }
+
+
+def _part(version: Version, places: NDArray[np.int64]) -> list[SomeItems]:
+    return [SomeItems(loss, places) for loss in version.losses]
+
+
+def _mean(version: Version, places: NDArray[np.int64]) -> float:
+    return float(np.mean([loss.value() for loss in _part(version, places)])) if len(places) else float("nan")

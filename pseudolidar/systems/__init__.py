@@ -2,7 +2,16 @@
 
 from pseudolidar.systems.flips import FATES, Fate, Flips
 from pseudolidar.systems.losses import ItemLosses, MeanLoss
+from pseudolidar.systems.power import (
+    ChangeNoise,
+    deviation_interval,
+    noise_of_change,
+    seeds_to_decide,
+    smallest_change,
+    verdict_power,
+)
 from pseudolidar.systems.runner import RunResult, StageFailure, default_workers, make_stages
+from pseudolidar.systems.sequential import look_confidence
 from pseudolidar.systems.stages import ArtifactStore, Resources, Stage, Task, parents_first
 from pseudolidar.systems.system import Inputs, Model, Step, System, Vertex
 from pseudolidar.systems.verdicts import Change, UpdateVerdict, change
@@ -11,6 +20,7 @@ __all__ = [
     "FATES",
     "ArtifactStore",
     "Change",
+    "ChangeNoise",
     "Fate",
     "Flips",
     "Inputs",
@@ -28,6 +38,12 @@ __all__ = [
     "Vertex",
     "change",
     "default_workers",
+    "deviation_interval",
+    "look_confidence",
     "make_stages",
+    "noise_of_change",
     "parents_first",
+    "seeds_to_decide",
+    "smallest_change",
+    "verdict_power",
 ]

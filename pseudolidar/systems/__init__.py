@@ -3,6 +3,7 @@
 from pseudolidar.systems.flips import FATES, Fate, Flips
 from pseudolidar.systems.losses import ItemLosses, MeanLoss
 from pseudolidar.systems.power import (
+    MOST_SEEDS,
     ChangeNoise,
     deviation_interval,
     noise_of_change,
@@ -18,6 +19,7 @@ from pseudolidar.systems.verdicts import Change, UpdateVerdict, change
 
 __all__ = [
     "FATES",
+    "MOST_SEEDS",
     "ArtifactStore",
     "Change",
     "ChangeNoise",

@@ -9,8 +9,10 @@ from pseudolidar.case_study.settings import UPDATE
 from pseudolidar.case_study.study import CaseStudy
 from pseudolidar.files import InputError
 from pseudolidar.systems import (
+    MOST_ITEMS,
     MOST_SEEDS,
     ChangeNoise,
+    items_to_decide,
     noise_of_change,
     parents_first,
     seeds_to_decide,
@@ -137,41 +139,53 @@ def seeds_table(
     noises: Sequence[VertexNoise],
     sizes: Mapping[str, float],
     costs: Mapping[str, Cost],
-    more_frames: Sequence[float],
+    seeds: Sequence[int],
     probability: float,
     workers: int,
 ) -> Table:
-    """How many seeds decide a change of a size (by unit) of each vertex, and the hours, where its cost is known."""
+    """What decides a change of a size (by unit) of each vertex, and the hours where its cost is known.
+
+    How many seeds on the frames that there are; how many frames with so many seeds, for each of `seeds`.
+    """
+
+    def with_hours(one: VertexNoise, count: int | None, frames: int | None) -> float | None:
+        if count is None or frames is None or one.vertex not in costs:
+            return None
+        return costs[one.vertex].hours(count, workers, frames / one.frames)
+
     rows = []
     for one in noises:
+        size = sizes[one.unit]
         for number, noise in enumerate(one.choices):
-            cells: list[Value] = [one.title, one.unit, f"{sizes[one.unit]:g}"] if number == 0 else ["", "", ""]
+            cells: list[Value] = [one.title, f"{size:g} {one.unit}"] if number == 0 else ["", ""]
             cells += [_range([noise.of_seeds(one.frames)]), _range([noise.of_items(1, one.frames)])]
-            for factor in more_frames:
-                seeds = seeds_to_decide(sizes[one.unit], noise, round(factor * one.frames), probability)
-                has_cost = seeds is not None and one.vertex in costs
-                cells += [seeds, costs[one.vertex].hours(seeds, workers, factor) if has_cost and seeds else None]
+            needed = seeds_to_decide(size, noise, one.frames, probability)
+            cells += [needed, with_hours(one, needed, one.frames)]
+            for count in seeds:
+                frames = items_to_decide(size, noise, count, probability)
+                cells += [frames, with_hours(one, count, frames)]
             rows.append(Row(tuple(cells)))
     notes = [
         f"Decided with probability {probability:g}, by the verdict's own interval (95 %). over seeds, over frames: "
-        f"standard deviations of the change. –: not even {MOST_SEEDS} seeds do; more frames may."
+        f"standard deviations of the change. –: not even {MOST_SEEDS} seeds do, or {MOST_ITEMS} frames."
     ]
     if costs:
-        notes.append(f"Hours of both versions and all before them, {workers} stages at once, from recorded times.")
+        notes.append(f"h: hours of both versions and all before them, {workers} stages at once, from recorded times.")
     if any(len(one.choices) > 1 for one in noises):
         notes.append(
             "One seed says nothing of how much seeds differ: two lines each, for the least and the most in published "
             "and in our own trainings. State what you know: seed_deviation, seed_deviation_px."
         )
-    headings = (Heading(f"{factor:g} x the frames", 2) for factor in more_frames)
+    first = f"{noises[0].frames} frames" if noises else ""
     return Table(
-        "Seeds that decide a change",
+        "What decides a change",
         (
-            (*[""] * 5, *headings),
-            ("", "unit", "change", "over seeds", "over frames", *("seeds", "hours") * len(more_frames)),
+            (*[""] * 4, *(Heading(text, 2) for text in (first, *(f"{count} seeds" for count in seeds)))),
+            ("", "change", "over seeds", "over frames", "seeds", "h", *("frames", "h") * len(seeds)),
         ),
         tuple(rows),
         tuple(notes),
+        digits=1,
     )
 
 

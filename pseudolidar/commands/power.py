@@ -1,6 +1,6 @@
 """How many seeds and validation frames decide a change of a size, and in how many hours.
 
-pseudolidar power study=outputs/demo [change=3] [change_px=0.05] [more_frames=[1,4]]
+pseudolidar power study=outputs/demo [change=3] [change_px=0.05] [seeds=[5,10]]
 pseudolidar power seed_deviation=2 frame_deviation=30 frames=100 [change=3]
 """
 
@@ -24,7 +24,7 @@ def main(
     change: float,
     change_px: float,
     probability: float,
-    more_frames: Sequence[float],
+    seeds: Sequence[int],
     seed_deviation: float | None,
     seed_deviation_px: float | None,
     frame_deviation: float | None,
@@ -32,9 +32,12 @@ def main(
     workers: int | None,
 ) -> None:
     """Print a line for each vertex of a study, or one for noise that is stated."""
-    for name, value in (("change", change), ("change_px", change_px), *(("more_frames", one) for one in more_frames)):
+    for name, value in (("change", change), ("change_px", change_px)):
         if not value > 0:
             raise InputError(f"{name}: found {value}, expected more than 0")
+    for one in seeds:
+        if one < 2:
+            raise InputError(f"seeds: found {one}, expected 2 or more: one decides nothing")
     if not 0 < probability < 1:
         raise InputError(f"probability: found {probability}, expected a number between 0 and 1")
     deviations = {AP_UNIT: seed_deviation, PX_UNIT: seed_deviation_px}
@@ -47,10 +50,10 @@ def main(
                 raise InputError(f"{name}: found {given}, expected nothing beside study=DIR, whose frames say it")
         case = _opened(study)
         noises = study_noise(case, stated)
-        costs = {one.vertex: study_cost(case, [one.vertex]) for one in noises}
+        costs = {noise.vertex: study_cost(case, [noise.vertex]) for noise in noises}
     sizes = {AP_UNIT: change, PX_UNIT: change_px}
     at_once = default_workers() if workers is None else workers
-    print_tables([seeds_table(noises, sizes, costs, more_frames, probability, at_once)])
+    print_tables([seeds_table(noises, sizes, costs, seeds, probability, at_once)])
 
 
 def _stated_noise(seed_deviation: float | None, frame_deviation: float | None, frames: int | None) -> VertexNoise:

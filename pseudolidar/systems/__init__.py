@@ -3,9 +3,11 @@
 from pseudolidar.systems.flips import FATES, Fate, Flips
 from pseudolidar.systems.losses import ItemLosses, MeanLoss
 from pseudolidar.systems.power import (
+    MOST_ITEMS,
     MOST_SEEDS,
     ChangeNoise,
     deviation_interval,
+    items_to_decide,
     noise_of_change,
     seeds_to_decide,
     smallest_change,
@@ -19,6 +21,7 @@ from pseudolidar.systems.verdicts import Change, UpdateVerdict, change
 
 __all__ = [
     "FATES",
+    "MOST_ITEMS",
     "MOST_SEEDS",
     "ArtifactStore",
     "Change",
@@ -41,6 +44,7 @@ __all__ = [
     "change",
     "default_workers",
     "deviation_interval",
+    "items_to_decide",
     "look_confidence",
     "make_stages",
     "noise_of_change",

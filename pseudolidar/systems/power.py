@@ -6,7 +6,7 @@ its own, each item one that all seeds share, each pair of the two a third:
     variance of the mean over seeds and items = seeds^2 / S + items^2 / F + pairs^2 / (S F)
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -18,7 +18,7 @@ from pseudolidar.files import InputError
 from pseudolidar.statistics import CONFIDENCE, NO_INTERVAL, Interval
 from pseudolidar.systems.losses import ItemLosses, resampled_losses
 
-MOST_SEEDS = 200
+MOST_SEEDS, MOST_ITEMS = 200, 1_000_000
 """More are not looked for."""
 
 _NODES, _BISECTIONS = 64, 50
@@ -157,13 +157,24 @@ def seeds_to_decide(
     """The fewest seeds that decide a change of a size with probability `target`; None: not even `MOST_SEEDS` do."""
     if not noise.is_trained:
         return 1 if verdict_power(size, noise, 1, items, confidence) >= target else None
-    low, high = 1, MOST_SEEDS
-    if verdict_power(size, noise, high, items, confidence) < target:
+    return _fewest(lambda seeds: verdict_power(size, noise, seeds, items, confidence) >= target, 2, MOST_SEEDS)
+
+
+def items_to_decide(
+    size: float, noise: ChangeNoise, seeds: int, target: float = 0.8, confidence: float = CONFIDENCE
+) -> int | None:
+    """The fewest items that decide a change of a size with probability `target`; None: not even `MOST_ITEMS` do."""
+    return _fewest(lambda items: verdict_power(size, noise, seeds, items, confidence) >= target, 2, MOST_ITEMS)
+
+
+def _fewest(decides: Callable[[int], bool], low: int, high: int) -> int | None:
+    """The first number that does, if all behind it do."""
+    if not decides(high):
         return None
-    while high - low > 1:
+    while low < high:
         middle = (low + high) // 2
-        low, high = (low, middle) if verdict_power(size, noise, middle, items, confidence) >= target else (middle, high)
-    return high
+        low, high = (low, middle) if decides(middle) else (middle + 1, high)
+    return low
 
 
 def _decided_beyond(

@@ -12,6 +12,7 @@ from pseudolidar.systems import (
     MeanLoss,
     change,
     deviation_interval,
+    items_to_decide,
     look_confidence,
     noise_of_change,
     seeds_to_decide,
@@ -73,6 +74,7 @@ def test_power_grows_with_seeds_frames_and_size(noise: ChangeNoise, size: float,
     needed = seeds_to_decide(size, noise, items)
     if needed is not None:
         assert verdict_power(size, noise, needed, items) >= 0.8 > verdict_power(size, noise, needed - 1, items)
+        assert (items_to_decide(size, noise, needed) or 0) <= items
 
 
 def test_noise_is_found_again() -> None:

@@ -1,4 +1,4 @@
-"""How many seeds and validation frames decide a change of a size, and in how many hours.
+"""How many seeds and frames decide a change of a size, and in how many hours.
 
 pseudolidar power study=outputs/demo [change=3] [change_px=0.05] [seeds=[5,10]]
 pseudolidar power seed_deviation=2 frame_deviation=30 frames=100 [change=3]

@@ -4,6 +4,7 @@ from pseudolidar.case_study.clouds import FolderData
 from pseudolidar.case_study.detectors import CommandDetector
 from pseudolidar.case_study.disparity import Checkpoint, CommandDisparity, DisparityFolder, MatchingDisparity
 from pseudolidar.case_study.outputs import write_model_folders, write_results
+from pseudolidar.case_study.power import VertexNoise, seeds_table, study_cost, study_noise, what_decides
 from pseudolidar.case_study.scores import AveragePrecisionLoss, PrecisionChoice
 from pseudolidar.case_study.settings import (
     CaseStudySettings,
@@ -33,9 +34,14 @@ __all__ = [
     "MatchingDisparity",
     "PrecisionChoice",
     "Reference",
+    "VertexNoise",
     "disparity_table",
     "on_device",
+    "seeds_table",
+    "study_cost",
+    "study_noise",
     "summary_tables",
+    "what_decides",
     "write_model_folders",
     "write_results",
 ]

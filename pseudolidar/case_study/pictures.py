@@ -41,7 +41,7 @@ _EDGES_M = (0.0, 5.0, 10.0, 15.0, 20.0, 25.0, 30.0, 40.0, 50.0, 70.0)
 def depth_blocks(study: CaseStudy) -> list[Block]:
     """Disparity error by true depth, and recall of every detector by depth, of u, u' and the oracle."""
     pictures: list[Block] = []
-    over = "frames" if study.settings.seeds == 1 else "frames and training seeds"
+    over = "frames" if len(study.seeds) == 1 else "frames and training seeds"
     bands = f"Bands: 95 % intervals over {over}, of each bin by itself."
     if upstream := study.upstream_there:
         measured: dict[str, list[float]] = {}
@@ -105,7 +105,7 @@ def flip_blocks(study: CaseStudy) -> list[Block]:
             continue
         before, after = (study.found(source, place, study.seeds[0]) for source in UPDATE)
         rows[f"{place}: u → u'"] = flips = ObjectFlips(before, after)
-        if study.settings.seeds > 1:
+        if len(study.seeds) > 1:
             rows[f"{place}: u, another seed"] = ObjectFlips(before, study.found("u", place, study.seeds[1]))
         if not place.near_only:
             pictures += _flip_pictures(study, place, flips)

@@ -187,7 +187,7 @@ def remedies_table(study: CaseStudy) -> Table:
             )
             rows.append(Row(cells, rule_above=first))
     units = sorted({change.unit for place in tried_places(study) for change in [tried(study, place)[PLAIN].from_u]})
-    over = "frames alone, one training seed" if study.settings.seeds == 1 else f"frames and {len(study.seeds)} seeds"
+    over = "frames alone, one training seed" if len(study.seeds) == 1 else f"frames and {len(study.seeds)} seeds"
     return Table(
         "Remedies: what they change against the old system on u, and against the plain update to u'",
         (
@@ -230,7 +230,7 @@ def remedy_blocks(study: CaseStudy) -> list[Block]:
         found = tried(study, place)
         panels[str(place)] = {name: _signed(one.from_u) for name, one in found.items() if name != "keep"}
         flips[str(place)] = {name: one.negative for name, one in found.items() if name != "keep"}
-    over = "frames" if study.settings.seeds == 1 else "frames and training seeds"
+    over = "frames" if len(study.seeds) == 1 else "frames and training seeds"
     unit = next(iter(tried(study, places[0]).values())).from_u.unit
     for each, quantity, caption in (
         (panels, f"change of the test loss ({unit})", "Change of the test loss against the old system on u"),

@@ -10,6 +10,7 @@ from pseudolidar.case_study.pictures import (
     flip_blocks,
     scene_blocks,
 )
+from pseudolidar.case_study.power import smallest_changes_table
 from pseudolidar.case_study.remedies import recommendation_sentences, remedy_blocks
 from pseudolidar.case_study.settings import UPDATE
 from pseudolidar.case_study.study import CaseStudy
@@ -38,7 +39,9 @@ def case_study_report(study: CaseStudy, configuration: str) -> Report:
     if any(place.near_only for place in study.places):
         detectors.append(table_3(study))
     sections = [
-        Section("Verdict", () if verdict is None else (verdict_table(study), *sentences[1:])),
+        Section(
+            "Verdict", () if verdict is None else (verdict_table(study), *sentences[1:], smallest_changes_table(study))
+        ),
         Section("What is missing", _missing(study)),
         Section("Upstream: the disparity models", (upstream_sentence(study), table_2(study), depth_error_table(study))),
         Section("Downstream: the detectors", tuple(detectors)),

@@ -124,7 +124,8 @@ class CaseStudySettings:
         max_height_m: winsorization: points this high above the sensor, or higher, are dropped.
         near_m: the reach of near-only clouds and of the pedestrians' score, m.
         seed: of the town and of the pre-training; the first of the trainings.
-        seeds: trainings of everything else, with `seed`, `seed` + 1, ...: two or more show training noise.
+        seeds: trainings of everything else, with `seed`, `seed` + 1, ...: two or more show training noise; auto: two,
+            then one by one as long as a change is undecided, up to `max_seeds`.
         boxes2d: of F-PTNET in testing: a file, a detector trained on the training split, or, None, the labels.
         diagnosis: trainings beside the study's own; None: none.
         ensemble_members: how many networks u' is with the remedy `ensemble`, each trained by itself.
@@ -145,7 +146,8 @@ class CaseStudySettings:
     max_height_m: float
     near_m: float
     seed: int
-    seeds: int
+    seeds: int | Literal["auto"]
+    max_seeds: int
     pretraining: StereoTraining | Checkpoint | None
     references: Mapping[str, Reference]
     pointrcnn: Mapping[str, PointRCNNTraining]
@@ -161,8 +163,10 @@ class CaseStudySettings:
     time_budget: float | None
 
     def __post_init__(self) -> None:
-        if self.seeds < 1:
+        if self.seeds != "auto" and self.seeds < 1:
             raise InputError(f"seeds: found {self.seeds}, expected 1 or more")
+        if self.max_seeds < 2:
+            raise InputError(f"max_seeds: found {self.max_seeds}, expected 2 or more")
         for name, choice in (("u", self.u), ("u_prime", self.u_prime)):
             if not isinstance(choice, DisparityChoice):
                 expected = "a disparity model: stereo@study.NAME=sgm, checkpoint, folder, command or a training"

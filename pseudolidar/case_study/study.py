@@ -38,7 +38,7 @@ from pseudolidar.evaluation import LOOSE_OVERLAP, Evaluation
 from pseudolidar.evaluation.flips import Criterion, FoundObjects, find_objects
 from pseudolidar.files import InputError
 from pseudolidar.kitti import ObjectDataset, read_objects
-from pseudolidar.statistics import Estimate
+from pseudolidar.statistics import CONFIDENCE, Estimate
 from pseudolidar.stereo import StereoMetrics, StereoTraining
 from pseudolidar.synthetic import TownData, TownTask
 from pseudolidar.systems import (
@@ -54,16 +54,19 @@ from pseudolidar.systems import (
     UpdateVerdict,
     Vertex,
     change,
+    look_confidence,
 )
 
 
 class CaseStudy:
     """The systems of a case study and their stages in one store: one system for each source of depth.
 
-    FormatError if a folder of the user's lacks something for some frame, see `require_inputs`.
+    `count`: of the seeds so far, with `seeds=auto`; two to begin with. FormatError if a folder of the user's lacks
+    something for some frame, see `require_inputs`.
 
     Attributes:
         seeds: of the trainings; each gives one trained system.
+        confidence: of every interval: with `seeds=auto` that of this look, see `look_confidence`.
         upstream: the disparity models whose errors are measured.
         sources: those whose clouds detectors are trained on, the oracle last.
         places: the study's detectors: on whole clouds, pedestrians on near ones too, as in the paper's Table 3.
@@ -73,11 +76,17 @@ class CaseStudy:
         result: of the last run.
     """
 
-    def __init__(self, settings: CaseStudySettings, store: ArtifactStore) -> None:
+    def __init__(self, settings: CaseStudySettings, store: ArtifactStore, count: int | None = None) -> None:
         require_inputs(settings)
         self.settings = settings
         self.store = store
-        self.seeds = tuple(range(settings.seed, settings.seed + settings.seeds))
+        self.confidence = CONFIDENCE
+        if settings.seeds == "auto":
+            count = 2 if count is None else count
+            self.confidence = look_confidence(count, settings.max_seeds)
+        else:
+            count = settings.seeds
+        self.seeds = tuple(range(settings.seed, settings.seed + count))
         references = settings.references
         self.upstream: tuple[Source, ...] = (*UPDATE, *references)
         self.sources: tuple[Source, ...] = (*UPDATE, *(name for name in references if references[name].detectors), "y")
@@ -104,10 +113,33 @@ class CaseStudy:
         if "fuse" in settings.remedies:
             self.systems["fuse"] = fused_system(before, self.systems["u'"], self._random_seed("halves"))
 
-    def wanted(self) -> list[Stage]:
+    def with_another_seed(self) -> "CaseStudy | None":
+        """The study with one seed more; None where nothing is left to decide, something failed, or it has all seeds."""
+        count = len(self.seeds) + 1
+        if self.settings.seeds != "auto" or count > self.settings.max_seeds or self.result.failed or not self.undecided:
+            return None
+        return CaseStudy(self.settings, self.store, count)
+
+    def as_far_as_made(self) -> "CaseStudy":
+        """With `seeds=auto`, the study with as many seeds as are finished one after another."""
+        last, largest = self, self.settings.max_seeds if self.settings.seeds == "auto" else 0
+        for count in range(len(self.seeds) + 1, largest + 1):
+            further = CaseStudy(self.settings, self.store, count)
+            if not all(map(self.store.is_finished, further.wanted())):
+                break
+            last = further
+        return last
+
+    @property
+    def undecided(self) -> list[str]:
+        """Titles of the vertices whose changes more seeds could decide."""
+        changes = [] if self.verdict is None else [self.verdict.own, *self.verdict.descendants.values()]
+        return [one.vertex for one in changes if one.word == "undecided" and (len(self.seeds) == 1 or not one.reason)]
+
+    def wanted(self, seeds: Sequence[int] | None = None) -> list[Stage]:
         """The last stages, from which all others follow: every test, seed by seed."""
         stages = []
-        for seed in self.seeds:
+        for seed in self.seeds if seeds is None else seeds:
             for source in self.upstream:
                 stages.append(self.stage(source, DISPARITY, "test", seed))
             for place in (*self.places, *self.variants):
@@ -229,7 +261,7 @@ class CaseStudy:
     ) -> Change:
         """The change between any two test losses, seed by seed."""
         # All intervals are from the same drawn frames: one quantity has one interval wherever it is shown.
-        return change(title, before, after, self.random("frames"), trained)
+        return change(title, before, after, self.random("frames"), trained, confidence=self.confidence)
 
     def level(self, losses: Sequence[ItemLosses], trained: bool) -> Estimate:
         """A test loss by itself, as the change from none, with an interval over test items and training seeds."""

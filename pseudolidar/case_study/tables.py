@@ -55,19 +55,25 @@ def _matching_note(study: CaseStudy, sources: Sequence[Source]) -> Iterator[str]
 
 def intervals_note(study: CaseStudy) -> str:
     """The note on the intervals of every table."""
-    if study.settings.seeds == 1:
+    if len(study.seeds) == 1:
         return (
             "Intervals (95 %) are over validation frames alone: one training seed says nothing of the chance in "
             "training (seeds=3)."
         )
-    return f"Means over {study.settings.seeds} training seeds; intervals (95 %) over validation frames and seeds."
+    means = f"Means over {len(study.seeds)} training seeds; intervals"
+    if study.settings.seeds == "auto":
+        return (
+            f"{means} ({100 * study.confidence:.1f} %) over validation frames and seeds: those after 2 to "
+            f"{study.settings.max_seeds} seeds hold together with 95 %."
+        )
+    return f"{means} (95 %) over validation frames and seeds."
 
 
 def verdict_table(study: CaseStudy) -> Table:
     """The change of each vertex' test loss, with its interval and one word; the update's own vertex first."""
     verdict = study.verdict
     changes = [] if verdict is None else [verdict.own, *verdict.descendants.values()]
-    seeds = study.settings.seeds > 1
+    seeds = len(study.seeds) > 1
     rows = []
     for number, change in enumerate(changes):
         by_seed = (" ".join(f"{value:+.2f}" for value in change.by_seed).replace("-", "−"),) if seeds else ()

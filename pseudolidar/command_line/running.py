@@ -4,6 +4,7 @@ import gc
 import importlib
 import os
 import re
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -31,7 +32,7 @@ CONFIGS = next(place for place in (_PACKAGE / "configs", _PACKAGE.parent / "conf
 COMMANDS = _PACKAGE / "commands"
 """The folder of the commands' modules."""
 
-_CONFIGURATION = "configuration"
+_CONFIGURATION, _COMMAND = "configuration", "command"
 
 # Settings of Hydra's own for every command: no folder, no files and no logging of its own.
 _OF_HYDRA = ("hydra.run.dir=.", "hydra.output_subdir=null", "hydra/hydra_logging=none", "hydra/job_logging=none")
@@ -41,7 +42,8 @@ def run_command(name: str, arguments: Sequence[str] | None = None) -> None:
     """Run `main` of `pseudolidar.commands.NAME` with the settings of configs/NAME.yaml and of the command line.
 
     The hints of its keyword arguments say what types the settings have; with a single one of a dataclass, that is made
-    of the whole configuration. An argument `configuration` is the text of the composed configuration.
+    of the whole configuration. An argument `configuration` is the text of the composed configuration, an argument
+    `command` the line that starts the same again.
 
     Args:
         name: of the command.
@@ -50,7 +52,8 @@ def run_command(name: str, arguments: Sequence[str] | None = None) -> None:
     Raises:
         SystemExit: after a mistake: see `clear_errors`.
     """
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    typed = list(sys.argv[1:] if arguments is None else arguments)
+    given = typed
     if {"-h", "--help"} & set(given):
         print(command_help(COMMANDS / f"{name}.py", CONFIGS))
         return
@@ -67,7 +70,7 @@ def run_command(name: str, arguments: Sequence[str] | None = None) -> None:
         # A function within this one, so that a launcher hands it over to its jobs as it is.
         def task(config: DictConfig) -> None:
             with clear_errors(), _one_line():
-                _call(name, config)
+                _call(name, config, shlex.join(["pseudolidar", name, *typed]))
 
         try:
             with _one_line():
@@ -84,7 +87,7 @@ def _one_line() -> Iterator[None]:
         raise InputError(str(error).strip().split("\n")[0]) from error
 
 
-def _call(name: str, config: DictConfig) -> None:
+def _call(name: str, config: DictConfig, command: str) -> None:
     main = _main(name)
     given = _flat(OmegaConf.to_container(config))
     missing = sorted(setting for setting, value in given.items() if value == "???")
@@ -96,6 +99,8 @@ def _call(name: str, config: DictConfig) -> None:
     extra = {}
     if _CONFIGURATION in type_hints(main):
         extra[_CONFIGURATION] = OmegaConf.to_yaml(config, resolve=True)
+    if _COMMAND in type_hints(main):
+        extra[_COMMAND] = command
     try:
         if TARGET in settings:
             (whole,) = type_hints(main).keys() - extra.keys()
@@ -126,7 +131,7 @@ def _main(name: str) -> Callable[..., None]:
 @cache
 def _hints(main: Callable[..., None]) -> dict[str, Any]:
     """Types of a command's settings by name."""
-    hints = {name: hint for name, hint in type_hints(main).items() if name != _CONFIGURATION}
+    hints = {name: hint for name, hint in type_hints(main).items() if name not in (_CONFIGURATION, _COMMAND)}
     return type_hints(hints["settings"]) if list(hints) == ["settings"] else hints
 
 

@@ -32,10 +32,11 @@ from pseudolidar.kitti import ObjectDataset
 from pseudolidar.pipeline import Models
 from pseudolidar.stereo import StereoTraining
 from pseudolidar.synthetic import TownData
-from pseudolidar.systems import ArtifactStore, make_stages, parents_first
+from pseudolidar.systems import ArtifactStore, UpdateVerdict, look_confidence, make_stages, parents_first
 from tests.case_study.bare_study import bare_study
 from tests.conftest import RunHere, settings_of
 from tests.forked import SCRIPTS, start_script
+from tests.systems.test_verdicts import told
 
 # The smallest networks and the fewest steps that go through every line.
 NETWORK = "width: 8, max_disparity: 32, pool_sizes: [8, 4], blocks: [1, 1, 1, 1], crop: [64, 64]"
@@ -126,12 +127,13 @@ def test_what_it_prints_at_its_end_is_short_and_narrow(
     else:
         monkeypatch.setenv("COLUMNS", str(columns))
         said = run_here("study", *arguments(configs, f"output={output}", "workers=1")).out
-    *lines, models, report = said.splitlines()
+    *lines, models, report, decides = said.splitlines()
     assert (models, report) == (f"models: {output / 'models'}", f"report: {output / 'report.html'}")
+    assert re.fullmatch(r"To decide: pseudolidar study .* seeds=3 \(about \d+ minutes more\)\.", decides)
     assert lines[0].startswith("Not found to be self-defeating.") and len(lines) < 35
     assert 50 < max(map(cell_len, lines)) <= (columns or 100)
-    words = said.split()
-    assert whole.split()[-len(words) :] == words and len(whole) > 3 * len(said), "tables=all prints more before it"
+    words, printed = ("\n".join([*lines, models, report])).split(), whole.partition("To decide: ")[0]
+    assert printed.split()[-len(words) :] == words and len(printed) > 3 * len(said), "tables=all prints more before it"
     rows = [re.split(r"\s{2,}", line)[:3] for line in lines]
     verdict = json.loads((output / "results.json").read_text())["verdict"]
     assert ["0-max", *(f"{verdict['own'][when]:.2f}" for when in ("before", "after"))] in rows
@@ -175,7 +177,7 @@ def test_semi_global_matching_is_a_row_of_every_table(finished: tuple[Path, str]
 
 def test_the_report_is_one_file_with_all_tables_and_pictures(finished: tuple[Path, str]) -> None:
     html = (finished[0] / "report.html").read_text()
-    assert html.count("<table") == 7, "verdict, Table 2, depth error, Tables 1 and 3, diagnosis, flips"
+    assert html.count("<table") == 8, "verdict, power, Table 2, depth error, Tables 1 and 3, diagnosis, flips"
     assert html.count("<figure") >= 13, (
         "errors by range, by depth, recall, three disparity maps, three clouds for each kind of detector, two curves"
     )
@@ -295,6 +297,34 @@ def test_what_has_no_test_loss_is_not_asked_for_one(tmp_path: Path) -> None:
     for source, vertex in (("y", "u"), ("u", "cloud"), ("u", "weights")):
         with pytest.raises(ValueError, match=f"found a vertex without one, '{vertex}'"):
             study.systems[source].test_loss(store, vertex, 0)
+
+
+def test_seeds_come_one_by_one_until_all_is_decided(tmp_path: Path) -> None:
+    auto = dataclasses.replace(settings(), seeds="auto", max_seeds=4)
+    study = CaseStudy(auto, ArtifactStore(tmp_path))
+    assert (study.seeds, study.confidence) == ((0, 1), look_confidence(2, 4))
+    assert study.with_another_seed() is None, "nothing is there to be decided"
+    study.verdict = UpdateVerdict(told("u", "improved"), {"v": told("v", "undecided")})
+    further = study.with_another_seed()
+    assert further is not None
+    assert (further.seeds, further.confidence) == ((0, 1, 2), look_confidence(3, 4))
+    assert {stage.fingerprint for stage in study.wanted()} < {stage.fingerprint for stage in further.wanted()}
+    study.verdict = UpdateVerdict(told("u", "improved"), {"v": told("v", "worse")})
+    assert study.with_another_seed() is None
+    last = CaseStudy(auto, ArtifactStore(tmp_path), 4)
+    last.verdict = UpdateVerdict(told("u", "undecided"), {})
+    assert last.with_another_seed() is None
+
+
+def test_power_reads_a_finished_study(finished: tuple[Path, str]) -> None:
+    command = [sys.executable, str(SCRIPTS / "power.py"), f"study={finished[0]}", "seed_deviation=2", "seeds=[5]"]
+    run = subprocess.run(command, capture_output=True, text=True, check=True)
+    rows = [re.split(r"\s{2,}", line) for line in run.stdout.splitlines()]
+    own = [row for row in rows if row[0] == "the disparity model"]
+    assert [row[1:3] for row in own] == [["0.05 px", "0.01"]]
+    assert "State what you know: seed_deviation" in " ".join(run.stdout.split())
+    missing = subprocess.run([*command[:2], "study=/nowhere"], capture_output=True, text=True, check=False)
+    assert (missing.returncode, "found no /nowhere/config.yaml" in missing.stderr) == (2, True)
 
 
 def test_more_seeds_leave_what_is_there(tmp_path: Path) -> None:

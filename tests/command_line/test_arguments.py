@@ -106,8 +106,8 @@ def test_mistakes_name_the_setting(run: Run, argument: str, line: str) -> None:
 
 def test_a_setting_has_the_name_that_was_given(run: Run) -> None:
     # study.seeds is ${seeds}.
-    assert run("study", "seeds=abc") == (2, "error: seeds: found 'abc', expected a whole number")
-    assert run("study", "study.seeds=abc") == (2, "error: study.seeds: found 'abc', expected a whole number")
+    assert run("study", "seeds=abc") == (2, "error: seeds: found 'abc', expected a whole number or auto")
+    assert run("study", "study.seeds=abc") == (2, "error: study.seeds: found 'abc', expected a whole number or auto")
     assert run("backfill", "data=D", "archive=a", "labelled=b", "candidates=c", "versions={u: V}", "budget=x") == (
         2, "error: budget: found 'x', expected a number",
     )  # fmt: skip

@@ -20,7 +20,7 @@ OPTIONS = sorted(
 )
 # What others give: a command to the kind of folder that it reads, the study to its models.
 GIVEN = {
-    "main": {"configuration"}, "KittiStereoPairs": {"root", "split"}, "SceneFlowPairs": {"root", "split"},
+    "main": {"configuration", "command"}, "KittiStereoPairs": {"root", "split"}, "SceneFlowPairs": {"root", "split"},
     "from_folder": {"root", "split"}, "CommandDetector": {"near_m", "loss"},
     "MatchingDisparity": {"splits"}, "Checkpoint": {"splits"},
 }  # fmt: skip

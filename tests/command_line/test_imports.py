@@ -37,6 +37,7 @@ WORKING = {
     "mismatches": {"torch", "cv2", "scipy.optimize", "matplotlib", "networkx", "shapely"},
     "pack_weights": {"torch"},
     "plot_training": {"torch", "cv2", "matplotlib"},
+    "power": NETWORKS | {"networkx"},
     "predict_disparity": NETWORKS,
     "study": NETWORKS | {"networkx"},
     "train_detector": NETWORKS | {"matplotlib"},
@@ -49,7 +50,8 @@ WORKING = {
 
 NAMES = sorted(path.stem for path in CONFIGS.glob("*.yaml"))
 MAIN = "from pseudolidar.__main__ import main; main()"
-SETTINGS = {name: ((MAIN, name, "--help"), (MAIN, name, "output=a/b-c.d", "--cfg", "job")) for name in NAMES}
+PATH = dict.fromkeys(NAMES, "output") | {"power": "study"}
+SETTINGS = {name: ((MAIN, name, "--help"), (MAIN, name, f"{PATH[name]}=a/b-c.d", "--cfg", "job")) for name in NAMES}
 WITHOUT_A_NAME = ((MAIN,), (MAIN, "study", "experiment=demo", "output=x", "--cfg", "job"))
 Call = tuple[str, ...]
 

@@ -46,7 +46,8 @@ SMALL: dict[str, tuple[str, ...]] = {
 }
 # These take longer than a second however small: tests of their own run them.
 ELSEWHERE = {
-    "study": "case_study/test_case_study.py", "backfill": "updates/test_backfill.py",
+    "study": "case_study/test_case_study.py", "power": "case_study/test_case_study.py",
+    "backfill": "updates/test_backfill.py",
     "update_stream": "updates/test_digits_stream.py", "joint_training": "ensembles/test_joint_training.py",
     "illustrations": "illustrations/test_illustrations.py", "mismatches": "illustrations/test_mismatches.py",
     "benchmark": "benchmarks",

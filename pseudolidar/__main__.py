@@ -12,7 +12,7 @@ from pseudolidar.files import InputError
 
 _USAGE = {
     "pseudolidar COMMAND SETTING=VALUE ...": "run a command; its outputs go below the folder where you are",
-    "pseudolidar COMMAND --help": "its settings and their values",
+    "pseudolidar COMMAND --help": "what it does, its settings and what they mean",
     "pseudolidar COMMAND --config-dir DIR ...": "with your own: DIR/experiment/mine.yaml is experiment=mine",
     'eval "$(pseudolidar -sc install=bash)"': "the Tab key completes commands and settings (or: install=fish)",
 }

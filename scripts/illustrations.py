@@ -1,4 +1,4 @@
-"""How a better model makes a system worse, in four small systems: python scripts/illustrations.py [output=DIR]."""
+"""Figures 2 to 4 of the paper, and two more, on known distributions: python scripts/illustrations.py [output=DIR]."""
 
 from pseudolidar.command_line import run_command
 

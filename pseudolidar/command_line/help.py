@@ -3,6 +3,7 @@
 import ast
 import re
 import textwrap
+from itertools import takewhile
 from pathlib import Path
 
 _CHOICE = re.compile(r"- ((\w+)[\w/@.-]*): ([\w/]+) *(# .*)?")
@@ -22,8 +23,10 @@ def command_help(module: Path, configs: Path) -> str:
     """
     name = module.stem
     lines = (configs / f"{name}.yaml").read_text().splitlines()
-    # What stands before `defaults:` is said by the docstring already, as the command's use.
-    first = lines.index("defaults:") if "defaults:" in lines else -1
+    # What stands before `defaults:`, or shows the command's use, is said by the docstring already.
+    header = takewhile(lambda line: line.startswith("#"), lines)
+    uses = [place for place, line in enumerate(header) if f"pseudolidar {name} " in line]
+    first = lines.index("defaults:") if "defaults:" in lines else max(uses, default=-1)
     last = next(place for place in range(first + 1, len(lines)) if re.match(r"[^ ]|$", lines[place]))
     settings = "\n".join(line for line in lines[last:] if not line.strip().startswith("_target_:"))
     parts = [describe(module), "Settings, NAME=VALUE; a dot goes inside of one:", settings.strip("\n")]

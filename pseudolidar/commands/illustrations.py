@@ -1,4 +1,4 @@
-"""How a better model makes a system worse, in four small systems.
+"""The paper's Figures 2 to 4, and two more, on known distributions.
 
 pseudolidar illustrations [output=DIR]
 """

@@ -12,10 +12,10 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import chdtri, gammaincinv, ndtr, ndtri, stdtrit
+from scipy.special import gammaincinv, ndtr, ndtri, stdtrit
 
 from pseudolidar.files import InputError
-from pseudolidar.statistics import CONFIDENCE, NO_INTERVAL, Interval
+from pseudolidar.statistics import CONFIDENCE
 from pseudolidar.systems.losses import ItemLosses, resampled_losses
 
 MOST_SEEDS, MOST_ITEMS = 200, 1_000_000
@@ -106,15 +106,6 @@ def noise_of_change(
         by_seed = np.array([b.value() - a.value() for a, b in zip(before, after, strict=True)])
         seeds = float(np.sqrt(max(0.0, by_seed.var(ddof=1) - pairs / items)))
     return ChangeNoise(seeds, float(np.sqrt(max(0.0, of_one - pairs))), float(np.sqrt(pairs)), scored / items)
-
-
-def deviation_interval(deviation: float, seeds: int, confidence: float = CONFIDENCE) -> Interval:
-    """Interval of a normal standard deviation that was estimated from so many seeds; none for one."""
-    if seeds < 2:
-        return NO_INTERVAL
-    tail = (1 - confidence) / 2
-    low, high = (deviation * float(np.sqrt((seeds - 1) / chdtri(seeds - 1, p))) for p in (tail, 1 - tail))
-    return Interval(low, high)
 
 
 def verdict_power(size: float, noise: ChangeNoise, seeds: int, items: int, confidence: float = CONFIDENCE) -> float:

@@ -86,6 +86,9 @@ def test_every_command_has_help(name: str, program: Program) -> None:
     status, shown, errors = program(name, "-h")
     assert (status, errors) == (0, "") and re.search(f"\n\n *pseudolidar {name} ", shown) and "_target_" not in shown
     settings = shown.partition("inside of one:\n\n")[2]
+    assert f"pseudolidar {name} " not in settings.partition("\n\nWith all files")[0], "the use is said once"
+    written = (CONFIGS / f"{name}.yaml").read_text()
+    assert all(line in settings for line in re.findall(r"^[a-z]\w*: .*$", written, re.MULTILINE))
     assert re.search(r"^[a-z_]+: ", settings, re.MULTILINE)
 
 

@@ -11,7 +11,6 @@ from pseudolidar.systems import (
     ChangeNoise,
     MeanLoss,
     change,
-    deviation_interval,
     items_to_decide,
     look_confidence,
     noise_of_change,
@@ -87,12 +86,6 @@ def test_noise_is_found_again() -> None:
     assert (stated.seeds, stated.items, stated.pairs) == (2.0, pytest.approx(np.hypot(6, 9), rel=0.1), 0.0)
     with pytest.raises(InputError, match="one training"):
         noise_of_change(*one, np.random.default_rng(0))
-
-
-def test_the_interval_of_a_deviation_holds_it() -> None:
-    rng = np.random.default_rng(0)
-    intervals = [deviation_interval(rng.normal(0, 2, 4).std(ddof=1), 4) for _ in range(1000)]
-    assert np.mean([one.low <= 2 <= one.high for one in intervals]) == pytest.approx(0.95, abs=0.02)
 
 
 def test_intervals_hold_at_every_look() -> None:

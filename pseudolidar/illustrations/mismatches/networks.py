@@ -77,7 +77,7 @@ class DigitNetwork(nn.Module):
         return features
 
     def forward(self, images: Tensor) -> Tensor:
-        """Outputs (N, K)."""
+        """What the head makes of the features: scores of K classes (N, K), as logits, or one number each (N, 1)."""
         outputs: Tensor = self.head(self.features(images))
         return outputs
 

@@ -5,6 +5,7 @@ from pseudolidar.case_study.detectors import CommandDetector
 from pseudolidar.case_study.disparity import Checkpoint, CommandDisparity, DisparityFolder, MatchingDisparity
 from pseudolidar.case_study.outputs import write_model_folders, write_results
 from pseudolidar.case_study.power import VertexNoise, seeds_table, study_cost, study_noise, what_decides
+from pseudolidar.case_study.remedies import remedies_summary
 from pseudolidar.case_study.scores import AveragePrecisionLoss, PrecisionChoice
 from pseudolidar.case_study.settings import (
     CaseStudySettings,
@@ -37,6 +38,7 @@ __all__ = [
     "VertexNoise",
     "disparity_table",
     "on_device",
+    "remedies_summary",
     "seeds_table",
     "study_cost",
     "study_noise",

@@ -1,7 +1,7 @@
-"""The report's pictures: errors and recall by depth, flipped objects, disparity maps, clouds, curves."""
+"""The report's pictures: errors and recall by depth, remedies, flipped objects, disparity maps, clouds, curves."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from pseudolidar.case_study import paper
 from pseudolidar.case_study.disparity import DISPARITY
+from pseudolidar.case_study.remedies import recommendation_sentences, remedies_table, tried, tried_places
 from pseudolidar.case_study.settings import UPDATE, DetectorPlace, Source
 from pseudolidar.case_study.study import CaseStudy
-from pseudolidar.case_study.tables import RANGE_NAMES
+from pseudolidar.case_study.tables import RANGE_NAMES, signed_change
 from pseudolidar.evaluation.average_precision import PrecisionCurve
 from pseudolidar.evaluation.by_depth import SumsByDepth, disparity_error_by_depth
 from pseudolidar.evaluation.flips import ObjectFlips, flips_table
@@ -26,6 +27,7 @@ from pseudolidar.viewing import (
     Scene,
     Scenes,
     birds_eye_figure,
+    changes_figure,
     depth_curve_figure,
     disparity_figure,
     flips_figure,
@@ -266,3 +268,26 @@ def curve_blocks(study: CaseStudy) -> list[Block]:
 def _listed(names: Iterable[str]) -> str:
     *others, last = names
     return f"{', '.join(others)} and {last}" if others else last
+
+
+def remedy_blocks(study: CaseStudy) -> list[Block]:
+    """The recommendation and what it rests on, the table, and a picture of the changes."""
+    places = tried_places(study)
+    if not places:
+        return []
+    blocks: list[Block] = [*recommendation_sentences(study), remedies_table(study)]
+    panels: dict[str, Mapping[str, Estimate]] = {}
+    flips: dict[str, Mapping[str, Estimate]] = {}
+    for place in places:
+        found = tried(study, place)
+        panels[str(place)] = {name: signed_change(one.from_u) for name, one in found.items() if name != "keep"}
+        flips[str(place)] = {name: one.negative for name, one in found.items() if name != "keep"}
+    over = "frames" if len(study.seeds) == 1 else "frames and training seeds"
+    unit = next(iter(tried(study, places[0]).values())).from_u.unit
+    for each, quantity, caption in (
+        (panels, f"change of the test loss ({unit})", "Change of the test loss against the old system on u"),
+        (flips, "negative flips (% of objects)", "Objects found by the old system on u, and no longer"),
+    ):
+        figure = changes_figure(each, quantity)
+        blocks.append(Picture(figure, f"{caption}: 95 % intervals over {over}; keep is at 0."))
+    return blocks

@@ -1,6 +1,6 @@
 """What to do about the update: each detector with each remedy against u and against the plain update, and advice."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
@@ -11,12 +11,12 @@ from pseudolidar.case_study.detectors import BOXES2D
 from pseudolidar.case_study.disparity import WEIGHTS
 from pseudolidar.case_study.settings import DetectorPlace, Source
 from pseudolidar.case_study.study import CaseStudy
+from pseudolidar.case_study.tables import signed_change
 from pseudolidar.evaluation.flips import ObjectFlips
-from pseudolidar.statistics import Estimate
+from pseudolidar.statistics import Estimate, signed
 from pseudolidar.systems import Change, MeanLoss, Stage, parents_first
 from pseudolidar.systems.remedies import Recommendation, Version, corrected_words, recommend
 from pseudolidar.tables import Heading, Row, Table
-from pseudolidar.viewing import Block, Picture, changes_figure
 
 PLAIN = "update"
 """The name of the plain update among the remedies."""
@@ -175,13 +175,13 @@ def remedies_table(study: CaseStudy) -> Table:
             cells = (
                 str(place) if first else "",
                 _TITLES[remedy],
-                None if is_old else _signed(one.from_u),
+                None if is_old else signed_change(one.from_u),
                 word,
                 None if is_old else one.negative,
                 None if is_old else one.positive,
-                None if one.from_update is None else _signed(one.from_update),
+                None if one.from_update is None else signed_change(one.from_update),
                 "" if first else from_update[remedy],
-                None if one.negative_from_update is None else _signed(one.negative_from_update),
+                None if one.negative_from_update is None else signed_change(one.negative_from_update),
                 _training_seconds(study, one.source, one.place),
                 1000 * sum(frame_parts(study, one.source, one.place).values()),
             )
@@ -214,31 +214,25 @@ def remedies_table(study: CaseStudy) -> Table:
     )
 
 
-def _signed(change: Change) -> Estimate:
-    return Estimate(change.difference, change.interval, signed=True)
-
-
-def remedy_blocks(study: CaseStudy) -> list[Block]:
-    """The recommendation and what it rests on, the table, and a picture of the changes."""
-    places = tried_places(study)
-    if not places:
-        return []
-    blocks: list[Block] = [*recommendation_sentences(study), remedies_table(study)]
-    panels: dict[str, Mapping[str, Estimate]] = {}
-    flips: dict[str, Mapping[str, Estimate]] = {}
-    for place in places:
-        found = tried(study, place)
-        panels[str(place)] = {name: _signed(one.from_u) for name, one in found.items() if name != "keep"}
-        flips[str(place)] = {name: one.negative for name, one in found.items() if name != "keep"}
-    over = "frames" if len(study.seeds) == 1 else "frames and training seeds"
-    unit = next(iter(tried(study, places[0]).values())).from_u.unit
-    for each, quantity, caption in (
-        (panels, f"change of the test loss ({unit})", "Change of the test loss against the old system on u"),
-        (flips, "negative flips (% of objects)", "Objects found by the old system on u, and no longer"),
-    ):
-        figure = changes_figure(each, quantity)
-        blocks.append(Picture(figure, f"{caption}: 95 % intervals over {over}; keep is at 0."))
-    return blocks
+def remedies_summary(study: CaseStudy) -> tuple[Table, ...]:
+    """What each remedy does to each detector's average precision against the old system, without intervals."""
+    columns = {place: tried(study, place) for place in tried_places(study)}
+    # The old system against itself is no try.
+    names = [name for name in _TITLES if name != "keep" and any(name in found for found in columns.values())]
+    if not names:
+        return ()
+    cells: dict[str, list[str]] = {name: [] for name in names}
+    for found in columns.values():
+        changes = {name: one.from_u for name, one in found.items() if name != "keep"}
+        words = corrected_words(changes)
+        for name, column in cells.items():
+            known = "" if words.get(name, "undecided") == "undecided" else "*"
+            column.append(f"{signed(-changes[name].difference, 1)}{known}" if name in changes else "")
+    classes, kinds = zip(*(str(place).removesuffix(" only").split(", ", 1) for place in columns), strict=True)
+    rows = tuple(Row((_TITLES[name].split(":")[0], *column)) for name, column in cells.items())
+    note = "*: not by chance, after correction for the number of remedies. Intervals, flips and cost: in the report."
+    title = "Remedies: change of AP40 against u (points, higher is better)"
+    return (Table(title, (("", *classes), ("", *kinds)), rows, (note,)),)
 
 
 def recommendation_sentences(study: CaseStudy) -> list[str]:

@@ -8,10 +8,11 @@ from pseudolidar.case_study.pictures import (
     depth_blocks,
     disparity_blocks,
     flip_blocks,
+    remedy_blocks,
     scene_blocks,
 )
 from pseudolidar.case_study.power import smallest_changes_table
-from pseudolidar.case_study.remedies import recommendation_sentences, remedy_blocks
+from pseudolidar.case_study.remedies import recommendation_sentences
 from pseudolidar.case_study.settings import UPDATE
 from pseudolidar.case_study.study import CaseStudy
 from pseudolidar.case_study.tables import (

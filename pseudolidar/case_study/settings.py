@@ -128,9 +128,9 @@ class CaseStudySettings:
             then one by one as long as a change is undecided, up to `max_seeds`.
         boxes2d: of F-PTNET in testing: a file, a detector trained on the training split, or, None, the labels.
         diagnosis: trainings beside the study's own; None: none.
-        ensemble_members: how many networks u' is with the remedy `ensemble`, each trained by itself.
-        congruence: weight of what holds a detector to the old one, for the remedy `congruent`.
         remedies: what is tried against an update that makes detectors worse.
+        congruence: weight of what holds a detector to the old one, for the remedy `congruent`.
+        ensemble_members: how many networks u' is with the remedy `ensemble`, each trained by itself.
         time_budget: how long a frame may take in the system that is recommended, in the plain update's time; None: as
             long as it likes.
 
@@ -157,9 +157,9 @@ class CaseStudySettings:
     boxes2d: DetectionsFile | Detector2dTraining | None
     test_loss: PrecisionChoice
     diagnosis: DiagnosisChoice | None
-    ensemble_members: int
-    congruence: float
     remedies: tuple[Remedy, ...]
+    congruence: float
+    ensemble_members: int
     time_budget: float | None
 
     def __post_init__(self) -> None:

@@ -77,7 +77,7 @@ def verdict_table(study: CaseStudy) -> Table:
     rows = []
     for number, change in enumerate(changes):
         by_seed = (" ".join(f"{value:+.2f}" for value in change.by_seed).replace("-", "−"),) if seeds else ()
-        cells = (change.vertex, change.unit, change.before, change.after, _signed(change), *by_seed, change.word)
+        cells = (change.vertex, change.unit, change.before, change.after, signed_change(change), *by_seed, change.word)
         rows.append(Row(cells, rule_above=number == 1))
     choice = study.settings.test_loss
     at = "the looser IoU" if choice.loose else "the official IoU"
@@ -98,11 +98,11 @@ def summary_tables(study: CaseStudy) -> tuple[Table, ...]:
         return ()
     depths = [study.region_change("all", depth) for depth in range(len(RANGES_M))]
     errors = [
-        Row((name, change.before, change.after, _signed(change)))
+        Row((name, change.before, change.after, signed_change(change)))
         for name, change in zip(RANGE_NAMES, depths, strict=True)
     ]
     precisions = [
-        Row((name.removesuffix(" only"), 100 - change.before, 100 - change.after, _signed(change).scaled(-1)))
+        Row((name.removesuffix(" only"), 100 - change.before, 100 - change.after, signed_change(change).scaled(-1)))
         for name, change in study.verdict.descendants.items()
     ]
     choice, header = study.settings.test_loss, (("", "u", "u'", _DIFFERENCE),)
@@ -200,12 +200,13 @@ def _differences(study: CaseStudy, place: DetectorPlace) -> Iterator[Value]:
                 yield None
             else:
                 # Of precision, not of loss: the other way round.
-                yield _signed(study.difference(after, before, study.is_trained(place.vertex)))
+                yield signed_change(study.difference(after, before, study.is_trained(place.vertex)))
         published = (paper.AP_NEAR_ONLY if place.near_only else paper.AP).get((place.class_name, place.kind, view))
         yield None if published is None else Estimate(published["u'"] - published["u"], signed=True)
 
 
-def _signed(change: Change) -> Estimate:
+def signed_change(change: Change) -> Estimate:
+    """A change with its interval, to be printed with its sign."""
     return Estimate(change.difference, change.interval, signed=True)
 
 
@@ -238,7 +239,7 @@ def table_2(study: CaseStudy) -> Table:
             cells: tuple[Value, ...] = (name if first else "", label, *map(_at_least_0, levels))
             rows.append(Row(cells, compared=source in UPDATE, rule_above=first))
             if source == UPDATE[1] and UPDATE[0] in there:
-                changes = (_signed(study.region_change(region, depth)) for depth in depths)
+                changes = (signed_change(study.region_change(region, depth)) for depth in depths)
                 rows.append(Row(("", _DIFFERENCE, *changes), compared=False))
     if there:
         mean = study.errors(there[0], study.seeds[0]).mean_predictor_mae()[0]

@@ -14,6 +14,7 @@ from pseudolidar.case_study import (
     CaseStudy,
     CaseStudySettings,
     on_device,
+    remedies_summary,
     summary_tables,
     what_decides,
     write_model_folders,
@@ -76,7 +77,7 @@ def main(
     write_results(case, output / "results.json")
     write_model_folders(case, output / "models")
     text_console().print(f"{report.lead}\n", style="bold", markup=False)
-    print_tables(summary_tables(case))
+    print_tables((*summary_tables(case), *remedies_summary(case)))
     print(f"models: {output / 'models'}\nreport: {output / 'report.html'}")
     without_seeds = " ".join(part for part in command.split(" ") if not part.startswith("seeds="))
     if decides := what_decides(case, without_seeds, at_once):

@@ -23,7 +23,8 @@ from pseudolidar.case_study.calibration import DisparityCalibration, fit_calibra
 from pseudolidar.case_study.disparity import DISPARITY
 from pseudolidar.case_study.fusion import fused, score_odds
 from pseudolidar.case_study.outputs import write_results
-from pseudolidar.case_study.remedies import frame_parts, recommendation, remedies_table, remedy_blocks, tried
+from pseudolidar.case_study.pictures import remedy_blocks
+from pseudolidar.case_study.remedies import frame_parts, recommendation, remedies_summary, remedies_table, tried
 from pseudolidar.case_study.settings import DetectorPlace, Remedy
 from pseudolidar.files import FormatError, InputError
 from pseudolidar.kitti import ObjectDataset, Objects, disparity_path, read_disparity, write_disparity
@@ -150,6 +151,9 @@ def test_the_report_has_the_table_the_pictures_and_the_advice(study: CaseStudy, 
     assert isinstance(said, str) and isinstance(basis, str) and len(pictures) == 2
     assert "on 2 items, reported on the 2 others" in basis
     assert table == remedies_table(study)
+    (short,) = remedies_summary(study)
+    assert [row.cells[0] for row in short.rows] == ["plain update", "calibrate", "mixed", "congruent", "fuse"]
+    assert short.rows[2].cells[2] == "", "a command is not trained on two clouds"
     assert [row.cells[0] for row in remedies_table(study).rows] == ["Car, F-PTNET", *[""] * 5, "Car, mine", *[""] * 3]
     write_results(study, tmp_path / "results.json")
     written = json.loads((tmp_path / "results.json").read_text())["remedies"]

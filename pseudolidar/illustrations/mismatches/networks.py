@@ -37,12 +37,13 @@ class Architecture:
 
     Attributes:
         body: "convnet": twice a convolution, batch normalisation, pooling, ReLU, of `channels`, then fully connected
-            layers of `neck` units; or "resnet18", torchvision's, for colour.
-        channels, neck: of a convnet.
+            layers of `neck` units; "linear": a linear function of the pixels, with as many features as the last of
+            `neck`; or "resnet18", torchvision's, for colour.
+        channels: of a convnet.
         head: units of the hidden layers between features and outputs.
     """
 
-    body: Literal["convnet", "resnet18"]
+    body: Literal["convnet", "linear", "resnet18"]
     channels: tuple[int, int] = (0, 0)
     neck: tuple[int, ...] = ()
     head: tuple[int, ...] = ()
@@ -62,6 +63,9 @@ class DigitNetwork(nn.Module):
             features = _RESNET18_FEATURES
             self.body = resnet18()
             self.body.fc = nn.Identity()
+        elif architecture.body == "linear":
+            features = architecture.neck[-1]
+            self.body = nn.Sequential(nn.Flatten(), nn.Linear(channels * height * width, features))
         else:
             first, second = architecture.channels
             pooled = (second * (height // 4) * (width // 4), *architecture.neck)

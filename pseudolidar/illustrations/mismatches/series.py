@@ -1,6 +1,6 @@
 """The four systems, one for each cause: series of upstream models from worse to better, and what stands behind them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise, product
 
@@ -61,7 +61,8 @@ class Settings:
     Attributes:
         value, halves, digits, swapped: upstream networks of the series on loss, distribution, hypothesis space and
             entanglement.
-        upstream, of_digits: how these are trained, and how that of hypothesis space is.
+        few: upstream network of a second series on hypothesis space, for two halves of the digits; None for no such.
+        upstream, of_digits: how these are trained, and how those of hypothesis space are.
         downstream, table: how w is trained, and how it is on hard answers.
         hidden: w's hidden layer in the series on loss.
         ignored: digits that w tells apart, of those that are one to u; a series on distribution for each.
@@ -74,6 +75,7 @@ class Settings:
     halves: Architecture
     digits: Architecture
     swapped: Architecture
+    few: Architecture | None
     upstream: Schedule
     of_digits: Schedule
     downstream: Schedule
@@ -86,6 +88,7 @@ class Settings:
 
 
 _HEADS = ((), (512,), (512, 256), (512, 256, 128), (512, 256, 128, 64))
+_HALVES = Question(((0, 1, 4, 7, 9), (2, 3, 5, 6, 8)))
 _TENTHS = tuple(tenth / 10 for tenth in range(1, 11))
 _RESNET = Architecture("resnet18")
 _PUBLISHED = Settings(
@@ -93,6 +96,7 @@ _PUBLISHED = Settings(
     halves=_RESNET,
     digits=Architecture("convnet", (32, 32)),
     swapped=_RESNET,
+    few=None,
     upstream=Schedule(200, 256, 0.001, padding=4),
     of_digits=Schedule(200, 256, 0.001, padding=4),
     downstream=Schedule(100, 256, 0.01),
@@ -112,6 +116,7 @@ SETTINGS: dict[DataName, Settings] = {
         halves=Architecture("convnet", (8, 16), neck=(64,)),
         digits=Architecture("convnet", (2, 3)),
         swapped=Architecture("convnet", (8, 16)),
+        few=Architecture("linear", neck=(4,)),
         upstream=Schedule(40, 64, 0.01),
         of_digits=Schedule(60, 64, 0.003),
         downstream=Schedule(50, 64, 0.01),
@@ -132,7 +137,7 @@ def mismatches(images: Stage, settings: Settings, device: str) -> tuple[Series, 
     return (
         _loss(images, settings, device),
         *(_distribution(images, settings, ignored, device) for ignored in settings.ignored),
-        _hypothesis(images, settings, device),
+        *_hypothesis(images, settings, device),
         _entanglement(images, settings, device),
     )
 
@@ -159,11 +164,10 @@ def _loss(images: Stage, settings: Settings, device: str) -> Series:
 
 
 def _distribution(images: Stage, settings: Settings, ignored: tuple[int, ...], device: str) -> Series:
-    question = Question(((0, 1, 4, 7, 9), (2, 3, 5, 6, 8)))
     told = f"{', '.join(map(str, ignored[:-1]))} and {ignored[-1]}"
 
     def upstream(fraction: float) -> Upstream:
-        return Upstream(question, settings.halves, settings.upstream, TrainingData(fraction), "features", device)
+        return Upstream(_HALVES, settings.halves, settings.upstream, TrainingData(fraction), "features", device)
 
     return _chain(
         "distribution-" + "".join(map(str, ignored)),
@@ -178,19 +182,55 @@ def _distribution(images: Stage, settings: Settings, ignored: tuple[int, ...], d
     )
 
 
-def _hypothesis(images: Stage, settings: Settings, device: str) -> Series:
-    question = Question(tuple((digit,) for digit in range(10)))
-
-    def upstream(head: tuple[int, ...]) -> Upstream:
-        architecture = replace(settings.digits, head=head)
-        return Upstream(question, architecture, settings.of_digits, TrainingData(), "features", device)
-
-    return _chain(
+def _hypothesis(images: Stage, settings: Settings, device: str) -> Iterator[Series]:
+    yield _deeper(
         "hypothesis",
         "Hypothesis-space mismatch",
         "u tells the ten digits by convolutions and, behind them, more and more fully connected layers. w tells them, "
         "too, by a linear function of what the convolutions give. The more layers follow in u, the less need its "
         "convolutions do for a linear function.",
+        settings.digits,
+        Question(tuple((digit,) for digit in range(10))),
+        images,
+        settings,
+        device,
+    )
+    if settings.few is not None:
+        yield _deeper(
+            "hypothesis-few",
+            "Hypothesis-space mismatch, few features",
+            f"u tells the digits 0, 1, 4, 7, 9 from the others by {settings.few.neck[-1]} linear functions of the "
+            "pixels and, behind them, more and more fully connected layers. w tells them, too, by a linear function of "
+            "these few features. Without layers behind them, u makes them for a linear function; with layers, it finds "
+            "others that tell it more, but not by a linear function.",
+            settings.few,
+            _HALVES,
+            images,
+            settings,
+            device,
+        )
+
+
+def _deeper(
+    name: str,
+    title: str,
+    story: str,
+    body: Architecture,
+    question: Question,
+    images: Stage,
+    settings: Settings,
+    device: str,
+) -> Series:
+    """u with deeper and deeper heads, and w, linear on what they are given; both are asked the same."""
+
+    def upstream(head: tuple[int, ...]) -> Upstream:
+        architecture = replace(body, head=head)
+        return Upstream(question, architecture, settings.of_digits, TrainingData(), "features", device)
+
+    return _chain(
+        name,
+        title,
+        story,
         "hidden layers of u's head",
         [(_head(head), len(head), upstream(head)) for head in settings.heads],
         Downstream(question, (), settings.downstream, False, device),

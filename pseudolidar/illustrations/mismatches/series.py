@@ -62,7 +62,7 @@ class Settings:
         value, halves, digits, swapped: upstream networks of the series on loss, distribution, hypothesis space and
             entanglement.
         few: upstream network of a second series on hypothesis space, for two halves of the digits; None for no such.
-        upstream, of_digits: how these are trained, and how those of hypothesis space are.
+        upstream, of_digits: how these are trained, and how `digits` is.
         downstream, table: how w is trained, and how it is on hard answers.
         hidden: w's hidden layer in the series on loss.
         ignored: digits that w tells apart, of those that are one to u; a series on distribution for each.
@@ -110,7 +110,8 @@ _PUBLISHED = Settings(
 SETTINGS: dict[DataName, Settings] = {
     # Chosen by looking at splits of the training half, seeds from 100 on: networks so small that 900 images are hard;
     # how long they learn; the five digits beside 1 and 7, which are too easy to tell. Shifted images, weight decay,
-    # noise on pixels, other widths and longer trainings were tried, too.
+    # noise on pixels, other widths and longer trainings were tried, too. Of the series on few features: two to ten of
+    # them, with a ReLU or without, for the ten digits, odd and even, or these halves.
     "digits": Settings(
         value=Architecture("convnet", (8, 16)),
         halves=Architecture("convnet", (8, 16), neck=(64,)),
@@ -190,6 +191,7 @@ def _hypothesis(images: Stage, settings: Settings, device: str) -> Iterator[Seri
         "too, by a linear function of what the convolutions give. The more layers follow in u, the less need its "
         "convolutions do for a linear function.",
         settings.digits,
+        settings.of_digits,
         Question(tuple((digit,) for digit in range(10))),
         images,
         settings,
@@ -204,6 +206,7 @@ def _hypothesis(images: Stage, settings: Settings, device: str) -> Iterator[Seri
             "these few features. Without layers behind them, u makes them for a linear function; with layers, it finds "
             "others that tell it more, but not by a linear function.",
             settings.few,
+            settings.upstream,
             _HALVES,
             images,
             settings,
@@ -216,6 +219,7 @@ def _deeper(
     title: str,
     story: str,
     body: Architecture,
+    schedule: Schedule,
     question: Question,
     images: Stage,
     settings: Settings,
@@ -225,7 +229,7 @@ def _deeper(
 
     def upstream(head: tuple[int, ...]) -> Upstream:
         architecture = replace(body, head=head)
-        return Upstream(question, architecture, settings.of_digits, TrainingData(), "features", device)
+        return Upstream(question, architecture, schedule, TrainingData(), "features", device)
 
     return _chain(
         name,

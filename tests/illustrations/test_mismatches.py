@@ -11,6 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from scipy.io import savemat
+from sklearn.linear_model import LogisticRegression
 from torchvision.datasets import SVHN
 
 from pseudolidar.commands.mismatches import main
@@ -26,7 +27,15 @@ from pseudolidar.illustrations.mismatches import (
 )
 from pseudolidar.illustrations.mismatches.images import read_images, scikit_digits
 from pseudolidar.illustrations.mismatches.models import Nearest, Question, TrainingData, Upstream
-from pseudolidar.illustrations.mismatches.networks import Architecture, DigitNetwork, Schedule, drawn, train
+from pseudolidar.illustrations.mismatches.networks import (
+    Architecture,
+    DigitNetwork,
+    Schedule,
+    drawn,
+    fit,
+    perceptron,
+    train,
+)
 from pseudolidar.illustrations.mismatches.results import LEAST_SEEDS, corrected, error_terms, judged
 from pseudolidar.illustrations.mismatches.series import DOWNSTREAM, Pair, Series
 from pseudolidar.systems import ArtifactStore, Inputs, MeanLoss, Stage
@@ -37,8 +46,6 @@ TINY = replace(
     SETTINGS["digits"],
     upstream=Schedule(1, 256, 0.01),
     of_digits=Schedule(1, 256, 0.01, padding=1),
-    downstream=Schedule(1, 256, 0.01),
-    table=Schedule(1, 1000, 0.03),
     ignored=((1, 7),),
     fractions=(0.5, 1.0),
     heads=((), (8,)),
@@ -168,6 +175,18 @@ def test_the_judge_finds_images_with_wrong_labels_hard() -> None:
     network = drawn(lambda: DigitNetwork(Architecture("convnet", (2, 4)), (1, 8, 8), 2), 0)
     hardness = train(network, torch.from_numpy(data.images[shown]).float() / 255, labels, Schedule(5, 32, 0.01), 0)
     assert hardness[:10].min() > hardness[10:].median()
+
+
+def test_a_linear_fit_against_scikit_learn() -> None:
+    digits = scikit_digits()
+    pixels = digits.images.reshape(-1, 64)[:500] / 255
+    penalty = 0.01
+    expected = LogisticRegression(C=1 / (penalty * len(pixels)), tol=1e-8, max_iter=1000)
+    expected.fit(pixels, digits.digits[:500])
+    network = perceptron(64, (), 10).double()
+    fit(network, torch.from_numpy(pixels), torch.from_numpy(digits.digits[:500]), penalty)
+    found = network(torch.from_numpy(pixels)).softmax(1).detach().numpy()
+    np.testing.assert_allclose(found, expected.predict_proba(pixels), atol=1e-4)
 
 
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32)])

@@ -19,6 +19,7 @@ from pseudolidar.illustrations.mismatches.networks import (
     DigitNetwork,
     Schedule,
     drawn,
+    fit,
     in_parts,
     perceptron,
     train,
@@ -199,33 +200,33 @@ class Judge(Upstream):
 
 @dataclass(frozen=True)
 class Downstream(DigitModel):
-    """A classifier of what upstream models hand on: linear, or a perceptron.
+    """A classifier of what upstream models hand on: linear, or a perceptron, fitted until it stands.
 
-    With `all_data` it estimates the best of its kind: every half of the test images is answered by one that was trained
-    on the other half, too, besides all training images.
+    `penalty` is that of `fit`. With `all_data` it estimates the best of its kind: every half of the test images is
+    answered by one that was fitted to the other half, too, besides all training images.
     """
 
     question: Question
     hidden: tuple[int, ...]
-    schedule: Schedule
+    penalty: float
     all_data: bool
     device: str
 
     def run_train(self, inputs: Inputs, folder: Path) -> None:
-        """Train; the inputs are scaled by mean and deviation over the training images; everything goes to model.pt."""
+        """Fit; the inputs are scaled by mean and deviation over the training images; everything goes to model.pt."""
         data = DigitImages.read(inputs.data)
         right = self.question.answers(data.digits)
         given = seen(inputs)
         models = []
         for fold in self._folds:
             shown = np.flatnonzero((right >= 0) & ~self._held_out(data, fold))
-            values = torch.from_numpy(given[shown])
+            values = torch.from_numpy(given[shown]).double()
             mean, deviation = values.mean(0), values.std(0)
             # A feature that is the same for all images stays so.
             deviation[deviation == 0] = 1.0
             network = drawn(lambda: self._network(given.shape[1]), inputs.seed).to(self.device)
             targets = torch.from_numpy(right[shown]).to(self.device)
-            train(network, ((values - mean) / deviation).to(self.device), targets, self.schedule, inputs.seed)
+            fit(network, ((values - mean) / deviation).to(self.device), targets, self.penalty)
             models.append({"network": network.state_dict(), "mean": mean, "deviation": deviation})
         save_checkpoint(folder / _MODEL_FILE, {"models": models})
 
@@ -233,7 +234,7 @@ class Downstream(DigitModel):
         """Answers to all images go to answers.npy (N,)."""
         assert inputs.model is not None
         data = DigitImages.read(inputs.data)
-        given = torch.from_numpy(seen(inputs))
+        given = torch.from_numpy(seen(inputs)).double()
         answers = np.zeros(len(given), np.float32)
         stored = load_plain(inputs.model / _MODEL_FILE, "a classifier")["models"]
         for fold, model in zip(self._folds, stored, strict=True):
@@ -245,7 +246,7 @@ class Downstream(DigitModel):
         write_npy(folder / ANSWER_FILE, answers)
 
     def _network(self, inputs: int) -> nn.Sequential:
-        return perceptron(inputs, self.hidden, self.question.outputs)
+        return perceptron(inputs, self.hidden, self.question.outputs).double()
 
     @property
     def _folds(self) -> range:

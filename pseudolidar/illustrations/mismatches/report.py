@@ -28,16 +28,19 @@ def mismatches_report(
     data: str,
     configuration: str,
 ) -> Report:
-    """Every system with its story, curves, verdicts, error terms and flipped images, then the null control.
+    """What was found; every system's story, curves, verdicts, error terms and flipped images; the null control.
 
     `curves` are of `draw_series`, `flipped` of the pair of the series that `shown_update` names; both by its name.
     """
-    sections = [_section(each, curves[each.series.name], *flipped[each.series.name]) for each in results]
     return Report(
         title="Four small systems in which a fix fails",
-        lead=" ".join(map(sentence, results)),
+        lead=_lead(results),
         facts=(("data", data), ("seeds", str(results[0].seeds))),
-        sections=(*sections, Section("Other seeds as the update", (_CONTROL, control_table(results)))),
+        sections=(
+            Section("What was found", (overview_table(results),)),
+            *(_section(each, curves[each.series.name], *flipped[each.series.name]) for each in results),
+            Section("Other seeds as the update", (_CONTROL, control_table(results))),
+        ),
         configuration=configuration,
     )
 
@@ -46,6 +49,34 @@ _CONTROL = (
     "Nothing changes but the seeds: half of them stand for before, the other half for after. A verdict that calls this "
     "self-defeating is wrong."
 )
+
+
+def _lead(results: Sequence[Finished]) -> str:
+    found = sum(any(update.holds for update in each.updates) for each in results)
+    return (
+        f"A better upstream model makes w, trained anew on it, worse in {found} of {len(results)} series. Each is told "
+        "from chance by its interval over test items and seeds, after a correction for the number of updates tried."
+    )
+
+
+def overview_table(results: Sequence[Finished]) -> Table:
+    """Of every series the clearest update, or that from end to end where none is self-defeating."""
+    rows = []
+    for finished in results:
+        best, held = shown_update(finished), sum(update.holds for update in finished.updates)
+        upstream = "; ".join(f"{one.vertex} {_levels(one)}" for one in best.own.values())
+        cells = (update_name(finished, best), upstream, _levels(best.downstream), f"{best.p_value:.2g}")
+        rows.append(Row((finished.series.title, *cells, f"{held} of {len(finished.updates)}")))
+    return Table(
+        "Self-defeating updates",
+        (("", "the clearest update", "test loss upstream", "of w (% wrong)", "p", "self-defeating"),),
+        tuple(rows),
+        ("Where none is self-defeating: the update from one end of the series to the other. p is before correction.",),
+    )
+
+
+def _levels(found: Change) -> str:
+    return f"{found.before:.1f} → {found.after:.1f}{found.unit and ' '}{found.unit}".removesuffix(" % wrong")
 
 
 def _section(finished: Finished, curves: Figure, flipped: FlippedImages, images: Figure | None) -> Section:

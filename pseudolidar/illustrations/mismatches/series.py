@@ -63,7 +63,7 @@ class Settings:
             entanglement.
         few: upstream network of a second series on hypothesis space, for two halves of the digits; None for no such.
         upstream, of_digits: how these are trained, and how `digits` is.
-        downstream, table: how w is trained, and how it is on hard answers.
+        penalty: on the weights of w (`fit`).
         hidden: w's hidden layer in the series on loss.
         ignored: digits that w tells apart, of those that are one to u; a series on distribution for each.
         fractions: of u's training images; the first of them has right labels in the series on loss.
@@ -78,8 +78,7 @@ class Settings:
     few: Architecture | None
     upstream: Schedule
     of_digits: Schedule
-    downstream: Schedule
-    table: Schedule
+    penalty: float
     hidden: tuple[int, ...]
     ignored: tuple[tuple[int, ...], ...]
     fractions: tuple[float, ...]
@@ -99,8 +98,7 @@ _PUBLISHED = Settings(
     few=None,
     upstream=Schedule(200, 256, 0.001, padding=4),
     of_digits=Schedule(200, 256, 0.001, padding=4),
-    downstream=Schedule(100, 256, 0.01),
-    table=Schedule(100, 256, 0.01),
+    penalty=0.001,
     hidden=(128,),
     ignored=((1, 7),),
     fractions=_TENTHS,
@@ -120,8 +118,7 @@ SETTINGS: dict[DataName, Settings] = {
         few=Architecture("linear", neck=(4,)),
         upstream=Schedule(40, 64, 0.01),
         of_digits=Schedule(60, 64, 0.003),
-        downstream=Schedule(50, 64, 0.01),
-        table=Schedule(60, 1000, 0.03),
+        penalty=0.001,
         hidden=(32,),
         ignored=((1, 7), (0, 1, 4, 7, 9)),
         fractions=(0.1, 0.2, 0.4, 0.7, 1.0),
@@ -159,7 +156,7 @@ def _loss(images: Stage, settings: Settings, device: str) -> Series:
         "this one number, needs just what the later labels blur.",
         "training images of u",
         [(f"{100 * fraction:g} %", fraction, upstream(fraction)) for fraction in settings.fractions],
-        Downstream(Question(groups), settings.hidden, settings.downstream, False, device),
+        Downstream(Question(groups), settings.hidden, settings.penalty, False, device),
         images,
     )
 
@@ -178,7 +175,7 @@ def _distribution(images: Stage, settings: Settings, ignored: tuple[int, ...], d
         "learns to ignore.",
         "training images of u",
         [(f"{100 * fraction:g} %", fraction, upstream(fraction)) for fraction in settings.fractions],
-        Downstream(Question(tuple((digit,) for digit in ignored)), (), settings.downstream, False, device),
+        Downstream(Question(tuple((digit,) for digit in ignored)), (), settings.penalty, False, device),
         images,
     )
 
@@ -237,7 +234,7 @@ def _deeper(
         story,
         "hidden layers of u's head",
         [(_head(head), len(head), upstream(head)) for head in settings.heads],
-        Downstream(question, (), settings.downstream, False, device),
+        Downstream(question, (), settings.penalty, False, device),
         images,
     )
 
@@ -274,7 +271,7 @@ def _entanglement(images: Stage, settings: Settings, device: str) -> Series:
         data = TrainingData(swapped=((1, 7),), hardest=hardest)
         return Upstream(Question(groups[name]), settings.swapped, settings.upstream, data, "answer", device)
 
-    downstream = Downstream(Question(((6,), (1, 7))), (), settings.table, False, device)
+    downstream = Downstream(Question(((6,), (1, 7))), (), settings.penalty, False, device)
     count = len(hard)
     number = {place: i for i, place in enumerate(product(range(count), repeat=2))}
     chains = {

@@ -44,9 +44,9 @@ from tests.forked import forking
 RANDOM = np.random.default_rng(0)
 TINY = replace(
     SETTINGS["digits"],
-    upstream=Schedule(1, 256, 0.01),
-    of_digits=Schedule(1, 256, 0.01, padding=1),
+    upstream=Schedule(1, 256, 0.01, padding=1),
     ignored=((1, 7),),
+    hidden=(4,),
     fractions=(0.5, 1.0),
     heads=((), (8,)),
     hardest=(0.4, 0.0),
@@ -183,16 +183,16 @@ def test_a_linear_fit_against_scikit_learn() -> None:
     penalty = 0.01
     expected = LogisticRegression(C=1 / (penalty * len(pixels)), tol=1e-8, max_iter=1000)
     expected.fit(pixels, digits.digits[:500])
-    network = perceptron(64, (), 10).double()
+    network = drawn(lambda: perceptron(64, (), 10).double(), 0)
     fit(network, torch.from_numpy(pixels), torch.from_numpy(digits.digits[:500]), penalty)
     found = network(torch.from_numpy(pixels)).softmax(1).detach().numpy()
-    np.testing.assert_allclose(found, expected.predict_proba(pixels), atol=1e-4)
+    np.testing.assert_allclose(found, expected.predict_proba(pixels), atol=1e-3)
 
 
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32)])
 def test_the_published_networks_on_mnist_and_svhn(shape: tuple[int, int, int]) -> None:
     images = torch.rand(4, *shape)
-    for architecture, features in ((SETTINGS["svhn"].value, 512), (SETTINGS["svhn"].digits, 32 * (shape[1] // 4) ** 2)):
+    for architecture, features in ((SETTINGS["svhn"].value, 512), (SETTINGS["svhn"].deeper, 32 * (shape[1] // 4) ** 2)):
         network = DigitNetwork(architecture, shape, 2)
         train(network, images, torch.tensor([0, 1, 0, 1]), Schedule(1, 4, 0.001, padding=4), 0)
         assert network.features(images).shape == (4, features)

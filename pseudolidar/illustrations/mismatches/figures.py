@@ -79,7 +79,7 @@ def _grid_figure(finished: Finished) -> Figure:
     )
     panels[2].imshow(means, cmap=_LOSSES, aspect="auto", vmin=0)
     for row, column in np.ndindex(means.shape):
-        colour = PAPER if means[row, column] > 0.6 * means.max() else INK
+        colour = PAPER if means[row, column] > 0.75 * means.max() else INK
         panels[2].text(column, row, f"{means[row, column]:.1f}", ha="center", va="center", color=colour, fontsize=7.5)
     panels[2].set_xticks(*ticks)
     panels[2].set_yticks(*ticks)
@@ -94,7 +94,7 @@ def _curve(
 ) -> None:
     estimates = [level(of_version) for of_version in losses]
     plot_estimates(axes, np.asarray(places, float), estimates, colour, marker="o", markersize=3, label=label)
-    axes.grid(axis="y")
+    axes.grid(True, axis="y")
 
 
 def draw_flipped(data: DigitImages, flipped: FlippedImages, question: Question) -> Figure | None:

@@ -79,6 +79,11 @@ def _levels(found: Change) -> str:
     return f"{found.before:.1f} → {found.after:.1f}{found.unit and ' '}{found.unit}".removesuffix(" % wrong")
 
 
+_BANDS = (
+    "They are of each version by itself and may overlap where a change is clear: it compares the same items and seeds."
+)
+
+
 def _section(finished: Finished, curves: Figure, flipped: FlippedImages, images: Figure | None) -> Section:
     interval = f"{100 * CONFIDENCE:g} % intervals over test items and {finished.seeds} seeds"
     shown = shown_update(finished)
@@ -94,7 +99,7 @@ def _section(finished: Finished, curves: Figure, flipped: FlippedImages, images:
         (
             finished.series.story,
             sentence(finished),
-            Picture(curves, f"Test losses along the series; {interval}."),
+            Picture(curves, f"Test losses along the series; {interval}. {_BANDS}"),
             losses_table(finished),
             verdicts_table(finished),
             terms_table(finished),

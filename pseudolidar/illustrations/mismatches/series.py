@@ -1,6 +1,6 @@
 """The four systems, one for each cause: series of upstream models from worse to better, and what stands behind them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise, product
 
@@ -59,10 +59,10 @@ class Settings:
     """What depends on the data.
 
     Attributes:
-        value, halves, digits, swapped: upstream networks of the series on loss, distribution, hypothesis space and
+        value, halves, deeper, swapped: upstream networks of the series on loss, distribution, hypothesis space and
             entanglement.
-        few: upstream network of a second series on hypothesis space, for two halves of the digits; None for no such.
-        upstream, of_digits: how these are trained, and how `digits` is.
+        asked: what u and w are asked in the series on hypothesis space.
+        upstream: how u is trained.
         penalty: on the weights of w (`fit`).
         hidden: w's hidden layer in the series on loss.
         ignored: digits that w tells apart, of those that are one to u; a series on distribution for each.
@@ -73,11 +73,10 @@ class Settings:
 
     value: Architecture
     halves: Architecture
-    digits: Architecture
+    deeper: Architecture
     swapped: Architecture
-    few: Architecture | None
+    asked: Question
     upstream: Schedule
-    of_digits: Schedule
     penalty: float
     hidden: tuple[int, ...]
     ignored: tuple[tuple[int, ...], ...]
@@ -93,11 +92,10 @@ _RESNET = Architecture("resnet18")
 _PUBLISHED = Settings(
     value=_RESNET,
     halves=_RESNET,
-    digits=Architecture("convnet", (32, 32)),
+    deeper=Architecture("convnet", (32, 32)),
     swapped=_RESNET,
-    few=None,
+    asked=Question(tuple((digit,) for digit in range(10))),
     upstream=Schedule(200, 256, 0.001, padding=4),
-    of_digits=Schedule(200, 256, 0.001, padding=4),
     penalty=0.001,
     hidden=(128,),
     ignored=((1, 7),),
@@ -107,17 +105,18 @@ _PUBLISHED = Settings(
 )
 SETTINGS: dict[DataName, Settings] = {
     # Chosen by looking at splits of the training half, seeds from 100 on: networks so small that 900 images are hard;
-    # how long they learn; the five digits beside 1 and 7, which are too easy to tell. Shifted images, weight decay,
-    # noise on pixels, other widths and longer trainings were tried, too. Of the series on few features: two to ten of
-    # them, with a ReLU or without, for the ten digits, odd and even, or these halves.
+    # how long they learn; the five digits beside 1 and 7, which are too easy to tell; of penalties from 1e-5 to 0.1 the
+    # one with which w is wrong least. Shifted images, weight decay, noise on pixels, other widths and longer trainings
+    # were tried, too. With convolutions and ten digits no mismatch of hypothesis spaces is found here: further layers
+    # help w, too, or do not help u. With two to four linear functions of the pixels it is, for each of six ways to part
+    # the digits into two groups; most clearly with three and these groups.
     "digits": Settings(
         value=Architecture("convnet", (8, 16)),
         halves=Architecture("convnet", (8, 16), neck=(64,)),
-        digits=Architecture("convnet", (2, 3)),
+        deeper=Architecture("linear", neck=(3,)),
         swapped=Architecture("convnet", (8, 16)),
-        few=Architecture("linear", neck=(4,)),
+        asked=Question(((0, 1, 2, 3, 4), (5, 6, 7, 8, 9))),
         upstream=Schedule(40, 64, 0.01),
-        of_digits=Schedule(60, 64, 0.003),
         penalty=0.001,
         hidden=(32,),
         ignored=((1, 7), (0, 1, 4, 7, 9)),
@@ -135,7 +134,7 @@ def mismatches(images: Stage, settings: Settings, device: str) -> tuple[Series, 
     return (
         _loss(images, settings, device),
         *(_distribution(images, settings, ignored, device) for ignored in settings.ignored),
-        *_hypothesis(images, settings, device),
+        _hypothesis(images, settings, device),
         _entanglement(images, settings, device),
     )
 
@@ -180,61 +179,24 @@ def _distribution(images: Stage, settings: Settings, ignored: tuple[int, ...], d
     )
 
 
-def _hypothesis(images: Stage, settings: Settings, device: str) -> Iterator[Series]:
-    yield _deeper(
-        "hypothesis",
-        "Hypothesis-space mismatch",
-        "u tells the ten digits by convolutions and, behind them, more and more fully connected layers. w tells them, "
-        "too, by a linear function of what the convolutions give. The more layers follow in u, the less need its "
-        "convolutions do for a linear function.",
-        settings.digits,
-        settings.of_digits,
-        Question(tuple((digit,) for digit in range(10))),
-        images,
-        settings,
-        device,
-    )
-    if settings.few is not None:
-        yield _deeper(
-            "hypothesis-few",
-            "Hypothesis-space mismatch, few features",
-            f"u tells the digits 0, 1, 4, 7, 9 from the others by {settings.few.neck[-1]} linear functions of the "
-            "pixels and, behind them, more and more fully connected layers. w tells them, too, by a linear function of "
-            "these few features. Without layers behind them, u makes them for a linear function; with layers, it finds "
-            "others that tell it more, but not by a linear function.",
-            settings.few,
-            settings.upstream,
-            _HALVES,
-            images,
-            settings,
-            device,
-        )
-
-
-def _deeper(
-    name: str,
-    title: str,
-    story: str,
-    body: Architecture,
-    schedule: Schedule,
-    question: Question,
-    images: Stage,
-    settings: Settings,
-    device: str,
-) -> Series:
-    """u with deeper and deeper heads, and w, linear on what they are given; both are asked the same."""
+def _hypothesis(images: Stage, settings: Settings, device: str) -> Series:
+    asked, body = settings.asked, settings.deeper
+    first = f"{body.neck[-1]} linear functions of the pixels" if body.body == "linear" else "convolutions"
+    groups = [", ".join(map(str, group)) for group in asked.groups]
+    told = "the ten digits" if len(groups) == 10 else " from ".join(groups)
 
     def upstream(head: tuple[int, ...]) -> Upstream:
-        architecture = replace(body, head=head)
-        return Upstream(question, architecture, schedule, TrainingData(), "features", device)
+        return Upstream(asked, replace(body, head=head), settings.upstream, TrainingData(), "features", device)
 
     return _chain(
-        name,
-        title,
-        story,
+        "hypothesis",
+        "Hypothesis-space mismatch",
+        f"u tells {told} by {first} and, behind them, more and more fully connected layers. w tells them, too, by a "
+        "linear function of what these first give. Without layers behind them, u makes them for a linear function; "
+        "with layers, it finds others that tell it more, but not by a linear function.",
         "hidden layers of u's head",
         [(_head(head), len(head), upstream(head)) for head in settings.heads],
-        Downstream(question, (), settings.penalty, False, device),
+        Downstream(asked, (), settings.penalty, False, device),
         images,
     )
 

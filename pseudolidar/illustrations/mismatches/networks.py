@@ -155,8 +155,14 @@ def fit(network: nn.Module, inputs: Tensor, targets: Tensor, penalty: float) -> 
         DivergenceError: a loss that is not finite.
     """
     weights = [parameter for parameter in network.parameters() if parameter.ndim > 1]
+    # The usual memory of 100 steps takes more time than it saves.
     optimizer = torch.optim.LBFGS(
-        network.parameters(), max_iter=_MOST_STEPS, tolerance_grad=1e-6, line_search_fn="strong_wolfe"
+        network.parameters(),
+        max_iter=_MOST_STEPS,
+        tolerance_grad=1e-6,
+        tolerance_change=1e-7,
+        history_size=30,
+        line_search_fn="strong_wolfe",
     )
 
     def objective() -> Tensor:

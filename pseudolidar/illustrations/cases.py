@@ -1,6 +1,6 @@
 """The four illustrations as systems of models before and after an update, and their results."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
@@ -37,7 +37,7 @@ from pseudolidar.illustrations.learners import (
     LinearClassifier,
     Parameters,
     PointRegression,
-    QuadraticClassifier,
+    PolynomialClassifier,
     TableClassifier,
     percent_wrong,
     read_parameters,
@@ -115,7 +115,7 @@ def illustrations() -> tuple[Illustration, ...]:
             "six labelled examples. Given v, nearly a line is enough, and six examples find it. Given v', which is far "
             "closer to the targets, it takes an oval: a conic section, too, but one that six examples seldom find.",
             disc_in_arc(),
-            QuadraticClassifier(),
+            PolynomialClassifier(),
             ESTIMATION,
         ),
         _three_models(
@@ -238,10 +238,8 @@ class Result:
 
 def run_illustrations(store: ArtifactStore, cases: tuple[Illustration, ...], workers: int = 1) -> list[Result]:
     """Train and test every system that is not finished, and decompose w's test losses; InputError if a stage fails."""
-    systems = [system for case in cases for system in (case.before, case.after, *case.choices.values())]
-    outcome = make_stages(store, [stage for system in systems for stage in system.stages(_SEED).values()], workers)
-    for failure in outcome.failed:
-        raise InputError(f"{failure.stage}: {failure.message}")
+    systems = (system for case in cases for system in (case.before, case.after, *case.choices.values()))
+    make_systems(store, systems, workers)
     results = []
     for case in cases:
         choices = {
@@ -249,6 +247,34 @@ def run_illustrations(store: ArtifactStore, cases: tuple[Illustration, ...], wor
         }
         results.append(Result(case, _state(store, case, case.before), _state(store, case, case.after), choices))
     return results
+
+
+def downstream_losses(store: ArtifactStore, case: Illustration, system: System) -> dict[str, NDArray[np.float64]]:
+    """The losses of w in a finished system, and of the models that it is compared with: arguments of `decompose`."""
+    stages, vertex = system.stages(_SEED), system.vertices[DOWNSTREAM]
+    model, positive = vertex.model, case.examples.positive
+    assert isinstance(model, LearnerModel) and isinstance(model.learner, Downstream)
+    predictions = [read_predictions(store.folder(stages[name, "predict"])) for name in vertex.parents]
+    inputs, w_star = np.concatenate(predictions, axis=1), best_function(case.examples.x, positive)
+    answers = {
+        "bayes": w_star,
+        "optimal": best_function(inputs, positive),
+        "optimal_in_set": model.learner.best_in_set(inputs, positive),
+    }
+    if len(predictions) > 1:
+        # The best second model says outright what w* would say, whatever the first one says: v†_u.
+        beside_u = np.stack([predictions[0][:, 0], w_star], axis=1)
+        answers["optimal_with_best_partner"] = best_function(beside_u, positive)
+    losses = {name: percent_wrong(answer.astype(np.float64), positive) for name, answer in answers.items()}
+    fitted = model.learner.losses(read_predictions(store.folder(stages[DOWNSTREAM, "predict"])), case.examples)
+    return losses | {"fitted": fitted}
+
+
+def make_systems(store: ArtifactStore, systems: Iterable[System], workers: int) -> None:
+    """Train, predict and test what is not finished; InputError if a stage fails."""
+    outcome = make_stages(store, [stage for system in systems for stage in system.stages(_SEED).values()], workers)
+    for failure in outcome.failed:
+        raise InputError(f"{failure.stage}: {failure.message}")
 
 
 def _state(store: ArtifactStore, case: Illustration, system: System) -> State:
@@ -263,34 +289,23 @@ def _state(store: ArtifactStore, case: Illustration, system: System) -> State:
         for name, learner in learners.items()
     }
     predictions = {name: read_predictions(store.folder(stages[name, "predict"])) for name in system.order}
-    positive = case.examples.positive
-    downstream = learners[DOWNSTREAM]
-    assert isinstance(downstream, Downstream)
-    parents = system.vertices[DOWNSTREAM].parents
-    inputs = np.concatenate([predictions[name] for name in parents], axis=1)
-    w_star = best_function(case.examples.x, positive)
-    answers = (w_star, best_function(inputs, positive), downstream.best_in_set(inputs, positive))
-    bayes, optimal, optimal_in_set = (percent_wrong(answer.astype(np.float64), positive) for answer in answers)
-    partnered, correlation = None, None
+    parents, correlation = system.vertices[DOWNSTREAM].parents, None
     if len(parents) > 1:
-        # The best second model says outright what w* would say, whatever the first one says: v†_u.
-        beside_u = np.stack([predictions[parents[0]][:, 0], w_star], axis=1)
-        partnered = percent_wrong(best_function(beside_u, positive).astype(np.float64), positive)
-        correlations = np.corrcoef((inputs > 0.5) != positive[:, None], rowvar=False)
-        correlation = float(correlations[np.triu_indices(len(parents), 1)].mean())
-    fitted = downstream.losses(predictions[DOWNSTREAM], case.examples)
+        errors = [(predictions[name][:, 0] > 0.5) != case.examples.positive for name in parents]
+        correlation = float(np.corrcoef(errors)[np.triu_indices(len(parents), 1)].mean())
+    by_model = downstream_losses(store, case, system)
 
     def decomposed(part: slice) -> ErrorDecomposition:
-        with_partner = None if partnered is None else partnered[part]
-        return decompose(bayes[part], optimal[part], optimal_in_set[part], fitted[part], with_partner)
+        return decompose(**{name: losses[part] for name, losses in by_model.items()})
 
-    halves = (slice(None, len(bayes) // 2), slice(len(bayes) // 2, None)) if case.groups else ()
+    count = len(case.examples.x)
+    halves = (slice(None, count // 2), slice(count // 2, None)) if case.groups else ()
     return State(
         learners,
         parameters,
         predictions,
         {name: system.test_loss(store, name, _SEED).value() for name in system.order},
-        float(bayes.mean()),
+        float(by_model["bayes"].mean()),
         decomposed(slice(None)),
         correlation,
         tuple(map(decomposed, halves)),

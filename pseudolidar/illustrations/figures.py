@@ -13,8 +13,8 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from pseudolidar.illustrations.cases import DOWNSTREAM, Result, State
-from pseudolidar.illustrations.learners import QuadraticClassifier
-from pseudolidar.illustrations.optimal import best_conic, quadratic_features
+from pseudolidar.illustrations.learners import PolynomialClassifier
+from pseudolidar.illustrations.optimal import best_polynomial, polynomial_features
 from pseudolidar.viewing.canvas import PAGE_WIDTH_IN, Grid, axes_at, drawing_style
 from pseudolidar.viewing.colours import INK, MUTED, THEME
 
@@ -55,7 +55,7 @@ def _regression_figure(result: Result) -> Figure:
     _frame(panels[0], extent, "the targets", "what v is meant to answer", INK)
     _points(panels[0], examples.target, examples.positive)
     places = _places(extent, _FINE)
-    few = isinstance(result.before.learners[DOWNSTREAM], QuadraticClassifier)
+    few = isinstance(result.before.learners[DOWNSTREAM], PolynomialClassifier)
     for axes, (state, prime, colour) in zip(panels[1:], _states(result), strict=True):
         answers = state.predictions["v"]
         subtitle = f"w{prime} is wrong for {state.losses[DOWNSTREAM]:.1f} %{' on average' if few else ''}"
@@ -67,9 +67,9 @@ def _regression_figure(result: Result) -> Figure:
             _points(axes, answers, examples.positive)
             shown, fitted = _typical_draw(result), state.parameters[DOWNSTREAM]
             mean, deviation = fitted["mean"], fitted["deviation"]
-            best = best_conic((answers - mean) / deviation, examples.positive)
+            best = best_polynomial((answers - mean) / deviation, examples.positive, 2)
             for style, coefficients in (("--", best), ("-", fitted["coefficients"][shown])):
-                values = quadratic_features((places - mean) / deviation) @ coefficients
+                values = polynomial_features((places - mean) / deviation, 2) @ coefficients
                 _boundary(axes, extent, values.reshape(_FINE, _FINE), style)
             drawn = answers[fitted["draws"][shown].astype(np.int64)]
             axes.scatter(drawn[:, 0], drawn[:, 1], s=110, facecolors="none", edgecolors=INK, linewidths=1.2, zorder=4)
@@ -171,7 +171,7 @@ def _says(state: State, name: str, extent: Extent) -> NDArray[np.float64]:
     """Probabilities (G, G) of positive on the panel: the plane of u's and v's inputs (Figure 4) or of v's outputs."""
     learner = state.learners[name]
     # The mean of many curves is smooth, a single classifier's step is not.
-    inputs = _places(extent, _COARSE if isinstance(learner, QuadraticClassifier) else _FINE)
+    inputs = _places(extent, _COARSE if isinstance(learner, PolynomialClassifier) else _FINE)
     if name == DOWNSTREAM and "u" in state.learners:
         inputs = np.stack([_says(state, parent, extent).reshape(-1) for parent in _upstream(state)], axis=1)
     answers = learner.predict(state.parameters[name], inputs)
@@ -202,7 +202,7 @@ def _typical_draw(result: Result) -> int:
     distance = np.zeros(1)
     for state in (result.before, result.after):
         learner = state.learners[DOWNSTREAM]
-        assert isinstance(learner, QuadraticClassifier)
+        assert isinstance(learner, PolynomialClassifier)
         says = learner.values(state.parameters[DOWNSTREAM], state.predictions["v"]) > 0
         wrong = 100 * (says != result.illustration.examples.positive).mean(axis=1)
         distance = distance + np.abs(wrong - state.losses[DOWNSTREAM])

@@ -16,10 +16,11 @@ from pseudolidar.illustrations.distributions import Examples
 from pseudolidar.illustrations.optimal import (
     HalfPlane,
     best_boolean_function,
-    best_conic,
     best_function,
     best_half_plane,
-    quadratic_features,
+    best_partner,
+    best_polynomial,
+    polynomial_features,
     table_rows,
 )
 from pseudolidar.systems import Inputs, MeanLoss, Model, Step
@@ -44,7 +45,7 @@ class Learner(ABC):
 
     @abstractmethod
     def fit(self, inputs: NDArray[np.float64], examples: Examples) -> Parameters:
-        """Fit to inputs (N, K) of these examples."""
+        """Fit to inputs (V, N, K) of these examples, by V versions of the models upstream; the first is the present."""
 
     @abstractmethod
     def predict(self, parameters: Parameters, inputs: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -82,7 +83,7 @@ class PointRegression(Learner):
 
     @override
     def fit(self, inputs: NDArray[np.float64], examples: Examples) -> Parameters:
-        coefficients = np.linalg.lstsq(self._terms(inputs), examples.target, rcond=None)[0]
+        coefficients = np.linalg.lstsq(self._terms(inputs[0]), examples.target, rcond=None)[0]
         return {"coefficients": np.asarray(coefficients, np.float64)}
 
     @override
@@ -113,13 +114,18 @@ class GivenLine(HalfPlane, Classifier):
         return self.contains(inputs)[:, None].astype(np.float64)
 
 
+def _by_all(inputs: NDArray[np.float64], examples: Examples) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Inputs (V, N, K) by all versions one after the other, (V x N, K), and their classes."""
+    return inputs.reshape(-1, inputs.shape[2]), np.tile(examples.positive, len(inputs))
+
+
 @dataclass(frozen=True)
 class LinearClassifier(Downstream):
     """The line with the fewest errors, given as many examples as it takes."""
 
     @override
     def fit(self, inputs: NDArray[np.float64], examples: Examples) -> Parameters:
-        line = best_half_plane(inputs, examples.positive)
+        line = best_half_plane(*_by_all(inputs, examples))
         return {"normal": np.array(line.normal), "offset": np.array(line.offset)}
 
     @override
@@ -136,30 +142,58 @@ _AT_ONCE = 256
 
 
 @dataclass(frozen=True)
-class QuadraticClassifier(Downstream):
-    """A quadratic classifier from few labelled examples by ridge regression, fitted for every possible draw of them.
+class ConicClassifier(Downstream):
+    """The conic section with the fewest errors, given as many examples as it takes."""
 
-    `shown` examples are drawn without replacement, every draw equally likely; `ridge` is the weight of the squared
-    coefficients except the constant.
+    @override
+    def fit(self, inputs: NDArray[np.float64], examples: Examples) -> Parameters:
+        points, positive = _by_all(inputs, examples)
+        mean, deviation = points.mean(axis=0), points.std(axis=0)
+        coefficients = best_polynomial((points - mean) / deviation, positive, 2)
+        return {"coefficients": coefficients, "mean": mean, "deviation": deviation}
+
+    @override
+    def predict(self, parameters: Parameters, inputs: NDArray[np.float64]) -> NDArray[np.float64]:
+        features = polynomial_features((inputs - parameters["mean"]) / parameters["deviation"], 2)
+        return (features @ parameters["coefficients"] > 0)[:, None].astype(np.float64)
+
+    @override
+    def best_in_set(self, inputs: NDArray[np.float64], positive: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        scaled = (inputs - inputs.mean(axis=0)) / inputs.std(axis=0)
+        return np.asarray(polynomial_features(scaled, 2) @ best_polynomial(scaled, positive, 2) > 0)
+
+
+@dataclass(frozen=True)
+class PolynomialClassifier(Downstream):
+    """A polynomial classifier from few labelled examples by ridge regression, fitted for every possible draw of them.
+
+    `shown` examples are drawn without replacement, every draw equally likely; of several versions of the models
+    upstream, the outputs of all for the same examples are shown. `ridge` is the weight of the squared coefficients
+    except the constant. `degree` 2: conic sections.
     """
 
     shown: int = 6
     ridge: float = 0.01
+    degree: int = 2
 
     @override
     def fit(self, inputs: NDArray[np.float64], examples: Examples) -> Parameters:
-        draws = np.array(list(combinations(range(len(inputs)), self.shown)))
-        mean, deviation = inputs.mean(axis=0), inputs.std(axis=0)
-        features = quadratic_features((inputs - mean) / deviation)[draws]
-        classes = np.where(examples.positive, 1.0, -1.0)[draws]
-        penalty = self.ridge * np.diag([0.0] + [1.0] * 5)
-        normal_matrices = np.einsum("dki,dkj->dij", features, features) + penalty
-        coefficients = np.linalg.solve(normal_matrices, np.einsum("dki,dk->di", features, classes)[..., None])[..., 0]
+        draws = np.array(list(combinations(range(inputs.shape[1]), self.shown)))
+        points, _ = _by_all(inputs, examples)
+        mean, deviation = points.mean(axis=0), points.std(axis=0)
+        by_version = [polynomial_features((each - mean) / deviation, self.degree)[draws] for each in inputs]
+        features = np.concatenate(by_version, axis=1)
+        classes = np.tile(np.where(examples.positive, 1.0, -1.0)[draws], len(inputs))
+        penalty = self.ridge * np.diag([0.0] + [1.0] * (features.shape[2] - 1))
+        # A product of matrices where there are many draws: far faster than a sum over three indices.
+        normal_matrices = features.transpose(0, 2, 1) @ features + penalty
+        moments = features.transpose(0, 2, 1) @ classes[..., None]
+        coefficients = np.linalg.solve(normal_matrices, moments)[..., 0]
         return {"coefficients": coefficients, "mean": mean, "deviation": deviation, "draws": draws.astype(np.float64)}
 
     def values(self, parameters: Parameters, inputs: NDArray[np.float64]) -> NDArray[np.float64]:
         """(draws, N): the value of each draw's classifier at the inputs; above 0 is positive."""
-        features = quadratic_features((inputs - parameters["mean"]) / parameters["deviation"])
+        features = polynomial_features((inputs - parameters["mean"]) / parameters["deviation"], self.degree)
         return np.asarray(parameters["coefficients"] @ features.T)
 
     @override
@@ -171,7 +205,8 @@ class QuadraticClassifier(Downstream):
     @override
     def best_in_set(self, inputs: NDArray[np.float64], positive: NDArray[np.bool_]) -> NDArray[np.bool_]:
         scaled = (inputs - inputs.mean(axis=0)) / inputs.std(axis=0)
-        return np.asarray(quadratic_features(scaled) @ best_conic(scaled, positive) > 0)
+        best = best_polynomial(scaled, positive, self.degree)
+        return np.asarray(polynomial_features(scaled, self.degree) @ best > 0)
 
 
 @dataclass(frozen=True)
@@ -180,8 +215,9 @@ class TableClassifier(Downstream):
 
     @override
     def fit(self, inputs: NDArray[np.float64], examples: Examples) -> Parameters:
-        answers = np.ones(1 << inputs.shape[1])
-        answers[table_rows(inputs > 0.5)] = best_function(inputs, examples.positive)
+        bits, positive = _by_all(inputs, examples)
+        answers = np.ones(1 << bits.shape[1])
+        answers[table_rows(bits > 0.5)] = best_function(bits, positive)
         return {"answers": answers}
 
     @override
@@ -193,14 +229,67 @@ class TableClassifier(Downstream):
         return best_boolean_function(inputs > 0.5, positive)
 
 
+class OutputMap(Learner):
+    """Maps an upstream model's outputs to others, which are tested as its own are, by squared error."""
+
+    unit: ClassVar[str] = ""
+
+    @override
+    def losses(self, predictions: NDArray[np.float64], examples: Examples) -> NDArray[np.float64]:
+        return np.asarray(((predictions - _truth(examples)) ** 2).sum(axis=1))
+
+
+@dataclass(frozen=True)
+class Calibration(OutputMap):
+    """Each number to what is true on average where the model says it, by isotonic regression."""
+
+    @override
+    def fit(self, inputs: NDArray[np.float64], examples: Examples) -> Parameters:
+        # Slow to import.
+        from sklearn.isotonic import IsotonicRegression
+
+        found: dict[str, NDArray[np.float64]] = {}
+        for column, (said, true) in enumerate(zip(inputs[0].T, _truth(examples).T, strict=True)):
+            fitted = IsotonicRegression().fit(said, true)
+            found |= {f"said {column}": fitted.X_thresholds_, f"true {column}": fitted.y_thresholds_}
+        return found
+
+    @override
+    def predict(self, parameters: Parameters, inputs: NDArray[np.float64]) -> NDArray[np.float64]:
+        columns = enumerate(inputs.T)
+        return np.stack([np.interp(c, parameters[f"said {k}"], parameters[f"true {k}"]) for k, c in columns], axis=1)
+
+
+@dataclass(frozen=True)
+class Whitening(OutputMap):
+    """Points to mean 0 and covariance 1, turned as little as possible (ZCA)."""
+
+    @override
+    def fit(self, inputs: NDArray[np.float64], examples: Examples) -> Parameters:
+        values, vectors = np.linalg.eigh(np.cov(inputs[0], rowvar=False, bias=True))
+        return {"mean": inputs[0].mean(axis=0), "matrix": np.asarray(vectors / np.sqrt(values) @ vectors.T)}
+
+    @override
+    def predict(self, parameters: Parameters, inputs: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray((inputs - parameters["mean"]) @ parameters["matrix"])
+
+
+def _truth(examples: Examples) -> NDArray[np.float64]:
+    """What upstream models are meant to say, (N, L): the points, or else the classes."""
+    return examples.target if examples.target.size else examples.positive[:, None].astype(np.float64)
+
+
 @dataclass(frozen=True)
 class LearnerModel(Model):
     """A learner as the model of a vertex; its input is x, or the parents' predictions side by side, ordered by name.
 
-    No seed changes it: the distributions are known, and expectations over draws are exact.
+    No seed changes it: the distributions are known, and expectations over draws are exact. `older`: of a vertex in
+    `trained_on` that is an older version of its parent `older_of`, it sees the predictions in training as well.
     """
 
     learner: Learner
+    older: str = ""
+    older_of: str = ""
     versions: ClassVar[Mapping[Step, int]] = {"train": 1, "predict": 1, "test": 1}
 
     @property
@@ -210,18 +299,27 @@ class LearnerModel(Model):
 
     @override
     def settings(self, step: Step) -> Mapping[str, Any]:
-        return {"learner": type(self.learner).__name__, **vars(self.learner)}
+        older = {"older": self.older, "older_of": self.older_of} if self.older and step == "train" else {}
+        return {"learner": type(self.learner).__name__, **vars(self.learner), **older}
 
     def run_train(self, inputs: Inputs, folder: Path) -> None:
         """Fit the learner to the training examples; its parameters go to model.npz."""
         examples = Examples.read(inputs.data)
-        parameters = self.learner.fit(seen(inputs, examples), examples)
+        versions = [{name: folder for name, folder in inputs.parents.items() if name != self.older}]
+        if self.older:
+            versions.append(versions[0] | {self.older_of: inputs.parents[self.older]})
+        given = np.stack([seen(parents, examples) for parents in versions])
+        self._save(folder, self.learner.fit(given, examples))
+
+    def _save(self, folder: Path, parameters: Parameters) -> None:
         with replacing(folder / "model.npz") as temporary, temporary.open("wb") as file:
             np.savez(file, **parameters)  # type: ignore[arg-type]
 
     def run_predict(self, inputs: Inputs, folder: Path) -> None:
         """The learner's answers for every example, in their order, go to predictions.npy."""
-        predictions = self.learner.predict(read_parameters(inputs.model), seen(inputs, Examples.read(inputs.data)))
+        predictions = self.learner.predict(
+            read_parameters(inputs.model), seen(inputs.parents, Examples.read(inputs.data))
+        )
         write_npy(folder / "predictions.npy", predictions)
 
     def run_test(self, inputs: Inputs, folder: Path) -> None:
@@ -237,11 +335,29 @@ class LearnerModel(Model):
         return MeanLoss.load(inputs.tested / "losses.npz")
 
 
-def seen(inputs: Inputs, examples: Examples) -> NDArray[np.float64]:
-    """The inputs of a vertex, (N, K)."""
-    if not inputs.parents:
+@dataclass(frozen=True)
+class PartnerModel(LearnerModel):
+    """A linear classifier of x, trained for what w can make of its answers and those of the vertex in `trained_on`."""
+
+    learner: Learner = LinearClassifier()
+
+    @override
+    def settings(self, step: Step) -> Mapping[str, Any]:
+        return {"model": type(self).__name__, **super().settings(step)}
+
+    @override
+    def run_train(self, inputs: Inputs, folder: Path) -> None:
+        (partner,) = inputs.parents.values()
+        examples = Examples.read(inputs.data)
+        line = best_partner(examples.x, read_predictions(partner)[:, 0] > 0.5, examples.positive)
+        self._save(folder, {"normal": np.array(line.normal), "offset": np.array(line.offset)})
+
+
+def seen(parents: Mapping[str, Path], examples: Examples) -> NDArray[np.float64]:
+    """The inputs of a vertex, (N, K), from its parents' folders."""
+    if not parents:
         return examples.x
-    return np.concatenate([read_predictions(inputs.parents[name]) for name in sorted(inputs.parents)], axis=1)
+    return np.concatenate([read_predictions(parents[name]) for name in sorted(parents)], axis=1)
 
 
 def read_predictions(folder: Path) -> NDArray[np.float64]:

@@ -79,6 +79,22 @@ def best_half_plane(points: NDArray[np.float64], positive: NDArray[np.bool_]) ->
     return _middle_of_gap(places, best)
 
 
+def best_partner(points: NDArray[np.float64], said: NDArray[np.bool_], positive: NDArray[np.bool_]) -> HalfPlane:
+    """The linear classifier of points (N, 2) with whose answers, and another's, the best function of both errs least.
+
+    `said` (N,) are the other's. Where that says one thing, the function may follow the line, the reverse of it, or give
+    one answer whatever the line says; the same where it says the other. The reverse of all is the same line, so that
+    four problems are left, each that of `best_half_plane` on points that the line has to part.
+    """
+    found: list[tuple[int, int, HalfPlane]] = []
+    for parted, turned in ((np.ones_like(said), False), (np.ones_like(said), True), (said, False), (~said, False)):
+        if parted.any():
+            line = best_half_plane(points[parted], (positive ^ (said & turned))[parted])
+            answers = np.stack([said, line.contains(points)], axis=1).astype(np.float64)
+            found.append((int((best_function(answers, positive) != positive).sum()), len(found), line))
+    return min(found)[2]
+
+
 def _middle_of_gap(places: NDArray[np.float64], inside: NDArray[np.bool_]) -> HalfPlane:
     """The half-plane that holds the points inside, its boundary as far as possible from the nearest on either side."""
     if inside.all() or not inside.any():
@@ -90,22 +106,22 @@ def _middle_of_gap(places: NDArray[np.float64], inside: NDArray[np.bool_]) -> Ha
     return HalfPlane((float(normal[0]), float(normal[1])), float(normal @ ends.mean(axis=0)))
 
 
-def quadratic_features(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(N, 2) -> (N, 6): 1, p, q, p^2, pq, q^2."""
+def polynomial_features(points: NDArray[np.float64], degree: int) -> NDArray[np.float64]:
+    """(N, 2) -> (N, F): the products of powers of p and q up to the degree; for 2, six: 1, p, q, p^2, pq, q^2."""
     p, q = points[:, 0], points[:, 1]
-    return np.stack([np.ones(len(points)), p, q, p * p, p * q, q * q], axis=1)
+    return np.stack([p**i * q ** (both - i) for both in range(degree + 1) for i in range(both, -1, -1)], axis=1)
 
 
-def best_conic(points: NDArray[np.float64], positive: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """The quadratic classifier of points (N, 2) with the fewest errors, and for the same errors the simplest.
+def best_polynomial(points: NDArray[np.float64], positive: NDArray[np.bool_], degree: int) -> NDArray[np.float64]:
+    """The polynomial classifier of points (N, 2) with the fewest errors, and for the same errors the simplest.
 
-    (6,) coefficients of `quadratic_features`, positive values for the positive class; points are of about unit scale.
+    (F,) coefficients of `polynomial_features`, positive values for the positive class; points are of about unit scale.
 
     A mixed-integer programme finds the fewest examples to give up, coefficients being within [-1, 1] and the others
     having class * value >= 1e-4. A linear programme then finds the smallest sum of absolute coefficients (without the
     constant) that gives the others class * value >= 1.
     """
-    signed = np.where(positive, 1.0, -1.0)[:, None] * quadratic_features(points)
+    signed = np.where(positive, 1.0, -1.0)[:, None] * polynomial_features(points, degree)
     count, size = signed.shape
     # No value within the coefficients' bounds is lower: an example that is given up bounds nothing.
     lowest = np.diag(np.abs(signed).sum(axis=1) + _SMALLEST_MARGIN)

@@ -1,14 +1,15 @@
 """The illustrations as tables, as one report, and as plain data."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from matplotlib.figure import Figure
 
 from pseudolidar.illustrations.cases import DOWNSTREAM, Result, State
 from pseudolidar.illustrations.decomposition import EXCESS
+from pseudolidar.illustrations.remedies import REMEDIES, Remedied
 from pseudolidar.tables import Heading, Row, Table
-from pseudolidar.viewing import Picture, Report, Section
+from pseudolidar.viewing import Block, Picture, Report, Section
 
 
 def illustration_table(result: Result) -> Table:
@@ -78,18 +79,56 @@ def gap_table(result: Result) -> Table:
     )
 
 
+def remedies_table(found: Remedied) -> Table:
+    """w's error terms before and after the update, and with every remedy."""
+    systems = {"before the update": found.before, "the update": found.after, **found.remedies}
+    rows = tuple(
+        Row((name, *of.terms.values(), of.total, of.total - found.before.total), rule_above=name in ("keep",))
+        for name, of in systems.items()
+    )
+    header = ("", *map(_short, found.before.terms), "total", "against before")
+    return Table("Remedies: where w's errors come from (% wrong)", (header,), rows)
+
+
+def _short(term: str) -> str:
+    return term.removesuffix(" error").removeprefix("downstream ").removeprefix("upstream ")
+
+
+def cures_table(remedied: Sequence[Remedied]) -> Table:
+    """By how much w is worse than before the updates of all illustrations, by remedy."""
+
+    def cells(remedy: str | None) -> Iterator[float | None]:
+        for found in remedied:
+            of = found.after if remedy is None else found.remedies.get(remedy)
+            yield None if of is None else of.total - found.before.total
+
+    rows = [Row(("the update", *cells(None)))]
+    rows += [Row((f"{name}: {what}", *cells(name)), rule_above=name == "keep") for name, what in REMEDIES.items()]
+    grown = [_short(found.illustration.grown) for found in remedied]
+    header = ("", *(found.illustration.title.split(".")[0] for found in remedied))
+    note = (
+        "Below each figure the error that grew. 0: w is as good as before. No value: the remedy makes no sense there."
+    )
+    return Table("w against before the update (points of % wrong)", (header, ("", *grown)), tuple(rows), (note,))
+
+
 def _row(name: str, before: float, after: float, rule_above: bool = False) -> Row:
     return Row((name, before, after, after - before), rule_above=rule_above)
 
 
-def illustrations_report(results: Sequence[Result], figures: Mapping[str, Figure], configuration: str) -> Report:
-    """Every illustration with its story, its figure (by name, of `draw_illustration`) and its table."""
+def illustrations_report(
+    results: Sequence[Result], remedied: Sequence[Remedied], figures: Mapping[str, Figure], configuration: str
+) -> Report:
+    """Every illustration with its story, its figure (by name, of `draw_illustration`) and tables, then the remedies."""
     sections = []
+    remedies = {found.illustration.name: found for found in remedied}
     for result in results:
         case = result.illustration
         picture = Picture(figures[case.name], sentence(result))
-        more = [choices_table(result)] if case.partners else []
+        more: list[Block] = [choices_table(result)] if case.partners else []
         more += [gap_table(result)] if case.groups else []
+        if found := remedies.get(case.name):
+            more += [f"Remedies: {found.sentence()}", remedies_table(found)]
         sections.append(Section(case.title, (case.story, picture, illustration_table(result), *more)))
     return Report(
         title="How a better model makes a system worse",
@@ -99,9 +138,19 @@ def illustrations_report(results: Sequence[Result], figures: Mapping[str, Figure
             "(arXiv 2103.11766), and in two more of the kind, on distributions of our own. Since these are known, "
             "every model that the error terms speak of is found, and none of the terms is estimated."
         ),
-        sections=tuple(sections),
+        sections=(*sections, Section("What cures which", (_CURES, cures_table(remedied)))),
         configuration=configuration,
     )
+
+
+_CURES = (
+    "A remedy helps against the error that grew, and against no other. More labelled examples cure an estimation "
+    "error, a larger hypothesis set an approximation error; an estimation error it makes worse. What the new "
+    "model does not say any more (compatibility error) only the old one can tell, or another model that is trained "
+    "beside the new one: nothing that is done to the new model's outputs or to w. Calibrated coordinate by coordinate, "
+    "points move a little to where they should be, and w gains a little. A w that is trained on both versions' outputs "
+    "has one more task, and fulfils the one that counts worse."
+)
 
 
 def sentence(result: Result) -> str:
@@ -118,14 +167,21 @@ def sentence(result: Result) -> str:
     return text[0].upper() + text[1:]
 
 
-def illustrations_data(results: Sequence[Result]) -> dict[str, Any]:
+def illustrations_data(results: Sequence[Result], remedied: Sequence[Remedied]) -> dict[str, Any]:
     """The numbers of all illustrations for JSON."""
+    remedies = {
+        found.illustration.name: {
+            name: {"terms_percent": dict(of.terms), "total_percent": of.total} for name, of in found.remedies.items()
+        }
+        for found in remedied
+    }
     return {
         result.illustration.name: {
             "title": result.illustration.title,
             "update": f"{result.illustration.update.name} to {result.illustration.update.title}",
             "before": _state_data(result.before),
             "after": _state_data(result.after),
+            "remedies": remedies.get(result.illustration.name, {}),
             "percent_wrong_by_replaced": {" ".join(titles): loss for titles, loss in result.choices.items()},
         }
         for result in results

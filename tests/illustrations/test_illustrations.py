@@ -14,7 +14,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from scipy.optimize import linprog
 
-from pseudolidar.illustrations import draw_illustration, illustrations, run_illustrations
+from pseudolidar.illustrations import draw_illustration, illustrations, run_illustrations, run_remedies
 from pseudolidar.illustrations.cases import Result
 from pseudolidar.illustrations.decomposition import (
     APPROXIMATION,
@@ -26,14 +26,16 @@ from pseudolidar.illustrations.decomposition import (
     decompose,
 )
 from pseudolidar.illustrations.distributions import Examples
-from pseudolidar.illustrations.learners import QuadraticClassifier, TableClassifier
+from pseudolidar.illustrations.learners import Calibration, PolynomialClassifier, TableClassifier, Whitening
 from pseudolidar.illustrations.optimal import (
     best_boolean_function,
-    best_conic,
     best_function,
     best_half_plane,
-    quadratic_features,
+    best_partner,
+    best_polynomial,
+    polynomial_features,
 )
+from pseudolidar.illustrations.remedies import OUTCOMES, Remedied, remedied_systems
 from pseudolidar.kitti import read_image
 from pseudolidar.systems import ArtifactStore
 from tests.forked import start_script
@@ -130,6 +132,68 @@ def test_u_gets_fairer_w_less_fair_and_the_terms_of_the_gap_add_up(results: dict
     assert gaps[0]["w"] == 0 and gaps[1]["w"] > 6
 
 
+@pytest.fixture(scope="module")
+def remedied(printed: tuple[str, Path]) -> dict[str, Remedied]:
+    store = ArtifactStore(printed[1] / "artifacts")
+    return {found.illustration.name: found for found in run_remedies(store, illustrations())}
+
+
+CURES, HELPS, NO_CHANGE, WORSE = OUTCOMES
+OUTCOME = {
+    "figure-2": {
+        "keep": CURES, "calibrate": HELPS, "whiten": NO_CHANGE, "mixed": WORSE, "larger set": CURES,
+    },
+    "figure-3": {
+        "keep": CURES, "calibrate": HELPS, "whiten": NO_CHANGE, "mixed": WORSE, "more data": CURES, "larger set": WORSE,
+    },
+    "figure-4a": {
+        "keep": CURES, "calibrate": NO_CHANGE, "mixed": NO_CHANGE, "both": CURES, "partner": HELPS,
+    },
+    "figure-4b": {
+        "keep": CURES, "calibrate": NO_CHANGE, "mixed": NO_CHANGE, "both": CURES, "partner": CURES,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", list(OUTCOME))
+def test_which_remedy_cures_which_figure(remedied: dict[str, Remedied], name: str) -> None:
+    found = remedied[name]
+    assert {remedy: found.outcome(remedy) for remedy in found.remedies} == OUTCOME[name]
+    assert set(remedied) == set(OUTCOME)
+
+
+def test_a_remedy_changes_the_term_that_grew_and_mixed_training_adds_to_the_estimation_error(
+    remedied: dict[str, Remedied],
+) -> None:
+    for found in remedied.values():
+        for remedy, of in found.remedies.items():
+            assert abs(of.remainder) < 1e-6
+            changed = {term for term, value in of.terms.items() if abs(value - found.after.terms[term]) > 1e-9}
+            also = {ESTIMATION} if remedy == "mixed" else set()
+            assert changed <= {found.illustration.grown} | also, remedy
+
+
+def test_mixed_training_sees_the_old_outputs_and_does_without_them_afterwards() -> None:
+    case = illustrations()[0]
+    mixed = dict(remedied_systems(case))["mixed"].stages(0)
+    assert mixed["w", "train"].parents["v-before"].fingerprint == case.before.stages(0)["v", "predict"].fingerprint
+    assert mixed["w", "train"].parents["v"].fingerprint == case.after.stages(0)["v", "predict"].fingerprint
+    assert "v-before" not in mixed["w", "predict"].parents
+
+
+def test_whitened_points_have_covariance_one_and_calibrated_classes_are_frequencies() -> None:
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(50, 2)) @ np.array([[2.0, 1.0], [0.0, 0.3]]) + 5
+    positive, none = rng.random(50) < 0.4, np.empty((50, 0))
+    whitening, calibration = Whitening(), Calibration()
+    white = whitening.predict(whitening.fit(points[None], Examples(points, positive, points)), points)
+    np.testing.assert_allclose(np.cov(white, rowvar=False, bias=True), np.eye(2), atol=1e-12)
+    answers = (positive ^ (rng.random(50) < 0.1))[:, None].astype(np.float64)
+    said = calibration.predict(calibration.fit(answers[None], Examples(points, positive, none)), answers)
+    for answer in (0, 1):
+        assert said[answers == answer] == pytest.approx(positive[answers[:, 0] == answer].mean())
+
+
 def points_and_classes(most: int) -> st.SearchStrategy[tuple[NDArray[np.float64], NDArray[np.bool_]]]:
     """Points on a small grid, so that some coincide and many stand in line."""
     return st.integers(1, most).flatmap(
@@ -172,9 +236,26 @@ def test_no_line_does_better_than_the_best(drawn: tuple[NDArray[np.float64], NDA
 @given(points_and_classes(7))
 def test_no_conic_does_better_than_the_best(drawn: tuple[NDArray[np.float64], NDArray[np.bool_]]) -> None:
     points, positive = drawn
-    features = quadratic_features(points - 1.5)
-    errors = int(((features @ best_conic(points - 1.5, positive) > 0) != positive).sum())
+    features = polynomial_features(points - 1.5, 2)
+    errors = int(((features @ best_polynomial(points - 1.5, positive, 2) > 0) != positive).sum())
     assert errors == fewest_errors(features, positive)
+
+
+@settings(deadline=None, max_examples=20)
+@given(points_and_classes(5), arrays(np.bool_, 5))
+def test_no_line_is_a_better_partner(
+    drawn: tuple[NDArray[np.float64], NDArray[np.bool_]], answers: NDArray[np.bool_]
+) -> None:
+    points, positive = drawn
+    said = answers[: len(points)]
+    features = np.concatenate([np.ones((len(points), 1)), points], axis=1)
+
+    def errors(line: NDArray[np.bool_]) -> int:
+        return int((best_function(np.stack([said, line], axis=1).astype(float), positive) != positive).sum())
+
+    lines = (np.array(labels) for labels in product([False, True], repeat=len(points)))
+    possible = [errors(line) for line in lines if separable(np.where(line, 1.0, -1.0)[:, None] * features)]
+    assert errors(best_partner(points, said, positive).contains(points)) == min(possible)
 
 
 def test_the_best_line_keeps_its_distance() -> None:
@@ -189,7 +270,7 @@ def test_a_table_learns_the_best_function_of_bits(drawn: tuple[NDArray[np.float6
     bits, positive = (drawn[0] > 1).astype(np.float64), drawn[1]
     examples = Examples(drawn[0], positive, np.empty((len(bits), 0)))
     learner = TableClassifier()
-    said = learner.predict(learner.fit(bits, examples), bits)[:, 0]
+    said = learner.predict(learner.fit(bits[None], examples), bits)[:, 0]
     errors = {
         "table": (said != positive).sum(),
         "any function": (best_function(bits, positive) != positive).sum(),
@@ -201,9 +282,9 @@ def test_a_table_learns_the_best_function_of_bits(drawn: tuple[NDArray[np.float6
 def test_an_expectation_over_draws_is_that_of_fits_one_by_one() -> None:
     rng = np.random.default_rng(0)
     points, positive = rng.normal(size=(7, 2)), np.array([True, True, True, False, False, False, False])
-    learner, examples = QuadraticClassifier(), Examples(points, positive, points)
-    share = learner.predict(learner.fit(points, examples), points)[:, 0]
-    features = quadratic_features((points - points.mean(axis=0)) / points.std(axis=0))
+    learner, examples = PolynomialClassifier(), Examples(points, positive, points)
+    share = learner.predict(learner.fit(points[None], examples), points)[:, 0]
+    features = polynomial_features((points - points.mean(axis=0)) / points.std(axis=0), 2)
     root = np.sqrt(0.01) * np.eye(6)
     root[0] = 0
     says = []

@@ -19,6 +19,7 @@ from pseudolidar.illustrations.mismatches import (
     mismatches_report,
     read_images,
     run_mismatches,
+    run_remedies,
     shown_update,
 )
 from pseudolidar.systems import ArtifactStore, Stage, default_workers
@@ -43,14 +44,16 @@ def main(
         read_images(data, root, download=True)
     store, images = ArtifactStore(output / "artifacts"), Stage("images", task)
     series = mismatches(images, SETTINGS[data], device)
-    results = run_mismatches(store, series, seeds, default_workers() if workers is None else workers)
+    at_once = default_workers() if workers is None else workers
+    results = run_mismatches(store, series, seeds, at_once)
+    remedied = run_remedies(store, series, seeds, at_once)
     shown = DigitImages.read(store.folder(images))
     curves = {each.series.name: draw_series(each) for each in results}
     flipped = {}
     for each in results:
         found = flipped_images(store, each, shown_update(each).pair, shown.digits)
         flipped[each.series.name] = found, draw_flipped(shown, found, each.series.downstream.question)
-    report = mismatches_report(results, curves, flipped, data, configuration)
+    report = mismatches_report(results, curves, flipped, remedied, data, configuration)
     drawn = {f"{name}-flipped": figure for name, (_, figure) in flipped.items() if figure}
-    write_outputs(output, report, {**curves, **drawn}, mismatches_data(results))
+    write_outputs(output, report, {**curves, **drawn}, mismatches_data(results, remedied))
     print(f"{report.lead}\nreport: {output / 'report.html'}")

@@ -26,16 +26,25 @@ from pseudolidar.illustrations.mismatches import (
     run_mismatches,
 )
 from pseudolidar.illustrations.mismatches.images import read_images, scikit_digits
-from pseudolidar.illustrations.mismatches.models import Nearest, Question, TrainingData, Upstream
+from pseudolidar.illustrations.mismatches.models import (
+    CalibratedValue,
+    Nearest,
+    Question,
+    TrainingData,
+    Upstream,
+    WhitenedFeatures,
+)
 from pseudolidar.illustrations.mismatches.networks import (
     Architecture,
     DigitNetwork,
     Schedule,
+    congruence_losses,
     drawn,
     fit,
     perceptron,
     train,
 )
+from pseudolidar.illustrations.mismatches.remedies import judged_pairs, series_remedies
 from pseudolidar.illustrations.mismatches.results import LEAST_SEEDS, corrected, error_terms, judged
 from pseudolidar.illustrations.mismatches.series import DOWNSTREAM, Pair, Series
 from pseudolidar.systems import ArtifactStore, Inputs, MeanLoss, Stage
@@ -239,7 +248,7 @@ def test_verdicts_terms_and_a_kill(tmp_path: Path) -> None:
     again, whole = run_first(tmp_path / "killed"), run_first(tmp_path / "whole")
     assert made >= 10
     assert contents(tmp_path / "killed") == contents(tmp_path / "whole")
-    assert mismatches_data(again) == mismatches_data(whole)
+    assert mismatches_data(again, ()) == mismatches_data(whole, ())
     for each in whole:
         assert [update.pair for update in each.updates] == list(each.series.pairs)
         for losses in each.losses:
@@ -265,6 +274,20 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert (tmp_path / f"{name}.png").stat().st_size > 10_000
         assert f"<h2>{next(each.title for each in tiny_series() if each.name == name)}" in html
         assert len(results[name]["versions"][0]["test_loss_by_seed"]["w"]) == LEAST_SEEDS
+        for update in results[name]["remedies"]:
+            assert update["update"] + ": remedies" in html
+    tried = {name: [list(update["tried"]) for update in results[name]["remedies"]] for name in names}
+    by_w = ["mixed", "congruent", "both", "ensemble", "larger", "more data"]
+    assert tried == {
+        "loss": [["update", "keep", "calibrate", *by_w]],
+        **{name: [["update", "keep", "whiten", *by_w]] for name in names if name.startswith(("distri", "hypo"))},
+        "entanglement": [["update", "keep", *by_w, "partner"]] * 2,
+    }
+    loss = results["loss"]["remedies"][0]["tried"]
+    for one in loss.values():
+        change = one["from_old"]["after"] - one["from_old"]["before"]
+        assert change == pytest.approx(one["negative_flips_percent"] - one["positive_flips_percent"])
+    assert loss["keep"]["negative_flips_percent"] == 0 == loss["keep"]["positive_flips_percent"]
 
 
 def test_an_update_holds_where_all_its_changes_do(tmp_path: Path) -> None:
@@ -284,3 +307,60 @@ def test_an_update_holds_where_all_its_changes_do(tmp_path: Path) -> None:
     weak = replace(clear, p_value=0.03)
     assert [update.holds for update in corrected([clear, weak])] == [True, True]
     assert [update.holds for update in corrected([clear, weak, weak, better])] == [True, False, False, False]
+
+
+def test_a_remedied_w_is_trained_on_more_than_it_is_fed() -> None:
+    series = tiny_series()[0]
+    (pair,) = judged_pairs(series)
+    before, after = (series.versions[end].system.stages(0) for end in (pair.before, pair.after))
+    remedies = series_remedies(series, pair)
+    for name, more in (("mixed", {"u-before"}), ("congruent", {"u-before", "w-before"})):
+        stages = remedies[name][0].stages(0)
+        assert {*stages[DOWNSTREAM, "train"].parents} == {"data", "u", *more}
+        assert {*stages[DOWNSTREAM, "predict"].parents} == {"data", "u", "train"}
+        assert stages["u", "predict"].fingerprint == after["u", "predict"].fingerprint
+        assert stages["u-before", "predict"].fingerprint == before["u", "predict"].fingerprint
+    both = tiny_series()[-1]
+    assert [pair.kind for pair in judged_pairs(both)] == ["u alone", "v alone"]
+
+
+def test_congruence_is_the_divergence_from_what_the_old_one_has_right() -> None:
+    outputs, old = torch.from_numpy(RANDOM.normal(size=(2, 6, 3)))
+    targets = old.argmax(1)
+    targets[:2] = (targets[:2] + 1) % 3
+    p, q = old.softmax(1), outputs.softmax(1)
+    expected = (p * (p / q).log()).sum(1)
+    expected[:2] = 0
+    torch.testing.assert_close(congruence_losses(outputs, old, targets), expected)
+    torch.testing.assert_close(congruence_losses(old, old, targets), torch.zeros(6, dtype=torch.float64))
+
+
+def test_held_hard_enough_a_classifier_says_what_the_old_one_says() -> None:
+    targets = torch.from_numpy(RANDOM.integers(2, size=200))
+    old = torch.where(targets == 1, 1.0, -1.0).double()[:, None] * torch.tensor([-0.2, 0.2])
+    found = {}
+    for weight in (0.0, 100.0):
+        network = drawn(lambda: torch.nn.Linear(2, 2).double(), 0)
+        fit(network, old, targets, 1e-4, old, weight)
+        found[weight] = float((network(old).softmax(1) - old.softmax(1)).abs().max())
+    assert found[100.0] < 0.02 < 0.2 < found[0.0]
+
+
+def test_calibrated_values_are_right_on_average_and_whitened_features_not_correlated(
+    tmp_path: Path, images: Path
+) -> None:
+    data, question = DigitImages.read(images), Question(((1,), (3,), (7,), (9,)), True)
+    right = question.answers(data.digits)
+    inputs = Inputs(images, {"u": tmp_path / "u"}, 0)
+    (tmp_path / "u").mkdir()
+    asked = ~data.test & (right >= 0)
+    np.save(tmp_path / "u" / "passed.npy", (right + RANDOM.integers(-3, 4, len(right)))[:, None].astype(np.float32))
+    CalibratedValue(question).run_predict(inputs, tmp_path)
+    calibrated = np.load(tmp_path / "passed.npy")[:, 0]
+    for value in np.unique(calibrated[asked]):
+        assert right[asked][calibrated[asked] == value].mean() == pytest.approx(value, abs=1e-4)
+    features = RANDOM.normal(size=(1797, 3)) @ RANDOM.normal(size=(3, 5))
+    np.save(tmp_path / "u" / "passed.npy", features.astype(np.float32))
+    WhitenedFeatures().run_predict(inputs, tmp_path)
+    variances = np.linalg.eigvalsh(np.cov(np.load(tmp_path / "passed.npy")[~data.test], rowvar=False))
+    np.testing.assert_allclose(variances, [0, 0, 1, 1, 1], atol=1e-3)

@@ -2,6 +2,7 @@
 
 from pseudolidar.illustrations.mismatches.figures import draw_flipped, draw_series
 from pseudolidar.illustrations.mismatches.images import DataName, DigitImages, WriteImages, read_images
+from pseudolidar.illustrations.mismatches.remedies import run_remedies
 from pseudolidar.illustrations.mismatches.report import mismatches_data, mismatches_report, shown_update
 from pseudolidar.illustrations.mismatches.results import Finished, flipped_images, run_mismatches
 from pseudolidar.illustrations.mismatches.series import SETTINGS, mismatches
@@ -20,5 +21,6 @@ __all__ = [
     "mismatches_report",
     "read_images",
     "run_mismatches",
+    "run_remedies",
     "shown_update",
 ]

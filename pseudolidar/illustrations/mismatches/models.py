@@ -1,7 +1,7 @@
 """The models of the four systems: networks on images, what reads their outputs, and what estimates error terms."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -186,6 +186,19 @@ class Upstream(DigitModel):
         return shown, labels[shown]
 
 
+# Far from all seeds that anybody counts up to.
+_OTHER_SEEDS = 1_000_000
+
+
+@dataclass(frozen=True)
+class SecondTraining(Upstream):
+    """The same network, trained with another seed."""
+
+    @override
+    def run_train(self, inputs: Inputs, folder: Path) -> None:
+        super().run_train(replace(inputs, seed=inputs.seed + _OTHER_SEEDS), folder)
+
+
 @dataclass(frozen=True)
 class Judge(Upstream):
     """A network that says how hard a training image is: by its mean loss on it while it learns."""
@@ -216,17 +229,18 @@ class Downstream(DigitModel):
         """Fit; the inputs are scaled by mean and deviation over the training images; everything goes to model.pt."""
         data = DigitImages.read(inputs.data)
         right = self.question.answers(data.digits)
-        given = seen(inputs)
+        versions = self._versions(inputs)
         models = []
         for fold in self._folds:
             shown = np.flatnonzero((right >= 0) & ~self._held_out(data, fold))
-            values = torch.from_numpy(given[shown]).double()
+            values = torch.from_numpy(np.concatenate([given[shown] for given in versions])).double()
             mean, deviation = values.mean(0), values.std(0)
             # A feature that is the same for all images stays so.
             deviation[deviation == 0] = 1.0
-            network = drawn(lambda: self._network(given.shape[1]), inputs.seed).to(self.device)
-            targets = torch.from_numpy(right[shown]).to(self.device)
-            fit(network, ((values - mean) / deviation).to(self.device), targets, self.penalty)
+            network = drawn(lambda: self._network(versions[0].shape[1]), inputs.seed).to(self.device)
+            targets = torch.from_numpy(np.tile(right[shown], len(versions))).to(self.device)
+            scaled = ((values - mean) / deviation).to(self.device)
+            fit(network, scaled, targets, self.penalty, *self._held_to(inputs, shown))
             models.append({"network": network.state_dict(), "mean": mean, "deviation": deviation})
         save_checkpoint(folder / _MODEL_FILE, {"models": models})
 
@@ -234,16 +248,28 @@ class Downstream(DigitModel):
         """Answers to all images go to answers.npy (N,)."""
         assert inputs.model is not None
         data = DigitImages.read(inputs.data)
-        given = torch.from_numpy(seen(inputs)).double()
+        given = seen(inputs.parents)
         answers = np.zeros(len(given), np.float32)
-        stored = load_plain(inputs.model / _MODEL_FILE, "a classifier")["models"]
-        for fold, model in zip(self._folds, stored, strict=True):
-            network = self._network(given.shape[1]).to(self.device)
-            network.load_state_dict(model["network"])
+        for fold in self._folds:
             asked = np.flatnonzero(self._held_out(data, fold) | (~data.test & (fold == 0)))
-            values = (given[asked] - model["mean"]) / model["deviation"]
-            answers[asked] = in_parts(network, values.to(self.device)).argmax(1).cpu().numpy()
+            answers[asked] = self.outputs(inputs.model, given[asked], fold).argmax(1).cpu().numpy()
         write_npy(folder / ANSWER_FILE, answers)
+
+    def outputs(self, folder: Path, given: NDArray[np.float32], fold: int = 0) -> Tensor:
+        """The logits (N, K), on the device, of the model in a folder for inputs (N, F)."""
+        model = load_plain(folder / _MODEL_FILE, "a classifier")["models"][fold]
+        network = self._network(given.shape[1]).to(self.device)
+        network.load_state_dict(model["network"])
+        values = (torch.from_numpy(given).double() - model["mean"]) / model["deviation"]
+        return in_parts(network, values.to(self.device))
+
+    def _versions(self, inputs: Inputs) -> list[NDArray[np.float32]]:
+        """What training sees of all images, (N, F) each."""
+        return [seen(inputs.parents)]
+
+    def _held_to(self, inputs: Inputs, shown: NDArray[np.int64]) -> tuple[Tensor, float] | tuple[()]:
+        """Logits for the images shown that training is held to, and the weight."""
+        return ()
 
     def _network(self, inputs: int) -> nn.Sequential:
         return perceptron(inputs, self.hidden, self.question.outputs).double()
@@ -254,6 +280,97 @@ class Downstream(DigitModel):
 
     def _held_out(self, data: DigitImages, fold: int) -> NDArray[np.bool_]:
         return data.test & (np.arange(len(data.test)) % len(self._folds) == fold)
+
+
+@dataclass(frozen=True)
+class MixedDownstream(Downstream):
+    """Trained on what both versions of its parent `replaced` hand on; the older one is the vertex `older`."""
+
+    replaced: str
+    older: str
+
+    @override
+    def _versions(self, inputs: Inputs) -> list[NDArray[np.float32]]:
+        return [seen(parents) for parents in _both_versions(inputs, self.replaced, self.older)]
+
+
+@dataclass(frozen=True)
+class CongruentDownstream(Downstream):
+    """Held to the classifier `downstream` on the older version of its parent `replaced`, the vertex `older`.
+
+    `weight` is that of `congruence_losses`.
+    """
+
+    replaced: str
+    older: str
+    downstream: str
+    weight: float
+
+    @override
+    def _versions(self, inputs: Inputs) -> list[NDArray[np.float32]]:
+        return [seen(self._with_older(inputs)[0])]
+
+    @override
+    def _held_to(self, inputs: Inputs, shown: NDArray[np.int64]) -> tuple[Tensor, float]:
+        given = seen(self._with_older(inputs)[1])[shown]
+        return self.outputs(inputs.parents[self.downstream], given), self.weight
+
+    def _with_older(self, inputs: Inputs) -> tuple[Mapping[str, Path], Mapping[str, Path]]:
+        return _both_versions(inputs, self.replaced, self.older, self.downstream)
+
+
+def _both_versions(
+    inputs: Inputs, replaced: str, older: str, *others: str
+) -> tuple[Mapping[str, Path], Mapping[str, Path]]:
+    """A vertex' parents, and the same with the older version of one of them; `others` are none."""
+    parents = {name: folder for name, folder in inputs.parents.items() if name not in (older, *others)}
+    return parents, parents | {replaced: inputs.parents[older]}
+
+
+@dataclass(frozen=True)
+class CalibratedValue(Model):
+    """Maps a parent's value to the mean right answer where it says so, by isotonic regression on training images."""
+
+    question: Question
+    versions: ClassVar[Mapping[Step, int]] = {"predict": 1}
+
+    @override
+    def settings(self, step: Step) -> Mapping[str, Any]:
+        return {"model": type(self).__name__, "question": asdict(self.question)}
+
+    def run_predict(self, inputs: Inputs, folder: Path) -> None:
+        """The values of all images go to passed.npy (N, 1)."""
+        # Slow to import.
+        from sklearn.isotonic import IsotonicRegression
+
+        data, said = DigitImages.read(inputs.data), seen(inputs.parents)[:, 0]
+        right = self.question.answers(data.digits)
+        shown = ~data.test & (right >= 0)
+        fitted = IsotonicRegression(out_of_bounds="clip").fit(said[shown], right[shown])
+        write_npy(folder / PASSED_FILE, fitted.predict(said)[:, None].astype(np.float32))
+
+
+@dataclass(frozen=True)
+class WhitenedFeatures(Model):
+    """Turns a parent's features so that they are not correlated, each with deviation 1, on training images (ZCA).
+
+    Directions with less than 1e-4 of the largest variance are left out: they are noise, blown up.
+    """
+
+    versions: ClassVar[Mapping[Step, int]] = {"predict": 1}
+
+    @override
+    def settings(self, step: Step) -> Mapping[str, Any]:
+        return {"model": type(self).__name__}
+
+    def run_predict(self, inputs: Inputs, folder: Path) -> None:
+        """The features of all images go to passed.npy (N, F)."""
+        data, features = DigitImages.read(inputs.data), seen(inputs.parents).astype(np.float64)
+        shown = features[~data.test]
+        variances, directions = np.linalg.eigh(np.cov(shown, rowvar=False))
+        kept = variances > 1e-4 * variances[-1]
+        matrix = directions[:, kept] / np.sqrt(variances[kept]) @ directions[:, kept].T
+        write_npy(folder / PASSED_FILE, ((features - shown.mean(0)) @ matrix).astype(np.float32))
 
 
 @dataclass(frozen=True)
@@ -273,7 +390,7 @@ class Nearest(DigitModel):
         data = DigitImages.read(inputs.data)
         right = self.question.answers(data.digits)
         known, asked = np.flatnonzero(right >= 0), np.flatnonzero((right >= 0) & data.test)
-        values = torch.from_numpy(seen(inputs)).double()
+        values = torch.from_numpy(seen(inputs.parents)).double()
         values = values / values.std(0).clamp_min(torch.finfo(torch.float64).tiny)
         votes = one_hot(torch.from_numpy(right[known]), self.question.outputs).double()
         answers = np.zeros(len(right), np.float32)
@@ -285,10 +402,10 @@ class Nearest(DigitModel):
         write_npy(folder / ANSWER_FILE, answers)
 
 
-def seen(inputs: Inputs) -> NDArray[np.float32]:
-    """What the parents hand on, side by side, (N, F)."""
+def seen(parents: Mapping[str, Path]) -> NDArray[np.float32]:
+    """What the parents hand on, side by side, (N, F), from their folders."""
     return np.concatenate(
-        [read_npy(inputs.parents[name] / PASSED_FILE, "a model's output") for name in sorted(inputs.parents)], axis=1
+        [read_npy(parents[name] / PASSED_FILE, "a model's output") for name in sorted(parents)], axis=1
     )
 
 

@@ -7,7 +7,7 @@ from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, pad
+from torch.nn.functional import cross_entropy, kl_div, pad
 
 from pseudolidar.files import DivergenceError
 from pseudolidar.training import adam
@@ -113,6 +113,15 @@ def example_losses(outputs: Tensor, targets: Tensor) -> Tensor:
     return cross_entropy(outputs, targets, reduction="none")
 
 
+def congruence_losses(outputs: Tensor, old: Tensor, targets: Tensor) -> Tensor:
+    """Kullback-Leibler divergence from old logits to the new ones, both (N, K), where the old ones are right; (N,).
+
+    Focal distillation (Yan et al., CVPR 2021) with alpha 0 and beta 1, as `detectors.congruence`.
+    """
+    divergence = kl_div(outputs.log_softmax(1), old.log_softmax(1), reduction="none", log_target=True).sum(1)
+    return torch.where(old.argmax(1) == targets, divergence, 0.0)
+
+
 def train(network: nn.Module, inputs: Tensor, targets: Tensor, schedule: Schedule, seed: int) -> Tensor:
     """Train in place on inputs (N, ...) and targets (N,), all on the network's device; the seed draws the batches.
 
@@ -145,11 +154,19 @@ def train(network: nn.Module, inputs: Tensor, targets: Tensor, schedule: Schedul
     return met / schedule.epochs
 
 
-def fit(network: nn.Module, inputs: Tensor, targets: Tensor, penalty: float) -> None:
+def fit(
+    network: nn.Module,
+    inputs: Tensor,
+    targets: Tensor,
+    penalty: float,
+    old: Tensor | None = None,
+    congruence: float = 0.0,
+) -> None:
     """Fit in place, float64, to inputs (N, ...) and targets (N,) of all examples at once, by L-BFGS until it stands.
 
     Minimised is the mean loss plus `penalty` times half of the weights' sum of squares, biases not counted. Of a linear
-    network this has one minimum, which is found whatever the initial weights; of a perceptron, one near these.
+    network this has one minimum, which is found whatever the initial weights; of a perceptron, one near these. With
+    logits (N, K) of an old network, the new one is held to them by their `congruence_losses`, times a weight.
 
     Raises:
         DivergenceError: a loss that is not finite.
@@ -168,7 +185,10 @@ def fit(network: nn.Module, inputs: Tensor, targets: Tensor, penalty: float) -> 
     def objective() -> Tensor:
         optimizer.zero_grad()
         squares = torch.stack([weight.square().sum() for weight in weights]).sum()
-        loss = example_losses(network(inputs), targets).mean() + penalty / 2 * squares
+        outputs = network(inputs)
+        loss = example_losses(outputs, targets).mean() + penalty / 2 * squares
+        if old is not None:
+            loss = loss + congruence * congruence_losses(outputs, old, targets).mean()
         loss.backward()
         return loss
 

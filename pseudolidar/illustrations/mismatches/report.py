@@ -6,12 +6,14 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from pseudolidar.illustrations.mismatches.figures import level
+from pseudolidar.illustrations.mismatches.remedies import PLAIN, REMEDIES, RemediedUpdate, null_advice
 from pseudolidar.illustrations.mismatches.results import Finished, FlippedImages, Update
 from pseudolidar.illustrations.mismatches.series import DOWNSTREAM
 from pseudolidar.statistics import CONFIDENCE, Estimate
 from pseudolidar.systems import Change
+from pseudolidar.systems.remedies import corrected_words
 from pseudolidar.tables import Heading, Row, Table, Value
-from pseudolidar.viewing import Picture, Report, Section
+from pseudolidar.viewing import Block, Picture, Report, Section, changes_figure
 
 _ESTIMATED = (
     "Estimates: the upstream error (behind two upstream models all of it compatibility error) is the loss of nearest "
@@ -25,10 +27,11 @@ def mismatches_report(
     results: Sequence[Finished],
     curves: Mapping[str, Figure],
     flipped: Mapping[str, tuple[FlippedImages, Figure | None]],
+    remedied: Sequence[RemediedUpdate],
     data: str,
     configuration: str,
 ) -> Report:
-    """What was found; every system's story, curves, verdicts, error terms and flipped images; the null control.
+    """What was found; every system's story, curves, verdicts, error terms, flipped images; remedies; null control.
 
     `curves` are of `draw_series`, `flipped` of the pair of the series that `shown_update` names; both by its name.
     """
@@ -39,15 +42,88 @@ def mismatches_report(
         sections=(
             Section("What was found", (overview_table(results),)),
             *(_section(each, curves[each.series.name], *flipped[each.series.name]) for each in results),
+            _remedies(remedied),
             Section("Other seeds as the update", (_CONTROL, control_table(results))),
         ),
         configuration=configuration,
     )
 
 
+def _remedies(remedied: Sequence[RemediedUpdate]) -> Section:
+    over = "test images and training seeds"
+    from_old = {
+        _short_name(found): {name: estimate(one.from_old) for name, one in found.tried.items() if name != "keep"}
+        for found in remedied
+    }
+    blocks: list[Block] = [_REMEDIES]
+    figure = changes_figure(from_old, "change of w's test loss (points of % wrong)")
+    blocks.append(
+        Picture(figure, f"Change against the old system: {100 * CONFIDENCE:g} % intervals over {over}; keep is at 0.")
+    )
+    for found in remedied:
+        advice = found.recommendation
+        blocks += [f"{_title(found)}. {advice.sentence()} {advice.basis()}", remedies_table(found)]
+    return Section("Remedies", tuple(blocks))
+
+
+_REMEDIES = (
+    "What to do about an update that harms w? For each system the update of one upstream model from one end of its "
+    "series to the other, with remedies. A remedy is recommended where w is shown to be better with it than after the "
+    "plain update. Hard answers are not calibrated: another name for each of two answers changes nothing for w."
+)
+
+
+def _short_name(found: RemediedUpdate) -> str:
+    kind = f", {found.pair.kind}" if found.pair.kind else ""
+    return f"{found.series.name}{kind}"
+
+
+def _title(found: RemediedUpdate) -> str:
+    before, after = (found.series.versions[end].label for end in (found.pair.before, found.pair.after))
+    return f"{found.series.title}, {before} → {after}"
+
+
+def remedies_table(found: RemediedUpdate) -> Table:
+    """w with every remedy: test loss and flips against the old system and the plain update, and the cost."""
+    # The old system against itself is no try.
+    from_old = corrected_words({name: one.from_old for name, one in found.tried.items() if name not in (PLAIN, "keep")})
+    from_update = corrected_words({n: one.from_update for n, one in found.tried.items() if one.from_update is not None})
+    rows = []
+    for name, one in found.tried.items():
+        is_old = name == "keep"
+        cells = (
+            REMEDIES[name],
+            None if is_old else estimate(one.from_old),
+            one.from_old.word if name == PLAIN else from_old.get(name, "as it was"),
+            None if is_old else one.negative,
+            None if is_old else one.positive,
+            None if one.from_update is None else estimate(one.from_update),
+            from_update.get(name, ""),
+            None if one.negative_from_update is None else estimate(one.negative_from_update),
+            one.networks,
+        )
+        rows.append(Row(cells, rule_above=name == "keep"))
+    header = ("", "w's test loss", "", "negative flips (%)", "positive flips (%)")
+    return Table(
+        f"{_title(found)}: remedies",
+        (
+            ("", Heading("against the old system", 4), Heading("against the plain update", 3), "cost"),
+            (*header, "w's test loss", "", "negative flips (%)", "networks"),
+        ),
+        tuple(rows),
+        (
+            f"Points of % wrong; {100 * CONFIDENCE:g} % intervals over test images and "
+            f"{found.tried[PLAIN].from_old.seeds} seeds, each by itself. Words are corrected for the number of "
+            "remedies (Holm). Flips: right with the old system and not here (negative), or the reverse. Networks: "
+            "how many run before w.",
+        ),
+        digits=1,
+    )
+
+
 _CONTROL = (
     "Nothing changes but the seeds: half of them stand for before, the other half for after. A verdict that calls this "
-    "self-defeating is wrong."
+    "self-defeating is wrong, and so is the advice to keep the old system."
 )
 
 
@@ -158,10 +234,10 @@ def verdicts_table(finished: Finished) -> Table:
     names = finished.series.upstream
     rows = []
     for update in finished.updates:
-        own = [_estimate(update.own[name]) if name in update.own else None for name in names]
+        own = [estimate(update.own[name]) if name in update.own else None for name in names]
         verdict = "self-defeating" if update.holds else "only by itself" if update.self_defeating else "no"
         rows.append(
-            Row((update_name(finished, update), *own, _estimate(update.downstream), f"{update.p_value:.2g}", verdict))
+            Row((update_name(finished, update), *own, estimate(update.downstream), f"{update.p_value:.2g}", verdict))
         )
     return Table(
         "Updates",
@@ -183,7 +259,7 @@ def terms_table(finished: Finished) -> Table:
     for update in (each for each in finished.updates if each.terms):
         for term, found in update.terms.items():
             first = term == next(iter(update.terms))
-            cells: tuple[Value, ...] = (term, found.before, found.after, _estimate(found), found.word)
+            cells: tuple[Value, ...] = (term, found.before, found.after, estimate(found), found.word)
             rows.append(Row((update_name(finished, update) if first else "", *cells), rule_above=first))
     header = ("update", "term", "before", "after", "change", "it is")
     return Table("Where w's errors come from (% wrong)", (header,), tuple(rows), (_ESTIMATED,))
@@ -196,19 +272,24 @@ def control_table(results: Sequence[Finished]) -> Table:
         controls = finished.controls
         words = [sum(one.downstream.word == word for one in controls) for word in ("improved", "worse")]
         defeating = sum(one.self_defeating for one in controls)
-        rows.append(Row((finished.series.title, len(controls), *words, defeating, sum(one.holds for one in controls))))
-    total = [sum(int(str(row.cells[column])) for row in rows) for column in range(1, 6)]
+        held, kept = sum(one.holds for one in controls), sum(bool(one.taken) for one in null_advice(finished))
+        rows.append(Row((finished.series.title, len(controls), *words, defeating, held, kept)))
+    total = [sum(int(str(row.cells[column])) for row in rows) for column in range(1, 7)]
     rows.append(Row(("all", *total), rule_above=True))
-    header = ("", "controls", "w improved", "w worse", "self-defeating", "after correction")
+    header = ("", "controls", "w improved", "w worse", "self-defeating", "after correction", "advised to keep")
     return Table("Called so", (header,), tuple(rows))
 
 
-def _estimate(found: Change) -> Estimate:
+def estimate(found: Change) -> Estimate:
+    """A change with its interval."""
     return Estimate(found.difference, found.interval, signed=True)
 
 
-def mismatches_data(results: Sequence[Finished]) -> dict[str, Any]:
+def mismatches_data(results: Sequence[Finished], remedied: Sequence[RemediedUpdate]) -> dict[str, Any]:
     """The numbers of all systems for JSON."""
+    remedies: dict[str, list[dict[str, Any]]] = {finished.series.name: [] for finished in results}
+    for found in remedied:
+        remedies[found.series.name].append(_remedies_data(found))
     return {
         finished.series.name: {
             "seeds": finished.seeds,
@@ -220,6 +301,7 @@ def mismatches_data(results: Sequence[Finished]) -> dict[str, Any]:
                 for version, losses in zip(finished.series.versions, finished.losses, strict=True)
             ],
             "updates": [_update_data(finished, update) for update in finished.updates],
+            "remedies": remedies[finished.series.name],
             "controls": [_update_data(finished, update) for update in finished.controls],
         }
         for finished in results
@@ -230,18 +312,41 @@ def _update_data(finished: Finished, update: Update) -> dict[str, Any]:
     changes = {**update.own, DOWNSTREAM: update.downstream, **update.terms}
     return {
         "update": update_name(finished, update),
-        "changes": {
-            name: {
-                "before": one.before,
-                "after": one.after,
-                "low": one.interval.low,
-                "high": one.interval.high,
-                "p_value": one.p_value,
-                "word": one.word,
-            }
-            for name, one in changes.items()
-        },
+        "changes": {name: _change_data(one) for name, one in changes.items()},
         "p_value": update.p_value,
         "self_defeating": update.self_defeating,
         "self_defeating_after_correction": update.holds,
+    }
+
+
+def _change_data(one: Change) -> dict[str, Any]:
+    return {
+        "before": one.before,
+        "after": one.after,
+        "low": one.interval.low,
+        "high": one.interval.high,
+        "p_value": one.p_value,
+        "word": one.word,
+    }
+
+
+def _remedies_data(found: RemediedUpdate) -> dict[str, Any]:
+    tried = {
+        name: {
+            "from_old": _change_data(one.from_old),
+            "negative_flips_percent": one.negative.value,
+            "positive_flips_percent": one.positive.value,
+            "from_update": None if one.from_update is None else _change_data(one.from_update),
+            "negative_flips_from_update": (
+                None if one.negative_from_update is None else _change_data(one.negative_from_update)
+            ),
+            "networks": one.networks,
+        }
+        for name, one in found.tried.items()
+    }
+    return {
+        "update": _title(found),
+        "tried": tried,
+        "recommended": found.recommendation.taken.get(DOWNSTREAM),
+        "recommendation": found.recommendation.sentence(),
     }

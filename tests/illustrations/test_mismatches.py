@@ -197,7 +197,8 @@ def test_a_linear_fit_against_scikit_learn() -> None:
     network = drawn(lambda: perceptron(64, (), 10).double(), 0)
     fit(network, torch.from_numpy(pixels), torch.from_numpy(digits.digits[:500]), penalty)
     found = network(torch.from_numpy(pixels)).softmax(1).detach().numpy()
-    np.testing.assert_allclose(found, expected.predict_proba(pixels), atol=1e-3)
+    # It ends where a step changes the loss by 1e-7: thousandths from the minimum, since the penalty bends it little.
+    np.testing.assert_allclose(found, expected.predict_proba(pixels), atol=5e-3)
 
 
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32)])
@@ -344,7 +345,7 @@ def test_held_hard_enough_a_classifier_says_what_the_old_one_says() -> None:
     for weight in (0.0, 100.0):
         network = drawn(lambda: torch.nn.Linear(2, 2).double(), 0)
         fit(network, old, targets, 1e-4, old, weight)
-        found[weight] = float((network(old).softmax(1) - old.softmax(1)).abs().max())
+        found[weight] = float((network(old).softmax(1) - old.softmax(1)).abs().max().detach())
     assert found[100.0] < 0.02 < 0.2 < found[0.0]
 
 

@@ -186,7 +186,7 @@ def test_a_linear_fit_against_scikit_learn() -> None:
     network = drawn(lambda: perceptron(64, (), 10).double(), 0)
     fit(network, torch.from_numpy(pixels), torch.from_numpy(digits.digits[:500]), penalty)
     found = network(torch.from_numpy(pixels)).softmax(1).detach().numpy()
-    np.testing.assert_allclose(found, expected.predict_proba(pixels), atol=1e-3)
+    np.testing.assert_allclose(found, expected.predict_proba(pixels), atol=5e-3)
 
 
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32)])

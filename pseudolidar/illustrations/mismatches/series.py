@@ -182,8 +182,7 @@ def _distribution(images: Stage, settings: Settings, ignored: tuple[int, ...], d
 def _hypothesis(images: Stage, settings: Settings, device: str) -> Series:
     asked, body = settings.asked, settings.deeper
     first = f"{body.neck[-1]} linear functions of the pixels" if body.body == "linear" else "convolutions"
-    groups = [", ".join(map(str, group)) for group in asked.groups]
-    told = "the ten digits" if len(groups) == 10 else " from ".join(groups)
+    told = "the ten digits" if asked.outputs == 10 else " from ".join(map(asked.name, range(asked.outputs)))
 
     def upstream(head: tuple[int, ...]) -> Upstream:
         return Upstream(asked, replace(body, head=head), settings.upstream, TrainingData(), "features", device)

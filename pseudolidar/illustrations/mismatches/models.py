@@ -57,7 +57,10 @@ class Question:
 
     def name(self, answer: int) -> str:
         """A group's digits, for people."""
-        return " or ".join(map(str, self.groups[answer]))
+        group = self.groups[answer]
+        if len(group) > 2 and group == tuple(range(group[0], group[-1] + 1)):
+            return f"{group[0]} to {group[-1]}"
+        return " or ".join(map(str, group))
 
     @property
     def outputs(self) -> int:

@@ -145,9 +145,12 @@ def overview_table(results: Sequence[Finished]) -> Table:
         rows.append(Row((finished.series.title, *cells, f"{held} of {len(finished.updates)}")))
     return Table(
         "Self-defeating updates",
-        (("", "the clearest update", "test loss upstream", "of w (% wrong)", "p", "self-defeating"),),
+        (("", "the clearest", "upstream", "w (% wrong)", "p", "how many"),),
         tuple(rows),
-        ("Where none is self-defeating: the update from one end of the series to the other. p is before correction.",),
+        (
+            "Test losses before and after. Where none is self-defeating: the update from one end to the other. "
+            "p is before correction.",
+        ),
     )
 
 

@@ -108,7 +108,7 @@ SETTINGS: dict[DataName, Settings] = {
     # how long they learn; the five digits beside 1 and 7, which are too easy to tell; of penalties from 1e-5 to 0.1 the
     # one with which w is wrong least. Shifted images, weight decay, noise on pixels, other widths and longer trainings
     # were tried, too. With convolutions and ten digits no mismatch of hypothesis spaces is found here: further layers
-    # help w, too, or do not help u. With two to four linear functions of the pixels w was worse, on average, for each of
+    # help w, too, or do not help u. With two to four linear functions of the pixels w was worse on average for each of
     # six ways to part the digits into two groups; most clearly with three and these groups.
     "digits": Settings(
         value=Architecture("convnet", (8, 16)),

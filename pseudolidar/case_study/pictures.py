@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pseudolidar.case_study import paper
 from pseudolidar.case_study.disparity import DISPARITY
-from pseudolidar.case_study.remedies import recommendation_sentences, remedies_table, tried, tried_places
+from pseudolidar.case_study.remedies import recommendation_sentences, remedies_tables, tried, tried_places
 from pseudolidar.case_study.settings import UPDATE, DetectorPlace, Source
 from pseudolidar.case_study.study import CaseStudy
 from pseudolidar.case_study.tables import RANGE_NAMES, signed_change
@@ -275,7 +275,7 @@ def remedy_blocks(study: CaseStudy) -> list[Block]:
     places = tried_places(study)
     if not places:
         return []
-    blocks: list[Block] = [*recommendation_sentences(study), remedies_table(study)]
+    blocks: list[Block] = [*recommendation_sentences(study), *remedies_tables(study)]
     panels: dict[str, Mapping[str, Estimate]] = {}
     flips: dict[str, Mapping[str, Estimate]] = {}
     for place in places:

@@ -16,20 +16,19 @@ from pseudolidar.evaluation.flips import ObjectFlips
 from pseudolidar.statistics import Estimate, signed
 from pseudolidar.systems import Change, MeanLoss, Stage, parents_first
 from pseudolidar.systems.remedies import Recommendation, Version, corrected_words, recommend
-from pseudolidar.tables import Heading, Row, Table
+from pseudolidar.tables import Row, Table, Value
 
 PLAIN = "update"
 """The name of the plain update among the remedies."""
 
-_TITLES = {
-    PLAIN: "plain update",
-    "keep": "keep: stays on u",
-    "calibrate": "calibrate: u' calibrated",
-    "mixed": "mixed: trained on u and u'",
-    "congruent": "congruent: held to the one on u",
-    "near_only": "near_only: trained on what is near",
-    "ensemble": "ensemble: u' of several networks",
-    "fuse": "fuse: both detectors' boxes",
+_WHAT = {
+    "keep": "stays on u",
+    "calibrate": "u' calibrated",
+    "mixed": "trained on u and u'",
+    "congruent": "held to the one on u",
+    "near_only": "trained on what is near",
+    "ensemble": "u' of several networks",
+    "fuse": "boxes found on u and on u'",
 }
 # What no frame waits for: weights to start from, and 2D boxes, which are the same for all.
 _NOT_COUNTED = ("data", "train", WEIGHTS, BOXES2D)
@@ -161,64 +160,73 @@ def _training_seconds(study: CaseStudy, source: Source, place: DetectorPlace) ->
     return seconds / len(study.seeds)
 
 
-def remedies_table(study: CaseStudy) -> Table:
-    """Every detector without and with each remedy: losses and flips against u and the plain update, and the cost."""
-    rows = []
+def remedies_tables(study: CaseStudy) -> tuple[Table, Table]:
+    """Every detector without and with each remedy: losses and flips against u; against the plain update, and cost."""
+    against_u, against_update, remedies = [], [], []
     for place in tried_places(study):
         found = tried(study, place)
         # The old system against itself is no try.
         from_u = corrected_words({name: one.from_u for name, one in found.items() if name not in (PLAIN, "keep")})
         from_update = corrected_words({n: one.from_update for n, one in found.items() if one.from_update is not None})
+        remedies += [name for name in found if name != PLAIN]
         for remedy, one in found.items():
-            first, is_old = remedy == PLAIN, remedy == "keep"
-            word = one.from_u.word if first else "as it was" if is_old else from_u[remedy]
-            cells = (
-                str(place) if first else "",
-                _TITLES[remedy],
-                None if is_old else signed_change(one.from_u),
-                word,
-                None if is_old else one.negative,
-                None if is_old else one.positive,
-                None if one.from_update is None else signed_change(one.from_update),
-                "" if first else from_update[remedy],
-                None if one.negative_from_update is None else signed_change(one.negative_from_update),
-                _training_seconds(study, one.source, one.place),
-                1000 * sum(frame_parts(study, one.source, one.place).values()),
-            )
-            rows.append(Row(cells, rule_above=first))
+            first = remedy == PLAIN
+            named = (str(place) if first else "", _called(remedy))
+            frame_s = sum(frame_parts(study, one.source, one.place).values())
+            cost = _training_seconds(study, one.source, one.place), 1000 * frame_s
+            if remedy != "keep":
+                word = one.from_u.word if first else from_u[remedy]
+                cells = (*named, signed_change(one.from_u), word, one.negative, one.positive)
+                against_u.append(Row(cells, rule_above=first))
+            changes: tuple[Value, ...] = ("", "", "")
+            if one.from_update is not None and one.negative_from_update is not None:
+                flips = signed_change(one.negative_from_update)
+                changes = (signed_change(one.from_update), from_update[remedy], flips)
+            against_update.append(Row((*named, *changes, *cost), rule_above=first))
     units = sorted({change.unit for place in tried_places(study) for change in [tried(study, place)[PLAIN].from_u]})
     over = "frames alone, one training seed" if len(study.seeds) == 1 else f"frames and {len(study.seeds)} seeds"
-    return Table(
-        "Remedies: what they change against the old system on u, and against the plain update to u'",
-        (
-            ("", "", Heading("against u", 4), Heading("against the plain update", 3), Heading("cost", 2)),
-            (
-                *("", "", "test loss", "", "negative flips (%)", "positive flips (%)"),
-                *("test loss", "", "negative flips (%)", "training (s)", "frame (ms)"),
-            ),
-        ),
-        tuple(rows),
-        notes=(
-            f"Test losses in {', '.join(units)}, lower is better; 95 % intervals over {over}, each by itself. Words "
-            "are corrected for the number of remedies of a detector (Holm).",
-            "Flips: objects found on u and not here (negative), or the reverse, at each detector's score of highest F1 "
-            "and the looser IoU.",
-            "Training of the detector; 0: the old one stays. Frame: all that runs for this detector, as measured when "
-            "its stages were made, 2D boxes aside. A detector that stays on u has u run beside u', which costs nothing "
-            "more only where all stay. calibrate, mixed and congruent run as the plain update does; mixed needs u on "
-            "the training frames. ensemble trains more networks, and runs each. fuse runs both whole systems; its "
-            "scores are log odds of being right, those of each half of the validation frames from the labels of the "
-            "other half.",
-        ),
-        digits=1,
+    words = (
+        f"Test losses in {', '.join(units)}, lower is better; 95 % intervals over {over}, each by itself. Words "
+        "are corrected for the number of remedies of a detector (Holm).",
+        "; ".join(f"{_called(name)}: {_WHAT[name]}" for name in dict.fromkeys(remedies)) + ".",
     )
+    return (
+        Table(
+            "Remedies against the old system, on u",
+            (("", "", "test loss", "", "negative flips (%)", "positive flips (%)"),),
+            tuple(against_u),
+            (
+                *words,
+                "Flips: objects found on u and not here (negative), or the reverse, at each detector's score of "
+                "highest F1 and the looser IoU. With keep there are none.",
+            ),
+            digits=1,
+        ),
+        Table(
+            "Remedies against the plain update, to u', and what they cost",
+            (("", "", "test loss", "", "negative flips (%)", "training (s)", "frame (ms)"),),
+            tuple(against_update),
+            (
+                "Training of the detector; 0: the old one stays. Frame: all that runs for this detector, as measured "
+                "when its stages were made, 2D boxes aside. A detector that stays on u has u run beside u', which "
+                "costs nothing more only where all stay. mixed needs u on the training frames. fuse runs both whole "
+                "systems; its scores are log odds of being right, those of each half of the validation frames from "
+                "the labels of the other half.",
+            ),
+            digits=1,
+        ),
+    )
+
+
+def _called(remedy: str) -> str:
+    return "plain update" if remedy == PLAIN else remedy
 
 
 def remedies_summary(study: CaseStudy) -> tuple[Table, ...]:
     """What each remedy does to each detector's average precision against the old system, without intervals."""
     columns = {place: tried(study, place) for place in tried_places(study)}
     # The old system against itself is no try.
-    names = [name for name in _TITLES if name != "keep" and any(name in found for found in columns.values())]
+    names = [name for name in (PLAIN, *_WHAT) if name != "keep" and any(name in found for found in columns.values())]
     if not names:
         return ()
     cells: dict[str, list[str]] = {name: [] for name in names}
@@ -229,7 +237,7 @@ def remedies_summary(study: CaseStudy) -> tuple[Table, ...]:
             known = "" if words.get(name, "undecided") == "undecided" else "*"
             column.append(f"{signed(-changes[name].difference, 1)}{known}".replace("-", "−") if name in changes else "")
     classes, kinds = zip(*(str(place).removesuffix(" only").split(", ", 1) for place in columns), strict=True)
-    rows = tuple(Row((_TITLES[name].split(":")[0], *column)) for name, column in cells.items())
+    rows = tuple(Row((_called(name), *column)) for name, column in cells.items())
     note = "*: not by chance, after correction for the number of remedies. Intervals, flips and cost: in the report."
     title = "Remedies: change of AP40 against u (points, higher is better)"
     return (Table(title, (("", *classes), ("", *kinds)), rows, (note,)),)

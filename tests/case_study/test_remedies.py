@@ -24,7 +24,7 @@ from pseudolidar.case_study.disparity import DISPARITY
 from pseudolidar.case_study.fusion import fused, score_odds
 from pseudolidar.case_study.outputs import write_results
 from pseudolidar.case_study.pictures import remedy_blocks
-from pseudolidar.case_study.remedies import frame_parts, recommendation, remedies_summary, remedies_table, tried
+from pseudolidar.case_study.remedies import frame_parts, recommendation, remedies_summary, remedies_tables, tried
 from pseudolidar.case_study.settings import DetectorPlace, Remedy
 from pseudolidar.files import FormatError, InputError
 from pseudolidar.kitti import ObjectDataset, Objects, disparity_path, read_disparity, write_disparity
@@ -147,14 +147,16 @@ def test_time_counts_each_model_that_runs(study: CaseStudy) -> None:
 
 
 def test_the_report_has_the_table_the_pictures_and_the_advice(study: CaseStudy, tmp_path: Path) -> None:
-    said, basis, table, *pictures = remedy_blocks(study)
+    said, basis, against_u, against_update, *pictures = remedy_blocks(study)
     assert isinstance(said, str) and isinstance(basis, str) and len(pictures) == 2
     assert "on 2 items, reported on the 2 others" in basis
-    assert table == remedies_table(study)
+    assert (against_u, against_update) == remedies_tables(study)
     (short,) = remedies_summary(study)
     assert [row.cells[0] for row in short.rows] == ["plain update", "calibrate", "mixed", "congruent", "fuse"]
     assert short.rows[2].cells[2] == "", "a command is not trained on two clouds"
-    assert [row.cells[0] for row in remedies_table(study).rows] == ["Car, F-PTNET", *[""] * 5, "Car, mine", *[""] * 3]
+    detectors = [[row.cells[0] for row in table.rows] for table in remedies_tables(study)]
+    assert detectors[0] == ["Car, F-PTNET", *[""] * 4, "Car, mine", *[""] * 2], "without keep"
+    assert detectors[1] == ["Car, F-PTNET", *[""] * 5, "Car, mine", *[""] * 3]
     write_results(study, tmp_path / "results.json")
     written = json.loads((tmp_path / "results.json").read_text())["remedies"]
     found = recommendation(study)

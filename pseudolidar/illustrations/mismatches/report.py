@@ -141,7 +141,8 @@ def overview_table(results: Sequence[Finished]) -> Table:
     for finished in results:
         best, held = shown_update(finished), sum(update.holds for update in finished.updates)
         upstream = "; ".join(f"{one.vertex} {_levels(one)}" for one in best.own.values())
-        cells = (update_name(finished, best), upstream, _levels(best.downstream), f"{best.p_value:.2g}")
+        name = best.pair.kind or update_name(finished, best)
+        cells = (name, upstream, _levels(best.downstream), f"{best.p_value:.2g}")
         rows.append(Row((finished.series.title, *cells, f"{held} of {len(finished.updates)}")))
     return Table(
         "Self-defeating updates",

@@ -204,7 +204,7 @@ def remedies_tables(study: CaseStudy) -> tuple[Table, Table]:
         ),
         Table(
             "Remedies against the plain update, to u', and what they cost",
-            (("", "", "test loss", "", "negative flips (%)", "training (s)", "frame (ms)"),),
+            (("", "", "test loss", "", "negative flips (%)", "train (s)", "frame (ms)"),),
             tuple(against_update),
             (
                 "Training of the detector; 0: the old one stays. Frame: all that runs for this detector, as measured "

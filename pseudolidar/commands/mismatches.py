@@ -11,18 +11,21 @@ from pseudolidar.illustrations.mismatches import (
     DataName,
     DigitImages,
     WriteImages,
+    advice_table,
     draw_flipped,
     draw_series,
     flipped_images,
     mismatches,
     mismatches_data,
     mismatches_report,
+    overview_table,
     read_images,
     run_mismatches,
     run_remedies,
     shown_update,
 )
 from pseudolidar.systems import ArtifactStore, Stage, default_workers
+from pseudolidar.tables import text_console
 from pseudolidar.training import require_device
 
 
@@ -37,7 +40,7 @@ def main(
     workers: int | None,
     configuration: str,
 ) -> None:
-    """Train what is not there yet, print the tables, write *.png, report.html, results.json."""
+    """Train what is not there yet, print what was found, write *.png, report.html (all tables), results.json."""
     require_device(device)
     task = WriteImages(data, root)
     if download and root is not None:
@@ -55,5 +58,7 @@ def main(
         flipped[each.series.name] = found, draw_flipped(shown, found, each.series.downstream.question)
     report = mismatches_report(results, curves, flipped, remedied, data, configuration)
     drawn = {f"{name}-flipped": figure for name, (_, figure) in flipped.items() if figure}
-    write_outputs(output, report, {**curves, **drawn}, mismatches_data(results, remedied))
-    print(f"{report.lead}\nreport: {output / 'report.html'}")
+    printed = overview_table(results), advice_table(remedied)
+    text_console().print(f"{report.lead}\n", style="bold", markup=False)
+    write_outputs(output, report, {**curves, **drawn}, mismatches_data(results, remedied), printed)
+    print(f"report: {output / 'report.html'}")

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,17 +10,19 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from pseudolidar.files import UserError, is_first_process, write_file
-from pseudolidar.tables import print_tables
+from pseudolidar.tables import Table, print_tables
 from pseudolidar.training import metrics_path, read_metrics, validation_path
 from pseudolidar.viewing import Report, TrainingCurves, save_figure, tables_of, training_figure, write_report
 
 logger = logging.getLogger(__name__)
 
 
-def write_outputs(output: Path, report: Report, figures: Mapping[Any, Figure], results: Any) -> None:
-    """Print the report's tables; write config.yaml, NAME.png of each figure, results.json and report.html."""
+def write_outputs(
+    output: Path, report: Report, figures: Mapping[Any, Figure], results: Any, printed: Sequence[Table] | None = None
+) -> None:
+    """Print these tables, or all of the report's; write config.yaml, NAME.png of figures, results.json, report.html."""
     write_file(output / "config.yaml", report.configuration)
-    print_tables(tables_of(report))
+    print_tables(tables_of(report) if printed is None else printed)
     for name, figure in figures.items():
         save_figure(figure, output / f"{name}.png")
     write_file(output / "results.json", json.dumps(results, indent=1))

@@ -3,7 +3,13 @@
 from pseudolidar.illustrations.mismatches.figures import draw_flipped, draw_series
 from pseudolidar.illustrations.mismatches.images import DataName, DigitImages, WriteImages, read_images
 from pseudolidar.illustrations.mismatches.remedies import run_remedies
-from pseudolidar.illustrations.mismatches.report import mismatches_data, mismatches_report, shown_update
+from pseudolidar.illustrations.mismatches.report import (
+    advice_table,
+    mismatches_data,
+    mismatches_report,
+    overview_table,
+    shown_update,
+)
 from pseudolidar.illustrations.mismatches.results import Finished, flipped_images, run_mismatches
 from pseudolidar.illustrations.mismatches.series import SETTINGS, mismatches
 
@@ -13,12 +19,14 @@ __all__ = [
     "DigitImages",
     "Finished",
     "WriteImages",
+    "advice_table",
     "draw_flipped",
     "draw_series",
     "flipped_images",
     "mismatches",
     "mismatches_data",
     "mismatches_report",
+    "overview_table",
     "read_images",
     "run_mismatches",
     "run_remedies",

@@ -55,7 +55,7 @@ def _remedies(remedied: Sequence[RemediedUpdate]) -> Section:
         _short_name(found): {name: estimate(one.from_old) for name, one in found.tried.items() if name != "keep"}
         for found in remedied
     }
-    blocks: list[Block] = [_REMEDIES]
+    blocks: list[Block] = [_REMEDIES, advice_table(remedied)]
     figure = changes_figure(from_old, "change of w's test loss (points of % wrong)")
     blocks.append(
         Picture(figure, f"Change against the old system: {100 * CONFIDENCE:g} % intervals over {over}; keep is at 0.")
@@ -71,6 +71,23 @@ _REMEDIES = (
     "series to the other, with remedies. A remedy is recommended where w is shown to be better with it than after the "
     "plain update. Hard answers are not calibrated: another name for each of two answers changes nothing for w."
 )
+
+
+def advice_table(remedied: Sequence[RemediedUpdate]) -> Table:
+    """Of every update: w's change, the remedy that is recommended, and w's change by that."""
+    rows = []
+    for found in remedied:
+        (advice,) = found.recommendation.advice.values()
+        shown = (advice.chosen, estimate(advice.change)) if advice.is_shown and advice.change else ("none", None)
+        kind = f", {found.pair.kind}" if found.pair.kind else ""
+        rows.append(Row((f"{found.series.title}{kind}", estimate(found.tried[PLAIN].from_old), *shown)))
+    return Table(
+        "What to do",
+        (("", "w's change", "recommended", "changes that by"),),
+        tuple(rows),
+        ("Points of % wrong. A remedy is chosen on one half of the test images; what it changes is from the other.",),
+        digits=1,
+    )
 
 
 def _short_name(found: RemediedUpdate) -> str:
@@ -142,16 +159,13 @@ def overview_table(results: Sequence[Finished]) -> Table:
         best, held = shown_update(finished), sum(update.holds for update in finished.updates)
         upstream = "; ".join(f"{one.vertex} {_levels(one)}" for one in best.own.values())
         name = best.pair.kind or update_name(finished, best)
-        cells = (name, upstream, _levels(best.downstream), f"{best.p_value:.2g}")
-        rows.append(Row((finished.series.title, *cells, f"{held} of {len(finished.updates)}")))
+        cells = (name, upstream, _levels(best.downstream), f"{held} of {len(finished.updates)}")
+        rows.append(Row((finished.series.title, *cells)))
     return Table(
         "Self-defeating updates",
-        (("", "the clearest", "upstream", "w (% wrong)", "p", "how many"),),
+        (("", "the clearest", "upstream", "w (% wrong)", "how many"),),
         tuple(rows),
-        (
-            "Test losses before and after. Where none is self-defeating: the update from one end to the other. "
-            "p is before correction.",
-        ),
+        ("Test losses before and after. Where none is self-defeating: the update from one end to the other.",),
     )
 
 

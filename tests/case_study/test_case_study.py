@@ -23,6 +23,7 @@ from pseudolidar.case_study import (
     FolderData,
     MatchingDisparity,
     Reference,
+    what_decides,
 )
 from pseudolidar.case_study.paper import AP, AP_NEAR_ONLY, DISPARITY_MAE_PX
 from pseudolidar.detectors.boxes2d import Detector2dTraining
@@ -314,6 +315,7 @@ def test_seeds_come_one_by_one_until_all_is_decided(tmp_path: Path) -> None:
     last = CaseStudy(auto, ArtifactStore(tmp_path), 4)
     last.verdict = UpdateVerdict(told("u", "undecided"), {})
     assert last.with_another_seed() is None
+    assert "a study of its own" in what_decides(last, "pseudolidar study", 1)
 
 
 def test_power_reads_a_finished_study(finished: tuple[Path, str]) -> None:

@@ -55,7 +55,9 @@ def _remedies(remedied: Sequence[RemediedUpdate]) -> Section:
         _short_name(found): {name: estimate(one.from_old) for name, one in found.tried.items() if name != "keep"}
         for found in remedied
     }
-    blocks: list[Block] = [_REMEDIES, advice_table(remedied)]
+    tried = dict.fromkeys(name for found in remedied for name in found.tried if name != PLAIN)
+    meanings = "; ".join(what for name, what in REMEDIES.items() if name in tried)
+    blocks: list[Block] = [_REMEDIES, f"{meanings}.", advice_table(remedied)]
     figure = changes_figure(from_old, "change of w's test loss (points of % wrong)")
     blocks.append(
         Picture(figure, f"Change against the old system: {100 * CONFIDENCE:g} % intervals over {over}; keep is at 0.")
@@ -109,7 +111,7 @@ def remedies_table(found: RemediedUpdate) -> Table:
     for name, one in found.tried.items():
         is_old = name == "keep"
         cells = (
-            REMEDIES[name],
+            "plain update" if name == PLAIN else name,
             None if is_old else estimate(one.from_old),
             one.from_old.word if name == PLAIN else from_old.get(name, "as it was"),
             None if is_old else one.negative,

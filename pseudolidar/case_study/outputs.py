@@ -68,7 +68,7 @@ def _remedies(study: CaseStudy) -> dict[str, Any]:
     for place in tried_places(study):
         detectors[place.vertex] = {
             remedy: {
-                "from_u": _change(one.from_u),
+                "from_u": _change(one.from_old),
                 "from_update": None if one.from_update is None else _change(one.from_update),
                 "negative_flips_percent": _plain(one.negative.value),
                 "positive_flips_percent": _plain(one.positive.value),

@@ -280,10 +280,10 @@ def remedy_blocks(study: CaseStudy) -> list[Block]:
     flips: dict[str, Mapping[str, Estimate]] = {}
     for place in places:
         found = tried(study, place)
-        panels[str(place)] = {name: signed_change(one.from_u) for name, one in found.items() if name != "keep"}
+        panels[str(place)] = {name: signed_change(one.from_old) for name, one in found.items() if name != "keep"}
         flips[str(place)] = {name: one.negative for name, one in found.items() if name != "keep"}
     over = "frames" if len(study.seeds) == 1 else "frames and training seeds"
-    unit = next(iter(tried(study, places[0]).values())).from_u.unit
+    unit = next(iter(tried(study, places[0]).values())).from_old.unit
     for each, quantity, caption in (
         (panels, f"change of the test loss ({unit})", "Change of the test loss against the old system on u"),
         (flips, "negative flips (% of objects)", "Objects found by the old system on u, and no longer"),

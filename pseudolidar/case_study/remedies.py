@@ -13,13 +13,10 @@ from pseudolidar.case_study.settings import DetectorPlace, Source
 from pseudolidar.case_study.study import CaseStudy
 from pseudolidar.case_study.tables import signed_change
 from pseudolidar.evaluation.flips import ObjectFlips
-from pseudolidar.statistics import Estimate, signed
-from pseudolidar.systems import Change, MeanLoss, Stage, parents_first
-from pseudolidar.systems.remedies import Recommendation, Version, corrected_words, recommend
+from pseudolidar.statistics import signed
+from pseudolidar.systems import MeanLoss, Stage, parents_first
+from pseudolidar.systems.remedies import PLAIN, Recommendation, Tried, Version, corrected_words, recommend
 from pseudolidar.tables import Row, Table, Value
-
-PLAIN = "update"
-"""The name of the plain update among the remedies."""
 
 _WHAT = {
     "keep": "stays on u",
@@ -35,24 +32,11 @@ _NOT_COUNTED = ("data", "train", WEIGHTS, BOXES2D)
 
 
 @dataclass(frozen=True)
-class Tried:
-    """A detector with a remedy.
-
-    Attributes:
-        source, place: where the study has it.
-        from_u: change of the test loss from the old system's.
-        negative, positive: objects, percent, that flip from the old system.
-        from_update: change of the test loss from the plain update's; None for that itself.
-        negative_from_update: change of `negative` from the plain update's, percent; None for that itself.
-    """
+class TriedDetector(Tried):
+    """A detector with a remedy: the system, and the place in it, where the study has it; flips are of objects."""
 
     source: Source
     place: DetectorPlace
-    from_u: Change
-    negative: Estimate
-    positive: Estimate
-    from_update: Change | None
-    negative_from_update: Change | None
 
 
 def tried_places(study: CaseStudy) -> list[DetectorPlace]:
@@ -73,9 +57,9 @@ def _sources(study: CaseStudy, place: DetectorPlace) -> dict[str, tuple[Source, 
 
 
 @cache
-def tried(study: CaseStudy, place: DetectorPlace) -> dict[str, Tried]:
+def tried(study: CaseStudy, place: DetectorPlace) -> dict[str, TriedDetector]:
     """A detector with every remedy that is there, and, first, without."""
-    found: dict[str, Tried] = {}
+    found: dict[str, TriedDetector] = {}
     old = study.losses("u", place.vertex)
     for remedy, (source, other) in _sources(study, place).items():
         trained = study.is_trained(place.vertex) or study.systems[source].is_trained(other.vertex)
@@ -88,14 +72,14 @@ def tried(study: CaseStudy, place: DetectorPlace) -> dict[str, Tried]:
             from_update = study.difference(plain, losses, trained, str(place))
             plain_negative = [_flip_losses(study, place, "u'", place, seed)[0] for seed in study.seeds]
             negative_from_update = study.difference(plain_negative, negative, trained, str(place))
-        found[remedy] = Tried(
-            source,
-            other,
+        found[remedy] = TriedDetector(
             study.difference(old, losses, trained, str(place)),
             study.level(negative, trained),
             study.level(positive, trained),
             from_update,
             negative_from_update,
+            source,
+            other,
         )
     return found
 
@@ -166,7 +150,7 @@ def remedies_tables(study: CaseStudy) -> tuple[Table, Table]:
     for place in tried_places(study):
         found = tried(study, place)
         # The old system against itself is no try.
-        from_u = corrected_words({name: one.from_u for name, one in found.items() if name not in (PLAIN, "keep")})
+        from_u = corrected_words({name: one.from_old for name, one in found.items() if name not in (PLAIN, "keep")})
         from_update = corrected_words({n: one.from_update for n, one in found.items() if one.from_update is not None})
         remedies += [name for name in found if name != PLAIN]
         for remedy, one in found.items():
@@ -175,15 +159,15 @@ def remedies_tables(study: CaseStudy) -> tuple[Table, Table]:
             frame_s = sum(frame_parts(study, one.source, one.place).values())
             cost = _training_seconds(study, one.source, one.place), 1000 * frame_s
             if remedy != "keep":
-                word = one.from_u.word if first else from_u[remedy]
-                cells = (*named, signed_change(one.from_u), word, one.negative, one.positive)
+                word = one.from_old.word if first else from_u[remedy]
+                cells = (*named, signed_change(one.from_old), word, one.negative, one.positive)
                 against_u.append(Row(cells, rule_above=first))
             changes: tuple[Value, ...] = ("", "", "")
             if one.from_update is not None and one.negative_from_update is not None:
                 flips = signed_change(one.negative_from_update)
                 changes = (signed_change(one.from_update), from_update[remedy], flips)
             against_update.append(Row((*named, *changes, *cost), rule_above=first))
-    units = sorted({change.unit for place in tried_places(study) for change in [tried(study, place)[PLAIN].from_u]})
+    units = sorted({change.unit for place in tried_places(study) for change in [tried(study, place)[PLAIN].from_old]})
     over = "frames alone, one training seed" if len(study.seeds) == 1 else f"frames and {len(study.seeds)} seeds"
     words = (
         f"Test losses in {', '.join(units)}, lower is better; 95 % intervals over {over}, each by itself. Words "
@@ -231,7 +215,7 @@ def remedies_summary(study: CaseStudy) -> tuple[Table, ...]:
         return ()
     cells: dict[str, list[str]] = {name: [] for name in names}
     for found in columns.values():
-        changes = {name: one.from_u for name, one in found.items() if name != "keep"}
+        changes = {name: one.from_old for name, one in found.items() if name != "keep"}
         words = corrected_words(changes)
         for name, column in cells.items():
             known = "" if words.get(name, "undecided") == "undecided" else "*"

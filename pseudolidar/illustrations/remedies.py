@@ -50,7 +50,7 @@ class Remedied:
         return "; ".join(f"{outcome}: {', '.join(names)}" for outcome, names in by_outcome.items() if names) + "."
 
     def outcome(self, remedy: str) -> str:
-        """One of `OUTCOMES`."""
+        """What the remedy does to w's total error: one of `OUTCOMES`."""
         total, before, after = self.remedies[remedy].total, self.before.total, self.after.total
         if total <= before + _SAME:
             return OUTCOMES[0]

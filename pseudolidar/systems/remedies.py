@@ -12,44 +12,65 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pseudolidar.files import InputError
-from pseudolidar.statistics import CONFIDENCE, holm, signed
+from pseudolidar.statistics import CONFIDENCE, Estimate, holm, signed
 from pseudolidar.systems.losses import ItemLosses
 from pseudolidar.systems.verdicts import Change, Word, change
+
+PLAIN = "update"
+"""The name of the plain update among the remedies."""
 
 _ROUNDING = 1 + 1e-9
 
 
 @dataclass(frozen=True, eq=False)
 class SomeItems:
-    """A test loss over n of its items, by their places (n,)."""
+    """A test loss over n of its items, by their places (n,); an `ItemLosses` itself."""
 
     loss: ItemLosses
     places: NDArray[np.int64]
 
     @property
     def items(self) -> tuple[str, ...]:
-        """See `ItemLosses`."""
+        """Names of the items at these places."""
         return tuple(self.loss.items[place] for place in self.places)
 
     @property
     def unit(self) -> str:
-        """See `ItemLosses`."""
+        """That of the loss over all items."""
         return self.loss.unit
 
     @cached_property
     def scored(self) -> int:
-        """See `ItemLosses`: the loss of an item by itself is NaN where there is nothing to score."""
+        """How many of these items have something to score: the loss of one without, by itself, is NaN."""
         return int(np.isfinite(self.of(np.eye(len(self.places), dtype=np.int64))).sum())
 
     def of(self, weights: NDArray[np.int64]) -> NDArray[np.float64]:
-        """See `ItemLosses`."""
+        """The test loss (R,) for weights (R, n) of these items; all others weigh nothing."""
         every = np.zeros((len(weights), len(self.loss.items)), np.int64)
         every[:, self.places] = weights
         return self.loss.of(every)
 
     def value(self) -> float:
-        """See `ItemLosses`."""
+        """The test loss of these items, each once."""
         return float(self.of(np.ones((1, len(self.places)), np.int64))[0])
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A vertex with a remedy.
+
+    Attributes:
+        from_old: change of the test loss from the old system's.
+        negative, positive: items, percent, that flip from the old system.
+        from_update: change of the test loss from the plain update's; None for that itself.
+        negative_from_update: change of `negative` from the plain update's, percent; None for that itself.
+    """
+
+    from_old: Change
+    negative: Estimate
+    positive: Estimate
+    from_update: Change | None
+    negative_from_update: Change | None
 
 
 def halves(items: int, random: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

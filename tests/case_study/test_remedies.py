@@ -127,10 +127,10 @@ def test_every_detector_has_the_remedies_that_fit_it(study: CaseStudy) -> None:
         for remedy, one in found.items():
             after = np.mean([loss.value() for loss in study.losses(one.source, one.place.vertex)])
             old, new = (np.mean([loss.value() for loss in study.losses(s, place.vertex)]) for s in ("u", "u'"))
-            assert one.from_u.difference == pytest.approx(after - old, abs=1e-9)
+            assert one.from_old.difference == pytest.approx(after - old, abs=1e-9)
             if one.from_update is not None:
                 assert one.from_update.difference == pytest.approx(after - new, abs=1e-9), remedy
-        assert found["keep"].from_u.difference == found["keep"].negative.value == found["keep"].positive.value == 0
+        assert found["keep"].from_old.difference == found["keep"].negative.value == found["keep"].positive.value == 0
         assert found["calibrate"].source == "calibrate"
 
 

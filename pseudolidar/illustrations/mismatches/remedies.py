@@ -19,13 +19,10 @@ from pseudolidar.illustrations.mismatches.models import (
 )
 from pseudolidar.illustrations.mismatches.results import Finished
 from pseudolidar.illustrations.mismatches.series import BEST_FUNCTION, BEST_OF_KIND, DOWNSTREAM, Pair, Series
-from pseudolidar.statistics import CONFIDENCE, Estimate
+from pseudolidar.statistics import CONFIDENCE
 from pseudolidar.systems import ArtifactStore, Change, Flips, MeanLoss, Model, System, Vertex, change, make_stages
-from pseudolidar.systems.remedies import Recommendation, recommend
+from pseudolidar.systems.remedies import PLAIN, Recommendation, Tried, recommend
 from pseudolidar.systems.remedies import Version as RemedyVersion
-
-PLAIN = "update"
-"""The name of the plain update among the remedies."""
 
 REMEDIES: Mapping[str, str] = {
     PLAIN: "plain update",
@@ -122,22 +119,9 @@ def update_remedies(before: System, after: System, replaced: str) -> Iterator[tu
 
 
 @dataclass(frozen=True)
-class Tried:
-    """w with a remedy.
+class TriedNetworks(Tried):
+    """w with a remedy, and how many networks run before it; flips are of test images."""
 
-    Attributes:
-        from_old: change of the test loss from the old system's.
-        negative, positive: test images, percent, that flip from the old system.
-        from_update, negative_from_update: changes of the test loss and of `negative` from the plain update's; None for
-            that itself.
-        networks: how many run before w.
-    """
-
-    from_old: Change
-    negative: Estimate
-    positive: Estimate
-    from_update: Change | None
-    negative_from_update: Change | None
     networks: int
 
 
@@ -147,7 +131,7 @@ class RemediedUpdate:
 
     series: Series
     pair: Pair
-    tried: Mapping[str, Tried]
+    tried: Mapping[str, TriedNetworks]
     recommendation: Recommendation
 
 
@@ -182,7 +166,9 @@ def _test_loss(store: ArtifactStore, system: System, vertex: str, seed: int) -> 
     return loss
 
 
-def tried(losses: Mapping[str, Sequence[MeanLoss]], networks: Mapping[str, int], seeds: int) -> dict[str, Tried]:
+def tried(
+    losses: Mapping[str, Sequence[MeanLoss]], networks: Mapping[str, int], seeds: int
+) -> dict[str, TriedNetworks]:
     """What remedies do, from w's test losses by seed; `keep` is the old system."""
     random = np.random.default_rng(seeds)
 
@@ -194,7 +180,7 @@ def tried(losses: Mapping[str, Sequence[MeanLoss]], networks: Mapping[str, int],
     for name, of in losses.items():
         negative, positive = _flips(losses["keep"], of)
         is_plain = name == PLAIN
-        found[name] = Tried(
+        found[name] = TriedNetworks(
             changed(losses["keep"], of),
             level(negative),
             level(positive),

@@ -10,12 +10,26 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from pseudolidar.evaluation import LOOSE_OVERLAP, Evaluation, evaluate, left_out
+from pseudolidar.evaluation import (
+    DIFFICULTIES,
+    LOOSE_OVERLAP,
+    STANDARD_OVERLAP,
+    Evaluation,
+    Scenes,
+    build_scenes,
+    evaluate_scenes,
+    left_out,
+)
 from pseudolidar.files import InputError, write_file
 from pseudolidar.kitti import ObjectDataset, Objects, read_objects
-from pseudolidar.systems import Inputs, Model
+from pseudolidar.systems import Inputs, ItemLosses, MeanOfLosses, Model
 
 logger = logging.getLogger(__name__)
+
+VIEWS = {"3d": "AP3D", "bev": "APBEV"}
+"""How the paper calls average precision in each view."""
+
+_WORDS = {"official": "at the official IoU", "loose": "at the looser IoU", "mean": "as the mean over IoU 0.1 to 0.9"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,17 +72,33 @@ class AveragePrecisionLoss:
 
 @dataclass(frozen=True)
 class PrecisionChoice:
-    """The detectors' fixed test loss: 100 - AP40, moderate.
+    """The detectors' fixed test loss: 100 - AP40.
 
-    `loose`: at the IoU of `LOOSE_OVERLAP` instead of the official one, for detectors that are too weak for that.
+    Attributes:
+        overlap: the IoU that a match must exceed: official; loose, of `LOOSE_OVERLAP`, for detectors that are too weak
+            for that; mean: AP is the mean over IoUs of 0.1, 0.2, ..., 0.9, which varies least with the training.
+        difficulty: of the objects to find: easy, moderate, hard, or all, small ones too.
     """
 
     view: Literal["bev", "3d"]
-    loose: bool
+    overlap: Literal["official", "loose", "mean"]
+    difficulty: Literal["easy", "moderate", "hard", "all"]
 
     def __post_init__(self) -> None:
-        if self.view not in ("bev", "3d"):
-            raise InputError(f"view: found {self.view!r}, expected 'bev' or '3d'")
+        for name, known in (("view", ("bev", "3d")), ("overlap", tuple(_WORDS)), ("difficulty", tuple(DIFFICULTIES))):
+            if (found := getattr(self, name)) not in known:
+                raise InputError(f"{name}: found {found!r}, expected {', '.join(known)}")
+
+    def overlaps(self, class_name: str) -> tuple[float, ...]:
+        """The IoUs over which the mean of AP is taken."""
+        if self.overlap == "mean":
+            return tuple(tenths / 10 for tenths in range(1, 10))
+        overlap = LOOSE_OVERLAP if self.overlap == "loose" else STANDARD_OVERLAP
+        return (overlap[class_name][self.view],)
+
+    def __str__(self) -> str:
+        which = "all objects" if self.difficulty == "all" else self.difficulty
+        return f"{which}, {VIEWS[self.view]} {_WORDS[self.overlap]}"
 
 
 def evaluate_results(
@@ -82,27 +112,29 @@ def evaluate_results(
     Raises:
         FormatError: a missing or broken file.
     """
-    return evaluate(
+    overlap = {class_name: LOOSE_OVERLAP[class_name]} if loose else None
+    scenes = _scenes(results_dir, frames, class_name, near_m)
+    return evaluate_scenes(scenes, (class_name,), tuple(DIFFICULTIES), overlap, frame_ids=frames.frame_ids)
+
+
+def _scenes(results_dir: Path, frames: ObjectDataset, class_name: str, near_m: float) -> Scenes:
+    return build_scenes(
         [frame.objects() for frame in frames],
         [read_objects(results_dir / f"{frame_id}.txt", scored=True) for frame_id in frames.frame_ids],
-        classes=(class_name,),
-        difficulties=("easy", "moderate", "hard", "all"),
-        depth_range=(0.0, near_m) if class_name == "Pedestrian" else None,
-        min_overlap={class_name: LOOSE_OVERLAP[class_name]} if loose else None,
-        frame_ids=frames.frame_ids,
+        (0.0, near_m) if class_name == "Pedestrian" else None,
     )
 
 
 @dataclass(frozen=True)
 class ScoredDetector(Model):
-    """A detector as a vertex: its test loss is 100 - AP40, moderate, by frame of the validation split.
+    """A detector as a vertex: its test loss is 100 - AP40 by frame of the validation split.
 
     `near_m`, m, up to which pedestrians are scored, and the choice of `loss` are the study's own.
     """
 
     class_name: str
     near_m: float = field(default=20.0, kw_only=True)
-    loss: PrecisionChoice = field(default=PrecisionChoice("bev", loose=False), kw_only=True)
+    loss: PrecisionChoice = field(default=PrecisionChoice("bev", "official", "moderate"), kw_only=True)
 
     def run_test(self, inputs: Inputs, folder: Path) -> None:
         """Write `average_precision.json`, at the official IoU and at the looser one."""
@@ -119,8 +151,13 @@ class ScoredDetector(Model):
         write_file(folder / "average_precision.json", json.dumps(scores, indent=1))
 
     @override
-    def test_loss(self, inputs: Inputs) -> AveragePrecisionLoss:
+    def test_loss(self, inputs: Inputs) -> ItemLosses:
         assert inputs.predictions is not None
-        frames = ObjectDataset(inputs.data, "val")
-        evaluation = evaluate_results(inputs.predictions, frames, self.class_name, self.near_m, self.loss.loose)
-        return AveragePrecisionLoss(evaluation, self.class_name, self.loss.view, "moderate")
+        frames, name, choice = ObjectDataset(inputs.data, "val"), self.class_name, self.loss
+        scenes = _scenes(inputs.predictions, frames, name, self.near_m)
+        losses = []
+        for overlap in choice.overlaps(name):
+            limits: dict[str, dict[str, float]] = {name: {choice.view: overlap}}
+            found = evaluate_scenes(scenes, (name,), (choice.difficulty,), limits, frame_ids=frames.frame_ids)
+            losses.append(AveragePrecisionLoss(found, name, choice.view, choice.difficulty))
+        return MeanOfLosses(tuple(losses))

@@ -8,7 +8,7 @@ import numpy as np
 
 from pseudolidar.case_study import paper
 from pseudolidar.case_study.disparity import DISPARITY, Checkpoint, CommandDisparity, DisparityFolder, MatchingDisparity
-from pseudolidar.case_study.scores import AveragePrecisionLoss
+from pseudolidar.case_study.scores import VIEWS, AveragePrecisionLoss
 from pseudolidar.case_study.settings import UPDATE, CaseStudySettings, DetectionsFile, DetectorPlace, Source
 from pseudolidar.case_study.study import CaseStudy
 from pseudolidar.ensembles import EnsembleTraining
@@ -20,9 +20,6 @@ from pseudolidar.tables import Heading, Row, Table, Value
 
 RANGE_NAMES = tuple(range_name(bounds) for bounds in RANGES_M)
 """Depth ranges in m, as the paper writes them."""
-
-VIEWS = {"3d": "AP3D", "bev": "APBEV"}
-"""How the paper calls average precision in each view."""
 
 _REGION_NAMES = {"all": "all pixels", "car": "cars", "pedestrian": "pedestrians"}
 _DIFFERENCE = "u' − u"
@@ -79,14 +76,12 @@ def verdict_table(study: CaseStudy) -> Table:
         by_seed = (" ".join(f"{value:+.2f}" for value in change.by_seed).replace("-", "−"),) if seeds else ()
         cells = (change.vertex, change.unit, change.before, change.after, signed_change(change), *by_seed, change.word)
         rows.append(Row(cells, rule_above=number == 1))
-    choice = study.settings.test_loss
-    at = "the looser IoU" if choice.loose else "the official IoU"
     return Table(
         "Verdict. Test losses before and after the update of u to u' (lower is better)",
         (("", "unit", "u", "u'", "change", *(("by seed",) if seeds else ()), "verdict"),),
         tuple(rows),
         notes=(
-            f"Of the detectors: 100 − AP40, moderate, {VIEWS[choice.view]} at {at}. {intervals_note(study)}",
+            f"Of the detectors: 100 − AP40, {study.settings.test_loss}. {intervals_note(study)}",
             "improved, worse: the interval excludes 0; undecided: it doesn't, or there is one seed.",
         ),
     )
@@ -105,11 +100,16 @@ def summary_tables(study: CaseStudy) -> tuple[Table, ...]:
         Row((name.removesuffix(" only"), 100 - change.before, 100 - change.after, signed_change(change).scaled(-1)))
         for name, change in study.verdict.descendants.items()
     ]
-    choice, header = study.settings.test_loss, (("", "u", "u'", _DIFFERENCE),)
-    at = f"{VIEWS[choice.view]} at the {'looser' if choice.loose else 'official'} IoU"
+    header = (("", "u", "u'", _DIFFERENCE),)
     tables = (
         Table("Disparity MAE (px, lower is better) by depth (m)", header, tuple(errors)),
-        Table(f"AP40 (%, higher is better), {at}", header, tuple(precisions), (intervals_note(study),), digits=1),
+        Table(
+            f"AP40 (%, higher is better), {study.settings.test_loss}",
+            header,
+            tuple(precisions),
+            (intervals_note(study),),
+            digits=1,
+        ),
     )
     return tuple(table for table in tables if table.rows)
 

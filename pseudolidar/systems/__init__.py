@@ -1,7 +1,7 @@
 """Machine-learning systems of any kind: graphs of models, stages and their artifacts, updates, verdicts, diagnosis."""
 
 from pseudolidar.systems.flips import FATES, Fate, Flips
-from pseudolidar.systems.losses import ItemLosses, MeanLoss
+from pseudolidar.systems.losses import ItemLosses, MeanLoss, MeanOfLosses
 from pseudolidar.systems.power import (
     MOST_ITEMS,
     MOST_SEEDS,
@@ -30,6 +30,7 @@ __all__ = [
     "Inputs",
     "ItemLosses",
     "MeanLoss",
+    "MeanOfLosses",
     "Model",
     "Resources",
     "RunResult",

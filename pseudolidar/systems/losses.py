@@ -94,6 +94,40 @@ class MeanLoss:
             raise FormatError(path, "file", str(error), expected) from error
 
 
+@dataclass(frozen=True, eq=False)
+class MeanOfLosses:
+    """The mean of one or more test losses of the same items, in the same unit: of AP over IoUs, for instance."""
+
+    losses: tuple[ItemLosses, ...]
+
+    def __post_init__(self) -> None:
+        if any((one.items, one.unit) != (self.items, self.unit) for one in self.losses[1:]):
+            raise ValueError("losses: found other items or another unit, expected the same in all")
+
+    @property
+    def items(self) -> tuple[str, ...]:
+        """See `ItemLosses`."""
+        return self.losses[0].items
+
+    @property
+    def unit(self) -> str:
+        """See `ItemLosses`."""
+        return self.losses[0].unit
+
+    @property
+    def scored(self) -> int:
+        """The fewest of the losses' items that hold something to score."""
+        return min(loss.scored for loss in self.losses)
+
+    def of(self, weights: NDArray[np.int64]) -> NDArray[np.float64]:
+        """See `ItemLosses`; NaN where one of the losses is."""
+        return np.mean([loss.of(weights) for loss in self.losses], axis=0)
+
+    def value(self) -> float:
+        """See `ItemLosses`."""
+        return float(np.mean([loss.value() for loss in self.losses]))
+
+
 def resampled_losses(
     models: Sequence[Sequence[ItemLosses]], random: np.random.Generator, replicates: int
 ) -> NDArray[np.float64]:

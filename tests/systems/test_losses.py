@@ -1,16 +1,21 @@
 """Test losses of any choice of items against computing them from scratch, and files of them."""
 
+import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pseudolidar.case_study.scores import AveragePrecisionLoss
+from pseudolidar.case_study.scores import AveragePrecisionLoss, PrecisionChoice, ScoredDetector
 from pseudolidar.evaluation import evaluate
-from pseudolidar.files import FormatError
-from pseudolidar.systems import MeanLoss
+from pseudolidar.files import FormatError, InputError
+from pseudolidar.kitti import read_objects, write_objects
+from pseudolidar.synthetic import PRESETS, write_town
+from pseudolidar.systems import Inputs, MeanLoss, MeanOfLosses
 from tests.evaluation.scenes import detection, label, objects, random_frame
 
 
@@ -98,3 +103,82 @@ def test_average_precision_of_arguments_that_make_no_sense() -> None:
         AveragePrecisionLoss(evaluation, "Car", "3d", "easy").of(np.ones((1, 2), np.int64))
     with pytest.raises(ValueError, match="metric: found 'AP'"):
         evaluation.average_precisions(np.ones((1, 1), np.int64), "Car", "3d", "easy", "AP")
+
+
+@settings(deadline=None, max_examples=10)
+@given(st.integers(0, 2**32 - 1), st.sampled_from(["moderate", "all"]))
+def test_the_mean_over_ious_of_chosen_frames_is_that_of_evaluating_them(seed: int, difficulty: str) -> None:
+    rng = np.random.default_rng(seed)
+    labels, results = zip(*(random_frame(rng) for _ in range(20)), strict=True)
+
+    def precision(frames: Sequence[int], iou: float) -> float:
+        overlap = {"Car": {"bev": iou}}
+        chosen = [labels[i] for i in frames], [results[i] for i in frames]
+        return evaluate(*chosen, difficulties=("moderate", "all"), min_overlap=overlap).ap("Car", "bev", difficulty)
+
+    ious = [tenths / 10 for tenths in range(1, 10)]
+    parts = [
+        AveragePrecisionLoss(
+            evaluate(labels, results, difficulties=("moderate", "all"), min_overlap={"Car": {"bev": iou}}),
+            "Car", "bev", difficulty,
+        )
+        for iou in ious
+    ]  # fmt: skip
+    loss = MeanOfLosses(tuple(parts))
+    np.testing.assert_allclose(loss.value(), 100 - np.mean([precision(range(20), iou) for iou in ious]), atol=1e-9)
+    drawn = rng.integers(0, 20, (2, 20))
+    found = loss.of(np.stack([np.bincount(one, minlength=20) for one in drawn]))
+    for value, choice in zip(found, drawn, strict=True):
+        np.testing.assert_allclose(value, 100 - np.mean([precision(choice, iou) for iou in ious]), atol=1e-9)
+    assert (loss.items, loss.unit, loss.scored) == (parts[0].items, "points of AP40", parts[0].scored)
+
+
+def test_means_of_losses_of_other_items_or_units_are_refused() -> None:
+    loss = MeanLoss(("a", "b"), np.zeros(2), np.ones(2), "px")
+    for other in (MeanLoss(("a", "c"), np.zeros(2), np.ones(2), "px"), MeanLoss(("a", "b"), np.zeros(2), np.ones(2))):
+        with pytest.raises(ValueError, match="other items or another unit"):
+            MeanOfLosses((loss, other))
+
+
+@pytest.mark.parametrize(
+    ("choice", "ious"),
+    [
+        (PrecisionChoice("bev", "official", "moderate"), [0.7]),
+        (PrecisionChoice("3d", "loose", "all"), [0.5]),
+        (PrecisionChoice("3d", "mean", "hard"), [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]),
+    ],
+)
+def test_a_detector_is_scored_by_what_was_chosen(choice: PrecisionChoice, ious: list[float], tmp_path: Path) -> None:
+    names = [f"{number:06d}" for number in range(4)]
+    write_town(tmp_path / "town", PRESETS["mini"], {"val": len(names)}, seed=3, workers=1)
+    folder = tmp_path / "town" / "training" / "label_2"
+    labels = [read_objects(folder / f"{name}.txt", scored=False) for name in names]
+    rng = np.random.default_rng(4)
+    for name, truth in zip(names, labels, strict=True):
+        moved = truth.box3d + rng.normal(0, 0.2, truth.box3d.shape) * [1, 1, 1, 0, 0, 0, 0]
+        found = dataclasses.replace(truth, box3d=moved, score=rng.uniform(size=len(moved)))
+        write_objects(tmp_path / "found" / f"{name}.txt", found)
+    inputs = Inputs(tmp_path / "town", {}, 0, predictions=tmp_path / "found")
+    loss = ScoredDetector("Car", loss=choice).test_loss(inputs)
+    results = [read_objects(tmp_path / "found" / f"{name}.txt", scored=True) for name in names]
+    expected = [
+        evaluate(labels, results, ("Car",), (choice.difficulty,), min_overlap={"Car": {choice.view: iou}}).ap(
+            "Car", choice.view, choice.difficulty
+        )
+        for iou in ious
+    ]
+    assert loss.value() == pytest.approx(100 - np.mean(expected))
+    assert min(expected) < max(expected) or len(ious) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (("aos", "mean", "all"), "view: found 'aos', expected bev, 3d"),
+        (("bev", "tight", "all"), "overlap: found 'tight', expected official, loose, mean"),
+        (("bev", "mean", "any"), "difficulty: found 'any', expected easy, moderate, hard, all"),
+    ],
+)
+def test_a_choice_of_precision_that_is_none(given: tuple[Any, Any, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        PrecisionChoice(*given)

@@ -181,7 +181,7 @@ def _decided_beyond(
         return np.array([np.inf]), np.ones(1), deviation
     tail = (1 + confidence) / 2
     # Expanded as the bootstrap of few items is.
-    of_items = noise.of_items(seeds, items) * float(stdtrit(scored - 1, tail) / ndtri(tail))
+    of_items = noise.items / np.sqrt(items) * float(stdtrit(scored - 1, tail) / ndtri(tail))
     if not noise.is_trained:
         return np.array([of_items * ndtri(tail)]), np.ones(1), deviation
     error = noise.of_seeds(items) / np.sqrt(seeds)

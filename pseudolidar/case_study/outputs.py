@@ -38,7 +38,7 @@ def write_results(study: CaseStudy, path: Path) -> None:
                         name: study.evaluation(source, place, seed, loose).to_dict()
                         for name, loose in (("official", False), ("loose", True))
                     }
-                    for seed in study.seeds
+                    for seed in study.seeds_of(source)
                 }
                 for source in study.sources_there(place)
             }

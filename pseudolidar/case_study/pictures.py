@@ -90,7 +90,7 @@ def _error_curve(study: CaseStudy, source: Source) -> DepthCurve:
 
 def _recall_curve(study: CaseStudy, place: DetectorPlace, source: Source) -> DepthCurve:
     edges = [edge for edge in _EDGES_M if place.class_name != "Pedestrian" or edge <= study.settings.near_m]
-    by_seed = [study.found(source, place, seed).recall_by_depth(edges) for seed in study.seeds]
+    by_seed = [study.found(source, place, seed).recall_by_depth(edges) for seed in study.seeds_of(source)]
     curve = _curve(study, by_seed, study.is_trained(place.vertex))
     # Recall, whatever the spread of three seeds says.
     intervals = [np.clip([each.interval.low, each.interval.high], 0, 1) for each in curve.estimates]

@@ -183,8 +183,12 @@ class CaseStudy:
         return PointCloudGenerator(self.settings.max_height_m, near_m, sparse=place.kind == "P-RCNN")
 
     def stage(self, source: Source, vertex: str, step: Step, seed: int) -> Stage:
-        """A step of a vertex of the system of a source of depth."""
-        return self._stages(source, seed)[vertex, step]
+        """A step of a vertex of the system of a source of depth; of the oracle's with the first seed, see `seeds_of`."""
+        return self._stages(source, seed if source != "y" else self.settings.seed)[vertex, step]
+
+    def seeds_of(self, source: Source) -> tuple[int, ...]:
+        """The seeds of a system's trainings: the oracle, the end of the scale and no side of a change, has the first."""
+        return self.seeds if source != "y" else self.seeds[:1]
 
     @cache  # noqa: B019 - a study lives as long as its program
     def _stages(self, source: Source, seed: int) -> dict[tuple[str, Step], Stage]:
@@ -192,7 +196,7 @@ class CaseStudy:
 
     def is_there(self, source: Source, vertex: str) -> bool:
         """Whether a vertex' tests are finished for every seed."""
-        return all(self.store.is_finished(self.stage(source, vertex, "test", seed)) for seed in self.seeds)
+        return all(self.store.is_finished(self.stage(source, vertex, "test", seed)) for seed in self.seeds_of(source))
 
     def sources_there(self, place: DetectorPlace) -> list[Source]:
         """The sources of depth on which a detector's tests are finished."""
@@ -235,8 +239,8 @@ class CaseStudy:
 
     @cache  # noqa: B019
     def losses(self, source: Source, vertex: str) -> list[ItemLosses]:
-        """The test losses of a vertex, for each seed."""
-        return [self.systems[source].test_loss(self.store, vertex, seed) for seed in self.seeds]
+        """The test losses of a vertex, for each seed of `seeds_of`."""
+        return [self.systems[source].test_loss(self.store, vertex, seed) for seed in self.seeds_of(source)]
 
     @cache  # noqa: B019
     def found(self, source: Source, place: DetectorPlace, seed: int) -> FoundObjects:

@@ -186,14 +186,17 @@ def oracle_gap(
     """The oracle y as the end of the scale, with intervals over test items and training seeds.
 
     `before`, `after` and `oracle` are downstream test losses on u, u' and y, one for each training seed, all on the
-    same items. If anything on the way is `trained`, one seed gives no intervals and no fraction.
+    same items. If anything on the way is `trained`, one seed of u and u' gives no intervals and no fraction; the
+    oracle may have one, whose chance is then not in the intervals.
     """
     sides = (before, after, oracle)
     by_seed = [np.array([[loss.value() for loss in side]]) for side in sides]
     u, new, y = (float(values.mean()) for values in by_seed)
     drawn = resampled_losses(sides, random, DRAWS)
     if trained:
-        drawn += np.stack([drawn_means(values, random)[:, 0] - values.mean() for values in by_seed])
+        for number, values in enumerate(by_seed):
+            if number < 2 or values.size > 1:
+                drawn[number] += drawn_means(values, random)[:, 0] - values.mean()
     drawn = drawn[:, ~np.isnan(drawn).any(axis=0)]
     gap_interval = percentile_interval(drawn[0] - drawn[2])
     if not gap_interval.excludes_zero:

@@ -183,11 +183,11 @@ class CaseStudy:
         return PointCloudGenerator(self.settings.max_height_m, near_m, sparse=place.kind == "P-RCNN")
 
     def stage(self, source: Source, vertex: str, step: Step, seed: int) -> Stage:
-        """A step of a vertex of the system of a source of depth; of the oracle's with the first seed, see `seeds_of`."""
+        """A step of a vertex of the system of a source of depth; with a seed of `seeds_of`, or the oracle's."""
         return self._stages(source, seed if source != "y" else self.settings.seed)[vertex, step]
 
     def seeds_of(self, source: Source) -> tuple[int, ...]:
-        """The seeds of a system's trainings: the oracle, the end of the scale and no side of a change, has the first."""
+        """The seeds of a system's trainings: the oracle, end of the scale and no side of a change, has the first."""
         return self.seeds if source != "y" else self.seeds[:1]
 
     @cache  # noqa: B019 - a study lives as long as its program

@@ -159,7 +159,7 @@ def _average_precision_table(study: CaseStudy, places: Sequence[DetectorPlace], 
             f"AP40, percent, moderate, {len(study.frames('val'))} validation frames. {intervals_note(study)}",
             "Official IoU: 0.7 for cars, 0.5 for pedestrians; looser: 0.5 and 0.25. paper: KITTI at the official IoU, "
             f"one run, Frustum PointNet v2 with a 2D detector. {_detectors_note(study)}",
-            f"The higher value of u and u' is marked; y is the oracle{'' if len(study.seeds) == 1 else ', of one seed'}.",
+            f"The higher of u and u' is marked; y is the oracle{', of one seed' if len(study.seeds) > 1 else ''}.",
             *_matching_note(study, study.sources),
         ),
         digits=1,

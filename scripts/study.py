@@ -1,4 +1,4 @@
-"""The case study: python scripts/study.py experiment=demo|town|kitti_paper [seeds=3] [output=DIR] [study.…=…]."""
+"""The case study: python scripts/study.py experiment=demo|town|highway|kitti_paper [seeds=3] [output=DIR]."""
 
 from pseudolidar.command_line import run_command
 

@@ -1,6 +1,6 @@
 """The case study: whether a better disparity model makes the detectors worse.
 
-pseudolidar study experiment=demo|town|kitti|streets|ensemble|kitti_paper [seeds=3|auto] [output=DIR] [device=cuda]
+pseudolidar study experiment=demo|town|highway|ensemble|kitti|streets|kitti_paper [seeds=3|auto] [output=DIR]
 """
 
 import sys

@@ -11,7 +11,7 @@ from pseudolidar.synthetic.scene import Scene
 
 _NEAR_M = 0.3
 # Smaller or farther objects are marked DontCare, as KITTI's annotators did: heights at KITTI's own resolution.
-_MIN_HEIGHT_PX, _KITTI_WIDTH_PX, _MAX_DEPTH_M = 14.0, 1242.0, 75.0
+_MIN_HEIGHT_PX, _KITTI_FOCAL_PX, _MAX_DEPTH_M = 14.0, 721.5377, 75.0
 _MIN_PIXELS = 4
 # Least visible share for KITTI's "fully visible", "partly occluded" and "largely occluded"; below them "unknown".
 _VISIBLE, _PARTLY, _LARGELY = 0.85, 0.50, 0.10
@@ -72,7 +72,8 @@ def label(scene: Scene, calibration: Calibration, thing_at: NDArray[np.int32]) -
         share = visible[number] / max(covered, int(visible[number]))
         x, y, z = thing.position
         length, tall, wide = thing.size
-        small = (full[3] - full[1]) * _KITTI_WIDTH_PX / width < _MIN_HEIGHT_PX or visible[number] < _MIN_PIXELS
+        as_kittis_px = (full[3] - full[1]) * _KITTI_FOCAL_PX / calibration.focal_px
+        small = as_kittis_px < _MIN_HEIGHT_PX or visible[number] < _MIN_PIXELS
         if small or z > _MAX_DEPTH_M:
             rows.append(("DontCare", -1.0, -1, -10.0, box, (-1000.0, -1000.0, -1000.0, -1.0, -1.0, -1.0, -10.0)))
             continue

@@ -1,6 +1,7 @@
-"""Resolutions of the town's cameras, and KITTI's calibration scaled to them."""
+"""The town's presets: what kind of road, and KITTI's cameras scaled or cropped."""
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -16,21 +17,29 @@ VELODYNE_BEHIND_M, VELODYNE_ABOVE_M = 0.27, 0.08
 
 @dataclass(frozen=True)
 class TownPreset:
-    """Size of the town's images, in pixels."""
+    """Cameras and roads of a town.
+
+    width_px, height_px: of the images. road: streets with all that a town has, or highways, where most cars are far.
+    cropped: images are KITTI's with borders cut off, not made smaller.
+    """
 
     name: str
     width_px: int
     height_px: int
+    _: KW_ONLY
+    road: Literal["street", "highway"] = "street"
+    cropped: bool = False
 
     @property
     def detail(self) -> float:
         """The focal length as a share of KITTI's."""
-        return self.width_px / _KITTI_WIDTH
+        return 1.0 if self.cropped else self.width_px / _KITTI_WIDTH
 
     def calibration(self) -> Calibration:
-        """KITTI's P2 and P3 scaled to the image; the velodyne 1.73 m above the ground, with canonical axes."""
+        """KITTI's P2 and P3 for the image; the velodyne 1.73 m above the ground, with canonical axes."""
         scale = self.detail
-        focal, centre_u = _FOCAL_PX * scale, _CENTRE_U_PX * scale
+        focal = _FOCAL_PX * scale
+        centre_u = _CENTRE_U_PX * (self.width_px / _KITTI_WIDTH)
         centre_v = _CENTRE_V_PX * self.height_px / _KITTI_HEIGHT
 
         def projection(shift: float) -> np.ndarray:
@@ -47,5 +56,10 @@ class TownPreset:
 
 PRESETS: dict[str, TownPreset] = {
     preset.name: preset
-    for preset in (TownPreset("mini", 416, 128), TownPreset("half", 624, 192), TownPreset("full", 1242, 375))
+    for preset in (
+        TownPreset("mini", 416, 128),
+        TownPreset("half", 624, 192),
+        TownPreset("full", 1242, 375),
+        TownPreset("highway", 832, 192, road="highway", cropped=True),
+    )
 }

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from pseudolidar.synthetic import shading
 from pseudolidar.synthetic.meshes import Mesh
+from pseudolidar.synthetic.preset import TownPreset
 from pseudolidar.synthetic.scenery import buildings, furniture
-from pseudolidar.synthetic.street import Street, carriageway, sample_street
+from pseudolidar.synthetic.street import Street, carriageway, sample_highway, sample_street
 from pseudolidar.synthetic.things import COLOUR_1, COLOUR_2, COLUMNS, SEED, STYLE, Colour, Row, Thing
 from pseudolidar.synthetic.traffic import traffic
 
@@ -157,15 +158,16 @@ def sample_weather(rng: np.random.Generator) -> Row:
     return weather
 
 
-def sample_scene(rng: np.random.Generator, detail: float) -> Scene:
-    """A street with all that stands and moves on it.
+def sample_scene(rng: np.random.Generator, preset: TownPreset) -> Scene:
+    """A street or a highway with all that stands and moves on it.
 
-    detail: the focal length as a share of KITTI's; it decides how far away meshes may be coarse, and nothing else.
+    preset: its road, and its focal length, which decides how far away meshes may be coarse; nothing else of it matters.
     """
-    street = sample_street(rng)
+    street = sample_highway(rng) if preset.road == "highway" else sample_street(rng)
     weather = sample_weather(rng)
-    labelled, benches = traffic(street, detail, rng)
-    scenery = [thing for thing in benches + buildings(street, rng) + furniture(street, detail, rng) if _matters(thing)]
+    labelled, benches = traffic(street, preset.detail, rng)
+    scenery = benches + buildings(street, rng) + furniture(street, preset.detail, rng)
+    scenery = [thing for thing in scenery if _matters(thing)]
     return Scene(street, _on_slope(street, labelled), _on_slope(street, scenery), weather)
 
 

@@ -1,4 +1,4 @@
-"""Scenery: buildings, trees, hedges, poles, signs, fences, benches and what closes the horizon."""
+"""Scenery: buildings, trees, hedges, poles, signs, fences, guard rails, benches and what closes the horizon."""
 
 import math
 from functools import cache
@@ -69,7 +69,9 @@ def _building(street: Street, s: float, side: float, width: float, rng: np.rando
 
 
 def buildings(street: Street, rng: np.random.Generator) -> list[Thing]:
-    """Rows of buildings along both sides, gaps in them by the style, and walls of houses where the views end."""
+    """Rows of buildings along a street's sides, gaps in them by the style; walls of houses where the views end."""
+    if street.style == "highway":
+        return []
     gap = {"city": 0.06, "avenue": 0.15, "residential": 0.35, "suburb": 0.62, "country": 0.95}[street.style]
     found = []
     for start, end in street.blocks():
@@ -191,6 +193,13 @@ def _fence() -> Mesh:
 
 
 @cache
+def _guard_rail() -> Mesh:
+    """A rail on two posts, 5 m long."""
+    posts = [box((0.08, 0.12, 0.7), materials.PLAIN, (-0.08, y, 0)) for y in (-1.25, 1.25)]
+    return join([box((0.05, 5.0, 0.3), materials.PLAIN, (0, 0, 0.45)), *posts])
+
+
+@cache
 def _bin() -> Mesh:
     can, lid = tube((0, 0, 0), (0, 0, 0.85), (0.23, 0.27), materials.PLAIN, 10), (0.28, 0.28, 0.08)
     return join([can, ellipsoid((0, 0, 0.87), lid, materials.DARK, 10, 4)])
@@ -211,13 +220,13 @@ def bench(street: Street, s: float, side: float, rng: np.random.Generator) -> Th
 
 
 def furniture(street: Street, detail: float, rng: np.random.Generator) -> list[Thing]:
-    """Trees, lamp posts, signs, hedges, fences and bins along the pavements; hills and woods at the horizon.
+    """Trees, lamp posts, signs, hedges, fences, rails and bins beside the road; hills and woods at the horizon.
 
     detail: the focal length as a share of KITTI's; it decides how far away leaves may be coarse.
     """
     found = []
     brown: Colour = (0.17, 0.12, 0.08)
-    tree_chance = {"city": 0.4, "avenue": 0.85, "residential": 0.6, "suburb": 0.8, "country": 0.6}[street.style]
+    tree_chance = {"city": 0.4, "avenue": 0.85, "residential": 0.6, "suburb": 0.8}.get(street.style, 0.6)
 
     def stand(mesh: Mesh, s: float, r: float, turn: float, **other: object) -> None:
         x, z, heading = street.to_camera(s, r)
@@ -247,7 +256,11 @@ def furniture(street: Street, detail: float, rng: np.random.Generator) -> list[T
                 turn = math.pi if rng.random() < 0.8 else 0.0
                 at = side * (edge + rng.uniform(0.4, 0.7))
                 stand(_sign(shape), float(s), at, turn, colours=colour, style=(2.2, 0.34))
-            for s in rng.uniform(start, max(end, start + 1), int(rng.integers(0, 4))):
+            if street.style == "highway":
+                for s in np.arange(start, end, 5.0):
+                    stand(_guard_rail(), float(s), side * (edge + 0.3), inward, colours=((0.35, 0.36, 0.38),))
+            bins = 0 if street.style == "highway" else int(rng.integers(0, 4))
+            for s in rng.uniform(start, max(end, start + 1), bins):
                 tone = rng.uniform(0.03, 0.3, 3)
                 stand(_bin(), float(s), side * (edge + street.pavement_width - 0.4), 0.0, colours=(rgb(tone),))
             if street.setback > 2.0:  # front gardens: hedges, walls, railings, trees, bushes

@@ -164,3 +164,32 @@ def sample_street(rng: np.random.Generator) -> Street:
         drop=float(rng.normal(0, 0.04)),
         seed=float(rng.integers(0, 5000)),
     )
+
+
+def sample_highway(rng: np.random.Generator) -> Street:
+    """A highway: two lanes and a shoulder a direction, straight or bent a little, grass beside it."""
+    lane, shoulder = rng.uniform(3.4, 3.75), rng.uniform(1.5, 3.0)
+    half = float(2 * lane + shoulder)
+    return Street(
+        style="highway",
+        curvature=float(rng.choice([0.0, 1.0], p=[0.3, 0.7]) * rng.normal(0, 0.0012)),
+        yaw=float(rng.normal(0, 0.02)),
+        camera_r=float(rng.choice([0.5, 1.5]) * lane + rng.normal(0, 0.2)),
+        half_left=half,
+        half_right=half,
+        parking_left=float(shoulder),  # for its line; nobody parks
+        parking_right=float(shoulder),
+        slot=1e4,
+        crossing=1e4,
+        crossing_half=0.0,
+        lane_line=float(lane),
+        dash=4.5,
+        zebra=False,
+        tone=float(rng.uniform(0.10, 0.21)),
+        pavement_width=float(rng.uniform(0.2, 1.0)),
+        setback=float(rng.uniform(4, 9)),
+        slope=float(rng.normal(0, 0.008)),
+        bank=float(rng.normal(0, 0.008)),
+        drop=float(rng.normal(0, 0.04)),
+        seed=float(rng.integers(0, 5000)),
+    )

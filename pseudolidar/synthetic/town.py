@@ -32,7 +32,7 @@ def _paths(root: Path, frame_id: str) -> dict[str, Path]:
 def write_frame(root: Path, preset: TownPreset, seed: int, index: int) -> None:
     """Render frame `index` and write its files; they depend on the preset, the seed and the index alone."""
     rng = np.random.default_rng([seed, index])
-    scene = sample_scene(rng, preset.detail)
+    scene = sample_scene(rng, preset)
     calibration = preset.calibration()
     size = (preset.height_px, preset.width_px)
     left = render(scene, calibration, False, *size)

@@ -1,4 +1,4 @@
-"""Traffic: parked and moving vehicles, pedestrians, cyclists and persons who sit."""
+"""Traffic of streets and highways: parked and moving vehicles, pedestrians, cyclists and persons who sit."""
 
 import math
 
@@ -177,6 +177,19 @@ def _drive(crowd: Crowd) -> None:
             crowd.vehicle("Car", at, rng.uniform(-4, 4), rng.uniform(-math.pi, math.pi), 0.8)
 
 
+def _drive_far(crowd: Crowd) -> None:
+    """A highway's traffic, from 20 to 80 m."""
+    street, rng = crowd.street, crowd.rng
+    for side, turn in ((1.0, 0.0), (-1.0, math.pi)):
+        for lane in (0.5, 1.5):
+            s = rng.uniform(20, 45)
+            while s < 80:
+                kind = str(rng.choice(["Car", "Van", "Truck"], p=[0.90, 0.07, 0.03]))
+                r = side * lane * street.lane_line + rng.normal(0, 0.2)
+                crowd.vehicle(kind, s, r, turn + rng.normal(0, 0.02), 1.0)
+                s += rng.uniform(11, 32)
+
+
 def _walk(crowd: Crowd) -> None:
     street, rng = crowd.street, crowd.rng
     mean = {"city": 2.6, "avenue": 2.0, "residential": 1.5, "suburb": 1.0, "country": 0.3}[street.style]
@@ -245,6 +258,9 @@ def traffic(street: Street, detail: float, rng: np.random.Generator) -> tuple[li
     detail: the focal length as a share of KITTI's; it decides how far away meshes may be coarse.
     """
     crowd = Crowd(street, detail, rng)
+    if street.style == "highway":
+        _drive_far(crowd)
+        return crowd.things, []
     benches = _sit(crowd)
     _drive(crowd)
     _walk(crowd)

@@ -77,7 +77,8 @@ def test_help_is_what_the_configuration_says(program: Program) -> None:
     written = (CONFIGS / "study.yaml").read_text()
     for line in written[written.index("\nseed:") :].strip().splitlines():
         assert line in shown or "_target_" in line
-    assert "\ndataset@study.data=town_mini\n" in shown and "\ndataset: kitti, town_half, town_mini\n" in shown
+    assert "\ndataset@study.data=town_mini\n" in shown
+    assert "\ndataset: kitti, town_half, town_highway, town_mini\n" in shown
     assert re.search(r"^stereo@study.u=null +# before the update", shown, re.MULTILINE)
 
 

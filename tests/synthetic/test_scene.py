@@ -31,7 +31,7 @@ SIZE = (MINI.height_px, MINI.width_px)
 def scenes() -> list[tuple[Scene, View]]:
     found = []
     for seed in range(6):
-        scene = sample_scene(np.random.default_rng([9, seed]), MINI.detail)
+        scene = sample_scene(np.random.default_rng([9, seed]), MINI)
         found.append((scene, render(scene, CALIBRATION, False, *SIZE)))
     return found
 
@@ -67,7 +67,25 @@ def test_full_preset_is_kittis_calibration() -> None:
     assert calibration.baseline_m == pytest.approx(0.5327, abs=1e-4)
     for preset in PRESETS.values():
         assert preset.calibration().baseline_m == pytest.approx(calibration.baseline_m)
-        assert preset.calibration().focal_px == pytest.approx(721.5377 * preset.width_px / 1242)
+        assert preset.calibration().focal_px == pytest.approx(721.5377 * preset.detail)
+
+    assert [PRESETS[name].detail for name in ("half", "full", "highway")] == pytest.approx([624 / 1242, 1, 1])
+
+
+def test_highway_crops_kittis_image() -> None:
+    crop = PRESETS["highway"].calibration()
+    assert crop.camera_constant_px_m == pytest.approx(PRESETS["full"].calibration().camera_constant_px_m)
+    assert crop.P2[:2, 2] == pytest.approx([609.5593 * 832 / 1242, 172.854 * 192 / 375])
+
+
+def test_highway_has_vehicles_alone_most_of_them_far() -> None:
+    depths = []
+    for seed in range(30):
+        scene = sample_scene(np.random.default_rng([9, seed]), PRESETS["highway"])
+        assert {thing.class_name for thing in scene.labelled} <= {"Car", "Van", "Truck"}
+        depths += [thing.position[2] for thing in scene.labelled if thing.class_name == "Car"]
+    assert min(depths) > 18 and max(depths) < 82
+    assert len(depths) > 30 * 6 and np.percentile(depths, 25) > 30
 
 
 def test_pixels_of_an_object_lie_in_its_box(scenes: list[tuple[Scene, View]]) -> None:

@@ -61,6 +61,16 @@ def test_frames_are_whole_and_of_the_preset(town: Path) -> None:
         assert (objects.box2d[:, :2] >= 0).all() and (objects.box2d[:, 2:] <= [415, 127]).all()
 
 
+def test_highway_is_written_and_written_again(tmp_path: Path) -> None:
+    for folder in ("one", "again"):
+        write_town(tmp_path / folder, PRESETS["highway"], {"val": 2}, seed=5, workers=1)
+    assert contents(tmp_path / "one") == contents(tmp_path / "again")
+    for frame in ObjectDataset(tmp_path / "one", "val"):
+        assert frame.left_image().shape == (192, 832, 3)
+        assert frame.calibration.focal_px == pytest.approx(721.5377)
+        assert "Car" in frame.objects().class_name
+
+
 def test_lidar_lies_on_the_disparity_map(town: Path) -> None:
     for frame in ObjectDataset(town, None):
         calibration, points, disparity = frame.calibration, frame.velodyne(), frame.disparity()
@@ -160,4 +170,4 @@ def test_the_script_writes_the_same_town(town: Path, run_here: RunHere, tmp_path
 def test_the_script_names_an_unknown_preset(run_here: RunHere, tmp_path: Path) -> None:
     done = run_here("make_town", f"output={tmp_path / 'town'}", "preset=huge")
     assert done.status == 2
-    assert "preset" in done.err and "mini, half, full" in done.err and "Traceback" not in done.err
+    assert "preset" in done.err and "mini, half, full, highway" in done.err and "Traceback" not in done.err

@@ -9,6 +9,7 @@ from typing import Any
 
 from pseudolidar.case_study.detectors import BOXES2D
 from pseudolidar.case_study.disparity import DISPARITY, MODEL_FILE
+from pseudolidar.case_study.power import study_noise
 from pseudolidar.case_study.remedies import recommendation, tried, tried_places
 from pseudolidar.case_study.settings import UPDATE, file_name
 from pseudolidar.case_study.study import CaseStudy
@@ -21,9 +22,10 @@ _PREFIXES = {"P-RCNN": "pointrcnn", "F-PTNET": "frustum"}
 def write_results(study: CaseStudy, path: Path) -> None:
     """Write the verdict, the errors of every seed, and what failed; equal for equal artifacts.
 
-    Keys: verdict (sentences, self_defeating, changes), disparity (source -> seed -> region -> range -> metrics),
-    average_precision (detector -> source -> seed -> official | loose -> `Evaluation.to_dict`), failed (stage -> why);
-    with remedies also remedies (recommendation, versions, detectors -> remedy -> changes and flips).
+    Keys: verdict (sentences, self_defeating, changes; from two seeds on noise: vertex -> `ChangeNoise`, frames),
+    disparity (source -> seed -> region -> range -> metrics), average_precision (detector -> source -> seed ->
+    official | loose -> `Evaluation.to_dict`), failed (stage -> why); with remedies also remedies (recommendation,
+    versions, detectors -> remedy -> changes and flips).
     """
     results = {
         "verdict": _verdict(study),
@@ -59,6 +61,11 @@ def _verdict(study: CaseStudy) -> dict[str, Any] | None:
         "sentences": verdict.sentences(),
         "own": _change(verdict.own),
         "descendants": {name: _change(change) for name, change in verdict.descendants.items()},
+        "noise": {
+            one.title: dataclasses.asdict(one.choices[0]) | {"frames": one.frames}
+            for one in study_noise(study)
+            if len(one.choices) == 1
+        },
     }
 
 

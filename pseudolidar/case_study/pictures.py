@@ -1,4 +1,4 @@
-"""The report's pictures: errors and recall by depth, remedies, flipped objects, disparity maps, clouds, curves."""
+"""The report's pictures: changes, errors and recall by depth, remedies, flips, disparity maps, clouds, curves."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,7 +12,7 @@ from pseudolidar.case_study.disparity import DISPARITY
 from pseudolidar.case_study.remedies import recommendation_sentences, remedies_tables, tried, tried_places
 from pseudolidar.case_study.settings import UPDATE, DetectorPlace, Source
 from pseudolidar.case_study.study import CaseStudy
-from pseudolidar.case_study.tables import RANGE_NAMES, signed_change
+from pseudolidar.case_study.tables import RANGE_NAMES, intervals_note, signed_change
 from pseudolidar.evaluation.average_precision import PrecisionCurve
 from pseudolidar.evaluation.by_depth import SumsByDepth, disparity_error_by_depth
 from pseudolidar.evaluation.flips import ObjectFlips, flips_table
@@ -38,6 +38,19 @@ from pseudolidar.viewing import (
 _EXAMPLES = 3
 # In steps that hold objects enough. Disparity within 5 m is wrong by tens of pixels and would hide the rest.
 _EDGES_M = (0.0, 5.0, 10.0, 15.0, 20.0, 25.0, 30.0, 40.0, 50.0, 70.0)
+
+
+def verdict_blocks(study: CaseStudy) -> list[Block]:
+    """A picture of the detectors' changes, a panel for each class."""
+    panels: dict[str, dict[str, Estimate]] = {}
+    for place in study.places:
+        if study.verdict is not None and str(place) in study.verdict.descendants:
+            title = place.class_name + (", near only" if place.near_only else "")
+            panels.setdefault(title, {})[place.kind] = signed_change(study.verdict.descendants[str(place)])
+    if not panels:
+        return []
+    figure = changes_figure(panels, "change of 100 − AP40 (points)")
+    return [Picture(figure, f"What the update does to the detectors; left of 0 is better. {intervals_note(study)}")]
 
 
 def depth_blocks(study: CaseStudy) -> list[Block]:

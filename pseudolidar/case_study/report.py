@@ -1,5 +1,7 @@
 """The case study's report: verdict first, then the evidence."""
 
+from collections.abc import Iterator, Sequence
+
 from pseudolidar.case_study.diagnosis import diagnosis_blocks
 from pseudolidar.case_study.disparity import DISPARITY
 from pseudolidar.case_study.pictures import (
@@ -10,6 +12,7 @@ from pseudolidar.case_study.pictures import (
     flip_blocks,
     remedy_blocks,
     scene_blocks,
+    verdict_blocks,
 )
 from pseudolidar.case_study.power import smallest_changes_table
 from pseudolidar.case_study.remedies import recommendation_sentences
@@ -40,9 +43,7 @@ def case_study_report(study: CaseStudy, configuration: str) -> Report:
     if any(place.near_only for place in study.places):
         detectors.append(table_3(study))
     sections = [
-        Section(
-            "Verdict", () if verdict is None else (verdict_table(study), *sentences[1:], smallest_changes_table(study))
-        ),
+        Section("Verdict", tuple(_verdict_blocks(study, sentences[1:]))),
         Section("What is missing", _missing(study)),
         Section("Upstream: the disparity models", (upstream_sentence(study), table_2(study), depth_error_table(study))),
         Section("Downstream: the detectors", tuple(detectors)),
@@ -62,6 +63,14 @@ def case_study_report(study: CaseStudy, configuration: str) -> Report:
         facts=_facts(study),
         configuration=configuration,
     )
+
+
+def _verdict_blocks(study: CaseStudy, sentences: Sequence[str]) -> Iterator[Block]:
+    if study.verdict is not None:
+        yield verdict_table(study)
+        yield from verdict_blocks(study)
+        yield from sentences
+        yield smallest_changes_table(study)
 
 
 def upstream_sentence(study: CaseStudy) -> str:

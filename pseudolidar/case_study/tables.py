@@ -100,15 +100,11 @@ def summary_tables(study: CaseStudy) -> tuple[Table, ...]:
         Row((name.removesuffix(" only"), 100 - change.before, 100 - change.after, signed_change(change).scaled(-1)))
         for name, change in study.verdict.descendants.items()
     ]
-    header = (("", "u", "u'", _DIFFERENCE),)
+    header, at = (("", "u", "u'", _DIFFERENCE),), study.settings.test_loss
     tables = (
         Table("Disparity MAE (px, lower is better) by depth (m)", header, tuple(errors)),
         Table(
-            f"AP40 (%, higher is better), {study.settings.test_loss}",
-            header,
-            tuple(precisions),
-            (intervals_note(study),),
-            digits=1,
+            "AP40 (%, higher is better)", header, tuple(precisions), (f"AP40: {at}.", intervals_note(study)), digits=1
         ),
     )
     return tuple(table for table in tables if table.rows)

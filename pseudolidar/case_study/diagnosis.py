@@ -1,6 +1,6 @@
 """Which term of each detector's error grew with the update: the study's evidence, and its meaning."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,9 +8,11 @@ from numpy.typing import NDArray
 from pseudolidar.case_study.disparity import DISPARITY, region_loss
 from pseudolidar.case_study.settings import UPDATE, DetectorPlace, Source
 from pseudolidar.case_study.study import CaseStudy
+from pseudolidar.evaluation import DIFFICULTIES
+from pseudolidar.kitti import Objects
 from pseudolidar.statistics import Estimate
-from pseudolidar.stereo import RANGES_M, REGIONS, StereoMetrics, range_name
-from pseudolidar.systems import Change, change
+from pseudolidar.stereo import RANGES_M, REGIONS, StereoMetrics
+from pseudolidar.systems import Change, MeanLoss, MeanOfLosses
 from pseudolidar.systems.diagnosis import (
     Evidence,
     OracleGap,
@@ -23,19 +25,14 @@ from pseudolidar.systems.diagnosis import (
 from pseudolidar.tables import Row, Table
 from pseudolidar.viewing import Block
 
-# The pixels that matter to a detector, chosen before any result: cars are scored at any distance, pedestrians near.
-_PIXELS = {"Car": ("car", range_name(RANGES_M[0])), "Pedestrian": ("pedestrian", range_name(RANGES_M[1]))}
-
 _SUPPORT = {True: "yes", False: "no", None: "open"}
 
 
 def evidence(study: CaseStudy, place: DetectorPlace) -> list[Evidence]:
     """The evidence on one detector's terms of the error, strongest assumption last."""
     found: list[Evidence] = []
-    if place.class_name in _PIXELS and study.is_compared(DISPARITY):
-        u, u_prime = ([study.errors(source, seed) for seed in study.seeds] for source in UPDATE)
-        changes = upstream_changes(u, u_prime, study.random("frames"), study.is_trained(DISPARITY))
-        found.append(mismatch(changes, *_PIXELS[place.class_name]))
+    if place.class_name.lower() in REGIONS and study.is_compared(DISPARITY):
+        found.append(mismatch(study.region_change("all", 0), object_change(study, place.class_name)))
     near = DetectorPlace(place.kind, place.class_name, near_only=True)
     if near in study.places and study.is_compared(near.vertex):
         found.append(intervention(study.change(place.vertex, str(place)), study.change(near.vertex, str(near))))
@@ -83,8 +80,8 @@ def diagnosis_blocks(study: CaseStudy) -> list[Block]:
         (("", "term", "measured as", "growth", "grew?"),),
         tuple(rows),
         notes=(
-            "Growth with 95 % intervals: of the disparity MAE on the pixels that matter downstream (px), of test "
-            "losses (points of AP40). Each line stands for its term under an assumption:",
+            "Growth with 95 % intervals: of the disparity MAE on a detector's objects (px), where each depth range "
+            "counts by its objects; of test losses (points of AP40). Each line stands for its term if this holds:",
             *notes,
         ),
     )
@@ -138,33 +135,42 @@ def _gap(study: CaseStudy, place: DetectorPlace) -> OracleGap | None:
     return oracle_gap(u, u_prime, y, study.random(f"{place.vertex} oracle"), study.is_trained(place.vertex))
 
 
-def upstream_changes(
-    before: Sequence[StereoMetrics], after: Sequence[StereoMetrics], random: np.random.Generator, trained: bool
-) -> dict[tuple[str, str], Change]:
-    """Change of the disparity MAE from u to u', by (region of `REGIONS`, name of a range of `RANGES_M`).
+def object_change(study: CaseStudy, class_name: str) -> Change:
+    """The change of `losses_on_objects` when u' takes the place of u, by the objects that the study scores."""
+    difficulty = DIFFICULTIES[study.settings.test_loss.difficulty]
+    labels = Objects.concatenate([frame.objects() for frame in study.frames("val")])
+    depths = labels.box3d[(labels.class_name == class_name) & difficulty.counted(labels), 2]
+    if class_name == "Pedestrian":
+        # Scored near, as in the paper.
+        depths = depths[depths <= study.settings.near_m]
+    counts = [int(((near < depths) & (depths <= far)).sum()) for near, far in RANGES_M[1:]]
+    before, after = (
+        losses_on_objects([study.errors(source, seed) for seed in study.seeds], class_name, counts) for source in UPDATE
+    )
+    return study.difference(before, after, study.is_trained(DISPARITY), f"disparity MAE on {class_name} objects")
 
-    `before` and `after` hold metrics for each training seed, all on the same frames; cells without a pixel are
-    undecided. The rest is as in `verdicts.change`.
+
+def losses_on_objects(
+    metrics: Sequence[StereoMetrics], class_name: str, counts: Sequence[int]
+) -> list[MeanLoss] | list[MeanOfLosses]:
+    """Disparity MAE on the pixels of a class, px, for each of the metrics: each range counts by its objects.
+
+    A detector counts objects, not pixels, of which a near object has a hundred times as many as a far one. `counts`: of
+    objects in each of `RANGES_M` but the first, which holds the others; without any, all pixels count alike.
     """
-    changes = {}
-    for region in REGIONS:
-        for depth, bounds in enumerate(RANGES_M):
-            u, new = ([region_loss(metrics, region, depth) for metrics in version] for version in (before, after))
-            name = range_name(bounds)
-            changes[region, name] = change(f"{region}, {name} m", u, new, random, trained)
-    return changes
+    region, ranges = class_name.lower(), [depth for depth, count in enumerate(counts, start=1) if count]
+    if not ranges:
+        return [region_loss(one, region, 0) for one in metrics]
+    weights = tuple(float(counts[depth - 1]) for depth in ranges)
+    return [MeanOfLosses(tuple(region_loss(one, region, depth) for depth in ranges), weights) for one in metrics]
 
 
-def mismatch(changes: Mapping[tuple[str, str], Change], region: str, depth_range: str) -> Evidence:
-    """Loss or distribution mismatch: u' is better on average, and worse at the pixels that matter downstream.
-
-    Which pixels matter, `region` and `depth_range`, is chosen before looking at the changes, see `upstream_changes`.
-    """
-    overall, here = changes["all", range_name(RANGES_M[0])], changes[region, depth_range]
+def mismatch(overall: Change, here: Change) -> Evidence:
+    """Loss or distribution mismatch: u' is better over all pixels, and worse on a detector's objects."""
     words = {"improved": "falls", "worse": "rises", "undecided": "is not shown to fall or rise"}
     finding = (
-        f"the disparity error {words[here.word]} on the pixels that matter downstream ({region}, {depth_range} m), "
-        f"and {words[overall.word]} over all pixels"
+        f"the disparity error {words[here.word]} on its objects ({here.before:.3f} to {here.after:.3f} px), and "
+        f"{words[overall.word]} over all pixels"
     )
     return Evidence(
         "upstream",
@@ -172,6 +178,6 @@ def mismatch(changes: Mapping[tuple[str, str], Change], region: str, depth_range
         {"worse": True, "improved": False, "undecided": None}[here.word],
         {"there": here.difference, "over all pixels": overall.difference},
         here.interval,
-        "What the disparity model loses for the downstream model is seen in the mean absolute error on these pixels; "
+        "What the disparity model loses for the downstream model is seen in the mean absolute error on its objects; "
         "errors of other shapes (bias, blurred edges, few large errors) may matter more and are not told apart.",
     )

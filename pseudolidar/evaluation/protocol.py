@@ -3,8 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from pseudolidar.evaluation.iou import BBOX, BEV, BOX_3D
 from pseudolidar.files import InputError
+from pseudolidar.kitti import Objects
 
 CLASSES = ("Car", "Pedestrian", "Cyclist")
 """The classes that KITTI scores."""
@@ -34,6 +38,12 @@ class Difficulty:
     min_height_px: float
     max_occlusion: float
     max_truncation: float
+
+    def counted(self, labels: Objects) -> NDArray[np.bool_]:
+        """Which of N labels, of whatever class, count: bool (N,)."""
+        height = labels.box2d[:, 3] - labels.box2d[:, 1]
+        seen = (labels.occlusion <= self.max_occlusion) & (labels.truncation <= self.max_truncation)
+        return seen & (height >= self.min_height_px)
 
 
 DIFFICULTIES = {

@@ -47,15 +47,11 @@ class Scenes:
     def label_states(self, class_name: str, difficulty: Difficulty) -> NDArray[np.int8]:
         """COUNTS, IGNORED (too hard, or of the neighbouring class) or ABSENT for each object, int8 (G,)."""
         labels = self.labels.objects
-        too_hard = (
-            (labels.occlusion > difficulty.max_occlusion)
-            | (labels.truncation > difficulty.max_truncation)
-            | (labels.box2d[:, 3] - labels.box2d[:, 1] < difficulty.min_height_px)
-        )
+        counted = difficulty.counted(labels)
         states = np.full(len(labels), ABSENT, np.int8)
         of_class = labels.class_name == class_name
-        states[of_class & ~too_hard] = COUNTS
-        states[of_class & too_hard] = IGNORED
+        states[of_class & counted] = COUNTS
+        states[of_class & ~counted] = IGNORED
         if class_name in NEUTRAL:
             states[labels.class_name == NEUTRAL[class_name]] = IGNORED
         return states

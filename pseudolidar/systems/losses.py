@@ -96,11 +96,17 @@ class MeanLoss:
 
 @dataclass(frozen=True, eq=False)
 class MeanOfLosses:
-    """The mean of one or more test losses of the same items, in the same unit: of AP over IoUs, for instance."""
+    """The mean of one or more test losses of the same items, in the same unit: of AP over IoUs, for instance.
+
+    `weights`, one a loss: how much each counts; empty: all count alike.
+    """
 
     losses: tuple[ItemLosses, ...]
+    weights: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.weights and (len(self.weights) != len(self.losses) or not min(self.weights) > 0):
+            raise ValueError(f"weights: found {self.weights}, expected {len(self.losses)} numbers above 0")
         if any((one.items, one.unit) != (self.items, self.unit) for one in self.losses[1:]):
             raise ValueError("losses: found other items or another unit, expected the same in all")
 
@@ -121,11 +127,11 @@ class MeanOfLosses:
 
     def of(self, weights: NDArray[np.int64]) -> NDArray[np.float64]:
         """See `ItemLosses`; NaN where one of the losses is."""
-        return np.mean([loss.of(weights) for loss in self.losses], axis=0)
+        return np.average([loss.of(weights) for loss in self.losses], axis=0, weights=self.weights or None)
 
     def value(self) -> float:
         """See `ItemLosses`."""
-        return float(np.mean([loss.value() for loss in self.losses]))
+        return float(np.average([loss.value() for loss in self.losses], weights=self.weights or None))
 
 
 def resampled_losses(

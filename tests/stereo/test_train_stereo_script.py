@@ -161,7 +161,6 @@ def test_the_papers_schedule(name: str, loss: str) -> None:
         (["stereo@training=kitti_paper/u_prime"], "published"),
         ([], "comparing"),
         (["stereo@training=demo/weights"], "comparing"),
-        (["stereo@training=demo/weights"], "comparing"),
         (["stereo@training=kitti/weights"], "comparing"),
     ],
 )

@@ -112,12 +112,12 @@ class MeanOfLosses:
 
     @property
     def items(self) -> tuple[str, ...]:
-        """See `ItemLosses`."""
+        """Names of the test items, the same in all losses."""
         return self.losses[0].items
 
     @property
     def unit(self) -> str:
-        """See `ItemLosses`."""
+        """The unit of all losses and of their mean."""
         return self.losses[0].unit
 
     @property
@@ -126,11 +126,11 @@ class MeanOfLosses:
         return min(loss.scored for loss in self.losses)
 
     def of(self, weights: NDArray[np.int64]) -> NDArray[np.float64]:
-        """See `ItemLosses`; NaN where one of the losses is."""
+        """The mean for each choice of the items, see `ItemLosses`; NaN where one of the losses is."""
         return np.average([loss.of(weights) for loss in self.losses], axis=0, weights=self.weights or None)
 
     def value(self) -> float:
-        """See `ItemLosses`."""
+        """The mean of all items, each taken once."""
         return float(np.average([loss.value() for loss in self.losses], weights=self.weights or None))
 
 

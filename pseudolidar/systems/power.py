@@ -17,6 +17,7 @@ from scipy.special import gammaincinv, ndtr, ndtri, stdtrit
 from pseudolidar.files import InputError
 from pseudolidar.statistics import CONFIDENCE
 from pseudolidar.systems.losses import ItemLosses, resampled_losses
+from pseudolidar.systems.verdicts import variance_components
 
 MOST_SEEDS, MOST_ITEMS = 200, 1_000_000
 """More are not looked for."""
@@ -78,9 +79,8 @@ def noise_of_change(
 ) -> ChangeNoise:
     """Noise of a change that was measured: test losses for each of S seeds, on the same F items.
 
-    Variance components by moments (Searle, Casella & McCulloch, "Variance Components", 1992): a bootstrap over items of
-    a single seed's change sees items and pairs, that of the mean over seeds sees the pairs' variance divided by S, and
-    over the seeds' changes there is what is left.
+    A bootstrap over items sees items and pairs, told apart by `variance_components`; over the seeds' changes there is
+    what is left.
 
     Args:
         seeds: the standard deviation over seeds where it is known from elsewhere; with one seed it must be, and `items`
@@ -100,12 +100,11 @@ def noise_of_change(
     drawn = drawn[:, ~np.isnan(drawn).any(axis=0)]
     # A bootstrap's variance is that of a mean with 1 / n in it, where 1 / (n - 1) would be unbiased.
     of_item = items * scored / (scored - 1)
-    of_one, of_mean = of_item * drawn.var(axis=1).mean(), of_item * drawn.mean(axis=0).var()
-    pairs = max(0.0, (of_one - of_mean) * count / (count - 1)) if count > 1 else 0.0
+    shared, pairs = (of_item * variance for variance in variance_components(drawn))
     if seeds is None:
         by_seed = np.array([b.value() - a.value() for a, b in zip(before, after, strict=True)])
         seeds = float(np.sqrt(max(0.0, by_seed.var(ddof=1) - pairs / items)))
-    return ChangeNoise(seeds, float(np.sqrt(max(0.0, of_one - pairs))), float(np.sqrt(pairs)), scored / items)
+    return ChangeNoise(seeds, float(np.sqrt(shared)), float(np.sqrt(pairs)), scored / items)
 
 
 def verdict_power(size: float, noise: ChangeNoise, seeds: int, items: int, confidence: float = CONFIDENCE) -> float:

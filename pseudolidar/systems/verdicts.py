@@ -128,8 +128,8 @@ def change(
         error = error if error > 1e-12 * np.abs(drawn).max() else 0.0
         tail = (1 - confidence) / 2
         expansion = np.sqrt(items / (items - 1)) * stdtrit(items - 1, tail) / ndtri(tail)
-        if over_seeds:
-            expansion *= np.sqrt(_shared_variance(drawn_by_seed))
+        if over_seeds and (variance := drawn.var()) > 0:
+            expansion *= np.sqrt(min(1.0, variance_components(drawn_by_seed)[0] / variance))
         drawn = by_seed.mean() + expansion * (drawn - by_seed.mean())
         interval = Interval(*(_quantile(drawn, error, seeds - 1, level) for level in (tail, 1 - tail)))
         if trained and not over_seeds:
@@ -226,14 +226,15 @@ class UpdateVerdict:
         return f"{looked}, {_listed(kept)} still {_verb(kept)} worse."
 
 
-def _shared_variance(drawn: NDArray[np.float64]) -> float:
-    """The fraction of the variance of a mean over S seeds, of bootstrapped changes (S, R), that all seeds share.
+def variance_components(drawn: NDArray[np.float64]) -> tuple[float, float]:
+    """Of S seeds' changes on R draws of the items, (S, R): the variance that all seeds share, and that of each alone.
 
-    The mean of S seeds has the shared variance and the S-th part of each seed's own.
+    By moments (Searle, Casella & McCulloch, "Variance Components", 1992): a single seed's change has both, the mean
+    over seeds the shared one and the S-th part of the other.
     """
-    seeds, of_mean, of_one = len(drawn), drawn.mean(axis=0).var(), drawn.var(axis=1).mean()
-    shared = (seeds * of_mean - of_one) / (seeds - 1)
-    return float(np.clip(shared / of_mean, 0.0, 1.0)) if of_mean > 0 else 1.0
+    seeds, of_one, of_mean = len(drawn), float(drawn.var(axis=1).mean()), float(drawn.mean(axis=0).var())
+    alone = max(0.0, (of_one - of_mean) * seeds / (seeds - 1)) if seeds > 1 else 0.0
+    return max(0.0, of_one - alone), alone
 
 
 def _check(before: Sequence[ItemLosses], after: Sequence[ItemLosses], replicates: int, confidence: float) -> None:

@@ -194,16 +194,16 @@ def what_decides(study: CaseStudy, command: str, workers: int) -> str:
 
     `command` lacks `seeds=`.
     """
-    is_auto, most = study.settings.seeds == "auto", study.settings.max_seeds
+    most = study.settings.max_seeds
     if not study.undecided or study.result.failed:
         return ""
-    if is_auto and len(study.seeds) == most:
+    if len(study.seeds) >= most:
         return "To decide: more seeds or validation frames in a study of its own; pseudolidar power says how many."
     one_more = study_cost(study)
     minutes = max(1, round(60 * (one_more.training_s + one_more.frames_s) / 3600 / workers))
     if len(study.seeds) == 1:
         return f"To decide: {command} seeds=3 (about {2 * minutes} minutes more)."
-    if is_auto:
+    if study.settings.seeds == "auto":
         return f"To decide: the same with a larger max_hours (about {minutes} minutes for each seed more)."
     return f"To decide: {command} seeds=auto (about {minutes} minutes for each seed more, {most} seeds at most)."
 

@@ -190,13 +190,15 @@ def oracle_gap(
     oracle may have one, whose chance is then not in the intervals.
     """
     sides = (before, after, oracle)
-    by_seed = [np.array([[loss.value() for loss in side]]) for side in sides]
+    by_seed = [np.array([loss.value() for loss in side]) for side in sides]
     u, new, y = (float(values.mean()) for values in by_seed)
+    if trained and len(before) == 1:
+        return OracleGap(u - y, NO_INTERVAL, float("nan"), NO_INTERVAL)
     drawn = resampled_losses(sides, random, DRAWS)
     if trained:
-        for number, values in enumerate(by_seed):
-            if number < 2 or values.size > 1:
-                drawn[number] += drawn_means(values, random)[:, 0] - values.mean()
+        for replicates, values in zip(drawn, by_seed, strict=True):
+            if len(values) > 1:
+                replicates += drawn_means(values[None], random)[:, 0] - values.mean()
     drawn = drawn[:, ~np.isnan(drawn).any(axis=0)]
     gap_interval = percentile_interval(drawn[0] - drawn[2])
     if not gap_interval.excludes_zero:

@@ -86,7 +86,7 @@ class Version:
     Attributes:
         losses: test losses of each training seed, of all versions on the same items.
         is_trained: whether another training seed gives other losses.
-        parts: all that runs for it in a frame, s of each by its name; what two versions name alike runs once for both.
+        parts: what runs for it, by name, s for an item; what two versions name alike runs once for both.
     """
 
     losses: Sequence[ItemLosses]
@@ -98,8 +98,8 @@ Versions = Mapping[str, Mapping[str, Version]]
 """By vertex, its versions by the names of the remedies."""
 
 
-def frame_seconds(chosen: Iterable[Version]) -> float:
-    """The time of a frame in a system of these versions, s: each part once."""
+def item_seconds(chosen: Iterable[Version]) -> float:
+    """The time of an item in a system of these versions, s: each part once."""
     parts: dict[str, float] = {}
     for version in chosen:
         parts |= version.parts
@@ -109,7 +109,7 @@ def frame_seconds(chosen: Iterable[Version]) -> float:
 def best_assignment(
     losses: Mapping[str, Mapping[str, float]], versions: Versions, budget_s: float = float("inf")
 ) -> dict[str, str]:
-    """The version of each vertex that makes the sum of losses lowest, where a frame takes at most `budget_s`, s.
+    """The version of each vertex that makes the sum of losses lowest, where an item takes at most `budget_s`, s.
 
     `losses`: by vertex, those of the versions that are to choose from. Of equal sums the fastest, then the first named.
     Exact, by dynamic programming over the vertices: of two choices that leave the same parts running for those to come,
@@ -172,7 +172,7 @@ class Recommendation:
         versions: by vertex, those to take: the plain update's where no other is shown to be better.
         items: how many the choice was made by, and how many it is reported on.
         remedies: how many there are at most for a vertex.
-        time: of a frame, in those of the plain update.
+        time: of an item, in those of the plain update.
     """
 
     plain: str
@@ -214,7 +214,7 @@ class Recommendation:
         return (
             f"Chosen by the test losses on {self.items[0]} items, reported on the {self.items[1]} others, and "
             f"recommended only where the change there is an improvement after correction for{many} "
-            f"{len(self.advice)} {'vertex' if len(self.advice) == 1 else 'vertices'} (Holm). A frame takes "
+            f"{len(self.advice)} {'vertex' if len(self.advice) == 1 else 'vertices'} (Holm). An item takes "
             f"{self.time:.2f} x the plain update's time."
         )
 
@@ -236,7 +236,7 @@ def recommend(
 
     Args:
         versions: all on the same items, with the plain update's, by the name `plain`, at each vertex.
-        time_budget: how long a frame may take, in the plain update's time, 1 or more; None: as long as it likes.
+        time_budget: how long an item may take, in the plain update's time, 1 or more; None: as long as it likes.
 
     Returns:
         None where there are no two halves with something to score for any vertex.
@@ -255,7 +255,7 @@ def recommend(
     scored = [vertex for vertex, found in means.items() if np.isfinite([*found.values()]).all()]
     if not scored:
         return None
-    plain_s = frame_seconds(versions[vertex][plain] for vertex in scored)
+    plain_s = item_seconds(versions[vertex][plain] for vertex in scored)
     budget_s = float("inf") if time_budget is None else time_budget * plain_s
     first_plain = {vertex: sorted(means[vertex], key=lambda name: name != plain) for vertex in scored}
     losses = {vertex: {name: float(means[vertex][name][0]) for name in first_plain[vertex]} for vertex in scored}
@@ -282,7 +282,7 @@ def recommend(
         for vertex, one in advice.items()
     }
     final = best_assignment(left, versions, budget_s)
-    seconds = frame_seconds(versions[vertex][name] for vertex, name in final.items())
+    seconds = item_seconds(versions[vertex][name] for vertex, name in final.items())
     time = seconds / plain_s if plain_s else 1.0
     return Recommendation(plain, advice, final, (len(choosing), len(reporting)), max(tried.values()), time)
 

@@ -318,6 +318,12 @@ def test_seeds_come_one_by_one_until_all_is_decided(tmp_path: Path) -> None:
     assert "a study of its own" in what_decides(last, "pseudolidar study", 1)
 
 
+def test_no_fewer_seeds_than_there_are_are_said_to_decide(tmp_path: Path) -> None:
+    six = CaseStudy(dataclasses.replace(settings(), seeds=6, max_seeds=4), ArtifactStore(tmp_path))
+    six.verdict = UpdateVerdict(told("u", "undecided"), {})
+    assert "a study of its own" in what_decides(six, "pseudolidar study", 1)
+
+
 def test_power_reads_a_finished_study(finished: tuple[Path, str]) -> None:
     command = [sys.executable, str(SCRIPTS / "power.py"), f"study={finished[0]}", "seed_deviation=2", "seeds=[5]"]
     run = subprocess.run(command, capture_output=True, text=True, check=True)

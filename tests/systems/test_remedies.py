@@ -17,7 +17,7 @@ from pseudolidar.systems.remedies import (
     Version,
     Versions,
     best_assignment,
-    frame_seconds,
+    item_seconds,
     halves,
     recommend,
 )
@@ -56,7 +56,7 @@ def test_the_best_assignment_is_the_best_of_all(
     def outcome(names: dict[str, str]) -> tuple[float, float]:
         return (
             sum(values[vertex][name] for vertex, name in names.items()),
-            frame_seconds(versions[vertex][name] for vertex, name in names.items()),
+            item_seconds(versions[vertex][name] for vertex, name in names.items()),
         )
 
     allowed = [outcome(names) for names in every if outcome(names)[1] <= budget_s]

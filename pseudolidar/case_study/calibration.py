@@ -1,4 +1,4 @@
-"""u' calibrated: its disparity mapped to what is true on average where it says so, as a vertex behind it."""
+"""u' calibrated: its disparity mapped to the median of what is true where it says so, as a vertex behind it."""
 
 import json
 from collections.abc import Mapping
@@ -20,6 +20,7 @@ UNCALIBRATED = "uncalibrated"
 
 _CALIBRATION_FILE = "calibration.json"
 _BIN_PX = 1 / 16
+_MOST_PIXELS = 2**24
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,28 +43,35 @@ class DisparityCalibration:
 
 
 def fit_calibration(maps: Path, frames: ObjectDataset) -> DisparityCalibration:
-    """The mean true disparity given the one that a model's maps say, by isotonic regression over the frames' pixels.
+    """The median of the true disparity given the one that a model's maps say, made to rise (isotonic regression).
 
-    Least squares under order (Barlow et al., Statistical Inference under Order Restrictions, 1972) from means in bins
-    of 1/16 px, weighted by their pixels. FormatError for a missing map, or frames without a pixel that both know.
+    Not the mean: errors have long tails. Of the pixels that say 7 px on a highway a quarter are mountains at 2 px; the
+    mean would move the cars among them back by 20 m. The median also has the least absolute error, which the test loss
+    is. Medians are those of bins of 1/16 px, of at most 2^24 pixels, the same number in each frame; then least squares
+    under order (Barlow et al., Statistical Inference under Order Restrictions, 1972), weighted by pixels.
+
+    Raises:
+        FormatError: a missing map, or no pixel that both know.
     """
-    sums = np.zeros((3, 0))
+    of_frames: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []
     for frame in track(frames, "calibration", len(frames)):
         truth, said = target_disparity(frame), read_disparity(disparity_path(maps, frame.frame_id))
         known = (truth > 0) & (said > 0)
-        true_px, said_px = truth[known].astype(np.float64), said[known].astype(np.float64)
-        bins = (said_px / _BIN_PX).astype(np.int64)
-        more = max(int(bins.max(initial=-1)) + 1 - sums.shape[1], 0)
-        sums = np.pad(sums, ((0, 0), (0, more)))
-        for row, weights in zip(sums, (np.ones_like(said_px), said_px, true_px), strict=True):
-            row += np.bincount(bins, weights, minlength=len(row))
-    count, said_sum, true_sum = sums[:, sums[0] > 0]
-    if not len(count):
+        step = -(-int(known.sum()) * len(frames) // _MOST_PIXELS) or 1
+        of_frames.append((said[known][::step], truth[known][::step]))
+    said_px, true_px = (np.concatenate(side) for side in zip(*of_frames, strict=True))
+    if not len(said_px):
         raise FormatError(maps, "maps", "no pixel that has a true disparity", "some to calibrate by")
+    order = np.argsort(said_px)
+    said_px, true_px = said_px[order], true_px[order]
+    starts = np.flatnonzero(np.diff((said_px / _BIN_PX).astype(np.int64), prepend=-1))
+    count = np.diff(starts, append=len(said_px))
+    said = np.add.reduceat(said_px, starts, dtype=np.float64) / count
+    true = [np.median(pixels) for pixels in np.split(true_px, starts[1:])]
     # Slow to import, and few studies need it.
     from sklearn.isotonic import IsotonicRegression
 
-    fitted = IsotonicRegression().fit(said_sum / count, true_sum / count, sample_weight=count)
+    fitted = IsotonicRegression().fit(said, true, sample_weight=count)
     return DisparityCalibration(fitted.X_thresholds_, fitted.y_thresholds_)
 
 
@@ -74,7 +82,7 @@ class CalibratedDisparity(MeasuredDisparity):
     A model that was trained on the same frames is better there than elsewhere, and so is what it needs of calibration.
     """
 
-    versions: ClassVar[Mapping[Step, int]] = {"predict": 1, "test": TEST_VERSION}
+    versions: ClassVar[Mapping[Step, int]] = {"predict": 2, "test": TEST_VERSION}
 
     def run_predict(self, inputs: Inputs, folder: Path) -> None:
         """Fit, write down the fit, then the maps of both splits that are missing."""

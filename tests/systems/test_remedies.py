@@ -17,8 +17,8 @@ from pseudolidar.systems.remedies import (
     Version,
     Versions,
     best_assignment,
-    item_seconds,
     halves,
+    item_seconds,
     recommend,
 )
 

@@ -51,8 +51,11 @@ def as_typed(arguments: Sequence[str], hints: Callable[[], Mapping[str, Any]], c
     return typed
 
 
-def explained(error: HydraException, known: Sequence[str]) -> str:
-    """What is wrong with the arguments, in one line, after an error of Hydra's; `known` are all settings' names."""
+def explained(error: HydraException, given: Sequence[str], known: Sequence[str]) -> str:
+    """What is wrong with the arguments that were given, in one line, after an error of Hydra's.
+
+    `known` are all settings' names.
+    """
     text = str(error)
     if isinstance(error, MissingConfigException) and error.missing_cfg_file:
         group, _, option = error.missing_cfg_file.rpartition("/")
@@ -61,6 +64,9 @@ def explained(error: HydraException, known: Sequence[str]) -> str:
         return f"found {error.override}, expected NAME=VALUE; lists are [A,B], mappings {{NAME: VALUE}}"
     unknown = re.search(r"Could not (?:override|delete from config\.) '([^']+)'", text)
     if isinstance(error, ConfigCompositionException) and unknown is not None:
+        experiment = next((one for one in given if re.match(r"\+?experiment=", one)), None)
+        if experiment is not None and not any(unknown[1] in one for one in given):
+            return f"{experiment.lstrip('+')}: found one that sets {unknown[1]}, expected an experiment of this command"
         nearest = re.search(r"Did you mean to override (\S+?)\?", text)
         return f"{unknown[1]}: no such setting; " + (
             suggestion(unknown[1], _beside(unknown[1], known)) if nearest is None else f"did you mean {nearest[1]}?"

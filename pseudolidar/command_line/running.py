@@ -76,7 +76,7 @@ def run_command(name: str, arguments: Sequence[str] | None = None) -> None:
             with _one_line():
                 hydra.main(version_base="1.3", config_path=str(CONFIGS), config_name=name)(task)()
         except HydraException as error:
-            raise InputError(explained(error, _known_settings(name, given))) from error
+            raise InputError(explained(error, given, _known_settings(name, given))) from error
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from pseudolidar.pipeline import (
     detection_record,
     raw_drive,
 )
+from pseudolidar.stereo import require_rectified
 from pseudolidar.stereo.inference import InferencePrecision
 
 
@@ -53,6 +54,8 @@ def main(
     """Write a KITTI result file, and a picture, for every frame; say where they are and what was found."""
     require_output_folder(output, "detections")
     frames = _frames(left, right, calib, data, split, drive)
+    # The first stands for all: cameras are mounted once.
+    require_rectified(frames[0])
     load: Callable[[], Models]
     if models is not None:
         load = partial(Models.from_folder, models, detectors, device, align_corners, max_disparity, precision)

@@ -30,7 +30,7 @@ _FEW_PICTURES = 4
 class PairFrame(Frame):
     """A frame of three files anywhere, without a label; `folder` and `frame_id` are those of the left image.
 
-    The pair has to be rectified: matching points lie on one row. The package cannot recognise a pair that is not.
+    The pair has to be rectified: matching points lie on one row, see `require_rectified`.
     """
 
     left: Path
@@ -154,7 +154,8 @@ def detect_frames(
     threads as PyTorch has). Frames that have all files already are left alone without a check that they are of the same
     models and settings (`inference.run_job` keeps a record for that). The same models and frames give the same bytes,
     and the same result as the stages run one after the other from files. Labels, where there are any, are drawn and not
-    used otherwise. Pairs have to be rectified: in one that is not, no or wrong objects are found, without an error.
+    used otherwise. Pairs have to be rectified: in one that is not, no or wrong objects are found, without an error
+    (`require_rectified` tells).
 
     Args:
         frames: with pairs and calibrations.

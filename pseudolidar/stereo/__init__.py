@@ -17,6 +17,7 @@ from pseudolidar.stereo.metrics import (
 )
 from pseudolidar.stereo.pairs import KittiStereoPairs, ObjectPairs, SceneFlowPairs, StereoPair, StereoPairs
 from pseudolidar.stereo.psmnet import PSMNet
+from pseudolidar.stereo.rectification import require_rectified
 from pseudolidar.stereo.scaling import KnownCameras, scaled_disparity
 from pseudolidar.stereo.semi_global_matching import SemiGlobalMatching
 from pseudolidar.stereo.targets import lidar_disparity, target_disparity
@@ -52,6 +53,7 @@ __all__ = [
     "mean_disparity_of",
     "predict_disparities",
     "range_name",
+    "require_rectified",
     "save_psmnet",
     "scaled_disparity",
     "target_disparity",

@@ -74,6 +74,10 @@ def test_hydras_syntax_stays(run: Run) -> None:
             "stereo: found foo, expected one of checkpoint, command, ensemble, folder, packaged, psmnet",
         ),
         ("experiment=foo", "experiment: found foo, expected one of demo"),
+        (
+            "experiment=demo",
+            "experiment=demo: found one that sets dataset@study.data, expected an experiment of this command",
+        ),
         ("word", "found word, expected NAME=VALUE"),
         ("seed=[1", "found seed=[1, expected NAME=VALUE"),
         ("seed=${foo}", "Interpolation key 'foo' not found"),

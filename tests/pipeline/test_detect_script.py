@@ -17,6 +17,7 @@ from pseudolidar.stereo import PSMNet, SemiGlobalMatching, predict_disparities, 
 from pseudolidar.training import load_checkpoint, save_checkpoint
 from tests.kitti.raw_drives import write_raw_drive
 from tests.pipeline.conftest import MAX_DISPARITY, Detect, bytes_of
+from tests.stereo.conftest import seen_from_right, texture
 
 
 def pair_of(street: ObjectDataset, frame_id: str) -> dict[str, Path]:
@@ -211,6 +212,18 @@ def test_files_are_known_by_their_names(
         shutil.copy(models / "frustum_car.pt", tmp_path / name)
     code, _, errors = detect(models=tmp_path, **pair_of(street, "000000"), output=tmp_path / "out")
     assert code == 2 and expected in errors, errors
+
+
+def test_interchanged_images_are_refused(street: ObjectDataset, tmp_path: Path, detect: Detect) -> None:
+    left, right = tmp_path / "left.png", tmp_path / "right.png"
+    wall = texture(np.random.default_rng(0), 160, 480)
+    write_image(left, wall)
+    write_image(right, seen_from_right(wall, 12.0))
+    calib = street.frame(street.frame_ids[0]).path("calib")
+    code, _, errors = detect(left=right, right=left, calib=calib, output=tmp_path / "out")
+    assert code != 0
+    assert errors.startswith(f"error: {left}: pair: found what is seen in both 12.0 px farther right")
+    assert not (tmp_path / "out").exists()
 
 
 def test_what_a_training_kept_beside_its_checkpoint_is_left_out(models: Path, tmp_path: Path) -> None:

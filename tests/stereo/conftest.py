@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -38,6 +39,13 @@ def texture(random: np.random.Generator, height: int, width: int) -> NDArray[np.
     """Noise with a grain of two pixels."""
     grain = random.integers(0, 256, ((height + 1) // 2, (width + 1) // 2, 3), dtype=np.uint8)
     return grain.repeat(2, axis=0).repeat(2, axis=1)[:height, :width]
+
+
+def seen_from_right(left: NDArray[np.uint8], disparity_px: float, rows: float = 0.0) -> NDArray[np.uint8]:
+    """A wall: what is seen in the left image is so far to the left in the right one, and so many rows lower."""
+    height, width, _ = left.shape
+    shift = np.float32([[1, 0, -disparity_px], [0, 1, rows]])
+    return cv2.warpAffine(left, shift, (width, height), borderMode=cv2.BORDER_REFLECT).astype(np.uint8)
 
 
 def render(frame: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.float32]]:

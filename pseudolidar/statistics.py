@@ -90,5 +90,5 @@ def holm(p_values: Sequence[float], level: float) -> list[bool]:
 
 
 def signed(value: float, digits: int) -> str:
-    """A change as text, with its sign; never -0.00."""
-    return f"{round(value, digits) + 0.0:+.{digits}f}"
+    """A change as text, with its sign, a minus as long as the plus; never −0.00."""
+    return f"{round(value, digits) + 0.0:+.{digits}f}".replace("-", "−")

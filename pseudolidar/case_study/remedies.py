@@ -219,7 +219,7 @@ def remedies_summary(study: CaseStudy) -> tuple[Table, ...]:
         words = corrected_words(changes)
         for name, column in cells.items():
             known = "" if words.get(name, "undecided") == "undecided" else "*"
-            column.append(f"{signed(-changes[name].difference, 1)}{known}".replace("-", "−") if name in changes else "")
+            column.append(f"{signed(-changes[name].difference, 1)}{known}" if name in changes else "")
     classes, kinds = zip(*(str(place).removesuffix(" only").split(", ", 1) for place in columns), strict=True)
     rows = tuple(Row((_called(name), *column)) for name, column in cells.items())
     note = "*: not by chance, after correction for the number of remedies. Intervals, flips and cost: in the report."

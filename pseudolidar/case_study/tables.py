@@ -12,7 +12,7 @@ from pseudolidar.case_study.scores import VIEWS, AveragePrecisionLoss
 from pseudolidar.case_study.settings import UPDATE, CaseStudySettings, DetectionsFile, DetectorPlace, Source
 from pseudolidar.case_study.study import CaseStudy
 from pseudolidar.ensembles import EnsembleTraining
-from pseudolidar.statistics import Estimate, Interval
+from pseudolidar.statistics import Estimate, Interval, signed
 from pseudolidar.stereo import RANGES_M, REGIONS, StereoMetrics, range_name
 from pseudolidar.stereo.metrics import FARTHEST_PREDICTION_M
 from pseudolidar.systems import Change
@@ -73,12 +73,12 @@ def verdict_table(study: CaseStudy) -> Table:
     seeds = len(study.seeds) > 1
     rows = []
     for number, change in enumerate(changes):
-        by_seed = (" ".join(f"{value:+.2f}" for value in change.by_seed).replace("-", "−"),) if seeds else ()
-        cells = (change.vertex, change.unit, change.before, change.after, signed_change(change), *by_seed, change.word)
+        by_seed = (" ".join(signed(value, 2) for value in change.by_seed),) if seeds else ()
+        cells = (change.vertex, change.unit, change.before, change.after, signed_change(change), change.word, *by_seed)
         rows.append(Row(cells, rule_above=number == 1))
     return Table(
         "Verdict. Test losses before and after the update of u to u' (lower is better)",
-        (("", "unit", "u", "u'", "change", *(("by seed",) if seeds else ()), "verdict"),),
+        (("", "unit", "u", "u'", "change", "verdict", *(("by seed",) if seeds else ())),),
         tuple(rows),
         notes=(
             f"Of the detectors: 100 − AP40, {study.settings.test_loss}. {intervals_note(study)}",

@@ -123,7 +123,7 @@ def advice(better: float, seeds: int = 5) -> Recommendation:
 def test_a_remedy_that_helps_is_recommended_where_it_does() -> None:
     found = advice(3.0)
     assert found.taken == {"w": "mixed"}
-    assert "px, 95 % interval): mixed for w (-" in found.sentence()
+    assert "px, 95 % interval): mixed for w (−" in found.sentence()
     assert "else is as in the plain update" in found.sentence()
     assert "on 20 items, reported on the 20 others" in found.basis()
 

@@ -131,5 +131,5 @@ def _verb(found: Estimate) -> str:
 
 def _text(found: Estimate) -> str:
     ends = (found.value, found.interval.low, found.interval.high)
-    value, low, high = (signed(number, found.interval.digits).replace("-", "−") for number in ends)
+    value, low, high = (signed(number, found.interval.digits) for number in ends)
     return f"{value}, {low} to {high}"

@@ -66,12 +66,12 @@ def fit_calibration(maps: Path, frames: ObjectDataset) -> DisparityCalibration:
     said_px, true_px = said_px[order], true_px[order]
     starts = np.flatnonzero(np.diff((said_px / _BIN_PX).astype(np.int64), prepend=-1))
     count = np.diff(starts, append=len(said_px))
-    said = np.add.reduceat(said_px, starts, dtype=np.float64) / count
-    true = [np.median(pixels) for pixels in np.split(true_px, starts[1:])]
+    means = np.add.reduceat(said_px, starts, dtype=np.float64) / count
+    medians = [np.median(pixels) for pixels in np.split(true_px, starts[1:])]
     # Slow to import, and few studies need it.
     from sklearn.isotonic import IsotonicRegression
 
-    fitted = IsotonicRegression().fit(said, true, sample_weight=count)
+    fitted = IsotonicRegression().fit(means, medians, sample_weight=count)
     return DisparityCalibration(fitted.X_thresholds_, fitted.y_thresholds_)
 
 

@@ -44,7 +44,7 @@ def texture(random: np.random.Generator, height: int, width: int) -> NDArray[np.
 def seen_from_right(left: NDArray[np.uint8], disparity_px: float, rows: float = 0.0) -> NDArray[np.uint8]:
     """A wall: what is seen in the left image is so far to the left in the right one, and so many rows lower."""
     height, width, _ = left.shape
-    shift = np.float32([[1, 0, -disparity_px], [0, 1, rows]])
+    shift = np.array([[1, 0, -disparity_px], [0, 1, rows]])
     return cv2.warpAffine(left, shift, (width, height), borderMode=cv2.BORDER_REFLECT).astype(np.uint8)
 
 

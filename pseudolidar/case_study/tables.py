@@ -30,7 +30,8 @@ def source_name(settings: CaseStudySettings, source: Source) -> str:
     reference = settings.references.get(source)
     choice = reference.model if reference else settings.u if source == "u" else settings.u_prime
     if isinstance(choice, MatchingDisparity):
-        return f"{source} (semi-global matching)"
+        # A reference has a note that says so.
+        return source if reference else f"{source} (semi-global matching)"
     if isinstance(choice, Checkpoint):
         return f"{source} ({Path(choice.path).name})"
     if isinstance(choice, DisparityFolder):
@@ -224,16 +225,17 @@ def _detectors_note(study: CaseStudy) -> str:
 
 
 def table_2(study: CaseStudy) -> Table:
-    """Table 2: disparity MAE by ground-truth depth; all pixels, those of cars, those of pedestrians."""
+    """Table 2: disparity MAE by ground-truth depth; all pixels, those of cars and of pedestrians where there are any."""
     there, depths = study.upstream_there, range(len(RANGES_M))
+    seen = study.errors(there[0], study.seeds[0]).pixels.sum(axis=(0, 2)) if there else np.zeros(len(REGIONS))
     rows = []
-    for region, name in _REGION_NAMES.items():
+    for region in (region for region, pixels in zip(REGIONS, seen, strict=True) if pixels):
         for source in there:
             trained = study.systems[source].is_trained(DISPARITY)
             levels = (study.level(study.region_losses(source, region, depth), trained) for depth in depths)
-            first, label = source == there[0], source_name(study.settings, source)
-            cells: tuple[Value, ...] = (name if first else "", label, *map(_at_least_0, levels))
-            rows.append(Row(cells, compared=source in UPDATE, rule_above=first))
+            name, label = _REGION_NAMES[region] if source == there[0] else "", source_name(study.settings, source)
+            cells: tuple[Value, ...] = (name, label, *map(_at_least_0, levels))
+            rows.append(Row(cells, compared=source in UPDATE, rule_above=source == there[0]))
             if source == UPDATE[1] and UPDATE[0] in there:
                 changes = (signed_change(study.region_change(region, depth)) for depth in depths)
                 rows.append(Row(("", _DIFFERENCE, *changes), compared=False))
@@ -242,7 +244,7 @@ def table_2(study: CaseStudy) -> Table:
         rows.append(Row(("all pixels", "the mean disparity", *map(float, mean)), compared=False, rule_above=True))
     for source in UPDATE:
         label = f"{source} ({'depth' if source == 'u' else 'disparity'} MAE)"
-        name = "the paper, KITTI" if source == "u" else ""
+        name = "the paper" if source == "u" else ""
         rows.append(Row((name, label, *paper.DISPARITY_MAE_PX[source]), rule_above=source == "u"))
     return Table(
         "Table 2. Disparity MAE (px) by ground-truth depth (m)",

@@ -225,7 +225,7 @@ def _detectors_note(study: CaseStudy) -> str:
 
 
 def table_2(study: CaseStudy) -> Table:
-    """Table 2: disparity MAE by ground-truth depth; all pixels, those of cars, those of pedestrians, if there are any."""
+    """Table 2: disparity MAE by ground-truth depth; of all pixels, of cars and of pedestrians where there are any."""
     there, depths = study.upstream_there, range(len(RANGES_M))
     seen = study.errors(there[0], study.seeds[0]).pixels.sum(axis=(0, 2)) if there else np.zeros(len(REGIONS))
     rows = []

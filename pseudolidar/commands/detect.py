@@ -55,7 +55,8 @@ def main(
     require_output_folder(output, "detections")
     frames = _frames(left, right, calib, data, split, drive)
     # The first stands for all: cameras are mounted once.
-    require_rectified(frames[0])
+    for frame in frames[:1]:
+        require_rectified(frame)
     load: Callable[[], Models]
     if models is not None:
         load = partial(Models.from_folder, models, detectors, device, align_corners, max_disparity, precision)

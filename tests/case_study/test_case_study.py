@@ -215,7 +215,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_result(
 ) -> None:
     whole, output = finished[0] / "artifacts", tmp_path / "killed"
     # Of its work, in files: from the town's first frames on, each time in other stages.
-    moments = len(files(whole)) * np.sort(np.random.default_rng(0).uniform(0.01, 0.99, 6))
+    moments = len(files(whole)) * np.sort(np.random.default_rng(0).uniform(0.01, 0.99, 4))
     for number, moment in enumerate(moments):
         # One of them in processes of their own, which take long to start.
         process = start(configs, tmp_path / "log.txt", f"output={output}", f"workers={2 if number == 3 else 1}")

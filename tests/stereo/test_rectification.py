@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pseudolidar.files import FormatError
 from pseudolidar.kitti import Frame, ObjectDataset
 from pseudolidar.stereo import require_rectified
+from pseudolidar.stereo.rectification import FEWEST_POINTS, matching_points
 from tests.stereo.conftest import seen_from_right, texture
 
 Image = NDArray[np.uint8]
@@ -55,12 +56,20 @@ def test_one_image_twice_is_no_pair(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("blank", [lambda: np.zeros((8, 9, 3), np.uint8), lambda: wall(1) // 255])
-def test_where_nothing_matches_nothing_is_said(blank: Callable[[], Image], tmp_path: Path) -> None:
+def test_of_too_few_points_nothing_is_concluded(blank: Callable[[], Image], tmp_path: Path) -> None:
     image = blank()
     other = image.copy()
     other[0, 0] += 1
-    require_rectified(frame_of(tmp_path / "blank", image, other))
-    require_rectified(frame_of(tmp_path / "unlike", wall(2), wall(3)))
+    for name, left, right in (("blank", image, other), ("unlike", wall(2), wall(3))):
+        assert len(matching_points(left, right)) < FEWEST_POINTS
+        require_rectified(frame_of(tmp_path / name, left, right))
+
+
+@pytest.mark.parametrize("rows", [0.0, -3.0])
+def test_points_are_as_far_apart_as_they_were_moved(rows: float) -> None:
+    offsets = matching_points(wall(0), seen_from_right(wall(0), 9.0, rows))
+    assert len(offsets) >= FEWEST_POINTS
+    np.testing.assert_allclose(np.median(offsets, axis=0), (9.0, -rows), atol=0.1)
 
 
 def test_real_pairs_are_pairs_and_interchanged_are_none(kitti_sample: Path, tmp_path: Path) -> None:

@@ -88,16 +88,25 @@ def test_noise_is_found_again() -> None:
         noise_of_change(*one, np.random.default_rng(0))
 
 
-def test_intervals_hold_at_every_look() -> None:
-    most, noise, rng = 5, ChangeNoise(1, 2), np.random.default_rng(0)
-    missed = 0
-    for _ in range(200):
-        before, after = measured(0.0, noise, most, 40, rng)
-        missed += any(
-            change("w", before[:n], after[:n], rng, True, 200, look_confidence(n, most)).word != "undecided"
-            for n in range(2, most + 1)
-        )
-    assert missed / 200 <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 200)
+def simulated_looks(size: float, noise: ChangeNoise, most: int, trials: int) -> tuple[float, float]:
+    """Of studies with seeds=auto: the fraction whose intervals all hold the change; the seeds at which they stop."""
+    rng = np.random.default_rng(0)
+    held, stops = 0, []
+    for _ in range(trials):
+        before, after = measured(size, noise, most, 40, rng)
+        looks = [
+            change("w", before[:n], after[:n], rng, True, 200, look_confidence(n, most)) for n in range(2, most + 1)
+        ]
+        held += all(look.interval.low <= size <= look.interval.high for look in looks)
+        stops.append(next((look.seeds for look in looks if look.word != "undecided"), most))
+    return held / trials, float(np.mean(stops))
+
+
+@pytest.mark.parametrize("size", [0.0, 4.0])
+def test_intervals_hold_at_every_look(size: float) -> None:
+    held, stop = simulated_looks(size, ChangeNoise(1, 2), 5, 200)
+    assert held >= 0.95 - 3 * np.sqrt(0.05 * 0.95 / 200)
+    assert stop > 4.7 if size == 0.0 else stop < 4.5
 
 
 @settings(deadline=None, max_examples=10)

@@ -33,7 +33,7 @@ class PrecisionCurve(Protocol):
 
 
 def precision_recall_figure(panels: Mapping[str, Mapping[str, PrecisionCurve]]) -> Figure:
-    """Precision over recall, up to four panels in a row, AP40 in the legends, 10 inches wide.
+    """Precision over recall, up to three panels in a row, AP40 in the legends, 10 inches wide.
 
     `panels`: title (e.g. "Car, bird's eye view, IoU 0.7") -> source of the points (y, u, u') -> curve. ValueError for a
     curve with another number of samples.
@@ -42,7 +42,7 @@ def precision_recall_figure(panels: Mapping[str, Mapping[str, PrecisionCurve]]) 
         for name, curve in curves.items():
             if (found := np.shape(curve.precision)) != (RECALL_POINTS,):
                 raise ValueError(f"curve {name} of '{title}': found shape {found}, expected ({RECALL_POINTS},)")
-    grid = _grid(min(max(len(panels), 2), 4))
+    grid = _grid(min(max(len(panels), 2), 3))
     recall = np.linspace(0, 1, RECALL_POINTS)
     with drawing_style():
         figure, places = grid.figure(len(panels), min(grid.width_in * 0.95, 2.6))
